@@ -1,0 +1,1 @@
+"""The conversation: orchestrator, loop, events, context and model providers."""
