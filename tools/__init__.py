@@ -1,0 +1,1 @@
+"""What may be done: manifests, registry, policy, gate, outcomes and the handlers behind them."""

@@ -1,0 +1,167 @@
+"""What goes into the gate and what comes out of it: the request, the verdict, and how the call ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
+from uuid import UUID
+
+from domain.kernel import (
+    ApprovalId,
+    CallId,
+    ConversationId,
+    Decision,
+    EngagementId,
+    Level,
+    Outcome,
+    Role,
+    RunId,
+    TaskRunId,
+)
+
+Json = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRequest:
+    """One tool call as a door asks for it; nothing in it is trusted but what the door itself established.
+
+    `tool` and `arguments` may be the model's words: any name, any JSON value. The rest is the door's.
+    """
+
+    call_id: CallId
+    tool: str
+    arguments: object
+    dry_run: bool = False
+    conversation_id: ConversationId | None = None
+    run_id: RunId | None = None
+    task_run_id: TaskRunId | None = None
+    engagement_id: EngagementId | None = None
+    agent_ceiling: Level = Level.L3
+    """The persona's own ceiling of autonomy."""
+    request_id: str | None = None
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allow:
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deny:
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedsApproval:
+    """A person must agree: one of `needs_role` or above, and not the requester where `four_eyes`."""
+
+    reasons: tuple[str, ...]
+    needs_role: Role
+    four_eyes: bool
+
+
+Verdict = Allow | Deny | NeedsApproval
+
+
+def decision_of(verdict: Verdict) -> Decision:
+    """The verdict's word in the contract: allow, deny or needs_approval."""
+    match verdict:
+        case Allow():
+            return "allow"
+        case Deny():
+            return "deny"
+        case NeedsApproval():
+            return "needs_approval"
+        case _:
+            assert_never(verdict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallError:
+    """Why a call did not end well, in words that may be shown to anyone who may see the call.
+
+    Codes of the gate: unknown_tool, invalid_arguments, denied, timeout, cancelled, internal (with a `reference` that
+    stands in the log), result_too_large, result_invalid, unavailable; else the `code` of a DomainError.
+    """
+
+    code: str
+    message: str
+    reference: str | None = None
+    details: tuple[Mapping[str, object], ...] = ()
+    """For invalid arguments: one `{"path", "message"}` per fault."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalAsked:
+    """The durable question that a waiting call left."""
+
+    approval_id: ApprovalId
+    needs_role: Role
+    four_eyes: bool
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOutcome:
+    """How a call ended; `verdict` is None only where none was reached (unknown tool, arguments that do not parse)."""
+
+    call_id: CallId
+    tool: str
+    outcome: Outcome
+    verdict: Verdict | None = None
+    result: Json | None = None
+    error: CallError | None = None
+    approval: ApprovalAsked | None = None
+    duration_ms: float = 0.0
+
+
+def error_json(error: CallError) -> Json:
+    """The error as every door shows it."""
+    shown: Json = {"code": error.code, "message": error.message}
+    if error.reference is not None:
+        shown["reference"] = error.reference
+    if error.details:
+        shown["details"] = [dict(detail) for detail in error.details]
+    return shown
+
+
+def verdict_json(verdict: Verdict) -> Json:
+    """The verdict as the contract words it: `{"decision", "reasons"}`."""
+    return {"decision": decision_of(verdict), "reasons": list(verdict.reasons)}
+
+
+def envelope(outcome: CallOutcome, *, approval_url: str | None = None) -> Json:
+    """The outcome as models and MCP clients receive it: `{"outcome", "call_id", "result"?, "verdict"?, ...}`.
+
+    Source  contract.md, Tools. `approval_url` is a plain link where a person decides, never pre-authenticated.
+    """
+    body: Json = {"outcome": outcome.outcome, "call_id": str(outcome.call_id)}
+    if outcome.result is not None:
+        body["result"] = outcome.result
+    if outcome.verdict is not None:
+        body["verdict"] = verdict_json(outcome.verdict)
+    if outcome.approval is not None:
+        body["approval"] = approval_json(outcome.approval, approval_url)
+    if outcome.error is not None:
+        body["error"] = error_json(outcome.error)
+    return body
+
+
+def approval_json(approval: ApprovalAsked, url: str | None) -> Json:
+    """The pending question as an envelope shows it."""
+    shown: Json = {
+        "id": str(approval.approval_id),
+        "needs_role": str(approval.needs_role),
+        "four_eyes": approval.four_eyes,
+        "expires_at": approval.expires_at.isoformat(),
+    }
+    if url is not None:
+        shown["url"] = url
+    return shown
+
+
+def reference_of(value: UUID) -> str:
+    """A short reference by which a log line is found; it says nothing of what went wrong."""
+    return value.hex[:12]
