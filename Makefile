@@ -1,0 +1,71 @@
+# `make` alone lists the targets. Everything runs from .venv, which `make setup` keeps in step with the lock.
+PYTHON ?= python3
+PORT ?= 8000
+GLOW_HOME ?= $(CURDIR)/.glow
+WORKERS ?= 2
+export GLOW_HOME
+
+# Relative on purpose: the checkout's own path may hold spaces, which make cannot quote.
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test check fmt lint types imports manifests lock-check adr-check openapi-check \
+	coverage openapi lock benchmarks clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make .venv with what the server needs
+	@$(PYTHON) checks/environment.py runtime
+
+setup-dev: ## make .venv with what tests and checks need too
+	@$(PYTHON) checks/environment.py dev
+
+demo: setup ## serve the demo firm on http://127.0.0.1:$(PORT)
+	@$(BIN)/glow demo --port $(PORT)
+
+test: setup-dev ## run every test
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+check: lint types imports manifests lock-check adr-check openapi-check coverage ## everything that must hold before a change is merged
+
+fmt: setup-dev ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only --exit-zero --quiet .
+
+lint: setup-dev ## format and lint, changing nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: setup-dev ## types, strict
+	$(BIN)/python -m pyright
+
+imports: setup-dev ## the floors of the house
+	$(BIN)/lint-imports
+
+manifests: setup-dev ## manifests, policies and migrations
+	$(BIN)/glow tools validate
+
+lock-check: setup-dev ## the locks are hashed, without addresses, in step
+	$(BIN)/python -m checks.lock
+
+adr-check: setup-dev ## every decision is indexed and has a status
+	$(BIN)/python -m checks.decisions
+
+openapi-check: setup-dev ## docs/openapi.json is what the server says
+	$(BIN)/python -m checks.openapi
+
+coverage: setup-dev ## every test, with at least 80 % of the code covered
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term
+
+openapi: setup-dev ## write docs/openapi.json anew
+	$(BIN)/python -m checks.openapi write
+
+lock: setup-dev ## resolve the dependencies anew (asks the package index)
+	$(BIN)/python -m checks.lock write $(BIN)/uv
+
+benchmarks: setup-dev ## measure speed beside its floors
+	$(BIN)/python -m benchmarks
+
+clean: ## remove what was built; .glow, the demo's data, stays
+	rm -rf .venv dist build .coverage .coverage.* .hypothesis .import_linter_cache .pytest_cache .ruff_cache
