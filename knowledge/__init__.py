@@ -1,0 +1,1 @@
+"""Documents: parsed, chunked, indexed and searched, under the permissions of whoever asks."""
