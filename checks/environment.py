@@ -1,4 +1,4 @@
-"""Makes `.venv` hold exactly what the lock says; the first step of every `make` target, run by whatever python3 there is.
+"""Makes `.venv` hold what the lock says; the first step of every `make` target, run by whatever python3 there is.
 
 A stamp inside `.venv` names the lock that was installed, so a second run starts nothing and needs no network.
 """
@@ -22,7 +22,7 @@ class SetupError(Exception):
 
 
 def lock_key(root: Path, lock_name: str) -> str:
-    """The digest of all that an installation depends on: the lock, the project's metadata, its place, the interpreter."""
+    """The digest of what an installation depends on: lock, project metadata, checkout's place, interpreter."""
     metadata = (root / "pyproject.toml").read_bytes().partition(b"\n[tool.")[0]
     parts = [(root / lock_name).read_bytes(), metadata, os.fsencode(root), sys.version.encode()]
     digest = hashlib.sha256()

@@ -1,6 +1,6 @@
 """Keeps the locks honest: every package pinned and hashed, no index address, in step with pyproject.toml.
 
-`uv.lock` itself is not kept, since it records the addresses of whatever index resolved it; the exported files work with any.
+`uv.lock` itself is not kept: it records the addresses of the index that resolved it; the exported files work with any.
 """
 
 from __future__ import annotations

@@ -1,0 +1,71 @@
+"""Holds every test to this machine: reaching for a non-loopback address raises, and fails the test that swallows it.
+
+The guard is an audit hook, so that it sees what asyncio, aiohttp or a C extension do with a socket, whatever name they
+imported it by. A process that a test starts has no such guard, nor has uvloop, which asks libuv instead of `socket`.
+"""
+
+import ipaddress
+import sys
+from collections.abc import Generator
+from typing import cast
+
+import pytest
+
+_LOCAL_NAMES = frozenset({"", "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"})
+_NAME_LOOKUPS = frozenset({"socket.getaddrinfo", "socket.gethostbyname"})
+_SENDS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
+
+attempts_to_reach_out: list[str] = []
+"""What the running test tried to reach outside this machine; a test that is `reaches_out` clears it itself."""
+
+
+class ReachedOutError(ConnectionRefusedError):
+    """A test reached for an address outside this machine; an OSError, so that libraries clean up after it."""
+
+
+def pytest_configure() -> None:
+    """Arm the guard for the life of the process: an audit hook cannot be taken back."""
+    sys.addaudithook(_refuse_the_network)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, None, None]:
+    """Fail a test that reached out, even if the code under test swallowed the refusal."""
+    yield
+    if attempts_to_reach_out:
+        reached = ", ".join(attempts_to_reach_out)
+        attempts_to_reach_out.clear()
+        pytest.fail(f"reached outside this machine: {reached}", pytrace=False)
+
+
+def _refuse_the_network(event: str, arguments: tuple[object, ...]) -> None:
+    if event in _SENDS:
+        host = _host_of(arguments[1])
+    elif event in _NAME_LOOKUPS:
+        host = _as_text(arguments[0])
+    else:
+        return
+    if not is_local(host, literals_allowed=event in _NAME_LOOKUPS):
+        attempts_to_reach_out.append(f"{event} {host}")
+        raise ReachedOutError(f"a test may not reach {host} ({event})")
+
+
+def _host_of(address: object) -> str:
+    """The host of an internet address; of a Unix or other kernel address (text, bytes, numbers) none."""
+    return _as_text(cast(tuple[object, ...], address)[0]) if isinstance(address, tuple) else ""
+
+
+def _as_text(host: object) -> str:
+    if isinstance(host, bytes | bytearray):
+        return host.decode("ascii", "replace")
+    return host if isinstance(host, str) else ""
+
+
+def is_local(host: str, *, literals_allowed: bool) -> bool:
+    """Whether a host is this machine; looking a literal address up sends nothing, so that much is allowed of any."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host.lower().rstrip(".") in _LOCAL_NAMES or host.lower().endswith(".localhost")
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return literals_allowed or address.is_unspecified or (mapped or address).is_loopback
