@@ -69,7 +69,7 @@ def _cells(line: str) -> tuple[str, ...]:
 
 def _widths(table: Table) -> tuple[int, ...]:
     """Shares of the page by each column's longest cell, so that few cells wrap and extracted rows stay on one line."""
-    return tuple(max(len(cell) for cell in column) + 3 for column in zip(*table.rows, strict=True))
+    return tuple(max(len(cell) for cell in column) + 6 for column in zip(*table.rows, strict=True))
 
 
 class Policy(FPDF):
@@ -126,11 +126,8 @@ class Policy(FPDF):
 
     def _table(self, table: Table) -> None:
         self.set_font(FONT, size=9.5)
-        with self.table(line_height=LINE_MM, text_align="LEFT", padding=1, col_widths=_widths(table)) as drawn:
-            for cells in table.rows:
-                row = drawn.row()
-                for cell in cells:
-                    row.cell(cell)
+        with self.table(table.rows, line_height=6, text_align="LEFT", padding=1, col_widths=_widths(table)):
+            pass  # drawn when the block ends
         self.ln(4)
 
 
