@@ -1,0 +1,1 @@
+"""The record of what happened, on whose authority, by which rule."""

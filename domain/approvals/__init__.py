@@ -1,0 +1,1 @@
+"""Durable questions to a person about one exact call."""

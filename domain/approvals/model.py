@@ -1,0 +1,61 @@
+"""An approval: a durable question to a person about one exact call."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from domain.kernel import (
+    ApprovalId,
+    CallId,
+    ConversationId,
+    Door,
+    EngagementId,
+    Level,
+    Mode,
+    OrganizationId,
+    PrincipalId,
+    PrincipalKind,
+    Role,
+    RunId,
+    TaskRunId,
+)
+
+ApprovalState = Literal["pending", "approved", "rejected", "expired", "cancelled", "executing", "executed", "failed"]
+ApprovalAnswer = Literal["approve", "reject"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """Bound to one call: tool, manifest digest, exact arguments, conversation, requester.
+
+    Source  domain.md, Approvals; migrations/0004.
+    """
+
+    organization_id: OrganizationId
+    approval_id: ApprovalId
+    call_id: CallId
+    tool: str
+    manifest_digest: bytes
+    policy_digest: bytes
+    arguments: str
+    """Canonical JSON, exactly as the call carried it."""
+    arguments_digest: bytes
+    reasons: tuple[str, ...]
+    requested_by: PrincipalId
+    requested_kind: PrincipalKind
+    requested_mode: Mode
+    requested_door: Door
+    requested_scheduled: bool
+    agent_ceiling: Level
+    engagement_id: EngagementId | None
+    conversation_id: ConversationId | None
+    run_id: RunId | None
+    task_run_id: TaskRunId | None
+    needs_role: Role
+    four_eyes: bool
+    state: ApprovalState
+    created_at: datetime
+    expires_at: datetime
+    decided_by: PrincipalId | None = None
+    decided_at: datetime | None = None
+    comment: str | None = None

@@ -1,0 +1,1 @@
+"""How far the agent goes without asking."""

@@ -1,0 +1,1 @@
+"""Release controls and the sign-offs they need."""

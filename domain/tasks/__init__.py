@@ -1,0 +1,1 @@
+"""Tasks and their runs: what people and the agent prepare inside the firm."""

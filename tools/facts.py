@@ -1,0 +1,62 @@
+"""The facts a verdict rests on: what the database said of principal, tool and arguments, typed once and recorded whole."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import orjson
+
+from domain.autonomy.model import AutonomyRange
+from domain.kernel import DEFAULT_LEVEL, Level, Role
+
+Json = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the database said at the moment of the verdict, under the principal's own row level security.
+
+    `subjects` holds one entry for each subject the manifest names and the arguments carry: its facts, or None where
+    this principal can see no such thing.
+    """
+
+    role: Role | None
+    """None: no membership in the organization."""
+    range: AutonomyRange
+    subjects: dict[str, Json | None]
+    control_state: str
+    """not_applicable, satisfied, pending or changes_required."""
+    control_missing: tuple[str, ...]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The subjects that do not exist for this principal."""
+        return tuple(sorted(name for name, found in self.subjects.items() if found is None))
+
+    def of(self, subject: str, key: str) -> object:
+        """One fact about a subject; None where there is none."""
+        found = self.subjects.get(subject)
+        return None if found is None else found.get(key)
+
+
+def parse_facts(text: str | bytes, asked: frozenset[str]) -> Facts:
+    """The answer of glow.begin_call, typed; `asked` are the subjects that were asked for."""
+    raw = cast(Json, orjson.loads(text))
+    role = raw.get("role")
+    control = cast(Json, raw.get("control") or {})
+    return Facts(
+        role=None if role is None else Role(cast(str, role)),
+        range=AutonomyRange(
+            organization_level=_level(raw.get("organization_level"), DEFAULT_LEVEL),
+            floor=_level(raw.get("floor"), Level.L0),
+            ceiling=_level(raw.get("ceiling"), Level.L0),
+            tool_ceiling=_level(raw.get("tool_ceiling"), Level.L3),
+            autopilot_disabled=raw.get("autopilot_disabled") is True,
+        ),
+        subjects={name: cast("Json | None", raw.get(name)) for name in sorted(asked)},
+        control_state=cast(str, control.get("state", "not_applicable")),
+        control_missing=tuple(cast("list[str]", control.get("missing", []))),
+    )
+
+
+def _level(value: object, absent: Level) -> Level:
+    return Level(cast(int, value)) if value is not None else absent

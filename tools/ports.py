@@ -1,0 +1,74 @@
+"""What the gate needs of the world below it: transactions, the recorder, the queue. server/database keeps the promises."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from domain.activity.model import ActivityEvent
+from domain.approvals.model import Approval
+from domain.kernel import Principal
+from tools.facts import Facts
+from tools.manifest import Subject
+from tools.work import Job, Work
+
+
+class Unavailable(Exception):
+    """The database cannot be reached or did not answer in time; doors answer 503 with Retry-After."""
+
+
+class CallTransaction(Protocol):
+    """One call's transaction, its context already set."""
+
+    @property
+    def facts(self) -> Facts: ...
+
+    @property
+    def work(self) -> Work: ...
+
+    async def record(self, *events: ActivityEvent) -> None:
+        """Write events in this transaction: a ticket before the work, the outcome after it."""
+        ...
+
+    async def ask(self, approval: Approval) -> None:
+        """Write the pending approval of a waiting call; its event stands in this transaction already."""
+        ...
+
+    def savepoint(self) -> AbstractAsyncContextManager[None]:
+        """What fails inside is undone alone; the exception goes on."""
+        ...
+
+    def become(
+        self, principal: Principal, tool: str, subjects: Mapping[Subject, str], control: str | None
+    ) -> AbstractAsyncContextManager[Facts]:
+        """Stand in another principal's context until the block ends; gives that principal's facts."""
+        ...
+
+
+class Transactions(Protocol):
+    """Opens the transaction of a call; leaving the block normally commits, an exception rolls back."""
+
+    def begin(
+        self,
+        principal: Principal,
+        tool: str,
+        subjects: Mapping[Subject, str],
+        control: str | None,
+        *,
+        read_only: bool,
+    ) -> AbstractAsyncContextManager[CallTransaction]:
+        """Raises  Unavailable: no database."""
+        ...
+
+
+class Recorder(Protocol):
+    """The group writer: returns when the events are committed."""
+
+    async def record(self, events: Sequence[ActivityEvent]) -> None:
+        """Raises  Unavailable: no database."""
+        ...
+
+
+class JobQueue(Protocol):
+    """Takes jobs after a commit; a job that cannot be enqueued is found by the sweep."""
+
+    async def enqueue(self, jobs: Sequence[Job]) -> None: ...

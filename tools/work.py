@@ -1,0 +1,100 @@
+"""What a handler is given: the services bound to the call's own transaction, and who asks."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, Literal, Protocol, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from domain.activity.service import ActivityService
+from domain.analytics.service import AnalyticsService
+from domain.approvals.model import Approval
+from domain.approvals.service import ApprovalService
+from domain.kernel import CallId, EngagementId, NewId, OrganizationId, Principal, Role, TaskRunId
+from domain.tasks.service import TaskService
+from knowledge.service import KnowledgeService
+from tools.facts import Facts
+from tools.outcomes import CallOutcome, Verdict
+
+Json = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """The services of one transaction; none of them commits."""
+
+    activity: ActivityService
+    analytics: AnalyticsService
+    approvals: ApprovalService
+    knowledge: KnowledgeService
+    tasks: TaskService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Work to be done after the commit; ids only, since the queue knows no organizations."""
+
+    kind: Literal["task_run", "document_index"]
+    organization_id: OrganizationId
+    subject_id: UUID
+
+
+class WhatIf(Protocol):
+    """Asks policy what would become of a call, without making it."""
+
+    def __call__(self, tool: str, arguments: Json | None) -> Awaitable[Verdict | None]:
+        """The verdict that the tool would get now; None: no such tool for this principal's eyes."""
+        ...
+
+
+class ExecuteApproved(Protocol):
+    """Makes the call an approval stands for, inside the decision's own transaction."""
+
+    def __call__(self, approval: Approval, prepared: object) -> Awaitable[CallOutcome]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallContext:
+    """One call's surroundings: everything a handler may know or do besides its arguments."""
+
+    principal: Principal
+    facts: Facts
+    role: Role
+    work: Work
+    call_id: CallId
+    task_run_id: TaskRunId | None
+    engagement_id: EngagementId | None
+    now: datetime
+    new_id: NewId
+    prepared: object
+    """What the tool's `prepare` gave; None without one."""
+    what_if: WhatIf
+    execute_approved: ExecuteApproved
+    jobs: list[Job] = field(default_factory=list[Job])
+    """Filled by the handler, enqueued after the commit; the row it wrote is the outbox a sweep falls back on."""
+
+
+A = TypeVar("A", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareContext:
+    """What a `prepare` may use: it runs after a first verdict, with no transaction open.
+
+    `read` runs a short read-only transaction of the principal's own and closes it again.
+    """
+
+    principal: Principal
+    call_id: CallId
+    read: Callable[[Callable[[Work], Awaitable[object]]], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler(Generic[A]):
+    """The code behind a manifest: its arguments' type, the work, and what must be fetched from outside first."""
+
+    arguments: type[A]
+    work: Callable[[A, CallContext], Awaitable[Json]]
+    prepare: Callable[[A, PrepareContext], Awaitable[object]] | None = None
