@@ -1,0 +1,1 @@
+"""Bytes of a document to its canonical text and the blocks it is made of."""
