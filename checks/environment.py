@@ -22,9 +22,9 @@ class SetupError(Exception):
 
 
 def lock_key(root: Path, lock_name: str) -> str:
-    """The digest of what an installation depends on: lock, project metadata, checkout's place, interpreter."""
+    """The digest of what an installation depends on: lock, project metadata, the checkout's place."""
     metadata = (root / "pyproject.toml").read_bytes().partition(b"\n[tool.")[0]
-    parts = [(root / lock_name).read_bytes(), metadata, os.fsencode(root), sys.version.encode()]
+    parts = [(root / lock_name).read_bytes(), metadata, os.fsencode(root)]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(hashlib.sha256(part).digest())
@@ -32,9 +32,9 @@ def lock_key(root: Path, lock_name: str) -> str:
 
 
 def is_installed(root: Path, lock_name: str) -> bool:
-    """Whether `.venv` was last brought in step with this very lock."""
+    """Whether `.venv` works and was last brought in step with this very lock."""
     stamp = _stamp(root, lock_name)
-    return stamp.is_file() and stamp.read_text().strip() == lock_key(root, lock_name)
+    return _is_usable(root) and stamp.is_file() and stamp.read_text().strip() == lock_key(root, lock_name)
 
 
 def install(root: Path, lock_name: str) -> None:
@@ -44,16 +44,16 @@ def install(root: Path, lock_name: str) -> None:
     Effect  creates `.venv`, installs into it, links the checkout into it.
     """
     venv = root / ".venv"
-    if not (venv / "bin" / "python").exists() or not any(venv.glob(".installed-*")):
-        _run(
-            [sys.executable, "-m", "venv", "--clear", str(venv)],
-            "making .venv (Debian and Ubuntu: apt install python3-venv)",
-        )
+    if not _is_usable(root) or not any(venv.glob(".installed-*")):
+        _run([sys.executable, "-m", "venv", "--clear", str(venv)], "no .venv (on Debian: apt install python3-venv)")
     for stamp in venv.glob(".installed-*"):
         stamp.unlink()
     pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-input"]
-    _run([*pip, "--require-hashes", "-r", str(root / lock_name)], f"installing {lock_name}")
-    _run([*pip, "--no-deps", "--no-build-isolation", "--no-index", "-e", str(root)], "linking the checkout")
+    _run([*pip, "--require-hashes", "-r", str(root / lock_name)], f"pip could not install {lock_name}")
+    _run(
+        [*pip, "--no-deps", "--no-build-isolation", "--no-index", "-e", str(root)],
+        "pip could not link the checkout into .venv",
+    )
     for name in LOCKS.values() if lock_name == LOCKS["dev"] else [lock_name]:
         _stamp(root, name).write_text(lock_key(root, name) + "\n")
 
@@ -81,6 +81,11 @@ def main(arguments: list[str]) -> int:
 
 def _stamp(root: Path, lock_name: str) -> Path:
     return root / ".venv" / f".installed-{Path(lock_name).stem}"
+
+
+def _is_usable(root: Path) -> bool:
+    """Asked of the system, since the interpreter behind the link may be gone, or out of reach for this user."""
+    return os.access(root / ".venv" / "bin" / "python", os.X_OK)
 
 
 def _run(command: list[str], purpose: str) -> None:

@@ -1,6 +1,7 @@
 """The checks of `make check` catch what they are there to catch."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,8 @@ def test_two_decisions_of_one_number_are_refused() -> None:
 def checkout(tmp_path: Path) -> Path:
     """A checkout at a path with a space whose .venv says that the test lock is installed."""
     root = tmp_path / "a checkout"
-    (root / ".venv").mkdir(parents=True)
+    (root / ".venv" / "bin").mkdir(parents=True)
+    (root / ".venv" / "bin" / "python").symlink_to(sys.executable)
     for name in ("pyproject.toml", *lock.LOCKS):
         shutil.copy(ROOT / name, root / name)
     stamp = root / ".venv" / ".installed-requirements-dev"
@@ -118,3 +120,9 @@ def test_changed_lock_or_metadata_asks_for_a_new_installation(checkout: Path, na
 def test_checkout_that_was_moved_asks_for_a_new_installation(checkout: Path) -> None:
     moved = checkout.rename(checkout.with_name("elsewhere"))
     assert not environment.is_installed(moved, "requirements-dev.txt")
+
+
+def test_environment_whose_interpreter_is_gone_is_made_anew(checkout: Path) -> None:
+    (checkout / ".venv" / "bin" / "python").unlink()
+    (checkout / ".venv" / "bin" / "python").symlink_to(checkout / "removed")
+    assert not environment.is_installed(checkout, "requirements-dev.txt")
