@@ -1,0 +1,140 @@
+"""The database of tests: one embedded PostgreSQL for all workers, a migrated template, a copy for each test."""
+
+import asyncio
+import hashlib
+import itertools
+import os
+import tempfile
+from collections.abc import Coroutine, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+from server.database.bootstrap import bootstrap
+from server.database.embedded import EmbeddedOptions, EmbeddedServer, embedded
+from server.database.logins import DatabaseAddress, DatabaseUrls, Login
+from server.database.migrate import load_migrations, migrate_database
+from server.home import GlowHome, exclusive
+
+SETTINGS: Mapping[str, str] = {
+    # Nothing here outlives a test, so nothing is worth waiting for the disk.
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_connections": "400",
+    "autovacuum_naptime": "10min",
+}
+
+Result = TypeVar("Result")
+
+_numbers = itertools.count()
+
+_STALE_TEMPLATES = r"""
+SELECT datname FROM pg_database
+WHERE datname LIKE 'template\_glow\_%' AND NOT datallowconn
+  AND (pg_stat_file('base/' || oid || '/PG_VERSION')).modification < now() - interval '12 hours'
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """A database of one test's own."""
+
+    address: DatabaseAddress = field(repr=False)
+    name: str
+
+    def dsn(self, role: str) -> str:
+        """The URL for a Login, or for `postgres`, which sets up and inspects but never runs code under test."""
+        return self.address.dsn(role)
+
+    def urls(self) -> DatabaseUrls:
+        """The four URLs, as the server's settings would give them."""
+        return self.address.urls()
+
+
+def home_of_tests(major: int) -> GlowHome:
+    """A home shared by every test run of this account on this machine, so that only the first pays for initdb.
+
+    Raises  PermissionError: the folder in the machine's temporary folder is another account's.
+    """
+    key = hashlib.sha256(repr((major, sorted(SETTINGS.items()), tempfile.gettempdir())).encode()).hexdigest()[:8]
+    home = GlowHome(Path(tempfile.gettempdir()) / f"glow-tests-{os.geteuid()}-{key}")
+    if home.ensure().stat().st_uid != os.geteuid():
+        raise PermissionError(f"{home.path} belongs to another account")
+    return home
+
+
+@contextmanager
+def cluster_of_tests(major: int = 18) -> Generator[EmbeddedServer]:
+    """The shared server, without durability."""
+    home = home_of_tests(major)
+    with embedded(home, EmbeddedOptions(major=major, settings=SETTINGS)) as server:
+        with exclusive(home.path / "templates.lock"):
+            _drop_leftovers(server)
+        yield server
+
+
+def migrated_template(server: EmbeddedServer, folder: Path) -> str:
+    """The name of a database with the migrations of `folder`, made by whoever comes first and kept for later runs."""
+    checksums = [migration.checksum for migration in load_migrations(folder)]
+    name = "template_glow_" + hashlib.sha256("\n".join(checksums).encode()).hexdigest()[:16]
+    with exclusive(server.cluster.folder.parent / "templates.lock"):
+        if server.superuser(f"SELECT NOT datallowconn FROM pg_database WHERE datname = '{name}'") != "t":
+            server.superuser(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            bootstrap(server.superuser, server.address.passwords, database=name)
+            run_apart(migrate_database(_at(server, name).dsn(Login.OWNER), folder))
+            # Marks it whole, and keeps connections out: copying needs a database that nobody is in.
+            server.superuser(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+    return name
+
+
+@contextmanager
+def fresh_database(server: EmbeddedServer, template: str) -> Generator[Database]:
+    """A copy of `template`, dropped at the end of the block."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    server.superuser(f"""
+        CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER glow_owner;
+        REVOKE ALL ON DATABASE "{name}" FROM PUBLIC;
+        GRANT CONNECT ON DATABASE "{name}" TO {", ".join(Login)};
+    """)
+    try:
+        yield Database(address=_at(server, name), name=name)
+    finally:
+        server.superuser(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@contextmanager
+def bare_database(server: EmbeddedServer) -> Generator[Database]:
+    """A bootstrapped database without any migration, dropped at the end of the block."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    bootstrap(server.superuser, server.address.passwords, database=name)
+    try:
+        yield Database(address=_at(server, name), name=name)
+    finally:
+        server.superuser(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def run_apart(work: Coroutine[object, object, Result]) -> Result:
+    """The result of a coroutine, run on a loop and thread of its own: a fixture must not touch the test's loop."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+def _at(server: EmbeddedServer, database: str) -> DatabaseAddress:
+    address = server.address
+    return DatabaseAddress(host=address.host, port=address.port, database=database, passwords=address.passwords)
+
+
+def _drop_leftovers(server: EmbeddedServer) -> None:
+    """Removes the databases of test runs that were killed, and templates that nobody has used for long."""
+    listed = server.superuser("SELECT datname FROM pg_database WHERE datname LIKE 'test\\_%'").splitlines()
+    dead = [name for name in listed if not psutil.pid_exists(int(name.split("_")[1]))]
+    stale = server.superuser(_STALE_TEMPLATES).splitlines()
+    for name in (*dead, *stale):
+        server.superuser(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
