@@ -24,6 +24,7 @@ from domain.kernel import (
     RunId,
     TaskRunId,
 )
+from domain.paging import PageRequest
 
 EventKind = Literal[
     "tool.allowed",
@@ -102,3 +103,78 @@ class ActivityEvent:
     @property
     def result_digest(self) -> bytes | None:
         return None if self.payload is None else digest(self.payload.salt, self.payload.result)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityItem:
+    """One call, folded from its events.
+
+    Decision and reasons are those of its first event, so that a call that had to be asked for shows as such whatever
+    became of it; the outcome is the newest event's.
+    Source  domain.md, What an event says.
+    """
+
+    event_id: EventId
+    """The event that opened the call: what lists are paged by."""
+    call_id: CallId
+    time: datetime
+    tool: str
+    door: Door
+    mode: Mode
+    principal: str
+    """The principal's e-mail address."""
+    role: Role | None
+    """None: no membership."""
+    decision: Decision | None
+    """None: no verdict was reached, since the tool was unknown or its arguments could not be read."""
+    reasons: tuple[str, ...]
+    outcome: Outcome | None
+    """None: allowed, and under way."""
+    error_code: str | None
+    approval_id: ApprovalId | None
+    conversation_id: ConversationId | None
+    run_id: RunId | None
+    duration_ms: float | None
+    arguments: str | None
+    """JSON text; None where it was erased."""
+    result: str | None
+    """JSON text; lists leave it out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityStep:
+    """One event of a call, as far as it tells more than the call itself."""
+
+    kind: EventKind
+    time: datetime
+    decision: Decision | None
+    reasons: tuple[str, ...]
+    outcome: Outcome | None
+    error_code: str | None
+    error_reference: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityCall:
+    """One call with its events, oldest first."""
+
+    item: ActivityItem
+    steps: tuple[ActivityStep, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityQuery:
+    """Which calls; None leaves a filter out."""
+
+    page: PageRequest = PageRequest()
+    tool: str | None = None
+    door: Door | None = None
+    decision: Decision | None = None
+    outcome: Outcome | None = None
+    principal: str | None = None
+    """An e-mail address, or a principal's id."""
+    conversation_id: ConversationId | None = None
+    since: datetime | None = None
+    """The earliest moment, included."""
+    until: datetime | None = None
+    """The latest moment, excluded."""

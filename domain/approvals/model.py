@@ -19,6 +19,7 @@ from domain.kernel import (
     RunId,
     TaskRunId,
 )
+from domain.paging import PageRequest
 
 ApprovalState = Literal["pending", "approved", "rejected", "expired", "cancelled", "executing", "executed", "failed"]
 ApprovalAnswer = Literal["approve", "reject"]
@@ -59,3 +60,23 @@ class Approval:
     decided_by: PrincipalId | None = None
     decided_at: datetime | None = None
     comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalItem:
+    """An approval with the people it names, as a list shows it."""
+
+    approval: Approval
+    requested_by: str
+    """The requester's e-mail address."""
+    decided_by: str | None
+    """The decider's e-mail address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalQuery:
+    """Which approvals; None leaves a filter out."""
+
+    page: PageRequest = PageRequest()
+    state: ApprovalState | None = None
+    requested_by: PrincipalId | None = None

@@ -23,3 +23,11 @@ class AutonomyRange:
         """
         level = min(max(self.organization_level, self.floor), self.ceiling, self.tool_ceiling, persona_ceiling)
         return min(level, Level.L1) if self.autopilot_disabled else level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutonomyStatus:
+    """The level in force, and what bounds it."""
+
+    level: Level
+    bounds: AutonomyRange

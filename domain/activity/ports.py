@@ -1,0 +1,19 @@
+"""What activity needs of the database: its events, read back as calls."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from domain.activity.model import ActivityCall, ActivityEvent, ActivityItem, ActivityQuery
+from domain.kernel import CallId
+
+
+class ActivityRepository(Protocol):
+    """The record, as far as the transaction's principal may read it."""
+
+    async def list(self, query: ActivityQuery) -> Sequence[ActivityItem]:
+        """Calls, newest first; one more than the page holds where there are more."""
+        ...
+
+    async def call(self, call_id: CallId) -> ActivityCall | None: ...
+
+    async def write(self, events: Sequence[ActivityEvent]) -> None: ...

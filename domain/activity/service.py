@@ -1,0 +1,46 @@
+"""Reads the record back: each call as one item folded from its events. The gate writes it, through `write`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from domain.activity.model import ActivityCall, ActivityEvent, ActivityItem, ActivityQuery
+from domain.activity.ports import ActivityRepository
+from domain.kernel import CallId, NotFound
+from domain.paging import Page, Position, page_of
+
+
+class CallNotFound(NotFound):
+    """No such call that this principal may see."""
+
+    def __init__(self, call_id: CallId) -> None:
+        super().__init__(f"call_id: no call {call_id}")
+        self.call_id = call_id
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityService:
+    """The calls that a principal may see: one's own; MANAGER upward and EQR the organization's."""
+
+    activity: ActivityRepository
+
+    async def list(self, query: ActivityQuery) -> Page[ActivityItem]:
+        """A page of calls, newest first, without their results."""
+        return page_of(await self.activity.list(query), query.page, _place)
+
+    async def call(self, call_id: CallId) -> ActivityCall:
+        """One call with its result and its events, oldest first.
+
+        Raises  CallNotFound.
+        """
+        found = await self.activity.call(call_id)
+        if found is None:
+            raise CallNotFound(call_id)
+        return found
+
+    async def write(self, events: Sequence[ActivityEvent]) -> None:
+        """Add events to the record, in this transaction."""
+        await self.activity.write(events)
+
+
+def _place(item: ActivityItem) -> Position:
+    return Position(time=item.time, id=item.event_id)

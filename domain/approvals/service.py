@@ -1,0 +1,112 @@
+"""Durable questions to people: exactly one answer wins, and an expired or used one is refused."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import ClassVar
+
+from domain.approvals.model import Approval, ApprovalAnswer, ApprovalItem, ApprovalQuery, ApprovalState
+from domain.approvals.ports import ApprovalRepository
+from domain.kernel import ApprovalId, DomainError, NotFound, PrincipalId
+from domain.paging import Page, Position, page_of
+
+
+class ApprovalNotFound(NotFound):
+    """No such approval that this principal asked for or may decide."""
+
+    def __init__(self, approval_id: ApprovalId) -> None:
+        super().__init__(f"approval_id: no approval {approval_id}")
+        self.approval_id = approval_id
+
+
+class AlreadyDecided(DomainError):
+    """Somebody's answer, or the execution, came first."""
+
+    code: ClassVar[str] = "already_decided"
+
+    def __init__(self, state: ApprovalState) -> None:
+        super().__init__(f"this approval is {state} already; it can be decided only once")
+        self.state = state
+
+
+class ApprovalExpired(DomainError):
+    """The question stood open too long; the call has to be asked for again."""
+
+    code: ClassVar[str] = "approval_expired"
+
+    def __init__(self, expired_at: datetime) -> None:
+        super().__init__(f"this approval expired at {expired_at.isoformat()}; ask for the call again")
+        self.expired_at = expired_at
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalService:
+    """Who may decide is policy's to say, before this is called; here is what a decision does."""
+
+    approvals: ApprovalRepository
+
+    async def ask(self, approval: Approval) -> None:
+        """Write the question of a waiting call, whose event stands in this transaction already."""
+        await self.approvals.add(approval)
+
+    async def list(self, query: ApprovalQuery, now: datetime) -> Page[ApprovalItem]:
+        """A page of approvals, newest first; a pending one past its time counts and shows as expired."""
+        found = await self.approvals.list(query, now)
+        return page_of(found, query.page, _place).of(lambda item: _as_of(item, now))
+
+    async def get(self, approval_id: ApprovalId, now: datetime) -> ApprovalItem:
+        """One approval, as it stands at `now`.
+
+        Raises  ApprovalNotFound.
+        """
+        return _as_of(await self._found(approval_id), now)
+
+    async def decide(
+        self,
+        approval_id: ApprovalId,
+        answer: ApprovalAnswer,
+        comment: str | None,
+        *,
+        decider: PrincipalId,
+        now: datetime,
+    ) -> Approval:
+        """Take the answer: a rejected approval ends so; an approved one is `executing` until `finish`.
+
+        Nobody outside this transaction ever sees `executing`: deciding and executing commit together or not at all.
+        Raises  ApprovalNotFound, AlreadyDecided, ApprovalExpired.
+        """
+        state: ApprovalState = "executing" if answer == "approve" else "rejected"
+        if not await self.approvals.settle(approval_id, state, decider, comment, now):
+            raise _refusal(await self._found(approval_id), now)
+        return (await self._found(approval_id)).approval
+
+    async def finish(self, approval_id: ApprovalId, *, executed: bool) -> ApprovalItem:
+        """Say what became of the approved call: `executed` when its work was done, else `failed`.
+
+        Raises  AlreadyDecided: nothing was executing.
+        """
+        finished = await self.approvals.finish(approval_id, "executed" if executed else "failed")
+        item = await self._found(approval_id)
+        if not finished:
+            raise AlreadyDecided(item.approval.state)
+        return item
+
+    async def _found(self, approval_id: ApprovalId) -> ApprovalItem:
+        item = await self.approvals.get(approval_id)
+        if item is None:
+            raise ApprovalNotFound(approval_id)
+        return item
+
+
+def _refusal(item: ApprovalItem, now: datetime) -> DomainError:
+    shown = _as_of(item, now).approval
+    return ApprovalExpired(shown.expires_at) if shown.state == "expired" else AlreadyDecided(shown.state)
+
+
+def _as_of(item: ApprovalItem, now: datetime) -> ApprovalItem:
+    if item.approval.state == "pending" and item.approval.expires_at <= now:
+        return replace(item, approval=replace(item.approval, state="expired"))
+    return item
+
+
+def _place(item: ApprovalItem) -> Position:
+    return Position(time=item.approval.created_at, id=item.approval.approval_id)

@@ -1,0 +1,1 @@
+"""What the postgres modules of every noun share."""

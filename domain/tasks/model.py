@@ -1,0 +1,162 @@
+"""A task, for people or for a workflow, and a run of one in the background."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+from domain.kernel import Audience, CallId, EngagementId, Outcome, PrincipalId, TaskId, TaskRunId
+from domain.paging import PageRequest
+
+TaskStatus = Literal["open", "in_progress", "done", "cancelled"]
+TaskRunStatus = Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
+StepStatus = Literal["queued", "running", "waiting", "done", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateTask:
+    """A task as it was asked for; `kind` names a workflow, without it the task is for people."""
+
+    title: str
+    description: str = ""
+    kind: str | None = None
+    engagement_id: EngagementId | None = None
+    assignee: str | None = None
+    """An e-mail address of the organization's."""
+    due_on: date | None = None
+    input: str = "{}"
+    """The workflow's input: a JSON object as canonical text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTask:
+    """A task ready to be stored: what was asked for, its assignee found, its audience settled."""
+
+    task_id: TaskId
+    asked: CreateTask
+    assignee_id: PrincipalId | None
+    audience: Audience
+    created_by: PrincipalId
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignee:
+    """A member to whom a task can be given."""
+
+    principal_id: PrincipalId
+    is_client: bool
+    on_engagement: bool
+    """Bound to the task's engagement; clients see nothing else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatestRun:
+    """The newest run of a task, as its task shows it."""
+
+    task_run_id: TaskRunId
+    status: TaskRunStatus
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One task, as its readers see it."""
+
+    task_id: TaskId
+    title: str
+    description: str
+    kind: str | None
+    status: TaskStatus
+    audience: Audience
+    engagement_id: EngagementId | None
+    assignee: str | None
+    """An e-mail address, like `created_by`."""
+    due_on: date | None
+    input: str
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+    latest_run: LatestRun | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskQuery:
+    """Which tasks; None leaves a filter out."""
+
+    page: PageRequest = PageRequest()
+    status: TaskStatus | None = None
+    engagement_id: EngagementId | None = None
+    assignee: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRunStep:
+    """One step of a workflow as far as it has come; each is a call of its own."""
+
+    name: str
+    tool: str
+    status: StepStatus = "queued"
+    call_id: CallId | None = None
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTaskRun:
+    """A run ready to be stored."""
+
+    task_run_id: TaskRunId
+    task_id: TaskId
+    kind: str
+    input: str
+    call_id: CallId
+    """The call that asked for it."""
+    requested_by: PrincipalId
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far the worker has come with a run."""
+
+    status: TaskRunStatus
+    progress: float
+    """From 0 to 1."""
+    message: str
+    steps: tuple[TaskRunStep, ...]
+    failure: str | None
+    started_at: datetime | None
+    updated_at: datetime | None
+    finished_at: datetime | None
+
+
+QUEUED = Progress(
+    status="queued",
+    progress=0.0,
+    message="",
+    steps=(),
+    failure=None,
+    started_at=None,
+    updated_at=None,
+    finished_at=None,
+)
+"""A run that no worker has taken up yet has no row of progress."""
+
+TERMINAL: frozenset[TaskRunStatus] = frozenset({"completed", "failed", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRun:
+    """One run of a task's workflow, with its progress."""
+
+    task_run_id: TaskRunId
+    task_id: TaskId
+    kind: str
+    input: str
+    call_id: CallId
+    requester_id: PrincipalId
+    requested_by: str
+    """The requester's e-mail address; the run acts on that person's behalf."""
+    engagement_id: EngagementId | None
+    """The task's."""
+    created_at: datetime
+    progress: Progress
