@@ -26,6 +26,10 @@ class Line:
     text: str
 
     @property
+    def first(self) -> int:
+        return self.start + len(self.text) - len(self.text.lstrip())
+
+    @property
     def end(self) -> int:
         return self.start + len(self.text.rstrip())
 
@@ -52,7 +56,7 @@ def blocks_of_lines(text: str, start: int, end: int, outline: Outline) -> Iterat
 
 
 def _block(kind: BlockKind, lines: list[Line], outline: Outline) -> Block:
-    return Block(kind=kind, start=lines[0].start, end=lines[-1].end, path=outline.path)
+    return Block(kind=kind, start=lines[0].first, end=lines[-1].end, path=outline.path)
 
 
 def _lines(text: str, start: int, end: int) -> Iterator[Line]:

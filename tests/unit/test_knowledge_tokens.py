@@ -6,7 +6,7 @@ import hashlib
 import lzma
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knowledge.tokens import WINDOW, TokenRanksDamaged, count_tokens, encoding_for, unpack_ranks
@@ -54,6 +54,7 @@ def test_a_run_of_a_million_equal_characters_is_counted_and_crashes_nothing(char
     assert count_tokens(character * (1_000_000 // len(character)), model) > 1_000
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=200), min_size=1, max_size=5))
 def test_a_long_text_counts_as_its_whole_within_a_token_or_two_a_window(paragraphs: list[str]) -> None:
     filler = "One paragraph among others.\n\n" * (WINDOW // 50)
