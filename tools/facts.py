@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from typing import cast
+from uuid import UUID
 
 import orjson
 
 from domain.autonomy.model import AutonomyRange
-from domain.kernel import DEFAULT_LEVEL, Level, Role
+from domain.kernel import DEFAULT_LEVEL, EngagementId, Level, Role
 
 Json = dict[str, object]
 
@@ -31,6 +32,15 @@ class Facts:
     def missing(self) -> tuple[str, ...]:
         """The subjects that do not exist for this principal."""
         return tuple(sorted(name for name, found in self.subjects.items() if found is None))
+
+    @property
+    def engagement_id(self) -> EngagementId | None:
+        """The engagement of the task or document that the call speaks of."""
+        for subject in ("task", "document"):
+            found = self.of(subject, "engagement_id")
+            if isinstance(found, str):
+                return EngagementId(UUID(found))
+        return None
 
     def of(self, subject: str, key: str) -> object:
         """One fact about a subject; None where there is none."""

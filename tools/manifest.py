@@ -8,7 +8,7 @@ from typing import Literal
 
 import orjson
 
-from domain.kernel import Door, Effect, Role, Trust
+from domain.kernel import Door, Effect, Level, Role, Trust
 
 Json = dict[str, object]
 Subject = Literal["task", "task_run", "document", "engagement", "assignee", "approval"]
@@ -45,7 +45,8 @@ class Manifest:
     person_only: bool = False
     """Deciding, signing off, changing settings: never an agent's call."""
     autonomy: Literal["effect", "workflow"] = "effect"
-    """`workflow`: the workflow's minimum autonomy stands in for the effect's row of the table (task_run)."""
+    """`workflow`: a minimum autonomy stands in for the effect's row of the table: the task's workflow's, or the next."""
+    minimum_autonomy: Level | None = None
     timeout: timedelta
     result_limit: int
     """Bytes of canonical JSON."""
@@ -75,7 +76,7 @@ class Manifest:
             "approval": [str(self.approval.role), self.approval.four_eyes, self.approval.expires_after.total_seconds()],
             "control": self.control,
             "person_only": self.person_only,
-            "autonomy": self.autonomy,
+            "autonomy": [self.autonomy, self.minimum_autonomy],
             "subjects": dict(self.subjects),
             "arguments": self.arguments,
             "result": self.result,

@@ -16,6 +16,10 @@ class Unavailable(Exception):
     """The database cannot be reached or did not answer in time; doors answer 503 with Retry-After."""
 
 
+class DuplicateCall(Exception):
+    """This call has its ticket already: another process, or an earlier attempt, makes or made it."""
+
+
 class CallTransaction(Protocol):
     """One call's transaction, its context already set."""
 
@@ -26,7 +30,10 @@ class CallTransaction(Protocol):
     def work(self) -> Work: ...
 
     async def record(self, *events: ActivityEvent) -> None:
-        """Write events in this transaction: a ticket before the work, the outcome after it."""
+        """Write events in this transaction: a ticket before the work, the outcome after it.
+
+        Raises  DuplicateCall: the call has its ticket already.
+        """
         ...
 
     async def ask(self, approval: Approval) -> None:

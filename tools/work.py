@@ -12,7 +12,7 @@ from domain.activity.service import ActivityService
 from domain.analytics.service import AnalyticsService
 from domain.approvals.model import Approval
 from domain.approvals.service import ApprovalService
-from domain.kernel import CallId, EngagementId, NewId, OrganizationId, Principal, Role, TaskRunId
+from domain.kernel import CallId, EngagementId, Level, NewId, OrganizationId, Principal, Role, TaskRunId
 from domain.tasks.service import TaskService
 from knowledge.service import KnowledgeService
 from tools.facts import Facts
@@ -50,9 +50,15 @@ class WhatIf(Protocol):
 
 
 class ExecuteApproved(Protocol):
-    """Makes the call an approval stands for, inside the decision's own transaction."""
+    """Makes the call an approval stands for, inside the decision's own transaction: what fails is undone alone."""
 
     def __call__(self, approval: Approval, prepared: object) -> Awaitable[CallOutcome]: ...
+
+
+class RejectWaiting(Protocol):
+    """Records that the call an approval stood for was rejected, inside the decision's own transaction."""
+
+    def __call__(self, approval: Approval) -> Awaitable[CallOutcome]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,8 @@ class CallContext:
     principal: Principal
     facts: Facts
     role: Role
+    level: Level
+    """The autonomy in force for this call."""
     work: Work
     call_id: CallId
     task_run_id: TaskRunId | None
@@ -72,6 +80,7 @@ class CallContext:
     """What the tool's `prepare` gave; None without one."""
     what_if: WhatIf
     execute_approved: ExecuteApproved
+    reject_waiting: RejectWaiting
     jobs: list[Job] = field(default_factory=list[Job])
     """Filled by the handler, enqueued after the commit; the row it wrote is the outbox a sweep falls back on."""
 
@@ -89,6 +98,8 @@ class PrepareContext:
     principal: Principal
     call_id: CallId
     read: Callable[[Callable[[Work], Awaitable[object]]], Awaitable[object]]
+    prepare_approved: Callable[[Approval], Awaitable[object]]
+    """Prepares the call that an approval stands for, as its requester."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

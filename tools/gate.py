@@ -1,0 +1,507 @@
+"""The one function through which every tool call from every door passes: steps 3 to 8 of the path of a call.
+
+A writing call is one transaction: facts, verdict, ticket, work, outcome, commit. A read runs in a READ ONLY one and its
+single event goes through the recorder before the result leaves. What was denied, invalid, failed or cancelled is
+recorded in a transaction of its own, since the work's is rolled back and its ticket with it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from typing import assert_never, cast
+
+import structlog
+
+from domain.activity.model import ActivityEvent
+from domain.approvals.model import Approval
+from domain.kernel import ApprovalId, Clock, DomainError, NewId, Outcome, Principal, Role
+from tools.calls import (
+    KIND_OF,
+    Call,
+    Progress,
+    Undone,
+    changed_since,
+    fault_of_result,
+    invalid_arguments,
+    not_found,
+    request_of,
+    requester_of,
+    subjects_of,
+    unknown_tool,
+)
+from tools.judge import Judge, supposed
+from tools.manifest import Manifest
+from tools.outcomes import (
+    Allow,
+    ApprovalAsked,
+    CallError,
+    CallOutcome,
+    CallRequest,
+    Deny,
+    Json,
+    NeedsApproval,
+    Verdict,
+    reference_of,
+)
+from tools.policy import Policies
+from tools.ports import CallTransaction, DuplicateCall, JobQueue, Recorder, Transactions, Unavailable
+from tools.record import Judged, Recorded, Scribe, canonical, kept_of
+from tools.registry import Invalid, Registry
+from tools.work import CallContext, Job, PrepareContext, Work
+from tools.workflows import Workflows
+
+log = structlog.get_logger()
+
+Fault = Callable[[str], Awaitable[None]]
+
+
+async def no_fault(step: str) -> None:
+    """Between the steps of a call nothing happens; the suite's own server puts a fault here."""
+
+
+class Gate:
+    """Policy first, a record always. Doors and the agent's loop call it; nothing acts beside it."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        policies: Policies,
+        workflows: Workflows,
+        transactions: Transactions,
+        recorder: Recorder,
+        queue: JobQueue,
+        clock: Clock,
+        monotonic: Callable[[], float],
+        new_id: NewId,
+        fault: Fault = no_fault,
+    ) -> None:
+        self._registry = registry
+        self._judge = Judge(policies=policies, workflows=workflows)
+        self._transactions = transactions
+        self._recorder = recorder
+        self._queue = queue
+        self._clock = clock
+        self._monotonic = monotonic
+        self._new_id = new_id
+        self._fault = fault
+        self._scribe = Scribe(clock=clock, new_id=new_id, policy_digest=policies.digest)
+
+    async def call(self, request: CallRequest, principal: Principal) -> CallOutcome:
+        """Make one call, or refuse it; either way it is recorded before this returns.
+
+        Raises  Unavailable: the database is away; nothing was done that is not recorded.
+                CancelledError: the caller was cancelled; the call is recorded as such, unless it had finished.
+        """
+        started = self._monotonic()
+        tool = self._registry.find(request.tool)
+        if tool is None:
+            return await self._refuse_unread(request, principal, None, unknown_tool(request.tool), started)
+        parsed = tool.parse(request.arguments)
+        if isinstance(parsed, Invalid):
+            error = invalid_arguments(parsed)
+            return await self._refuse_unread(request, principal, tool.manifest, error, started)
+        await self._fault("parsed")
+        call = Call(request=request, principal=principal, tool=tool, parsed=parsed, started=started)
+        progress = Progress()
+        try:
+            return await self._decide_and_work(call, progress)
+        except Undone as undone:
+            return await self._record_undone(call, undone)
+        except DuplicateCall:
+            return await self._record_undone(call, self._duplicate(call, progress))
+        except asyncio.CancelledError:
+            if not progress.finished:
+                await asyncio.shield(self._record_undone(call, self._cancelled(call, progress)))
+            raise
+
+    async def would(self, request: CallRequest, principal: Principal) -> Verdict | None:
+        """The verdict a call would get now, neither made nor recorded; None for an unknown tool or bad arguments."""
+        tool = self._registry.find(request.tool)
+        parsed = None if tool is None else tool.parse(request.arguments)
+        if tool is None or parsed is None or isinstance(parsed, Invalid):
+            return None
+        call = Call(request=request, principal=principal, tool=tool, parsed=parsed, started=0.0)
+        async with self._begin(call, read_only=True) as transaction:
+            return self._judge.judge(call, transaction.facts).verdict
+
+    # The path ---------------------------------------------------------------------------------------------------
+
+    async def _decide_and_work(self, call: Call, progress: Progress) -> CallOutcome:
+        prepared = await self._prepare(call, progress)
+        async with self._begin(call, read_only=not call.manifest.may_write) as transaction:
+            await self._fault("facts")
+            judged = progress.judged = self._judge.judge(call, transaction.facts)
+            await self._fault("verdict")
+            ended = await self._act(call, transaction, judged, prepared, progress)
+            progress.finished = call.manifest.may_write
+        await self._fault("committed")
+        if not call.manifest.may_write:
+            await self._recorder.record([self._scribe.completed(call.recorded, judged, ended, opens=True)])
+            progress.finished = True
+            await self._fault("recorded")
+        await self._enqueue(progress.jobs)
+        return ended
+
+    async def _prepare(self, call: Call, progress: Progress) -> object:
+        """What the tool needs of the outside world, after a first verdict and with no connection held."""
+        prepare = call.tool.handler.prepare
+        if prepare is None:
+            return None
+        async with self._begin(call, read_only=True) as transaction:
+            judged = progress.judged = self._judge.judge(call, transaction.facts)
+            self._stop_unless_called_for(call, judged)
+        if isinstance(judged.verdict, NeedsApproval):
+            return None
+        context = self._prepare_context(call)
+        prepared = await self._guard(call, judged, lambda: prepare(call.parsed.model, context), ticket=False)
+        await self._fault("prepared")
+        return prepared
+
+    async def _act(
+        self, call: Call, transaction: CallTransaction, judged: Judged, prepared: object, progress: Progress
+    ) -> CallOutcome:
+        """The next step that the verdict asks for: refuse, ask, or do."""
+        self._stop_unless_called_for(call, judged)
+        match judged.verdict:
+            case NeedsApproval() as verdict:
+                return await self._ask(call, transaction, judged, verdict)
+            case Allow():
+                return await self._make(call, transaction, judged, prepared, progress)
+            case Deny():
+                raise AssertionError("a denied call was stopped above")
+            case _:
+                assert_never(judged.verdict)
+
+    def _stop_unless_called_for(self, call: Call, judged: Judged) -> None:
+        """Denied, only previewed, or about something that this principal cannot see: leaves the transaction."""
+        if isinstance(judged.verdict, Deny):
+            error = CallError(code="denied", message=f"Policy forbids this call: {', '.join(judged.verdict.reasons)}.")
+            raise Undone(self._ended(call, "denied", judged, error=error), judged)
+        if call.request.dry_run:
+            raise Undone(self._ended(call, "dry_run", judged), judged)
+        if judged.facts.missing:
+            error = not_found(judged.facts.missing[0])
+            raise Undone(self._ended(call, "invalid", judged, error=error), judged)
+
+    async def _ask(
+        self, call: Call, transaction: CallTransaction, judged: Judged, verdict: NeedsApproval
+    ) -> CallOutcome:
+        """Leave a durable question: the waiting event first, which admits the approval's row."""
+        call = replace(call, approval_id=ApprovalId(self._new_id()))
+        event = self._scribe.event("tool.waiting", call.recorded, opens=True, judged=judged, outcome="waiting")
+        approval = self._approval(call, event, verdict)
+        await transaction.record(event)
+        await self._fault("waiting")
+        await transaction.ask(approval)
+        asked = ApprovalAsked(
+            approval_id=approval.approval_id,
+            needs_role=approval.needs_role,
+            four_eyes=approval.four_eyes,
+            expires_at=approval.expires_at,
+        )
+        return self._ended(call, "waiting", judged, approval=asked)
+
+    async def _make(
+        self, call: Call, transaction: CallTransaction, judged: Judged, prepared: object, progress: Progress
+    ) -> CallOutcome:
+        """Ticket, work, outcome."""
+        if call.manifest.may_write:
+            await transaction.record(self._scribe.event("tool.allowed", call.recorded, opens=True, judged=judged))
+            await self._fault("ticket")
+        ended = await self._work(call, transaction, judged, prepared, progress.jobs)
+        if call.manifest.may_write:
+            await transaction.record(self._scribe.completed(call.recorded, judged, ended, opens=False))
+            await self._fault("outcome")
+        return ended
+
+    async def _work(
+        self, call: Call, transaction: CallTransaction, judged: Judged, prepared: object, jobs: list[Job]
+    ) -> CallOutcome:
+        """The handler's work, and its result held to the manifest's schema and size."""
+        context = self._context(call, transaction, judged, prepared, jobs)
+        ticket = call.manifest.may_write
+        work = call.tool.handler.work
+        result = cast(Json, await self._guard(call, judged, lambda: work(call.parsed.model, context), ticket=ticket))
+        await self._fault("work")
+        error = fault_of_result(call.manifest, call.tool, result, len(canonical(result).encode()))
+        if error is not None:
+            log.error("result.refused", tool=call.manifest.name, callId=str(call.request.call_id), code=error.code)
+            raise Undone(self._ended(call, "failed", judged, error=error), judged, ticket=ticket)
+        return self._ended(call, "done", judged, result=result)
+
+    async def _guard(
+        self, call: Call, judged: Judged, work: Callable[[], Awaitable[object]], *, ticket: bool
+    ) -> object:
+        """Run a handler's code within its time; whatever it raises becomes how the call ended."""
+        try:
+            async with asyncio.timeout(call.manifest.timeout.total_seconds()):
+                return await work()
+        except (Unavailable, DuplicateCall, asyncio.CancelledError):
+            raise
+        except DomainError as refusal:
+            error = CallError(code=refusal.code, message=str(refusal))
+            raise Undone(self._ended(call, "invalid", judged, error=error), judged) from refusal
+        except TimeoutError as late:
+            seconds = call.manifest.timeout.total_seconds()
+            error = CallError(code="timeout", message=f"The tool took longer than {seconds:g} s.")
+            raise Undone(self._ended(call, "failed", judged, error=error), judged, ticket=ticket) from late
+        except Exception as fault:
+            error = self._unknown(call, fault)
+            raise Undone(self._ended(call, "failed", judged, error=error), judged, ticket=ticket) from fault
+
+    # An approved call, inside the transaction of the decision -----------------------------------------------------
+
+    async def _execute_approved(
+        self, transaction: CallTransaction, approval: Approval, prepared: object, jobs: list[Job]
+    ) -> CallOutcome:
+        """Decide again, then make the call under a savepoint: if the work fails only the work is undone."""
+        call = self._approved_call(approval)
+        if call is None:
+            ended = changed_since(approval)
+            event = self._scribe.event(
+                "tool.denied", self._recorded_of(approval), opens=False, outcome="denied", error=ended.error
+            )
+            await transaction.record(replace(event, decision="deny", reasons=("manifest_changed",)))
+            return ended
+        manifest = call.manifest
+        async with transaction.become(call.principal, manifest.name, call.subjects, manifest.control) as facts:
+            judged = self._judge.judge(call, facts, approved=True)
+            try:
+                self._stop_unless_called_for(call, judged)
+                await transaction.record(self._scribe.event("tool.allowed", call.recorded, opens=False, judged=judged))
+                await self._fault("approved.ticket")
+                async with transaction.savepoint():
+                    ended = await self._work(call, transaction, judged, prepared, jobs)
+                await transaction.record(self._scribe.completed(call.recorded, judged, ended, opens=False))
+                await self._fault("approved.outcome")
+            except Undone as undone:
+                ended = undone.ended
+                await transaction.record(self._last_event(call, undone, opens=False))
+        return ended
+
+    async def _reject_waiting(self, transaction: CallTransaction, approval: Approval) -> CallOutcome:
+        error = CallError(code="rejected", message=approval.comment or "A person rejected this call.")
+        event = self._scribe.event(
+            "tool.rejected", self._recorded_of(approval), opens=False, outcome="rejected", error=error
+        )
+        await transaction.record(event)
+        return CallOutcome(call_id=approval.call_id, tool=approval.tool, outcome="rejected", error=error)
+
+    async def _prepare_approved(self, approval: Approval) -> object:
+        call = self._approved_call(approval)
+        if call is None or call.tool.handler.prepare is None:
+            return None
+        return await call.tool.handler.prepare(call.parsed.model, self._prepare_context(call))
+
+    def _approved_call(self, approval: Approval) -> Call | None:
+        """The exact call the approval is bound to; None when its tool is no longer what was asked about."""
+        tool = self._registry.find(approval.tool)
+        if tool is None or tool.manifest.digest != approval.manifest_digest:
+            return None
+        request = request_of(approval)
+        parsed = tool.parse(request.arguments)
+        if isinstance(parsed, Invalid):
+            return None
+        return Call(
+            request=request,
+            principal=requester_of(approval),
+            tool=tool,
+            parsed=parsed,
+            started=self._monotonic(),
+            approval_id=approval.approval_id,
+        )
+
+    def _recorded_of(self, approval: Approval) -> Recorded:
+        tool = self._registry.find(approval.tool)
+        return Recorded(
+            request=request_of(approval),
+            principal=requester_of(approval),
+            manifest=None if tool is None else tool.manifest,
+            arguments=approval.arguments,
+            approval_id=approval.approval_id,
+        )
+
+    # What a handler is given --------------------------------------------------------------------------------------
+
+    def _begin(self, call: Call, *, read_only: bool) -> AbstractAsyncContextManager[CallTransaction]:
+        manifest = call.manifest
+        return self._transactions.begin(
+            call.principal, manifest.name, call.subjects, manifest.control, read_only=read_only
+        )
+
+    def _context(
+        self, call: Call, transaction: CallTransaction, judged: Judged, prepared: object, jobs: list[Job]
+    ) -> CallContext:
+        return CallContext(
+            principal=call.principal,
+            facts=judged.facts,
+            role=judged.facts.role or Role.READONLY,
+            level=judged.situation.level,
+            work=transaction.work,
+            call_id=call.request.call_id,
+            task_run_id=call.request.task_run_id,
+            engagement_id=call.request.engagement_id,
+            now=self._clock(),
+            new_id=self._new_id,
+            prepared=prepared,
+            what_if=lambda name, arguments: self._what_if(transaction, call, name, arguments),
+            execute_approved=lambda approval, ready: self._execute_approved(transaction, approval, ready, jobs),
+            reject_waiting=lambda approval: self._reject_waiting(transaction, approval),
+            jobs=jobs,
+        )
+
+    async def _what_if(
+        self, transaction: CallTransaction, call: Call, name: str, arguments: Json | None
+    ) -> Verdict | None:
+        tool = self._registry.find(name)
+        if tool is None:
+            return None
+        other = supposed(call, tool, arguments or {})
+        subjects = subjects_of(tool.manifest, arguments or {})
+        async with transaction.become(other.principal, name, subjects, tool.manifest.control) as facts:
+            return self._judge.judge(other, facts).verdict
+
+    def _prepare_context(self, call: Call) -> PrepareContext:
+        async def read(question: Callable[[Work], Awaitable[object]]) -> object:
+            async with self._begin(call, read_only=True) as transaction:
+                return await question(transaction.work)
+
+        return PrepareContext(
+            principal=call.principal,
+            call_id=call.request.call_id,
+            read=read,
+            prepare_approved=self._prepare_approved,
+        )
+
+    # How a call ended ---------------------------------------------------------------------------------------------
+
+    async def _refuse_unread(
+        self, request: CallRequest, principal: Principal, manifest: Manifest | None, error: CallError, started: float
+    ) -> CallOutcome:
+        """An unknown tool or arguments that do not parse: no verdict is reached, and the attempt is recorded."""
+        async with self._transactions.begin(principal, "", {}, None, read_only=True) as transaction:
+            role = transaction.facts.role
+        recorded = Recorded(
+            request=request, principal=principal, manifest=manifest, arguments=kept_of(request.arguments)
+        )
+        duration_ms = self._elapsed(started)
+        event = self._scribe.event(
+            "tool.invalid", recorded, opens=True, role=role, outcome="invalid", error=error, duration_ms=duration_ms
+        )
+        await self._recorder.record([event])
+        return CallOutcome(
+            call_id=request.call_id, tool=request.tool, outcome="invalid", error=error, duration_ms=duration_ms
+        )
+
+    async def _record_undone(self, call: Call, undone: Undone) -> CallOutcome:
+        """Record a call whose transaction is gone: the ticket again, where it had one, and how it ended."""
+        events = [self._last_event(call, undone, opens=not undone.ticket)]
+        if undone.ticket:
+            events.insert(0, self._scribe.event("tool.allowed", call.recorded, opens=True, judged=undone.judged))
+        await self._recorder.record(events)
+        await self._fault("undone")
+        return undone.ended
+
+    def _last_event(self, call: Call, undone: Undone, *, opens: bool) -> ActivityEvent:
+        ended = undone.ended
+        return self._scribe.event(
+            KIND_OF[ended.outcome],
+            call.recorded,
+            opens=opens,
+            judged=undone.judged,
+            outcome=ended.outcome,
+            error=ended.error,
+            duration_ms=ended.duration_ms,
+        )
+
+    def _duplicate(self, call: Call, progress: Progress) -> Undone:
+        error = CallError(
+            code="duplicate_call", message="This call was made already; ask for its outcome by its call_id."
+        )
+        return Undone(self._ended(call, "invalid", progress.judged, error=error), progress.judged)
+
+    def _cancelled(self, call: Call, progress: Progress) -> Undone:
+        judged = progress.judged
+        error = CallError(code="cancelled", message="The call was cancelled before it was done; nothing of it stands.")
+        allowed = judged is not None and isinstance(judged.verdict, Allow)
+        ended = self._ended(call, "cancelled", judged, error=error)
+        return Undone(ended, judged, ticket=allowed and call.manifest.may_write)
+
+    def _unknown(self, call: Call, fault: Exception) -> CallError:
+        """An exception nobody expected: logged with a reference; the reference is all that leaves."""
+        reference = reference_of(self._new_id())
+        log.error(
+            "tool.faulted",
+            tool=call.manifest.name,
+            callId=str(call.request.call_id),
+            orgId=str(call.principal.organization_id),
+            reference=reference,
+            exc_info=fault,
+        )
+        return CallError(code="internal", message="The tool failed by a fault of its own.", reference=reference)
+
+    def _approval(self, call: Call, event: ActivityEvent, verdict: NeedsApproval) -> Approval:
+        """The pending question, bound to the exact call that its event records."""
+        request, principal = call.request, call.principal
+        return Approval(
+            organization_id=principal.organization_id,
+            approval_id=cast(ApprovalId, call.approval_id),
+            call_id=request.call_id,
+            tool=call.manifest.name,
+            manifest_digest=call.manifest.digest,
+            policy_digest=cast(bytes, event.policy_digest),
+            arguments=call.parsed.canonical,
+            arguments_digest=cast(bytes, event.arguments_digest),
+            reasons=verdict.reasons,
+            requested_by=principal.principal_id,
+            requested_kind=principal.kind,
+            requested_mode=principal.mode,
+            requested_door=principal.door,
+            requested_scheduled=principal.scheduled,
+            agent_ceiling=request.agent_ceiling,
+            engagement_id=event.engagement_id,
+            conversation_id=request.conversation_id,
+            run_id=request.run_id,
+            task_run_id=request.task_run_id,
+            needs_role=verdict.needs_role,
+            four_eyes=verdict.four_eyes,
+            state="pending",
+            created_at=event.occurred_at,
+            expires_at=event.occurred_at + call.manifest.approval.expires_after,
+        )
+
+    def _ended(
+        self,
+        call: Call,
+        outcome: Outcome,
+        judged: Judged | None,
+        *,
+        result: Json | None = None,
+        error: CallError | None = None,
+        approval: ApprovalAsked | None = None,
+    ) -> CallOutcome:
+        return CallOutcome(
+            call_id=call.request.call_id,
+            tool=call.manifest.name,
+            outcome=outcome,
+            verdict=None if judged is None else judged.verdict,
+            result=result,
+            error=error,
+            approval=approval,
+            duration_ms=self._elapsed(call.started),
+        )
+
+    def _elapsed(self, started: float) -> float:
+        return round((self._monotonic() - started) * 1000, 3)
+
+    async def _enqueue(self, jobs: list[Job]) -> None:
+        """After the commit; what cannot be enqueued now, the sweep finds by its row."""
+        if not jobs:
+            return
+        try:
+            await self._queue.enqueue(jobs)
+        except Unavailable:
+            log.warning("jobs.left_to_sweep", count=len(jobs))
+        await self._fault("enqueued")

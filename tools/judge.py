@@ -1,0 +1,47 @@
+"""Facts in, verdict out: the gate's pure middle, step 5 of the path of a call."""
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+from domain.kernel import Level
+from tools.calls import Call
+from tools.facts import Facts
+from tools.manifest import Manifest
+from tools.outcomes import Json
+from tools.policy import Policies, situation_of
+from tools.record import Judged
+from tools.registry import Parsed, Tool
+from tools.workflows import Workflows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """Asks the policies about one call at a time."""
+
+    policies: Policies
+    workflows: Workflows
+
+    def judge(self, call: Call, facts: Facts, *, approved: bool = False) -> Judged:
+        """The verdict on a call; `approved`: a person has agreed to this exact call."""
+        situation = situation_of(
+            call.manifest,
+            call.principal,
+            facts,
+            persona_ceiling=call.request.agent_ceiling,
+            minimum_level=self._minimum_level(call.manifest, facts),
+            approved=approved,
+        )
+        return Judged(facts=facts, situation=situation, verdict=self.policies.decide(situation))
+
+    def _minimum_level(self, manifest: Manifest, facts: Facts) -> Level | None:
+        """From which level on the agent starts this work without asking; None: the effect's row of the table holds."""
+        if manifest.autonomy != "workflow":
+            return None
+        workflow = self.workflows.find(cast("str | None", facts.of("task", "kind")))
+        return manifest.minimum_autonomy if workflow is None else workflow.minimum_autonomy
+
+
+def supposed(call: Call, tool: Tool, arguments: Json) -> Call:
+    """The call that an agent would make of another tool in this one's place: what `autonomy_query` asks about."""
+    parsed = Parsed(model=call.parsed.model, arguments=arguments, canonical="{}")
+    return replace(call, principal=replace(call.principal, mode="agent"), tool=tool, parsed=parsed)
