@@ -1,0 +1,232 @@
+"""What the environment and `.env` say of an installation, parsed once at start; the only reader of either."""
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from server.database.logins import DatabaseUrls
+from server.home import JWT_SECRET, GlowHome
+
+ModelApi = Literal["chat_completions", "offline"]
+Network = IPv4Network | IPv6Network
+
+SHORTEST_SECRET_BYTES = 32
+"""Of a key for HS256.  Source  RFC 7518 3.2."""
+
+
+class SettingsInvalid(Exception):
+    """The settings cannot be used; each problem names the variable and what to set, never a value that was given."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(("the settings (environment or .env) need mending:", *(f"- {p}" for p in problems))))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostedModel:
+    """A model behind the Chat Completions API, at OpenAI or any compatible server."""
+
+    name: str
+    api_key: SecretStr | None
+    """None for a server that asks for none."""
+    base_url: str | None = field(default=None)
+    """None is OpenAI's own."""
+    timeout_s: float
+
+
+def _postgres_url(secret: SecretStr) -> SecretStr:
+    parts = urlsplit(secret.get_secret_value())
+    if parts.scheme not in {"postgres", "postgresql"} or not parts.path.strip("/"):
+        raise ValueError("not a URL like postgresql://login:password@host:5432/database")
+    return secret
+
+
+def _http_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("not a URL like https://hub.example.com")
+    return url.rstrip("/")
+
+
+def _origin(text: str) -> str:
+    if urlsplit(_http_url(text)).path.strip("/"):
+        raise ValueError("not an origin like https://intranet.example.com (no path, no wildcard)")
+    return text.rstrip("/").lower()
+
+
+def _secret(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value().encode()) < SHORTEST_SECRET_BYTES:
+        raise ValueError(f"shorter than {SHORTEST_SECRET_BYTES} bytes; `openssl rand -base64 32` makes one")
+    return secret
+
+
+def _split(value: object) -> object:
+    """The parts of a list written with commas."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _network(value: object) -> object:
+    try:
+        return ip_network(value, strict=False) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError("not a list of addresses or networks like 10.0.0.0/8, ::1") from None
+
+
+PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Origin = Annotated[str, AfterValidator(_origin)]
+
+
+class Settings(BaseSettings):
+    """The settings of contract.md; a secret never shows in a repr, and none has a default."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        populate_by_name=True,
+    )
+
+    database_url: PostgresUrl | None = Field(default=None, validation_alias="DATABASE_URL")
+    """As glow_app; without any of the four the embedded PostgreSQL is used."""
+    owner_database_url: PostgresUrl | None = Field(default=None, validation_alias="GLOW_OWNER_DATABASE_URL")
+    """For migrations; a process that only serves is better without it."""
+    recorder_database_url: PostgresUrl | None = Field(default=None, validation_alias="GLOW_RECORDER_DATABASE_URL")
+    service_database_url: PostgresUrl | None = Field(default=None, validation_alias="GLOW_SERVICE_DATABASE_URL")
+    glow_home: Path | None = Field(default=None, validation_alias="GLOW_HOME")
+
+    openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
+    openai_base_url: HttpUrl | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
+    model: str | None = Field(default=None, validation_alias="GLOW_MODEL")
+    model_api: ModelApi | None = Field(default=None, validation_alias="GLOW_MODEL_API")
+    model_timeout_s: float = Field(default=120.0, gt=0, le=3600, validation_alias="GLOW_MODEL_TIMEOUT_S")
+    """For one request to the model, its whole stream included."""
+
+    jwt_secret: Annotated[SecretStr, AfterValidator(_secret)] | None = Field(
+        default=None, validation_alias="GLOW_JWT_SECRET"
+    )
+    jwt_issuer: str = Field(default="glow", validation_alias="GLOW_JWT_ISSUER")
+    """What `iss` must be; with `sub` it is mapped to a user."""
+    jwt_audience: str | None = Field(default=None, validation_alias="GLOW_JWT_AUDIENCE")
+    """An issuer's own audience that counts as `api`."""
+    jwt_organization_claim: str = Field(default="org", min_length=1, validation_alias="GLOW_JWT_ORGANIZATION_CLAIM")
+    """Where a token names the organization: a claim, or a path of claims parted by dots."""
+
+    public_url: HttpUrl | None = Field(default=None, validation_alias="GLOW_PUBLIC_URL")
+    """Where people reach this server; `/mcp` below it is an audience that counts as `mcp`."""
+    allowed_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(), validation_alias="GLOW_ALLOWED_ORIGINS"
+    )
+    """Other origins whose pages may call this server; a list with commas."""
+    trusted_proxies: Annotated[
+        tuple[Annotated[Network, BeforeValidator(_network)], ...], NoDecode, BeforeValidator(_split)
+    ] = Field(default=(), validation_alias="GLOW_TRUSTED_PROXIES")
+    """Addresses or networks whose X-Forwarded-* headers are believed; a list with commas."""
+
+    @model_validator(mode="after")
+    def _model_is_whole(self) -> Self:
+        if self._model_api() == "chat_completions":
+            if self.model is None:
+                raise ValueError("GLOW_MODEL: set the model's name (or GLOW_MODEL_API=offline)")
+            if self.openai_api_key is None and self.openai_base_url is None:
+                raise ValueError("OPENAI_API_KEY: set it, or OPENAI_BASE_URL for a server that asks for none")
+        return self
+
+    @property
+    def home(self) -> GlowHome:
+        """GLOW_HOME, or its default."""
+        return GlowHome.resolve(self.glow_home)
+
+    @property
+    def hosted_model(self) -> HostedModel | None:
+        """The model to ask; None is the offline one."""
+        if self._model_api() == "offline" or self.model is None:
+            return None
+        return HostedModel(
+            name=self.model,
+            api_key=self.openai_api_key,
+            base_url=self.openai_base_url,
+            timeout_s=self.model_timeout_s,
+        )
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether no database is named, so that the embedded one is meant."""
+        return not any(url for _, url in self._database())
+
+    def database_urls(self) -> DatabaseUrls:
+        """The logins of the external database.
+
+        Raises  SettingsInvalid: one that serving needs is not set.
+        """
+        missing = [name for name, url in self._database() if url is None and name != "GLOW_OWNER_DATABASE_URL"]
+        if missing:
+            raise SettingsInvalid(tuple(f"{name}: set it, each login has its own URL" for name in missing))
+        return DatabaseUrls(
+            app=_revealed(self.database_url),
+            recorder=_revealed(self.recorder_database_url),
+            service=_revealed(self.service_database_url),
+            owner=_revealed(self.owner_database_url) or None,
+        )
+
+    def owner_url(self) -> str:
+        """The URL that migrates the external database.
+
+        Raises  SettingsInvalid: it is not set.
+        """
+        if self.owner_database_url is None:
+            raise SettingsInvalid(("GLOW_OWNER_DATABASE_URL: set it to migrate (the login glow_owner)",))
+        return self.owner_database_url.get_secret_value()
+
+    def signing_secret(self) -> SecretStr:
+        """What signs and checks tokens: GLOW_JWT_SECRET, else what `make demo` left in GLOW_HOME.
+
+        Raises  SettingsInvalid: there is neither.
+        """
+        if self.jwt_secret is not None:
+            return self.jwt_secret
+        made = self.home.secret(JWT_SECRET)
+        if made is None:
+            raise SettingsInvalid(("GLOW_JWT_SECRET: set it (`openssl rand -base64 32` makes one)",))
+        return SecretStr(made)
+
+    def _model_api(self) -> ModelApi:
+        if self.model_api is not None:
+            return self.model_api
+        return "chat_completions" if self.openai_api_key or self.openai_base_url else "offline"
+
+    def _database(self) -> tuple[tuple[str, SecretStr | None], ...]:
+        return (
+            ("DATABASE_URL", self.database_url),
+            ("GLOW_OWNER_DATABASE_URL", self.owner_database_url),
+            ("GLOW_RECORDER_DATABASE_URL", self.recorder_database_url),
+            ("GLOW_SERVICE_DATABASE_URL", self.service_database_url),
+        )
+
+
+def load_settings() -> Settings:
+    """The settings of this process.
+
+    Raises  SettingsInvalid: something is wrong or incomplete.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsInvalid(tuple(_problem(fault["loc"], fault["msg"]) for fault in error.errors())) from error
+
+
+def _problem(place: tuple[int | str, ...], message: str) -> str:
+    words = message.removeprefix("Value error, ")
+    return f"{place[0]}: {words}" if place else words
+
+
+def _revealed(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret else ""

@@ -1,0 +1,163 @@
+"""Settings from the environment: exact names, defaults that hold no secret, and messages that say what to set."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from server.home import JWT_SECRET, GlowHome
+from server.settings import HostedModel, Settings, SettingsInvalid, load_settings
+
+SECRET = base64.b64encode(bytes(32)).decode()
+URLS = {
+    "DATABASE_URL": "postgresql://glow_app:hidden@db/glow",
+    "GLOW_RECORDER_DATABASE_URL": "postgresql://glow_recorder:hidden@db/glow",
+    "GLOW_SERVICE_DATABASE_URL": "postgresql://glow_service:hidden@db/glow",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """An environment without any setting, in a folder without .env."""
+    for field in Settings.model_fields.values():
+        monkeypatch.delenv(str(field.validation_alias), raising=False)
+    monkeypatch.chdir(tmp_path)
+    return monkeypatch
+
+
+def test_without_any_setting_the_database_is_embedded_and_the_model_offline(environment: pytest.MonkeyPatch) -> None:
+    settings = load_settings()
+    assert settings.is_embedded
+    assert settings.hosted_model is None
+    assert settings.jwt_secret is None
+
+
+def test_no_setting_has_a_secret_as_default() -> None:
+    secrets = {"jwt_secret", "openai_api_key", "database_url", "owner_database_url"}
+    assert {Settings.model_fields[name].default for name in secrets} == {None}
+
+
+def test_a_key_means_chat_completions_and_then_a_model_must_be_named(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("OPENAI_API_KEY", "sk-hidden")
+    with pytest.raises(SettingsInvalid, match="GLOW_MODEL: set the model's name"):
+        load_settings()
+    environment.setenv("GLOW_MODEL", "a-model")
+    hosted = load_settings().hosted_model
+    assert isinstance(hosted, HostedModel)
+    assert (hosted.name, hosted.base_url, hosted.timeout_s) == ("a-model", None, 120.0)
+
+
+def test_a_base_url_alone_is_enough_for_a_server_that_asks_for_no_key(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1/")
+    environment.setenv("GLOW_MODEL", "a-model")
+    hosted = load_settings().hosted_model
+    assert hosted is not None
+    assert (hosted.api_key, hosted.base_url) == (None, "http://127.0.0.1:9/v1")
+
+
+def test_offline_can_be_asked_for_though_there_is_a_key(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("OPENAI_API_KEY", "sk-hidden")
+    environment.setenv("GLOW_MODEL_API", "offline")
+    assert load_settings().hosted_model is None
+
+
+def test_chat_completions_without_key_and_base_url_says_what_to_set(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GLOW_MODEL_API", "chat_completions")
+    environment.setenv("GLOW_MODEL", "a-model")
+    with pytest.raises(SettingsInvalid, match="OPENAI_API_KEY: set it"):
+        load_settings()
+
+
+def test_an_empty_variable_counts_as_not_set(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("OPENAI_API_KEY", "")
+    environment.setenv("DATABASE_URL", "")
+    settings = load_settings()
+    assert settings.hosted_model is None
+    assert settings.is_embedded
+
+
+def test_an_external_database_needs_a_url_for_each_login_that_serves(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("DATABASE_URL", URLS["DATABASE_URL"])
+    settings = load_settings()
+    assert not settings.is_embedded
+    with pytest.raises(SettingsInvalid) as refused:
+        settings.database_urls()
+    assert [problem.split(":")[0] for problem in refused.value.problems] == list(URLS)[1:]
+
+
+def test_an_external_database_is_never_mistaken_for_the_embedded_one(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GLOW_OWNER_DATABASE_URL", "postgresql://glow_owner:hidden@db/glow")
+    settings = load_settings()
+    assert not settings.is_embedded
+    assert settings.owner_url() == "postgresql://glow_owner:hidden@db/glow"
+    with pytest.raises(SettingsInvalid, match="DATABASE_URL"):
+        settings.database_urls()
+
+
+def test_serving_works_without_the_owner_and_migrating_does_not(environment: pytest.MonkeyPatch) -> None:
+    for name, url in URLS.items():
+        environment.setenv(name, url)
+    settings = load_settings()
+    assert settings.database_urls().owner is None
+    with pytest.raises(SettingsInvalid, match="GLOW_OWNER_DATABASE_URL"):
+        settings.owner_url()
+
+
+def test_no_secret_shows_in_a_repr(environment: pytest.MonkeyPatch) -> None:
+    for name, url in URLS.items():
+        environment.setenv(name, url)
+    environment.setenv("GLOW_JWT_SECRET", SECRET)
+    settings = load_settings()
+    shown = f"{settings!r} {settings} {settings.database_urls()!r}"
+    assert "hidden" not in shown
+    assert SECRET not in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "mysql://hidden@db/glow"),
+        ("DATABASE_URL", "postgresql://hidden@db"),
+        ("GLOW_JWT_SECRET", "hidden"),
+        ("GLOW_MODEL_API", "hidden"),
+        ("GLOW_MODEL_TIMEOUT_S", "0"),
+        ("GLOW_MODEL_TIMEOUT_S", "hidden"),
+        ("GLOW_PUBLIC_URL", "hidden.example.com"),
+        ("GLOW_ALLOWED_ORIGINS", "*"),
+        ("GLOW_ALLOWED_ORIGINS", "https://a.example, https://b.example/hidden"),
+        ("GLOW_TRUSTED_PROXIES", "10.0.0.0/8, hidden"),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_variable_and_not_shown(
+    environment: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(SettingsInvalid, match=name) as refused:
+        load_settings()
+    assert "hidden" not in str(refused.value)
+
+
+def test_lists_are_written_with_commas(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GLOW_ALLOWED_ORIGINS", "https://a.example, http://127.0.0.1:3000/")
+    environment.setenv("GLOW_TRUSTED_PROXIES", "10.0.0.0/8,::1")
+    settings = load_settings()
+    assert settings.allowed_origins == ("https://a.example", "http://127.0.0.1:3000")
+    assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "::1/128"]
+
+
+def test_dotenv_is_read_and_the_environment_wins(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("GLOW_MODEL_TIMEOUT_S=5\nGLOW_JWT_ISSUER=from-file\nUNRELATED=1\n", encoding="utf-8")
+    environment.setenv("GLOW_JWT_ISSUER", "from-environment")
+    settings = load_settings()
+    assert (settings.model_timeout_s, settings.jwt_issuer) == (5.0, "from-environment")
+
+
+def test_the_secret_that_the_demo_made_is_found_in_the_home(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment.setenv("GLOW_HOME", str(tmp_path / "home"))
+    settings = load_settings()
+    with pytest.raises(SettingsInvalid, match="GLOW_JWT_SECRET: set it"):
+        settings.signing_secret()
+    made = GlowHome(tmp_path / "home").make_secret(JWT_SECRET)
+    assert settings.signing_secret().get_secret_value() == made
+    environment.setenv("GLOW_JWT_SECRET", SECRET)
+    assert load_settings().signing_secret().get_secret_value() == SECRET
