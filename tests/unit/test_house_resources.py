@@ -1,12 +1,15 @@
 """Packages and data folders are found alike in a checkout and in an installed wheel."""
 
 import importlib
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from importlib import metadata
 from pathlib import Path
 
+import grimp
 import pytest
 
 from domain.resources import ResourceName, resource_folder
@@ -62,6 +65,24 @@ def test_wheel_holds_nothing_but_the_packages_and_their_data(installation: Path)
 def test_distribution_names_its_command() -> None:
     (command,) = metadata.distribution("prisma-glow").entry_points.select(group="console_scripts")
     assert (command.name, command.value) == ("glow", "server.cli.main:main")
+
+
+def test_every_library_that_source_imports_is_declared() -> None:
+    graph = grimp.build_graph(*PACKAGES, include_external_packages=True, cache_dir=None)
+    imported = {name for name in graph.modules if "." not in name} - sys.stdlib_module_names - {*PACKAGES}
+    homes = metadata.packages_distributions()
+    undeclared = {name for name in imported if not _declared().intersection(map(_normalized, homes.get(name, ())))}
+    assert undeclared == set()
+
+
+def _declared() -> set[str]:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    requirements: list[str] = pyproject["project"]["dependencies"]
+    return {_normalized(re.split(r"[\[<>=!~ ]", requirement)[0]) for requirement in requirements}
+
+
+def _normalized(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def _files(folder: Path) -> list[str]:
