@@ -1,0 +1,153 @@
+"""What can go wrong between us and a model provider: which of it is worth another try, and what a reader is told."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Literal, assert_never
+
+from agent.json_values import mapping, text, whole
+from agent.model import ModelFailed
+
+Kind = Literal["status", "connection", "timeout", "interrupted", "protocol"]
+
+_TRY_AGAIN = frozenset({429, 502, 503, 504})
+_BUSY = frozenset({408, 409, 425, 429})
+_USED_UP = "insufficient_quota"
+"""OpenAI's 429 that no waiting cures."""
+_SAFE_CODE = re.compile(r"[a-z_]{3,40}")
+_SECRET = re.compile(r"\b(?:sk|pk|key|token)[-_][\w\-.*]{6,}|(?i:bearer)\s+\S+|\b[A-Za-z0-9_\-]{32,}")
+_TOO_LONG = re.compile(
+    r"(?i)context[ _](?:length|window|size)|maximum context|prompt is too long|too many (?:input )?tokens"
+)
+_LONGEST_DETAIL = 300
+
+
+class ProviderFault(Exception):
+    """One failed try; its text is for the log, with everything that looks like a secret taken out."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        *,
+        detail: str = "",
+        status: int | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        self.kind: Kind = kind
+        self.detail = redacted(detail)
+        self.status = status
+        self.code = code if code is not None and _SAFE_CODE.fullmatch(code) else None
+        self.retry_after_s = retry_after_s
+        super().__init__(f"{kind} status={status} code={self.code}: {self.detail}")
+
+    @property
+    def passing(self) -> bool:
+        """True when another try may succeed: the connection failed, or the server said so by its status."""
+        if self.kind == "status":
+            return self.status in _TRY_AGAIN and self.code != _USED_UP
+        return self.kind in ("connection", "interrupted")
+
+
+def redacted(detail: str) -> str:
+    """The provider's own words, shortened, without keys: some servers repeat the credential they refuse."""
+    return _SECRET.sub("[redacted]", detail)[:_LONGEST_DETAIL]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    code: str
+    message: str
+    retryable: bool
+
+
+def model_failed(fault: ProviderFault) -> ModelFailed:
+    """The fault as the loop and the reader learn it: our words and the provider's status, never its body."""
+    told = _told(fault)
+    return ModelFailed(told.code, told.message, retryable=told.retryable)
+
+
+def _told(fault: ProviderFault) -> _Told:
+    match fault.kind:
+        case "status":
+            return _told_of_status(fault)
+        case "connection":
+            return _Told(code="model_unavailable", message="The model provider cannot be reached.", retryable=True)
+        case "timeout":
+            return _Told(code="model_timeout", message="The model did not answer in time.", retryable=True)
+        case "interrupted":
+            return _Told(code="model_interrupted", message="The model's answer broke off.", retryable=True)
+        case "protocol":
+            return _Told(code="model_protocol", message="The model's answer could not be read.", retryable=True)
+        case _:
+            assert_never(fault.kind)
+
+
+def _told_of_status(fault: ProviderFault) -> _Told:
+    status = fault.status or 0
+    if status == 413 or fault.code == "context_length_exceeded" or (status == 400 and _TOO_LONG.search(fault.detail)):
+        return _Told(
+            code="context_too_long", message="The conversation is longer than the model can read.", retryable=False
+        )
+    shown = f"HTTP {status}, {fault.code}" if fault.code else f"HTTP {status}"
+    if (status in _BUSY or status >= 500) and fault.code != _USED_UP:
+        message = f"The model provider is busy or down ({shown})."
+        return _Told(code="model_unavailable", message=message, retryable=True)
+    return _Told(code="model_rejected", message=_refusal(status, shown), retryable=False)
+
+
+def _refusal(status: int, shown: str) -> str:
+    if status in (401, 403):
+        return f"The model provider refused our credential ({shown})."
+    if status == 404:
+        return f"The model provider does not know this model or address ({shown})."
+    return f"The model provider refused the request ({shown})."
+
+
+def fault_of_status(status: int, headers: Mapping[str, str], body: object, now: datetime) -> ProviderFault:
+    """An answer other than 200, with what its body says when that is an error object."""
+    error = mapping(mapping(body).get("error")) or mapping(body)
+    code = text(error.get("code")) or text(error.get("type"))
+    detail = text(error.get("message")) or (body if isinstance(body, str) else "")
+    return ProviderFault("status", status=status, code=code, detail=detail, retry_after_s=retry_after(headers, now))
+
+
+def fault_in_stream(error: object) -> ProviderFault:
+    """An error that came as data after the 200: with a status of its own, or else the stream is simply broken."""
+    said = mapping(error)
+    status = whole(said.get("code")) or whole(said.get("status"))
+    code, detail = text(said.get("code")) or text(said.get("type")), text(said.get("message")) or text(error)
+    if status is not None and 400 <= status <= 599:
+        return ProviderFault("status", status=status, code=text(said.get("type")), detail=detail)
+    if code == "context_length_exceeded":
+        return ProviderFault("status", status=400, code=code, detail=detail)
+    return ProviderFault("interrupted", code=code, detail=detail)
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds the server asks us to wait, from `retry-after-ms` or `Retry-After` (seconds or a date); else None.
+
+    Source  RFC 9110 10.2.3; `retry-after-ms` is OpenAI's own.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    asked = headers.get("retry-after")
+    seconds = _number(asked)
+    return seconds if seconds is not None or asked is None else _seconds_until(asked, now)
+
+
+def _number(value: str | None) -> float | None:
+    # Plain digits only: float() would also take "nan" and "inf", which no wait survives.
+    return float(value) if value is not None and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value.strip()) else None
+
+
+def _seconds_until(date: str, now: datetime) -> float | None:
+    try:
+        at = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return max(0.0, (at - now).total_seconds())
