@@ -22,8 +22,8 @@ DOCUMENTS = HERE / "documents"
 ISSUED = datetime(2026, 1, 1, tzinfo=UTC)
 """The creation date written into every file: the wall clock would make each build differ."""
 
-FONT, TEXT_PT, LINE_MM = "Helvetica", 10.5, 5.6
-HEADING_PT = {1: 17.0, 2: 13.0}
+FONT, TEXT_PT, TABLE_PT, LINE_MM = "Helvetica", 11, 10, 6
+HEADING_PT = {1: 17, 2: 13}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +125,8 @@ class Policy(FPDF):
         self.ln(2.2)
 
     def _table(self, table: Table) -> None:
-        self.set_font(FONT, size=9.5)
-        with self.table(table.rows, line_height=6, text_align="LEFT", padding=1, col_widths=_widths(table)):
+        self.set_font(FONT, size=TABLE_PT)
+        with self.table(table.rows, line_height=LINE_MM, text_align="LEFT", padding=1, col_widths=_widths(table)):
             pass  # drawn when the block ends
         self.ln(4)
 
