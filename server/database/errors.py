@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from tools.ports import Unavailable
+
 
 class DatabaseError(Exception):
     """Something about the database that the code on the path cannot mend."""
 
 
-class DatabaseUnavailable(DatabaseError):
+class DatabaseUnavailable(DatabaseError, Unavailable):
     """The database does not answer now; the same request may succeed later (a door answers 503)."""
 
     def __init__(self, login: str, reason: str) -> None:

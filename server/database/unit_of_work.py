@@ -1,0 +1,185 @@
+"""Transactions: the only place that sets a context, begins and commits; step 4 of the path of a call."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+import orjson
+
+from domain.activity.model import ActivityEvent
+from domain.activity.postgres import PostgresActivity
+from domain.activity.service import ActivityService
+from domain.analytics.postgres import PostgresAnalytics
+from domain.analytics.service import AnalyticsService
+from domain.approvals.model import Approval
+from domain.approvals.postgres import PostgresApprovals
+from domain.approvals.service import ApprovalService
+from domain.kernel import OrganizationId, Principal, PrincipalId, Role
+from domain.tasks.postgres import PostgresTasks
+from domain.tasks.service import TaskService
+from knowledge.postgres import knowledge_service
+from knowledge.service import KnowledgeService
+from server.database.connection import PooledConnection
+from server.database.pool import Pool
+from tools.facts import Facts, parse_facts
+from tools.manifest import Subject
+from tools.ports import DuplicateCall
+from tools.work import Work
+from tools.workflows import Workflows
+
+BEGIN_CALL = "SELECT glow.begin_call($1, $2, $3, $4::jsonb, $5)::text"
+BEGIN_SESSION = "SELECT glow.begin_session($1, $2)"
+ONE_TICKET = "activity_events_one_ticket"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A principal's own view of the database, for lists and gets that are no calls."""
+
+    role: Role | None
+    """None: no membership in the organization."""
+    connection: PooledConnection
+    work: Work
+
+
+class PostgresTransactions:
+    """Opens the transactions of calls and of sessions as glow_app; satisfies tools.ports.Transactions."""
+
+    def __init__(self, pool: Pool, workflows: Workflows) -> None:
+        self._pool = pool
+        self._workflows = workflows
+
+    @asynccontextmanager
+    async def begin(
+        self,
+        principal: Principal,
+        tool: str,
+        subjects: Mapping[Subject, str],
+        control: str | None,
+        *,
+        read_only: bool,
+    ) -> AsyncGenerator["PostgresCall"]:
+        """The transaction of one call, its context set and its facts fetched in one round trip."""
+        async with self._transaction(read_only=read_only) as connection:
+            facts = await begin_call(connection, principal, tool, subjects, control)
+            yield PostgresCall(connection, principal, facts, self.work_on(connection))
+
+    @asynccontextmanager
+    async def session(
+        self, organization_id: OrganizationId, principal_id: PrincipalId, *, read_only: bool = True
+    ) -> AsyncGenerator[Session]:
+        """A transaction in a principal's context that makes no call."""
+        async with self._transaction(read_only=read_only) as connection:
+            role = await connection.fetchval(BEGIN_SESSION, organization_id, principal_id)
+            yield Session(
+                role=None if role is None else Role(role), connection=connection, work=self.work_on(connection)
+            )
+
+    def work_on(self, connection: PooledConnection) -> Work:
+        """The services of one transaction."""
+        return Work(
+            activity=ActivityService(PostgresActivity(connection)),
+            analytics=AnalyticsService(PostgresAnalytics(connection)),
+            approvals=ApprovalService(PostgresApprovals(connection)),
+            knowledge=knowledge_service(connection),
+            tasks=TaskService(PostgresTasks(connection), self._workflows.kinds),
+        )
+
+    @asynccontextmanager
+    async def _transaction(self, *, read_only: bool) -> AsyncGenerator[PooledConnection]:
+        async with self._pool.acquire() as connection:
+            transaction = connection.transaction(readonly=read_only)
+            await transaction.start()
+            try:
+                yield connection
+            except BaseException:
+                await _rolled_back(connection, transaction)
+                raise
+            await _committed(transaction)
+
+
+class PostgresCall:
+    """One call's transaction; satisfies tools.ports.CallTransaction."""
+
+    def __init__(self, connection: PooledConnection, principal: Principal, facts: Facts, work: Work) -> None:
+        self._connection = connection
+        self._principal = principal
+        self._facts = facts
+        self._work = work
+
+    @property
+    def facts(self) -> Facts:
+        """What policy needs, as this principal sees it."""
+        return self._facts
+
+    @property
+    def work(self) -> Work:
+        """The services bound to this transaction."""
+        return self._work
+
+    async def record(self, *events: ActivityEvent) -> None:
+        """Write events in this transaction; DuplicateCall where the call has its ticket already."""
+        try:
+            await self._work.activity.write(events)
+        except asyncpg.UniqueViolationError as violation:
+            if violation.constraint_name == ONE_TICKET:
+                raise DuplicateCall(str(events[0].call_id)) from violation
+            raise
+
+    async def ask(self, approval: Approval) -> None:
+        """Write a waiting call's question; its event stands in this transaction already."""
+        await self._work.approvals.ask(approval)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncGenerator[None]:
+        """What fails inside is undone alone."""
+        async with self._connection.transaction():
+            yield
+
+    @asynccontextmanager
+    async def become(
+        self, principal: Principal, tool: str, subjects: Mapping[Subject, str], control: str | None
+    ) -> AsyncGenerator[Facts]:
+        """Another principal's context, until the block ends normally; after an exception the transaction is lost anyway."""
+        yield await begin_call(self._connection, principal, tool, subjects, control)
+        await self._connection.fetchval(BEGIN_SESSION, self._principal.organization_id, self._principal.principal_id)
+
+
+async def begin_call(
+    connection: PooledConnection,
+    principal: Principal,
+    tool: str,
+    subjects: Mapping[Subject, str],
+    control: str | None,
+) -> Facts:
+    """Set the context of a call and fetch its facts."""
+    text = await connection.fetchval(
+        BEGIN_CALL,
+        principal.organization_id,
+        principal.principal_id,
+        tool,
+        orjson.dumps(subjects).decode(),
+        control or "",
+    )
+    return parse_facts(text, frozenset(subjects))
+
+
+async def _committed(transaction: asyncpg.transaction.Transaction) -> None:
+    """Commit, and see it through: a caller that is cancelled meanwhile must not leave the outcome open."""
+    commit = asyncio.ensure_future(transaction.commit())
+    try:
+        await asyncio.shield(commit)
+    except asyncio.CancelledError:
+        await asyncio.wait([commit])
+        raise
+
+
+async def _rolled_back(connection: PooledConnection, transaction: asyncpg.transaction.Transaction) -> None:
+    """Roll back; on a connection that is lost the server does it."""
+    try:
+        await asyncio.shield(transaction.rollback())
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        # The exception that led here is the one to tell; the pool drops the connection.
+        connection.terminate()
