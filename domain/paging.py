@@ -53,6 +53,9 @@ class PageRequest:
     after: Position | None = None
 
 
+FIRST_PAGE = PageRequest()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[Item]):
     """Some items, and the cursor of the next page; None: this was the last."""

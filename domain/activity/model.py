@@ -24,7 +24,7 @@ from domain.kernel import (
     RunId,
     TaskRunId,
 )
-from domain.paging import PageRequest
+from domain.paging import FIRST_PAGE, PageRequest
 
 EventKind = Literal[
     "tool.allowed",
@@ -166,7 +166,7 @@ class ActivityCall:
 class ActivityQuery:
     """Which calls; None leaves a filter out."""
 
-    page: PageRequest = PageRequest()
+    page: PageRequest = FIRST_PAGE
     tool: str | None = None
     door: Door | None = None
     decision: Decision | None = None

@@ -19,7 +19,7 @@ from domain.kernel import (
     RunId,
     TaskRunId,
 )
-from domain.paging import PageRequest
+from domain.paging import FIRST_PAGE, PageRequest
 
 ApprovalState = Literal["pending", "approved", "rejected", "expired", "cancelled", "executing", "executed", "failed"]
 ApprovalAnswer = Literal["approve", "reject"]
@@ -77,6 +77,6 @@ class ApprovalItem:
 class ApprovalQuery:
     """Which approvals; None leaves a filter out."""
 
-    page: PageRequest = PageRequest()
+    page: PageRequest = FIRST_PAGE
     state: ApprovalState | None = None
     requested_by: PrincipalId | None = None

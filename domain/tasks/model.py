@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Literal
 
 from domain.kernel import Audience, CallId, EngagementId, Outcome, PrincipalId, TaskId, TaskRunId
-from domain.paging import PageRequest
+from domain.paging import FIRST_PAGE, PageRequest
 
 TaskStatus = Literal["open", "in_progress", "done", "cancelled"]
 TaskRunStatus = Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
@@ -83,7 +83,7 @@ class Task:
 class TaskQuery:
     """Which tasks; None leaves a filter out."""
 
-    page: PageRequest = PageRequest()
+    page: PageRequest = FIRST_PAGE
     status: TaskStatus | None = None
     engagement_id: EngagementId | None = None
     assignee: str | None = None

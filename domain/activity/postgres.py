@@ -1,0 +1,257 @@
+"""The record in SQL: events in by one statement, calls out folded from their events."""
+
+from collections.abc import Callable, Sequence
+from typing import cast
+from uuid import UUID
+
+from domain.activity.model import (
+    ActivityCall,
+    ActivityEvent,
+    ActivityItem,
+    ActivityQuery,
+    ActivityStep,
+    EventKind,
+)
+from domain.kernel import (
+    ApprovalId,
+    CallId,
+    ConversationId,
+    Decision,
+    Door,
+    EventId,
+    Mode,
+    Outcome,
+    Role,
+    RunId,
+)
+from domain.storage.postgres import Connection, Row
+
+_WORDS_APART = "\x1f"
+"""Between the words of a list on its way into the database: unnest() would flatten an array of arrays."""
+
+# Each column, its type, and where an event has it; the payload's come last.
+_COLUMNS: tuple[tuple[str, str, Callable[[ActivityEvent], object]], ...] = (
+    ("organization_id", "uuid", lambda e: e.organization_id),
+    ("event_id", "uuid", lambda e: e.event_id),
+    ("kind", "text", lambda e: e.kind),
+    ("opens", "boolean", lambda e: e.opens),
+    ("occurred_at", "timestamptz", lambda e: e.occurred_at),
+    ("call_id", "uuid", lambda e: e.call_id),
+    ("tool", "text", lambda e: e.tool),
+    ("effect", "text", lambda e: e.effect),
+    ("writes", "text[]", lambda e: e.writes),
+    ("door", "text", lambda e: e.door),
+    ("principal_id", "uuid", lambda e: e.principal_id),
+    ("principal_kind", "text", lambda e: e.principal_kind),
+    ("role", "text", lambda e: e.role),
+    ("mode", "text", lambda e: e.mode),
+    ("attended", "boolean", lambda e: e.attended),
+    ("level", "smallint", lambda e: e.level),
+    ("engagement_id", "uuid", lambda e: e.engagement_id),
+    ("facts", "text", lambda e: e.facts),
+    ("decision", "text", lambda e: e.decision),
+    ("reasons", "text[]", lambda e: e.reasons),
+    ("approval_id", "uuid", lambda e: e.approval_id),
+    ("manifest_digest", "bytea", lambda e: e.manifest_digest),
+    ("policy_digest", "bytea", lambda e: e.policy_digest),
+    ("arguments_digest", "bytea", lambda e: e.arguments_digest),
+    ("result_digest", "bytea", lambda e: e.result_digest),
+    ("outcome", "text", lambda e: e.outcome),
+    ("error_code", "text", lambda e: e.error_code),
+    ("error_reference", "text", lambda e: e.error_reference),
+    ("duration_ms", "double precision", lambda e: e.duration_ms),
+    ("conversation_id", "uuid", lambda e: e.conversation_id),
+    ("run_id", "uuid", lambda e: e.run_id),
+    ("task_run_id", "uuid", lambda e: e.task_run_id),
+    ("request_id", "text", lambda e: e.request_id),
+    ("trace_id", "text", lambda e: e.trace_id),
+)
+_PAYLOAD: tuple[tuple[str, str, Callable[[ActivityEvent], object]], ...] = (
+    ("salt", "bytea", lambda e: None if e.payload is None else e.payload.salt),
+    ("arguments", "text", lambda e: None if e.payload is None else e.payload.arguments),
+    ("result", "text", lambda e: None if e.payload is None else e.payload.result),
+)
+
+
+def _insert_one() -> str:
+    names = ", ".join(name for name, _, _ in _COLUMNS)
+    values = ", ".join(f"${number}::{kind}" for number, (_, kind, _) in enumerate(_COLUMNS, 1))
+    salt = len(_COLUMNS) + 1
+    # The payload's foreign key is checked at the end of the statement, when its event stands.
+    return f"""
+        WITH written AS (INSERT INTO activity_events ({names}) VALUES ({values}))
+        INSERT INTO activity_payloads (organization_id, event_id, salt, arguments, result)
+        SELECT $1, $2, ${salt}::bytea, ${salt + 1}::text, ${salt + 2}::text WHERE ${salt}::bytea IS NOT NULL
+    """
+
+
+def _insert_many() -> str:
+    columns = (*_COLUMNS, *_PAYLOAD)
+    names = ", ".join(name for name, _, _ in _COLUMNS)
+    values = ", ".join(_value(name, kind) for name, kind, _ in _COLUMNS)
+    arrays = ", ".join(f"${number}::{_element(kind)}[]" for number, (_, kind, _) in enumerate(columns, 1))
+    aliases = ", ".join(name for name, _, _ in columns)
+    return f"""
+        WITH given AS MATERIALIZED (SELECT * FROM unnest({arrays}) AS given ({aliases})),
+        written AS (INSERT INTO activity_events ({names}) SELECT {values} FROM given)
+        INSERT INTO activity_payloads (organization_id, event_id, salt, arguments, result)
+        SELECT organization_id, event_id, salt, arguments, result FROM given WHERE salt IS NOT NULL
+    """
+
+
+def _element(kind: str) -> str:
+    return "text" if kind == "text[]" else kind
+
+
+def _value(name: str, kind: str) -> str:
+    return f"string_to_array({name}, E'\\x1f')" if kind == "text[]" else name
+
+
+_INSERT_ONE = _insert_one()
+_INSERT_MANY = _insert_many()
+
+
+async def insert_events(connection: Connection, events: Sequence[ActivityEvent]) -> None:
+    """Append events and their payloads, in one statement and without reading anything back.
+
+    Works as the application (events of the context's organization) and as the recorder (events of any).
+    """
+    if len(events) == 1:
+        await connection.execute(_INSERT_ONE, *(read(events[0]) for _, _, read in (*_COLUMNS, *_PAYLOAD)))
+    elif events:
+        await connection.execute(_INSERT_MANY, *(_array(column, events) for column in (*_COLUMNS, *_PAYLOAD)))
+
+
+def _array(column: tuple[str, str, Callable[[ActivityEvent], object]], events: Sequence[ActivityEvent]) -> list[object]:
+    _, kind, read = column
+    if kind == "text[]":
+        return [_WORDS_APART.join(cast("tuple[str, ...]", read(event))) for event in events]
+    return [read(event) for event in events]
+
+
+# A call is found by the event that opened it and judged by its newest one. The clock may not move between a ticket and
+# its outcome: then what opens a call, and a ticket, count as older.
+_CALLS = """
+SELECT o.event_id, o.call_id, o.occurred_at, o.tool, o.door, o.mode,
+       coalesce(u.email, o.principal_id::text) AS principal, o.role, o.decision, o.reasons, o.conversation_id, o.run_id,
+       n.outcome, n.error_code, n.duration_ms, n.approval_id, p.arguments
+FROM activity_events o
+CROSS JOIN LATERAL (
+    SELECT e.event_id, e.outcome, e.error_code, e.duration_ms, coalesce(e.approval_id, o.approval_id) AS approval_id
+    FROM activity_events e
+    WHERE e.organization_id = o.organization_id AND e.call_id = o.call_id
+    ORDER BY e.occurred_at DESC, e.opens, e.kind = 'tool.allowed' LIMIT 1
+) n
+LEFT JOIN users u ON u.user_id = o.principal_id
+LEFT JOIN activity_payloads p ON p.organization_id = o.organization_id AND p.event_id = o.event_id
+WHERE o.organization_id = glow.organization_id() AND o.opens
+"""
+
+_LIST = (
+    _CALLS
+    + """
+  AND ($1::timestamptz IS NULL OR (o.occurred_at, o.event_id) < ($1, $2::uuid))
+  AND ($3::text IS NULL OR o.tool = $3)
+  AND ($4::text IS NULL OR o.door = $4)
+  AND ($5::text IS NULL OR o.decision = $5)
+  AND ($6::text IS NULL OR n.outcome = $6)
+  AND ($7::text IS NULL OR o.principal_id = (SELECT who.user_id FROM users who WHERE lower(who.email) = lower($7)))
+  AND ($8::uuid IS NULL OR o.principal_id = $8)
+  AND ($9::uuid IS NULL OR o.conversation_id = $9)
+  AND ($10::timestamptz IS NULL OR o.occurred_at >= $10)
+  AND ($11::timestamptz IS NULL OR o.occurred_at < $11)
+ORDER BY o.occurred_at DESC, o.event_id DESC
+LIMIT $12
+"""
+)
+
+_CALL = _CALLS + "  AND o.call_id = $1 ORDER BY o.occurred_at DESC LIMIT 1"
+
+_EVENTS = """
+SELECT e.kind, e.occurred_at, e.decision, e.reasons, e.outcome, e.error_code, e.error_reference, p.result
+FROM activity_events e
+LEFT JOIN activity_payloads p ON p.organization_id = e.organization_id AND p.event_id = e.event_id
+WHERE e.organization_id = glow.organization_id() AND e.call_id = $1
+ORDER BY e.occurred_at, e.opens DESC, e.kind <> 'tool.allowed' LIMIT 100
+"""
+
+
+class PostgresActivity:
+    """ActivityRepository over the call's own connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def list(self, query: ActivityQuery) -> Sequence[ActivityItem]:
+        after = query.page.after
+        by_id = _uuid_or_none(query.principal)
+        rows = await self._connection.fetch(
+            _LIST,
+            None if after is None else after.time,
+            None if after is None else after.id,
+            query.tool,
+            query.door,
+            query.decision,
+            query.outcome,
+            query.principal if by_id is None else None,
+            by_id,
+            query.conversation_id,
+            query.since,
+            query.until,
+            query.page.limit + 1,
+        )
+        return [_item(row, result=None) for row in rows]
+
+    async def call(self, call_id: CallId) -> ActivityCall | None:
+        opened = await self._connection.fetchrow(_CALL, call_id)
+        if opened is None:
+            return None
+        events = await self._connection.fetch(_EVENTS, call_id)
+        results = [cast("str", row["result"]) for row in events if row["result"] is not None]
+        item = _item(opened, result=results[-1] if results else None)
+        return ActivityCall(item=item, steps=tuple(_step(row) for row in events))
+
+    async def write(self, events: Sequence[ActivityEvent]) -> None:
+        await insert_events(self._connection, events)
+
+
+def _item(row: Row, *, result: str | None) -> ActivityItem:
+    return ActivityItem(
+        event_id=EventId(row["event_id"]),
+        call_id=CallId(row["call_id"]),
+        time=row["occurred_at"],
+        tool=row["tool"],
+        door=cast(Door, row["door"]),
+        mode=cast(Mode, row["mode"]),
+        principal=row["principal"],
+        role=None if row["role"] is None else Role(row["role"]),
+        decision=cast("Decision | None", row["decision"]),
+        reasons=tuple(row["reasons"]),
+        outcome=cast("Outcome | None", row["outcome"]),
+        error_code=row["error_code"],
+        approval_id=cast("ApprovalId | None", row["approval_id"]),
+        conversation_id=cast("ConversationId | None", row["conversation_id"]),
+        run_id=cast("RunId | None", row["run_id"]),
+        duration_ms=row["duration_ms"],
+        arguments=row["arguments"],
+        result=result,
+    )
+
+
+def _step(row: Row) -> ActivityStep:
+    return ActivityStep(
+        kind=cast(EventKind, row["kind"]),
+        time=row["occurred_at"],
+        decision=cast("Decision | None", row["decision"]),
+        reasons=tuple(row["reasons"]),
+        outcome=cast("Outcome | None", row["outcome"]),
+        error_code=row["error_code"],
+        error_reference=row["error_reference"],
+    )
+
+
+def _uuid_or_none(text: str | None) -> UUID | None:
+    try:
+        return None if text is None else UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,165 @@
+"""Approvals in SQL: asked once, settled by compare-and-set."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import cast
+
+from domain.approvals.model import Approval, ApprovalItem, ApprovalQuery, ApprovalState
+from domain.kernel import (
+    ApprovalId,
+    CallId,
+    ConversationId,
+    Door,
+    EngagementId,
+    Level,
+    Mode,
+    OrganizationId,
+    PrincipalId,
+    PrincipalKind,
+    Role,
+    RunId,
+    TaskRunId,
+)
+from domain.storage.postgres import Connection, Row
+
+_ADD = """
+INSERT INTO approvals (organization_id, approval_id, call_id, tool, manifest_digest, policy_digest, arguments,
+    arguments_digest, reasons, requested_by, requested_kind, requested_mode, requested_door, requested_scheduled,
+    agent_ceiling, engagement_id, conversation_id, run_id, task_run_id, needs_role, four_eyes, state, created_at,
+    expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
+"""
+
+_ITEMS = """
+SELECT a.organization_id, a.approval_id, a.call_id, a.tool, a.manifest_digest, a.policy_digest, a.arguments,
+       a.arguments_digest, a.reasons, a.requested_by, a.requested_kind, a.requested_mode, a.requested_door,
+       a.requested_scheduled, a.agent_ceiling, a.engagement_id, a.conversation_id, a.run_id, a.task_run_id,
+       a.needs_role, a.four_eyes, a.state, a.created_at, a.expires_at, a.decided_by, a.decided_at, a.comment,
+       coalesce(r.email, a.requested_by::text) AS requester, coalesce(d.email, a.decided_by::text) AS decider
+FROM approvals a
+LEFT JOIN users r ON r.user_id = a.requested_by
+LEFT JOIN users d ON d.user_id = a.decided_by
+WHERE a.organization_id = glow.organization_id()
+"""
+
+# A pending approval past its time is an expired one, whether or not anything has written that down yet.
+_LIST = (
+    _ITEMS
+    + """
+  AND ($1::timestamptz IS NULL OR (a.created_at, a.approval_id) < ($1, $2::uuid))
+  AND ($3::text IS NULL
+       OR CASE WHEN a.state = 'pending' AND a.expires_at <= $4 THEN 'expired' ELSE a.state END = $3)
+  AND ($5::uuid IS NULL OR a.requested_by = $5)
+ORDER BY a.created_at DESC, a.approval_id DESC
+LIMIT $6
+"""
+)
+
+_GET = _ITEMS + "  AND a.approval_id = $1"
+
+_SETTLE = """
+UPDATE approvals SET state = $2, decided_by = $3, comment = $4, decided_at = $5
+WHERE organization_id = glow.organization_id() AND approval_id = $1 AND state = 'pending' AND expires_at > $5
+"""
+
+_FINISH = """
+UPDATE approvals SET state = $2
+WHERE organization_id = glow.organization_id() AND approval_id = $1 AND state = 'executing'
+"""
+
+
+class PostgresApprovals:
+    """ApprovalRepository over the call's own connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def add(self, approval: Approval) -> None:
+        await self._connection.execute(
+            _ADD,
+            approval.organization_id,
+            approval.approval_id,
+            approval.call_id,
+            approval.tool,
+            approval.manifest_digest,
+            approval.policy_digest,
+            approval.arguments,
+            approval.arguments_digest,
+            approval.reasons,
+            approval.requested_by,
+            approval.requested_kind,
+            approval.requested_mode,
+            approval.requested_door,
+            approval.requested_scheduled,
+            approval.agent_ceiling,
+            approval.engagement_id,
+            approval.conversation_id,
+            approval.run_id,
+            approval.task_run_id,
+            approval.needs_role,
+            approval.four_eyes,
+            approval.state,
+            approval.created_at,
+            approval.expires_at,
+        )
+
+    async def list(self, query: ApprovalQuery, now: datetime) -> Sequence[ApprovalItem]:
+        after = query.page.after
+        rows = await self._connection.fetch(
+            _LIST,
+            None if after is None else after.time,
+            None if after is None else after.id,
+            query.state,
+            now,
+            query.requested_by,
+            query.page.limit + 1,
+        )
+        return [_item(row) for row in rows]
+
+    async def get(self, approval_id: ApprovalId) -> ApprovalItem | None:
+        row = await self._connection.fetchrow(_GET, approval_id)
+        return None if row is None else _item(row)
+
+    async def settle(
+        self, approval_id: ApprovalId, state: ApprovalState, decider: PrincipalId, comment: str | None, now: datetime
+    ) -> bool:
+        return await self._connection.execute(_SETTLE, approval_id, state, decider, comment, now) == "UPDATE 1"
+
+    async def finish(self, approval_id: ApprovalId, state: ApprovalState) -> bool:
+        return await self._connection.execute(_FINISH, approval_id, state) == "UPDATE 1"
+
+
+def _item(row: Row) -> ApprovalItem:
+    return ApprovalItem(approval=_approval(row), requested_by=row["requester"], decided_by=row["decider"])
+
+
+def _approval(row: Row) -> Approval:
+    return Approval(
+        organization_id=OrganizationId(row["organization_id"]),
+        approval_id=ApprovalId(row["approval_id"]),
+        call_id=CallId(row["call_id"]),
+        tool=row["tool"],
+        manifest_digest=row["manifest_digest"],
+        policy_digest=row["policy_digest"],
+        arguments=row["arguments"],
+        arguments_digest=row["arguments_digest"],
+        reasons=tuple(row["reasons"]),
+        requested_by=PrincipalId(row["requested_by"]),
+        requested_kind=cast(PrincipalKind, row["requested_kind"]),
+        requested_mode=cast(Mode, row["requested_mode"]),
+        requested_door=cast(Door, row["requested_door"]),
+        requested_scheduled=row["requested_scheduled"],
+        agent_ceiling=Level(row["agent_ceiling"]),
+        engagement_id=cast("EngagementId | None", row["engagement_id"]),
+        conversation_id=cast("ConversationId | None", row["conversation_id"]),
+        run_id=cast("RunId | None", row["run_id"]),
+        task_run_id=cast("TaskRunId | None", row["task_run_id"]),
+        needs_role=Role(row["needs_role"]),
+        four_eyes=row["four_eyes"],
+        state=cast(ApprovalState, row["state"]),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        decided_by=cast("PrincipalId | None", row["decided_by"]),
+        decided_at=row["decided_at"],
+        comment=row["comment"],
+    )
