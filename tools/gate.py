@@ -126,6 +126,31 @@ class Gate:
         async with self._begin(call, read_only=True) as transaction:
             return self._judge.judge(call, transaction.facts).verdict
 
+    async def refuse(self, request: CallRequest, principal: Principal, reason: str) -> CallOutcome:
+        """Record a call that a door refuses before policy is asked: a credential that this door does not take."""
+        async with self._transactions.begin(principal, "", {}, None, read_only=True) as transaction:
+            role = transaction.facts.role
+        tool = self._registry.find(request.tool)
+        error = CallError(code=reason, message="This credential may not be used here.")
+        event = self._scribe.event(
+            "tool.denied",
+            Recorded(
+                request=request,
+                principal=principal,
+                manifest=None if tool is None else tool.manifest,
+                arguments=kept_of(request.arguments),
+            ),
+            opens=True,
+            role=role,
+            outcome="denied",
+            error=error,
+        )
+        await self._recorder.record([replace(event, decision="deny", reasons=(reason,))])
+        verdict = Deny(reasons=(reason,))
+        return CallOutcome(
+            call_id=request.call_id, tool=request.tool, outcome="denied", verdict=verdict, error=error
+        )
+
     # The path ---------------------------------------------------------------------------------------------------
 
     async def _decide_and_work(self, call: Call, progress: Progress) -> CallOutcome:

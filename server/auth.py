@@ -1,0 +1,118 @@
+"""Credentials at the doors of HTTP: a bearer token becomes a caller, and a caller a principal of one door and mode."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+from starlette.requests import Request
+
+from domain.kernel import Clock, Door, Mode, Principal
+from server.database.identities import Member, PostgresIdentities
+from server.problems import Problem
+from server.tokens import Audience, Credential, InvalidToken, Tokens
+
+ORGANIZATION_HEADER = "x-organization"
+KEPT_FOR = timedelta(seconds=30)
+KEPT_AT_MOST = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who a request comes from, as its credential proves; what it may do is the gate's to say."""
+
+    member: Member
+    audience: Audience
+
+    def principal(self, door: Door, mode: Mode | Literal["by_credential"] = "by_credential") -> Principal:
+        """The principal of one call: an `api` token's own hand is a person, every other credential an agent."""
+        if mode == "by_credential":
+            own_hand = self.audience in ("api", "widget") and self.member.kind == "person"
+            mode = "person" if own_hand else "agent"
+        return Principal(
+            organization_id=self.member.organization_id,
+            principal_id=self.member.principal_id,
+            kind=self.member.kind,
+            mode=mode,
+            door=door,
+        )
+
+
+class Authenticator:
+    """Reads bearer tokens and finds whose they are; what it found it keeps for half a minute.
+
+    The memory is of identity only. Role and level come from the database with the facts of every call.
+    """
+
+    def __init__(self, tokens: Tokens, identities: PostgresIdentities, clock: Clock) -> None:
+        self._tokens = tokens
+        self._identities = identities
+        self._clock = clock
+        self._known: OrderedDict[tuple[str, str | None], tuple[datetime, Caller]] = OrderedDict()
+
+    async def caller(self, request: Request) -> Caller:
+        """The caller of a request.
+
+        Raises  Problem: 401 without a valid token, 403 where it belongs to no organization or the wrong one.
+        """
+        token, wanted = bearer(request), request.headers.get(ORGANIZATION_HEADER)
+        if token is None:
+            raise unauthenticated("Send a bearer token.", error=None)
+        return await self.caller_of(token, wanted)
+
+    async def caller_of(self, token: str, wanted: str | None) -> Caller:
+        """The caller that a token proves, in the organization its claim or the header names."""
+        known = self._known.get((token, wanted))
+        if known is not None and known[0] > self._clock():
+            return known[1]
+        try:
+            credential = self._tokens.read(token)
+        except InvalidToken as invalid:
+            raise unauthenticated(f"{str(invalid).capitalize()}.", error="invalid_token") from invalid
+        member = await self._member(credential, wanted)
+        caller = Caller(member=member, audience=credential.audience)
+        self._remember((token, wanted), min(credential.expires_at, self._clock() + KEPT_FOR), caller)
+        return caller
+
+    async def _member(self, credential: Credential, wanted: str | None) -> Member:
+        memberships = await self._identities.memberships(credential.principal_id)
+        named = credential.organization
+        if named is None:
+            named = wanted
+        elif wanted is not None and wanted != named:
+            raise Problem(403, "wrong_organization", "The token is for another organization than the header names.")
+        found = [member for member in memberships if named is None or member.organization == named]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise Problem(400, "organization_required", "You belong to several organizations: send X-Organization.")
+        raise Problem(403, "not_a_member", "The token's holder does not belong to this organization.")
+
+    def _remember(self, key: tuple[str, str | None], until: datetime, caller: Caller) -> None:
+        self._known[key] = (until, caller)
+        while len(self._known) > KEPT_AT_MOST:
+            self._known.popitem(last=False)
+
+
+def bearer(request: Request) -> str | None:
+    """The token of an Authorization header; None: there is none of the Bearer scheme."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def unauthenticated(detail: str, *, error: str | None) -> Problem:
+    """401; `error` only where a token came, as RFC 6750 3.1 has it."""
+    challenge = "Bearer" if error is None else f'Bearer error="{error}"'
+    return Problem(401, "unauthenticated", detail, headers={"WWW-Authenticate": challenge})
+
+
+def wrong_audience(audience: Audience) -> Problem:
+    """403: a valid token, for another door."""
+    return Problem(403, "wrong_audience", f"A token for `{audience}` does not open this route.")
+
+
+def as_agent(principal: Principal) -> Principal:
+    """The same principal, its call chosen by a model."""
+    return replace(principal, mode="agent")
+
+

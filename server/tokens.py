@@ -1,0 +1,134 @@
+"""Bearer tokens: signing them for `glow token`, and reading what a request brought. JWT, HS256."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal, cast
+from uuid import UUID
+
+import jwt
+from pydantic import SecretStr
+
+from domain.kernel import Clock, PrincipalId
+
+Audience = Literal["api", "mcp", "widget", "service"]
+AUDIENCES: tuple[Audience, ...] = ("api", "mcp", "widget", "service")
+ALGORITHM = "HS256"
+LONGEST_TOKEN = 8192
+
+
+class InvalidToken(Exception):
+    """The token proves nothing; the words may be shown and hold nothing of the token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """What a valid token proves: who, for which audience, and perhaps in which organization."""
+
+    principal_id: PrincipalId
+    audience: Audience
+    organization: str | None
+    """The organization's slug, where the issuer gives one."""
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Signs and reads tokens with one secret.
+
+    `audiences` maps what may stand in `aud` to what it counts as: the four words of the contract, the issuer's own
+    value for `api`, and this server's `/mcp` address for `mcp`.
+    """
+
+    secret: SecretStr = field(repr=False)
+    issuer: str
+    audiences: Mapping[str, Audience]
+    organization_claim: str
+    clock: Clock
+
+    def sign(self, principal_id: PrincipalId, organization: str, audience: Audience, lifetime: timedelta) -> str:
+        """A token for one principal in one organization."""
+        now = self.clock()
+        claims: dict[str, object] = {
+            "iss": self.issuer,
+            "sub": str(principal_id),
+            "aud": audience,
+            "iat": int(now.timestamp()),
+            "exp": int((now + lifetime).timestamp()),
+        }
+        _place(claims, self.organization_claim.split("."), organization)
+        return jwt.encode(claims, self.secret.get_secret_value(), algorithm=ALGORITHM)
+
+    def read(self, token: str) -> Credential:
+        """What the token proves.
+
+        Raises  InvalidToken: not ours, expired, without what is needed, or with two of our audiences.
+        """
+        claims = self._verified(token)
+        return Credential(
+            principal_id=_principal(claims.get("sub")),
+            audience=self._audience(claims.get("aud")),
+            organization=_found(claims, self.organization_claim.split(".")),
+            expires_at=datetime.fromtimestamp(cast(float, claims["exp"]), tz=self.clock().tzinfo),
+        )
+
+    def _verified(self, token: str) -> Mapping[str, object]:
+        if len(token) > LONGEST_TOKEN:
+            raise InvalidToken("the token is too long")
+        try:
+            claims = jwt.decode(
+                token,
+                self.secret.get_secret_value(),
+                algorithms=[ALGORITHM],
+                issuer=self.issuer,
+                # The audience and the times are checked here, against the clock that is passed in.
+                options={"require": ["exp", "sub", "aud", "iss"], "verify_aud": False, "verify_exp": False},
+            )
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            raise InvalidToken("the token is not valid") from error
+        expires = claims.get("exp")
+        if not isinstance(expires, int | float) or expires <= self.clock().timestamp():
+            raise InvalidToken("the token has expired")
+        return claims
+
+    def _audience(self, claim: object) -> Audience:
+        named = [claim] if isinstance(claim, str) else cast("list[object]", claim) if isinstance(claim, list) else []
+        known = {self.audiences[name] for name in named if isinstance(name, str) and name in self.audiences}
+        if len(known) != 1:
+            raise InvalidToken("the token has no audience of this server" if not known else "the token has two audiences")
+        return known.pop()
+
+
+def audiences(own: str | None, public_url: str | None) -> Mapping[str, Audience]:
+    """What may stand in `aud`, by what it counts as.
+
+    Source  contract.md, HTTP.
+    """
+    known: dict[str, Audience] = {name: name for name in AUDIENCES}
+    if own is not None:
+        known[own] = "api"
+    if public_url is not None:
+        known[public_url.rstrip("/") + "/mcp"] = "mcp"
+    return known
+
+
+def _principal(subject: object) -> PrincipalId:
+    try:
+        return PrincipalId(UUID(cast(str, subject)))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InvalidToken("the token names nobody that is known here") from error
+
+
+def _place(claims: dict[str, object], path: list[str], value: str) -> None:
+    for step in path[:-1]:
+        claims = cast("dict[str, object]", claims.setdefault(step, {}))
+    claims[path[-1]] = value
+
+
+def _found(claims: Mapping[str, object], path: list[str]) -> str | None:
+    value: object = claims
+    for step in path:
+        if not isinstance(value, Mapping):
+            return None
+        value = cast("Mapping[str, object]", value).get(step)
+    return value if isinstance(value, str) else None
