@@ -9,6 +9,7 @@ export GLOW_HOME
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL: # pytest has the last word
 .PHONY: help setup setup-dev demo test check fmt lint types imports manifests lock-check adr-check openapi-check \
 	coverage openapi lock benchmarks clean
 
@@ -21,7 +22,7 @@ setup: ## make .venv with what the server needs
 setup-dev: ## make .venv with what tests and checks need too
 	@$(PYTHON) checks/environment.py dev
 
-demo: setup ## serve the demo firm on http://127.0.0.1:$(PORT)
+demo: setup ## serve the demo firm on http://127.0.0.1:8000 (PORT= changes it)
 	@$(BIN)/glow demo --port $(PORT)
 
 test: setup-dev ## run every test
