@@ -1,0 +1,151 @@
+"""The policies' files, read and checked at start: each rule has a name of its own, and none is there in vain."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from domain.kernel import Role
+
+Json = dict[str, object]
+
+SCHEMA_NAME = "schema.cedarschema"
+NO_PERMIT = "no_permit"
+"""The reason of a plain default deny, which no rule named."""
+POLICY_ERROR = "policy_error"
+APPROVED = "approved"
+"""The reason of a call that policy would have asked a person about, had a person not answered."""
+
+_RESERVED = frozenset({NO_PERMIT, POLICY_ERROR, APPROVED})
+_RULE_ID = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+class PolicyFilesError(Exception):
+    """The policies cannot be used; the server does not start. Lists every fault that was found."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One policy as its file names it; its id is the reason that verdicts give."""
+
+    id: str
+    effect: Literal["permit", "forbid"]
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyFiles:
+    """A folder's policies, well named; whether the schema agrees, the engine says."""
+
+    policies: str
+    schema: str
+    rules: tuple[Rule, ...]
+    """By id."""
+    digest: bytes
+    """SHA-256 over the files' names and contents, the schema among them."""
+
+
+def read_policy_files(folder: Path) -> PolicyFiles:
+    """The *.cedar files of a folder and their schema.
+
+    Raises  PolicyFilesError: a file that is no policy, or a policy without an @id of its own.
+    """
+    texts = _read(folder)
+    policies = {name: text for name, text in texts.items() if name != SCHEMA_NAME}
+    return PolicyFiles(
+        policies="\n".join(policies.values()),
+        schema=texts[SCHEMA_NAME],
+        rules=_rules_of(policies),
+        digest=_digest(texts),
+    )
+
+
+def _read(folder: Path) -> dict[str, str]:
+    """Every file by name, sorted."""
+    faults: list[str] = []
+    texts: dict[str, str] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if not path.name.startswith((".", "__")):
+            _read_one(path, texts, faults)
+    if SCHEMA_NAME not in texts:
+        faults.append(f"{folder}: has no {SCHEMA_NAME}")
+    if not texts.keys() - {SCHEMA_NAME}:
+        faults.append(f"{folder}: has no policies")
+    if faults:
+        raise PolicyFilesError(faults)
+    return texts
+
+
+def _read_one(path: Path, texts: dict[str, str], faults: list[str]) -> None:
+    """A file that is neither policy nor schema is a fault: its rules would not hold, and nobody would notice."""
+    if path.suffix != ".cedar" and path.name != SCHEMA_NAME:
+        faults.append(f"{path.name}: neither *.cedar nor {SCHEMA_NAME}")
+        return
+    try:
+        texts[path.name] = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        faults.append(f"{path.name}: cannot be read: {fault}")
+
+
+def _rules_of(texts: Mapping[str, str]) -> tuple[Rule, ...]:
+    faults: list[str] = []
+    rules: dict[str, Rule] = {}
+    for name, text in texts.items():
+        for rule in _rules_in(name, text, faults):
+            if rule.id in rules:
+                faults.append(f"{name}: @id {rule.id!r} stands in {rules[rule.id].file} already")
+            rules[rule.id] = rule
+    if faults:
+        raise PolicyFilesError(faults)
+    return tuple(rules[key] for key in sorted(rules))
+
+
+def _rules_in(name: str, text: str, faults: list[str]) -> Iterator[Rule]:
+    import cedarpy
+
+    try:
+        parsed = cast(Json, json.loads(cedarpy.policies_to_json_str(text)))
+    except ValueError as fault:
+        faults.append(f"{name}: {fault}")
+        return
+    if parsed["templates"]:
+        faults.append(f"{name}: holds a template, which forbids nothing until it is linked; write it as a policy")
+    for policy in cast("dict[str, Json]", parsed["staticPolicies"]).values():
+        annotation = cast(Json, policy.get("annotations", {})).get("id")
+        faults += _name_faults(name, annotation)
+        faults += [f"{name}: {annotation}: no role is named {role!r}" for role in sorted(_unknown_roles(policy))]
+        yield Rule(id=str(annotation), effect=cast(Literal["permit", "forbid"], policy["effect"]), file=name)
+
+
+def _name_faults(name: str, annotation: object) -> list[str]:
+    if not isinstance(annotation, str) or not _RULE_ID.fullmatch(annotation):
+        return [f"{name}: a policy's @id is {annotation!r}; it takes the form {_RULE_ID.pattern}"]
+    return [f"{name}: @id {annotation!r} is a reason that the gate gives itself"] if annotation in _RESERVED else []
+
+
+def _unknown_roles(node: object) -> set[str]:
+    """Roles that a policy names and nobody can hold: the schema lets them pass, and their forbid would never fire."""
+    if isinstance(node, list):
+        return {role for item in cast("list[object]", node) for role in _unknown_roles(item)}
+    if not isinstance(node, dict):
+        return set()
+    parts = cast(Json, node)
+    if parts.get("type") == "Role" and isinstance(name := parts.get("id"), str):
+        return set() if name in set(Role) else {name}
+    return {role for item in parts.values() for role in _unknown_roles(item)}
+
+
+def _digest(texts: Mapping[str, str]) -> bytes:
+    """Each name and content framed by its length, so that no two folders read the same."""
+    digest = hashlib.sha256()
+    for name in sorted(texts):
+        for part in (name.encode(), texts[name].encode()):
+            digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.digest()

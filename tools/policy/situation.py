@@ -1,0 +1,129 @@
+"""Everything policy sees of one call, in one flat value: verdicts are decided from it, recorded with it, kept by it."""
+
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Literal, cast
+
+import orjson
+from pydantic import TypeAdapter
+
+from domain.kernel import Door, Effect, Level, Mode, Principal, PrincipalKind, Role
+from tools.facts import Facts
+from tools.manifest import Manifest
+
+Json = dict[str, object]
+AutonomyKind = Literal["effect", "workflow"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """One call as policy sees it; equal situations get equal verdicts.
+
+    It holds no id of a person or a thing: only what the rules speak of.
+    """
+
+    role: Role | None
+    kind: PrincipalKind
+    mode: Mode
+    attended: bool
+    door: Door
+    level: Level
+    """The level in force, the persona's ceiling included."""
+
+    tool: str
+    effect: Effect
+    least_role: Role
+    extra_roles: tuple[Role, ...]
+    """Sorted, as are `doors`, so that equal manifests make equal situations."""
+    doors: tuple[Door, ...]
+    person_only: bool
+    autonomy: AutonomyKind
+    minimum_level: Level | None
+    """The workflow's minimum autonomy, where `autonomy` is `workflow` and the workflow is known."""
+    rule_role: Role
+    """Who may decide a waiting call, as the manifest has it; the effect may ask for more."""
+    rule_four_eyes: bool
+    control: str | None
+    control_state: str
+
+    assigns_other: bool
+    client_own_engagement: bool | None
+    """Of a CLIENT: what the arguments name is of an engagement of its own. None: another role, or nothing named."""
+    approval_needs_role: Role | None
+    """Of the waiting call that the arguments name, as the next two are; None: they name none."""
+    approval_own: bool
+    approval_four_eyes: bool
+
+    approved: bool
+    """A person's approval stands behind this very execution."""
+
+    @property
+    def by_hand(self) -> bool:
+        """A person's own hand: neither a model, nor background work, nor a service account that says it is a person."""
+        return self.mode == "person" and self.kind == "person" and self.role is not Role.SERVICE_ACCOUNT
+
+    def canonical_json(self) -> str:
+        """Keys sorted, no spaces; `situation_from_json` makes the same situation of it, to be decided again."""
+        return orjson.dumps(self, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def situation_of(
+    manifest: Manifest,
+    principal: Principal,
+    facts: Facts,
+    *,
+    persona_ceiling: Level,
+    minimum_level: Level | None,
+    approved: bool,
+) -> Situation:
+    """What policy sees of a call of this tool by this principal, where the database said these facts."""
+    needs_role = facts.of("approval", "needs_role")
+    return Situation(
+        role=facts.role,
+        kind=principal.kind,
+        mode=principal.mode,
+        attended=principal.attended,
+        door=principal.door,
+        level=facts.range.in_force(persona_ceiling),
+        tool=manifest.name,
+        effect=manifest.effect,
+        least_role=manifest.least_role,
+        extra_roles=tuple(sorted(manifest.extra_roles)),
+        doors=tuple(sorted(manifest.doors)),
+        person_only=manifest.person_only,
+        autonomy=manifest.autonomy,
+        minimum_level=minimum_level if manifest.autonomy == "workflow" else None,
+        rule_role=manifest.approval.role,
+        rule_four_eyes=manifest.approval.four_eyes,
+        control=manifest.control,
+        control_state=facts.control_state,
+        assigns_other=facts.of("assignee", "self") is False,
+        client_own_engagement=_own_engagement(facts) if facts.role is Role.CLIENT else None,
+        approval_needs_role=None if needs_role is None else Role(cast(str, needs_role)),
+        approval_own=facts.of("approval", "own") is True,
+        approval_four_eyes=facts.of("approval", "four_eyes") is True,
+        approved=approved,
+    )
+
+
+def _own_engagement(facts: Facts) -> bool | None:
+    """Whether all that a CLIENT's arguments name is its own; row security shows it no document or task that is not."""
+    belongs = [facts.of("engagement", "member") is True] if facts.subjects.get("engagement") is not None else []
+    belongs += [True for subject in ("document", "task", "task_run") if facts.subjects.get(subject) is not None]
+    return all(belongs) if belongs else None
+
+
+def situation_from_json(text: str | bytes) -> Situation:
+    """The situation that `canonical_json` wrote.
+
+    Raises  ValueError: not such a text: a key too many or too few, a word or a type that no situation holds.
+    """
+    situation = _reader().validate_json(text, strict=True)
+    if cast(Json, orjson.loads(text)).keys() != {field.name for field in fields(Situation)}:
+        raise ValueError("not a situation: it has keys that no situation has")
+    return situation
+
+
+@cache
+def _reader() -> TypeAdapter[Situation]:
+    return TypeAdapter(Situation)

@@ -1,0 +1,106 @@
+"""From a situation to its verdict: two questions to the engine, and a refusal wherever it could not answer both."""
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import assert_never
+
+import structlog
+
+from domain.kernel import Effect, Level, Principal, Role
+from tools.facts import Facts
+from tools.manifest import Manifest
+from tools.outcomes import Allow, Deny, NeedsApproval, Verdict
+from tools.policy.cedar import Engine
+from tools.policy.files import APPROVED, POLICY_ERROR, Rule, read_policy_files
+from tools.policy.situation import Situation, situation_of
+
+log = structlog.get_logger()
+
+_VERDICTS_KEPT = 4096
+
+
+class Policies:
+    """The firm's rules, parsed and checked once. They are pure, so verdicts are kept by situation, and never age."""
+
+    def __init__(self, *, engine: Engine, rules: tuple[Rule, ...], digest: bytes) -> None:
+        self.rules = rules
+        self.digest = digest
+        """SHA-256 over the files' names and contents, the schema among them."""
+        self._engine = engine
+        self._kept = lru_cache(maxsize=_VERDICTS_KEPT)(self._decide)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Policies":
+        """The policies of a folder: its *.cedar files and their schema.
+
+        Raises  PolicyFilesError: a file that is no policy, a policy without an @id of its own, or one that the schema
+        forbids.
+        """
+        files = read_policy_files(folder)
+        return cls(engine=Engine.parse(files), rules=files.rules, digest=files.digest)
+
+    def decide(self, situation: Situation) -> Verdict:
+        """Allow, deny or needs approval, with the ids of the rules that made it so; any error is a deny.
+
+        An error is never kept, so that one which passes does not stay.
+        """
+        try:
+            return self._kept(situation)
+        except Exception:
+            log.exception("policy.error")
+            return Deny(reasons=(POLICY_ERROR,))
+
+    def may_offer(self, manifest: Manifest, principal: Principal, facts: Facts) -> bool:
+        """Whether a list of tools shows this one: nothing forbids it to the principal before arguments are known."""
+        situation = situation_of(
+            manifest, principal, facts, persona_ceiling=Level.L3, minimum_level=None, approved=False
+        )
+        return not isinstance(self.decide(_before_arguments(situation)), Deny)
+
+    def _decide(self, situation: Situation) -> Verdict:
+        call, without_approval = self._engine.ask(situation)
+        if not call.permitted:
+            return Deny(reasons=call.reasons)
+        if without_approval.permitted:
+            return Allow(reasons=without_approval.reasons)
+        if situation.approved:
+            return Allow(reasons=(APPROVED,))
+        return NeedsApproval(
+            reasons=without_approval.reasons,
+            needs_role=_higher(least_decider(situation.effect, situation.least_role), situation.rule_role),
+            four_eyes=situation.rule_four_eyes or situation.effect == "irreversible",
+        )
+
+
+def least_decider(effect: Effect, least_role: Role) -> Role:
+    """The lowest role that may decide a waiting call; a manifest may ask for a higher one, never for a lower.
+
+    Source  domain.md, Approvals. Nobody below EMPLOYEE decides, and nobody decides what it may not do itself.
+    """
+    match effect:
+        case "read" | "prepare":
+            return _higher(least_role, Role.EMPLOYEE)
+        case "commit":
+            return _higher(least_role, Role.MANAGER)
+        case "irreversible":
+            return _higher(least_role, Role.PARTNER)
+        case _:
+            assert_never(effect)
+
+
+def _higher(one: Role, other: Role) -> Role:
+    return one if one.rank >= other.rank else other
+
+
+def _before_arguments(situation: Situation) -> Situation:
+    """The same call, as if its arguments raised no objection."""
+    return replace(
+        situation,
+        control_state="not_applicable",
+        assigns_other=False,
+        client_own_engagement=True if situation.role is Role.CLIENT else None,
+        approval_needs_role=None,
+        approval_own=False,
+        approval_four_eyes=False,
+    )
