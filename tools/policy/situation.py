@@ -64,7 +64,8 @@ class Situation:
 
     def canonical_json(self) -> str:
         """Keys sorted, no spaces; `situation_from_json` makes the same situation of it, to be decided again."""
-        return orjson.dumps(self, option=orjson.OPT_SORT_KEYS).decode()
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        return orjson.dumps(held, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def situation_of(
