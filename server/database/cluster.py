@@ -145,12 +145,19 @@ class Cluster:
         for port in self._ports():
             log_start = self.log.stat().st_size if self.log.exists() else 0
             result = self._run(*self._start_arguments(port))
-            if result.returncode == 0 and self._answers(port):
+            if result.returncode == 0:
+                self._check_password(port)
                 return port
             written = self._log_since(log_start)
             if "Address already in use" not in written:
                 raise EmbeddedFailed("start", written or result.stderr.strip(), self.log)
         raise EmbeddedFailed("start", f"no free port in {PORT_ATTEMPTS} attempts", self.log)
+
+    def _check_password(self, port: int) -> None:
+        if not self._answers(port):
+            self.stop()
+            detail = f"the password in secrets.json does not open {self.data}: put that file back, or remove the folder"
+            raise EmbeddedFailed("log in", detail, self.log)
 
     def _start_arguments(self, port: int) -> list[str]:
         settings = {
