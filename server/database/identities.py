@@ -62,6 +62,19 @@ class PostgresIdentities:
             found = await connection.fetchval(SERVICE_ACCOUNT, organization)
         return None if found is None else PrincipalId(found)
 
+    async def service_member(self, organization_id: OrganizationId) -> Member | None:
+        """The service account of an organization, as which what nobody asked for is done; None: it has none."""
+        async with self._pool.acquire() as connection:
+            found = await connection.fetchval("SELECT glow.resolve_service_account($1)", organization_id)
+        return None if found is None else await self.member_of(organization_id, PrincipalId(found))
+
+    async def member_of(self, organization_id: OrganizationId, principal_id: PrincipalId) -> Member | None:
+        """The principal in this organization; None: no membership there."""
+        for member in await self.memberships(principal_id):
+            if member.organization_id == organization_id:
+                return member
+        return None
+
     async def member(self, organization: str, principal_id: PrincipalId) -> Member | None:
         """The principal in the organization with this slug; None: no membership there."""
         for member in await self.memberships(principal_id):

@@ -17,7 +17,8 @@ from domain.approvals.model import Approval
 from domain.approvals.postgres import PostgresApprovals
 from domain.approvals.service import ApprovalService
 from domain.kernel import OrganizationId, Principal, PrincipalId, Role
-from domain.tasks.postgres import PostgresTasks
+from domain.tasks.ports import TaskRunProgress
+from domain.tasks.postgres import PostgresTaskRunProgress, PostgresTasks
 from domain.tasks.service import TaskService
 from knowledge.postgres import knowledge_service
 from knowledge.service import KnowledgeService
@@ -42,6 +43,8 @@ class Session:
     """None: no membership in the organization."""
     connection: PooledConnection
     work: Work
+    progress: TaskRunProgress
+    """Plumbing: how far the worker has come with task runs, written without a ticket."""
 
 
 class PostgresTransactions:
@@ -74,7 +77,10 @@ class PostgresTransactions:
         async with self._transaction(read_only=read_only) as connection:
             role = await connection.fetchval(BEGIN_SESSION, organization_id, principal_id)
             yield Session(
-                role=None if role is None else Role(role), connection=connection, work=self.work_on(connection)
+                role=None if role is None else Role(role),
+                connection=connection,
+                work=self.work_on(connection),
+                progress=PostgresTaskRunProgress(connection),
             )
 
     def work_on(self, connection: PooledConnection) -> Work:
