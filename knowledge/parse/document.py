@@ -48,6 +48,9 @@ class ParseLimits:
     characters: int = 10_000_000
 
 
+DEFAULT_LIMITS = ParseLimits()
+
+
 class Unreadable(DomainError):
     """The document cannot be read; `reason` ends the sentence "The document could not be read: ..."."""
 

@@ -220,23 +220,23 @@ ENCRYPTED_HEAD = pdf_of(["secret"]).replace(
 )
 def test_what_cannot_be_read_says_why(content: bytes, filename: str, words: str) -> None:
     with pytest.raises(Unreadable, match=words) as refusal:
-        parse_document(content, filename=filename)
+        parse_document(content, media_type=media_type_of(content, filename))
     assert str(refusal.value).startswith("The document could not be read: ")
 
 
 def test_a_file_or_text_that_is_too_large_is_refused() -> None:
     with pytest.raises(Unreadable, match="it has 6 bytes, and at most 5 are read"):
-        parse_document(b"abcdef", limits=ParseLimits(size_bytes=5))
+        parse_document(b"abcdef", media_type="text/plain", limits=ParseLimits(size_bytes=5))
     with pytest.raises(Unreadable, match="more than 5 characters"):
-        parse_document(b"abcdef", limits=ParseLimits(characters=5))
+        parse_document(b"abcdef", media_type="text/plain", limits=ParseLimits(characters=5))
 
 
 def test_a_pdf_of_too_many_pages_or_characters_is_refused() -> None:
     content = pdf_of(["one"], ["two"], ["three"])
     with pytest.raises(Unreadable, match="has 3 pages, and at most 2"):
-        parse_document(content, limits=ParseLimits(pages=2))
+        parse_document(content, media_type="application/pdf", limits=ParseLimits(pages=2))
     with pytest.raises(Unreadable, match="more than 5 characters"):
-        parse_document(content, limits=ParseLimits(characters=5))
+        parse_document(content, media_type="application/pdf", limits=ParseLimits(characters=5))
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04rest", b"\x89PNG\r\n", b"{\\rtf1 x}", b"\x7fELF\x02", b"\x1f\x8b\x08"])

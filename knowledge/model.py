@@ -1,0 +1,170 @@
+"""A document as the firm keeps it, a passage as an answer cites it, and what a search asks and gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NewType
+from uuid import UUID
+
+from domain.kernel import Audience, EngagementId, PrincipalId, Trust
+from domain.paging import PageRequest
+from knowledge.parse.document import MediaType
+
+DocumentId = NewType("DocumentId", UUID)
+ChunkId = NewType("ChunkId", UUID)
+
+DocumentStatus = Literal["queued", "parsing", "embedding", "ready", "failed"]
+SearchMode = Literal["hybrid", "lexical", "vector"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDocument:
+    """A document as it was handed in, its kind already known (`media_type_of`)."""
+
+    document_id: DocumentId
+    title: str
+    media_type: MediaType
+    content: bytes
+    audience: Audience
+    engagement_id: EngagementId | None
+    trust: Trust
+    uploaded_by: PrincipalId
+    created_at: datetime
+    uri: str | None = None
+    """Where it came from; None: from here, where its content is served."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One document, as its readers see it; its text is read apart."""
+
+    document_id: DocumentId
+    title: str
+    uri: str
+    media_type: MediaType
+    audience: Audience
+    engagement_id: EngagementId | None
+    trust: Trust
+    status: DocumentStatus
+    failure: str | None
+    """Why it is `failed`, in words for people."""
+    size_bytes: int
+    content_sha256: bytes
+    page_count: int | None
+    token_count: int
+    version: int
+    """Grows each time it is indexed anew."""
+    uploaded_by: str
+    """An e-mail address."""
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentQuery:
+    """Which documents; None leaves a filter out."""
+
+    page: PageRequest = PageRequest()
+    engagement_id: EngagementId | None = None
+    status: DocumentStatus | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """The original bytes of a document, and what is needed to hand them out or to parse them."""
+
+    title: str
+    media_type: MediaType
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchFilters:
+    """Which documents a search looks at; None leaves a filter out. What the principal may not see, no filter opens."""
+
+    document_id: DocumentId | None = None
+    engagement_id: EngagementId | None = None
+    media_type: MediaType | None = None
+    title: str | None = None
+    """Words that stand in the title as they are written here, whatever their case."""
+
+
+NO_FILTERS = SearchFilters()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchQuery:
+    """A question to the documents."""
+
+    text: str
+    limit: int = 10
+    mode: SearchMode = "hybrid"
+    filters: SearchFilters = NO_FILTERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A chunk that answers a search, with all that a pinpoint citation needs.
+
+    Units   start, end: code points into the document's text. score: BM25, unitless, comparable within one search only.
+    """
+
+    document_id: DocumentId
+    chunk_id: ChunkId
+    title: str
+    text: str
+    score: float
+    page: int | None
+    section: str | None
+    start: int
+    end: int
+    uri: str
+    trust: Trust
+    audience: Audience
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """Passages, best first, and the mode that was really used."""
+
+    mode: SearchMode
+    items: tuple[Passage, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextRange:
+    """Which part of a document to read: a page, or the characters from `start` up to `end`."""
+
+    page: int | None = None
+    start: int | None = None
+    end: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextMap:
+    """What must be known of a document's text before a part of it is read."""
+
+    title: str
+    uri: str
+    trust: Trust
+    status: DocumentStatus
+    length: int
+    page_starts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentText:
+    """A part of a document's text; there is more behind it where `end` is below `length`."""
+
+    document_id: DocumentId
+    title: str
+    uri: str
+    trust: Trust
+    text: str
+    start: int
+    end: int
+    length: int
+    page: int | None
+    """The page on which `start` lies."""
+    page_count: int | None

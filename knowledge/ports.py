@@ -1,0 +1,71 @@
+"""What knowledge needs of the database and of the place where files lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from knowledge.model import (
+    ChunkId,
+    Document,
+    DocumentId,
+    DocumentQuery,
+    NewDocument,
+    Passage,
+    SearchFilters,
+    TextMap,
+)
+from knowledge.prepare import PreparedDocument
+
+
+class FileStore(Protocol):
+    """The original bytes of documents, by the document's id."""
+
+    async def put(self, document_id: DocumentId, content: bytes) -> None: ...
+
+    async def get(self, document_id: DocumentId) -> bytes | None: ...
+
+    async def delete(self, document_id: DocumentId) -> None: ...
+
+
+class DocumentRepository(Protocol):
+    """The documents that the transaction's principal may see; a deleted one is seen by nobody."""
+
+    async def add(self, document: NewDocument, *, uri: str) -> None: ...
+
+    async def list(self, query: DocumentQuery) -> Sequence[Document]:
+        """Newest first; one more than the page holds where there are more."""
+        ...
+
+    async def get(self, document_id: DocumentId) -> Document | None: ...
+
+    async def text_map(self, document_id: DocumentId) -> TextMap | None: ...
+
+    async def text(self, document_id: DocumentId, start: int, end: int) -> str: ...
+
+    async def lock(self, document_id: DocumentId) -> bool:
+        """Hold the document until the transaction ends, so that two indexings do not meet; False: there is none."""
+        ...
+
+    async def finish(self, document_id: DocumentId, prepared: PreparedDocument, now: datetime) -> None:
+        """Its text, pages and counts; from now on `ready`."""
+        ...
+
+    async def fail(self, document_id: DocumentId, reason: str, now: datetime) -> None: ...
+
+    async def delete(self, document_id: DocumentId, now: datetime) -> None: ...
+
+
+class LexicalIndex(Protocol):
+    """Passages and the postings that find them."""
+
+    async def search(self, terms: Sequence[str], limit: int, filters: SearchFilters) -> Sequence[Passage]:
+        """Exact BM25 over what the principal may see, best first."""
+        ...
+
+    async def write(
+        self, document_id: DocumentId, prepared: PreparedDocument, chunk_ids: Sequence[ChunkId]
+    ) -> None: ...
+
+    async def remove(self, document_id: DocumentId) -> None: ...

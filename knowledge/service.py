@@ -1,0 +1,218 @@
+"""Searches, reads, takes in, indexes and deletes documents: step 7 of the path, below its handlers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+
+from domain.kernel import DomainError, NewId, NotFound
+from domain.paging import InvalidLimit, Page, Position, page_of
+from knowledge.model import (
+    ChunkId,
+    Document,
+    DocumentId,
+    DocumentQuery,
+    DocumentStatus,
+    DocumentText,
+    NewDocument,
+    SearchQuery,
+    SearchResult,
+    StoredFile,
+    TextMap,
+    TextRange,
+)
+from knowledge.ports import DocumentRepository, FileStore, LexicalIndex
+from knowledge.prepare import PreparedDocument
+from knowledge.terms import query_terms
+
+SEARCH_LIMIT = 100
+READ_LIMIT = 20_000
+"""Characters that one read gives at most: about what a model takes in at once beside a conversation."""
+
+
+class DocumentNotFound(NotFound):
+    """No such document that this principal may see."""
+
+    code: ClassVar[str] = "document_not_found"
+
+    def __init__(self, document_id: DocumentId) -> None:
+        super().__init__(f"document_id: no document {document_id}")
+        self.document_id = document_id
+
+
+class DocumentNotReady(DomainError):
+    """The document has no text yet, or could not be read."""
+
+    code: ClassVar[str] = "document_not_ready"
+
+    def __init__(self, document_id: DocumentId, status: DocumentStatus) -> None:
+        super().__init__(f"document_id: the document has no text to read, it is {status}")
+        self.document_id = document_id
+        self.status = status
+
+
+class NoSuchPart(DomainError):
+    """The page or range lies outside the document, or is both or neither at once."""
+
+    code: ClassVar[str] = "no_such_part"
+
+
+class NoEmbeddings(DomainError):
+    """A vector search needs embeddings, and there are none."""
+
+    code: ClassVar[str] = "no_embeddings"
+
+    def __init__(self) -> None:
+        super().__init__("mode: there are no embeddings to search; ask for hybrid or lexical")
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeService:
+    """The documents of one organization, as far as the principal may see them."""
+
+    documents: DocumentRepository
+    index: LexicalIndex
+    files: FileStore
+
+    async def search(self, query: SearchQuery) -> SearchResult:
+        """The passages that answer a question, best first; none where it holds only common words.
+
+        Shape   `hybrid` is answered as `lexical` while there are no embeddings, and the result says so.
+        Raises  NoEmbeddings; InvalidLimit.
+        """
+        if query.mode == "vector":
+            raise NoEmbeddings
+        if not 1 <= query.limit <= SEARCH_LIMIT:
+            raise InvalidLimit(query.limit)
+        terms = query_terms(query.text)
+        found = await self.index.search(terms, query.limit, query.filters) if terms else ()
+        return SearchResult(mode="lexical", items=tuple(found))
+
+    async def read(self, document_id: DocumentId, part: TextRange) -> DocumentText:
+        """A page, or a range of characters, of a document's text; at most 20,000 characters at once.
+
+        Raises  DocumentNotFound, DocumentNotReady, NoSuchPart.
+        """
+        found = await self.documents.text_map(document_id)
+        if found is None:
+            raise DocumentNotFound(document_id)
+        if found.status != "ready":
+            raise DocumentNotReady(document_id, found.status)
+        start, end = _bounds(part, found)
+        return DocumentText(
+            document_id=document_id,
+            title=found.title,
+            uri=found.uri,
+            trust=found.trust,
+            text=await self.documents.text(document_id, start, end),
+            start=start,
+            end=end,
+            length=found.length,
+            page=_page_at(found, start),
+            page_count=len(found.page_starts) or None,
+        )
+
+    async def list(self, query: DocumentQuery) -> Page[Document]:
+        """A page of documents, newest first."""
+        return page_of(await self.documents.list(query), query.page, _place)
+
+    async def get(self, document_id: DocumentId) -> Document:
+        """One document, without its text.
+
+        Raises  DocumentNotFound.
+        """
+        document = await self.documents.get(document_id)
+        if document is None:
+            raise DocumentNotFound(document_id)
+        return document
+
+    async def file(self, document_id: DocumentId) -> StoredFile:
+        """The original bytes.
+
+        Raises  DocumentNotFound.
+        """
+        document = await self.get(document_id)
+        content = await self.files.get(document_id)
+        if content is None:
+            raise DocumentNotFound(document_id)
+        return StoredFile(title=document.title, media_type=document.media_type, content=content)
+
+    async def add(self, new: NewDocument) -> Document:
+        """A new document, queued to be indexed.
+
+        Effect  writes knowledge_documents, knowledge_files.
+        """
+        await self.documents.add(new, uri=new.uri or f"/v1/knowledge/documents/{new.document_id}/content")
+        await self.files.put(new.document_id, new.content)
+        return await self.get(new.document_id)
+
+    async def store(
+        self, document_id: DocumentId, prepared: PreparedDocument, *, new_id: NewId, now: datetime
+    ) -> Document:
+        """Makes a prepared document ready to be found, in place of what was indexed of it before.
+
+        Effect  writes knowledge_documents, knowledge_chunks, knowledge_terms, knowledge_postings.
+        Raises  DocumentNotFound: none, or deleted meanwhile.
+        """
+        if not await self.documents.lock(document_id):
+            raise DocumentNotFound(document_id)
+        await self.index.remove(document_id)
+        await self.index.write(document_id, prepared, [ChunkId(new_id()) for _ in prepared.chunks])
+        await self.documents.finish(document_id, prepared, now)
+        return await self.get(document_id)
+
+    async def fail(self, document_id: DocumentId, reason: str, *, now: datetime) -> Document:
+        """Marks a document that could not be read; `reason` is shown to people.
+
+        Effect  writes knowledge_documents, knowledge_chunks, knowledge_postings.
+        Raises  DocumentNotFound.
+        """
+        if not await self.documents.lock(document_id):
+            raise DocumentNotFound(document_id)
+        await self.index.remove(document_id)
+        await self.documents.fail(document_id, reason, now)
+        return await self.get(document_id)
+
+    async def delete(self, document_id: DocumentId, *, now: datetime) -> None:
+        """Takes a document out of every list, read and search.
+
+        Its row, text and file stay where nobody who asks sees them: an audit firm keeps what it worked from, and
+        erasing is an act of its own.
+
+        Effect  writes knowledge_documents, knowledge_chunks, knowledge_postings.
+        Raises  DocumentNotFound.
+        """
+        if not await self.documents.lock(document_id):
+            raise DocumentNotFound(document_id)
+        await self.index.remove(document_id)
+        await self.documents.delete(document_id, now)
+
+
+def _bounds(part: TextRange, found: TextMap) -> tuple[int, int]:
+    if part.page is not None:
+        if part.start is not None or part.end is not None:
+            raise NoSuchPart("page: give a page or a range of characters, not both")
+        return _page_bounds(part.page, found)
+    start, end = part.start or 0, found.length if part.end is None else min(part.end, found.length)
+    if not 0 <= start < end:
+        raise NoSuchPart(f"start: from {start} to {end} holds nothing; the document has {found.length} characters")
+    return start, min(end, start + READ_LIMIT)
+
+
+def _page_bounds(page: int, found: TextMap) -> tuple[int, int]:
+    count = len(found.page_starts)
+    if not count:
+        raise NoSuchPart("page: this document has no pages; give a range of characters")
+    if not 1 <= page <= count:
+        raise NoSuchPart(f"page: there is no page {page}; the document has {count}")
+    start, end = found.page_starts[page - 1], found.page_starts[page] if page < count else found.length
+    return start, min(end, start + READ_LIMIT)
+
+
+def _page_at(found: TextMap, offset: int) -> int | None:
+    return sum(start <= offset for start in found.page_starts) or None
+
+
+def _place(document: Document) -> Position:
+    return Position(time=document.created_at, id=document.document_id)
