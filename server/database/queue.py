@@ -4,7 +4,8 @@ Payloads hold ids only, since the queue knows no organizations. One job a subjec
 its dedupe key, so that the sweep may be generous.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -14,14 +15,20 @@ import orjson
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment, QueryQueueBuilder, QuerySchedulerBuilder
 from pgqueuer.adapters.persistence.queries import Queries
+from pgqueuer.core.qm import QueueManager
+from pgqueuer.domain.models import Job as QueuedJob
 from pgqueuer.domain.settings import DBSettings
 
 from domain.kernel import OrganizationId
-from server.database.connection import AnyConnection
+from server.database.connection import AnyConnection, connect
 from server.database.errors import DatabaseUnavailable
 from server.database.logins import Login
 from server.database.pool import Pool
 from tools.work import Job
+
+BATCH = 10
+HEARTBEAT_TIMEOUT = timedelta(seconds=20)
+DEQUEUE_TIMEOUT = timedelta(seconds=5)
 
 # A run without progress, or whose worker went away and took its job along; a document nobody has begun to read. Waiting
 # runs are looked at again too: the decision they wait for may have come while their last job was still ending.
@@ -80,6 +87,54 @@ class PostgresJobs:
             Job(kind=row["kind"], organization_id=OrganizationId(row["organization_id"]), subject_id=row["subject_id"])
             for row in rows
         ]
+
+
+class Consumer:
+    """Takes jobs on one connection of its own until cancelled."""
+
+    def __init__(
+        self, connection: "asyncpg.Connection[Any]", kinds: Sequence[str], handle: Callable[[Job], Awaitable[None]]
+    ) -> None:
+        self._manager = QueueManager(queue_on(connection))
+
+        async def take(queued: QueuedJob) -> None:
+            await handle(job_of(str(queued.entrypoint), queued.payload))
+
+        for kind in kinds:
+            self._manager.entrypoint(kind)(take)
+
+    async def run(self) -> None:
+        """Take jobs; a job whose worker was silent for too long is taken by another.
+
+        Raises  Unavailable: the connection was lost.
+        """
+        try:
+            await self._manager.run(
+                dequeue_timeout=DEQUEUE_TIMEOUT,
+                batch_size=BATCH,
+                shutdown_on_listener_failure=True,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            )
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ExceptionGroup) as fault:
+            raise DatabaseUnavailable(Login.SERVICE, f"the queue was lost ({type(fault).__name__})") from fault
+
+
+@asynccontextmanager
+async def consuming(
+    service_url: str, kinds: Sequence[str], handle: Callable[[Job], Awaitable[None]]
+) -> AsyncGenerator[Consumer]:
+    """A consumer of these kinds of jobs, on a connection that lasts as long as the block.
+
+    Raises  Unavailable: no database.
+    """
+    try:
+        connection = await connect(service_url, application_name="glow worker")
+    except (OSError, TimeoutError, asyncpg.PostgresError) as fault:
+        raise DatabaseUnavailable(Login.SERVICE, type(fault).__name__) from fault
+    try:
+        yield Consumer(connection, kinds, handle)
+    finally:
+        await connection.close()
 
 
 def payload_of(job: Job) -> bytes:

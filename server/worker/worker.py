@@ -3,16 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, cast
 
-import asyncpg
 import structlog
-from pgqueuer.core.qm import QueueManager
-from pgqueuer.domain.models import Job as QueuedJob
 
 from domain.kernel import NewId
-from server.database.connection import connected
-from server.database.queue import PostgresJobs, job_of, queue_on
+from server.database.queue import PostgresJobs, consuming
 from server.worker.documents import DocumentWorker
 from server.worker.task_runs import TaskRunWorker
 from tools.outcomes import reference_of
@@ -21,10 +16,6 @@ from tools.work import Job
 
 log = structlog.get_logger()
 
-BATCH = 10
-HEARTBEAT_TIMEOUT = timedelta(seconds=20)
-"""A job whose worker has been silent for so long is taken by another."""
-DEQUEUE_TIMEOUT = timedelta(seconds=5)
 SWEEP_EVERY_S = 5.0
 UNQUEUED_FOR = timedelta(seconds=5)
 SILENT_FOR = timedelta(seconds=30)
@@ -66,30 +57,17 @@ class Worker:
     async def _take_jobs(self) -> None:
         while True:
             try:
-                async with connected(self._service_url, application_name="glow worker") as connection:
-                    manager = self._manager(connection)
+                async with consuming(self._service_url, tuple(self._handlers), self._handle) as consumer:
                     self._alive = True
-                    await manager.run(
-                        dequeue_timeout=DEQUEUE_TIMEOUT,
-                        batch_size=BATCH,
-                        shutdown_on_listener_failure=True,
-                        heartbeat_timeout=HEARTBEAT_TIMEOUT,
-                    )
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ExceptionGroup) as fault:
-                log.warning("worker.lost_database", reason=type(fault).__name__)
+                    await consumer.run()
+            except Unavailable as away:
+                log.warning("worker.lost_database", reason=str(away))
             finally:
                 self._alive = False
             await asyncio.sleep(RECONNECT_AFTER_S)
 
-    def _manager(self, connection: "asyncpg.Connection[Any]") -> QueueManager:
-        manager = QueueManager(queue_on(connection))
-        for kind in self._handlers:
-            manager.entrypoint(kind)(self._handle)
-        return manager
-
-    async def _handle(self, queued: QueuedJob) -> None:
+    async def _handle(self, job: Job) -> None:
         """One job. What goes wrong is logged here: the queue's own log must hold no more than ids."""
-        job = job_of(cast(str, queued.entrypoint), queued.payload)
         try:
             await self._handlers[job.kind](job)
         except Unavailable:
