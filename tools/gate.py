@@ -147,9 +147,7 @@ class Gate:
         )
         await self._recorder.record([replace(event, decision="deny", reasons=(reason,))])
         verdict = Deny(reasons=(reason,))
-        return CallOutcome(
-            call_id=request.call_id, tool=request.tool, outcome="denied", verdict=verdict, error=error
-        )
+        return CallOutcome(call_id=request.call_id, tool=request.tool, outcome="denied", verdict=verdict, error=error)
 
     # The path ---------------------------------------------------------------------------------------------------
 
@@ -371,6 +369,7 @@ class Gate:
             now=self._clock(),
             new_id=self._new_id,
             prepared=prepared,
+            suppose=lambda effect, kind=None: self._judge.suppose(judged.situation, effect, kind),
             what_if=lambda name, arguments: self._what_if(transaction, call, name, arguments),
             execute_approved=lambda approval, ready: self._execute_approved(transaction, approval, ready, jobs),
             reject_waiting=lambda approval: self._reject_waiting(transaction, approval),

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 from typing import cast
 
-from domain.kernel import Level
+from domain.kernel import Effect, Level, Role
 from tools.calls import Call
 from tools.facts import Facts
 from tools.manifest import Manifest
-from tools.outcomes import Json
-from tools.policy import Policies, situation_of
+from tools.outcomes import Json, Verdict
+from tools.policy import Policies, Situation, situation_of
 from tools.record import Judged
 from tools.registry import Parsed, Tool
 from tools.workflows import Workflows
@@ -32,6 +32,27 @@ class Judge:
             approved=approved,
         )
         return Judged(facts=facts, situation=situation, verdict=self.policies.decide(situation))
+
+    def suppose(self, situation: Situation, effect: Effect, kind: str | None) -> Verdict:
+        """What autonomy says of a plain call of this effect, or of starting a task of this kind, by the agent."""
+        workflow = self.workflows.find(kind)
+        plain = replace(
+            situation,
+            mode="agent",
+            effect=effect,
+            least_role=Role.READONLY,
+            person_only=False,
+            autonomy="effect" if workflow is None else "workflow",
+            minimum_level=None if workflow is None else workflow.minimum_autonomy,
+            rule_role=Role.MANAGER,
+            rule_four_eyes=False,
+            control=None,
+            control_state="not_applicable",
+            assigns_other=False,
+            approval_needs_role=None,
+            approved=False,
+        )
+        return self.policies.decide(plain)
 
     def _minimum_level(self, manifest: Manifest, facts: Facts) -> Level | None:
         """From which level on the agent starts this work without asking; None: the effect's row of the table holds."""

@@ -45,7 +45,7 @@ class Manifest:
     person_only: bool = False
     """Deciding, signing off, changing settings: never an agent's call."""
     autonomy: Literal["effect", "workflow"] = "effect"
-    """`workflow`: a minimum autonomy stands in for the effect's row of the table: the task's workflow's, or the next."""
+    """`workflow`: a minimum autonomy stands in for the table's row: the task's workflow's, or else the next."""
     minimum_autonomy: Level | None = None
     timeout: timedelta
     result_limit: int

@@ -1,4 +1,4 @@
-"""What the gate needs of the world below it: transactions, the recorder, the queue. server/database keeps the promises."""
+"""What the gate needs of the world below it: transactions, the recorder, the queue; server/database provides them."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager

@@ -12,7 +12,7 @@ from domain.activity.service import ActivityService
 from domain.analytics.service import AnalyticsService
 from domain.approvals.model import Approval
 from domain.approvals.service import ApprovalService
-from domain.kernel import CallId, EngagementId, Level, NewId, OrganizationId, Principal, Role, TaskRunId
+from domain.kernel import CallId, Effect, EngagementId, Level, NewId, OrganizationId, Principal, Role, TaskRunId
 from domain.tasks.service import TaskService
 from knowledge.service import KnowledgeService
 from tools.facts import Facts
@@ -44,21 +44,27 @@ class Job:
 class WhatIf(Protocol):
     """Asks policy what would become of a call, without making it."""
 
-    def __call__(self, tool: str, arguments: Json | None) -> Awaitable[Verdict | None]:
+    def __call__(self, tool: str, arguments: Json | None, /) -> Awaitable[Verdict | None]:
         """The verdict that the tool would get now; None: no such tool for this principal's eyes."""
         ...
+
+
+class Suppose(Protocol):
+    """What autonomy says of an agent's call of this effect, or of starting a task of this kind; role is left aside."""
+
+    def __call__(self, effect: Effect, kind: str | None = None, /) -> Verdict: ...
 
 
 class ExecuteApproved(Protocol):
     """Makes the call an approval stands for, inside the decision's own transaction: what fails is undone alone."""
 
-    def __call__(self, approval: Approval, prepared: object) -> Awaitable[CallOutcome]: ...
+    def __call__(self, approval: Approval, prepared: object, /) -> Awaitable[CallOutcome]: ...
 
 
 class RejectWaiting(Protocol):
     """Records that the call an approval stood for was rejected, inside the decision's own transaction."""
 
-    def __call__(self, approval: Approval) -> Awaitable[CallOutcome]: ...
+    def __call__(self, approval: Approval, /) -> Awaitable[CallOutcome]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +85,7 @@ class CallContext:
     prepared: object
     """What the tool's `prepare` gave; None without one."""
     what_if: WhatIf
+    suppose: Suppose
     execute_approved: ExecuteApproved
     reject_waiting: RejectWaiting
     jobs: list[Job] = field(default_factory=list[Job])
