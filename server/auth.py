@@ -114,5 +114,3 @@ def wrong_audience(audience: Audience) -> Problem:
 def as_agent(principal: Principal) -> Principal:
     """The same principal, its call chosen by a model."""
     return replace(principal, mode="agent")
-
-

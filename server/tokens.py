@@ -95,7 +95,9 @@ class Tokens:
         named = [claim] if isinstance(claim, str) else cast("list[object]", claim) if isinstance(claim, list) else []
         known = {self.audiences[name] for name in named if isinstance(name, str) and name in self.audiences}
         if len(known) != 1:
-            raise InvalidToken("the token has no audience of this server" if not known else "the token has two audiences")
+            raise InvalidToken(
+                "the token has no audience of this server" if not known else "the token has two audiences"
+            )
         return known.pop()
 
 

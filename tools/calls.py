@@ -1,4 +1,4 @@
-"""One call on its way through the gate, and the ways it can end; pure values, between the door's request and the record."""
+"""One call on its way through the gate, and the ways it can end; pure values, from the request to the record."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -120,9 +120,7 @@ def changed_since(approval: Approval) -> CallOutcome:
     """The manifest is not the one that was asked about: the approval no longer fits the call."""
     error = CallError(code="manifest_changed", message="The tool has changed since this call was asked for.")
     verdict = Deny(reasons=("manifest_changed",))
-    return CallOutcome(
-        call_id=approval.call_id, tool=approval.tool, outcome="denied", verdict=verdict, error=error
-    )
+    return CallOutcome(call_id=approval.call_id, tool=approval.tool, outcome="denied", verdict=verdict, error=error)
 
 
 def unknown_tool(name: str) -> CallError:
@@ -133,9 +131,7 @@ def invalid_arguments(invalid: Invalid) -> CallError:
     """The faults of the arguments, each with its path."""
     details = tuple({"path": fault.path, "message": fault.message} for fault in invalid.faults)
     first = invalid.faults[0]
-    return CallError(
-        code="invalid_arguments", message=f"{first.path or 'arguments'}: {first.message}", details=details
-    )
+    return CallError(code="invalid_arguments", message=f"{first.path or 'arguments'}: {first.message}", details=details)
 
 
 def not_found(subject: str) -> CallError:
@@ -146,7 +142,9 @@ def not_found(subject: str) -> CallError:
 def fault_of_result(manifest: Manifest, tool: Tool, result: Json, size: int) -> CallError | None:
     """Why a result may not leave: larger than the manifest says, or not of its schema."""
     if size > manifest.result_limit:
-        return CallError(code="result_too_large", message=f"The result exceeds {manifest.result_limit} bytes; ask for less.")
+        return CallError(
+            code="result_too_large", message=f"The result exceeds {manifest.result_limit} bytes; ask for less."
+        )
     if tool.result_faults(result):
         return CallError(code="result_invalid", message="The tool's result does not hold to its schema.")
     return None

@@ -1,4 +1,4 @@
-"""The facts a verdict rests on: what the database said of principal, tool and arguments, typed once and recorded whole."""
+"""The facts a verdict rests on: what the database said of principal, tool and arguments, typed once."""
 
 from dataclasses import dataclass
 from typing import cast

@@ -99,7 +99,6 @@ class Scribe:
             payload=_payload(None if follows_ticket else call.arguments, result),
         )
 
-
     def completed(self, call: Recorded, judged: Judged, ended: CallOutcome, *, opens: bool) -> ActivityEvent:
         """The event of a call that is done, with its result."""
         return self.event(

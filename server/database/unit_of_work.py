@@ -21,7 +21,6 @@ from domain.tasks.ports import TaskRunProgress
 from domain.tasks.postgres import PostgresTaskRunProgress, PostgresTasks
 from domain.tasks.service import TaskService
 from knowledge.postgres import knowledge_service
-from knowledge.service import KnowledgeService
 from server.database.connection import PooledConnection
 from server.database.pool import Pool
 from tools.facts import Facts, parse_facts

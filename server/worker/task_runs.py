@@ -4,9 +4,8 @@ Which steps are done is read from the ledger, by call ids that follow from run a
 over goes on from there, and a finished step is not done twice.
 """
 
-from dataclasses import dataclass, replace
-from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
 from typing import assert_never, cast
 from uuid import uuid5
 
