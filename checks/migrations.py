@@ -17,7 +17,7 @@ from server.database.migrate import Migration, load_migrations
 CHECKSUMS = "checksums.txt"
 
 FORBIDDEN = (
-    (r"^[ \t]*(BEGIN|COMMIT|ROLLBACK|START TRANSACTION)\s*;", "ends the transaction that the runner keeps for the file"),
+    (r"^[ \t]*(BEGIN|COMMIT|ROLLBACK|START TRANSACTION)\s*;", "ends the transaction that the runner keeps"),
     (r"\bCONCURRENTLY\b", "cannot run in the file's transaction"),
     (r"\bCREATE\s+EXTENSION\b", "is for the superuser's bootstrap"),
     (r"\bCREATE\s+(ROLE|USER)\b|\bSUPERUSER\b|\bBYPASSRLS\b", "is for the superuser's bootstrap"),

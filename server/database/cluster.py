@@ -3,11 +3,12 @@
 import os
 import shlex
 import shutil
+import signal
 import socket
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -16,6 +17,7 @@ import psutil
 
 from server.database.binaries import Account, Binaries, run
 from server.database.errors import EmbeddedFailed
+from server.home import wait_until
 
 HOST = "127.0.0.1"
 SUPERUSER = "postgres"
@@ -61,15 +63,23 @@ class Cluster:
         return port
 
     def stop(self) -> None:
-        """Ends the server, rolling back what is open; nothing to do where none runs."""
+        """Ends the server, rolling back what is open; nothing to do where none runs.
+
+        Not by pg_ctl: it takes any process with the number in the pid file, a zombie too, for the server.
+        Raises  EmbeddedFailed: it did not end in time.
+        """
         if self._pid_file() is None:
             return
-        if self._is_deserted():
-            self._forget_pid_file()
-            return
-        result = self._run("pg_ctl", "stop", "-D", str(self.data), "-m", "fast", "-w", "-t", str(START_TIMEOUT_S))
-        if result.returncode != 0 and self._pid_file() is not None:
-            raise EmbeddedFailed("stop", result.stderr.strip(), self.log)
+        for process in self._processes():
+            # The postmaster is asked for a fast shutdown and ends the others; were it dead, they would be leaving.
+            if process.pid == self._postmaster_pid():
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGINT)
+        try:
+            wait_until(lambda: not self._processes(), START_TIMEOUT_S, f"{self.data} is still in use")
+        except TimeoutError as error:
+            raise EmbeddedFailed("stop", str(error), self.log) from error
+        self._forget_pid_file()
 
     def sql(self, script: str, *, port: int, database: str = "postgres") -> str:
         """What psql prints for `script`, run by the superuser: one line a row, columns parted by `|`.
@@ -92,7 +102,8 @@ class Cluster:
         if self.folder.exists():
             return
         for leftover in self.folder.parent.glob(".new-*"):
-            shutil.rmtree(leftover)
+            # The initdb of a process that was killed may still write there; then the next start clears the rest.
+            shutil.rmtree(leftover, ignore_errors=True)
         # Made aside and renamed, so that a half-made folder is never taken for a whole one; and in a folder of our
         # own, since as root nothing may be written or given away where another account could have put a link.
         staging = Path(tempfile.mkdtemp(dir=self.folder.parent, prefix=".new-"))
@@ -133,7 +144,7 @@ class Cluster:
             port = int(lines[3]) if len(lines) > 3 and lines[3].isdigit() else None
             if port is not None and self._answers(port):
                 return port
-            if self._is_deserted():
+            if not self._processes():
                 self._forget_pid_file()
             elif time.monotonic() > deadline:
                 raise EmbeddedFailed("take over", f"process {lines[0]} holds {self.data} and does not answer", self.log)
@@ -197,10 +208,14 @@ class Cluster:
         except FileNotFoundError:
             return None
 
-    def _is_deserted(self) -> bool:
-        """Whether no process of PostgreSQL works in the data folder: each of its processes stands in it."""
+    def _postmaster_pid(self) -> int | None:
+        lines = self._pid_file()
+        return int(lines[0]) if lines and lines[0].isdigit() else None
+
+    def _processes(self) -> list[psutil.Process]:
+        """The processes of PostgreSQL that work in the data folder: each of them stands in it, and a zombie nowhere."""
         folder = str(self.data.resolve())
-        return all(process.info["cwd"] != folder for process in psutil.process_iter(["cwd"]))
+        return [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == folder]
 
     def _forget_pid_file(self) -> None:
         (self.data / "postmaster.pid").unlink(missing_ok=True)
