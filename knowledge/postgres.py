@@ -71,7 +71,9 @@ SET status = 'ready', failure = NULL, text = $2, page_starts = $3, token_count =
 WHERE document_id = $1
 """
 
-_FAIL = "UPDATE knowledge_documents SET status = 'failed', failure = $2, text = NULL, updated_at = $3 WHERE document_id = $1"
+_FAIL = """
+UPDATE knowledge_documents SET status = 'failed', failure = $2, text = NULL, updated_at = $3 WHERE document_id = $1
+"""
 
 _DELETE = "UPDATE knowledge_documents SET deleted_at = $2, updated_at = $2 WHERE document_id = $1"
 
