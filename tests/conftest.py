@@ -11,6 +11,8 @@ from typing import cast
 
 import pytest
 
+pytest_plugins = ("tests.support.fixtures",)
+
 _LOCAL_NAMES = frozenset({"", "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"})
 _NAME_LOOKUPS = frozenset({"socket.getaddrinfo", "socket.gethostbyname"})
 _SENDS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})

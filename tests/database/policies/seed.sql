@@ -1,0 +1,66 @@
+-- Two firms with the same shape, :n telling them apart, one row at least in every table; run as glow_owner.
+INSERT INTO organizations (organization_id, slug, name) VALUES (:org, 'firm-:n', 'Firm :n');
+INSERT INTO users (user_id, kind, email, display_name) VALUES
+    (:partner, 'person', 'partner@firm-:n.example', 'Partner'),
+    (:employee, 'person', 'employee@firm-:n.example', 'Employee'),
+    (:client, 'person', 'client@firm-:n.example', 'Client'),
+    (:service, 'service_account', 'hub@firm-:n.example', 'Hub');
+INSERT INTO memberships (organization_id, user_id, role) VALUES
+    (:org, :partner, 'PARTNER'), (:org, :employee, 'EMPLOYEE'), (:org, :client, 'CLIENT'),
+    (:org, :service, 'SERVICE_ACCOUNT');
+INSERT INTO engagements (organization_id, engagement_id, name, client_name, kind) VALUES
+    (:org, :engagement, 'Audit', 'Client', 'audit'), (:org, :other_engagement, 'Tax', 'Other client', 'tax');
+INSERT INTO engagement_members (organization_id, engagement_id, user_id) VALUES (:org, :engagement, :client);
+INSERT INTO knowledge_sources (organization_id, source_id, kind, name) VALUES (:org, :thing, 'folder', 'Folder');
+INSERT INTO knowledge_documents (organization_id, document_id, title, uri, media_type, audience, engagement_id, trust,
+        status, size_bytes, content_sha256, text, uploaded_by, created_at, updated_at) VALUES
+    (:org, :thing, 'Policy', 'glow:policy', 'text/plain', 'firm', NULL, 'internal', 'ready', 4, '', 'text', :partner,
+        now(), now()),
+    (:org, :client_thing, 'Request list', 'glow:list', 'text/plain', 'client', :engagement, 'internal', 'ready', 4, '',
+        'text', :partner, now(), now()),
+    (:org, :other_client_thing, 'Other list', 'glow:other', 'text/plain', 'client', :other_engagement, 'internal',
+        'ready', 4, '', 'text', :partner, now(), now());
+INSERT INTO knowledge_files (organization_id, document_id, content) VALUES
+    (:org, :thing, 'text'), (:org, :client_thing, 'text'), (:org, :other_client_thing, 'text');
+INSERT INTO knowledge_chunks (organization_id, chunk_id, document_id, ordinal, start_offset, end_offset, text,
+        token_count, length, audience, engagement_id, trust)
+    SELECT organization_id, document_id, document_id, 0, 0, 4, 'text', 1, 1, audience, engagement_id, trust
+    FROM knowledge_documents WHERE organization_id = :org;
+INSERT INTO knowledge_terms (organization_id, term) VALUES (:org, 'text');
+INSERT INTO knowledge_postings (organization_id, term_id, chunk_id, frequency, length, audience, engagement_id, trust)
+    SELECT c.organization_id, t.term_id, c.chunk_id, 1, 1, c.audience, c.engagement_id, c.trust
+    FROM knowledge_chunks c JOIN knowledge_terms t USING (organization_id) WHERE c.organization_id = :org;
+INSERT INTO knowledge_embeddings (organization_id, chunk_id, model, embedding, audience, engagement_id)
+    SELECT organization_id, chunk_id, 'model', '[1,2,3]', audience, engagement_id
+    FROM knowledge_chunks WHERE organization_id = :org;
+INSERT INTO tasks (organization_id, task_id, title, status, audience, engagement_id, created_by, created_at, updated_at)
+    VALUES (:org, :thing, 'Task', 'open', 'firm', NULL, :employee, now(), now()),
+           (:org, :client_thing, 'Client task', 'open', 'client', :engagement, :employee, now(), now());
+INSERT INTO task_runs (organization_id, task_run_id, task_id, kind, call_id, requested_by, created_at)
+    VALUES (:org, :thing, :thing, 'refresh_analytics', :thing, :employee, now());
+INSERT INTO task_run_progress (organization_id, task_run_id, status, started_at, updated_at)
+    VALUES (:org, :thing, 'running', now(), now());
+INSERT INTO autonomy_settings (organization_id, setting_id, scope, level, changed_by, changed_at)
+    VALUES (:org, :thing, 'organization', 2, :partner, now());
+INSERT INTO release_controls (organization_id, name, needs) VALUES (:org, 'plan_freeze', '{PLAN_REVIEW}');
+INSERT INTO sign_offs (organization_id, sign_off_id, engagement_id, kind, decision, subject, version, signed_by,
+        signed_role, signed_at)
+    VALUES (:org, :thing, :engagement, 'PLAN_REVIEW', 'accept', 'plan', '1', :partner, 'PARTNER', now());
+INSERT INTO approvals (organization_id, approval_id, call_id, tool, manifest_digest, policy_digest, arguments,
+        arguments_digest, reasons, requested_by, requested_kind, requested_mode, requested_door, requested_scheduled,
+        agent_ceiling, needs_role, four_eyes, state, created_at, expires_at)
+    VALUES (:org, :thing, :thing, 'task_create', '', '', '{}', '', '{}', :employee, 'person', 'agent', 'chat', false, 3,
+        'EMPLOYEE', false, 'pending', now(), now() + interval '1 day');
+INSERT INTO conversations (organization_id, conversation_id, owner_id, title, agent, created_at, updated_at)
+    VALUES (:org, :thing, :employee, 'Title', 'assistant', now(), now());
+INSERT INTO runs (organization_id, run_id, conversation_id, owner_id, agent, model, door, status, heartbeat_at,
+        created_at)
+    VALUES (:org, :thing, :thing, :employee, 'assistant', 'offline', 'chat', 'running', now(), now());
+INSERT INTO messages (organization_id, message_id, conversation_id, run_id, ordinal, role, content, created_at)
+    VALUES (:org, :thing, :thing, :thing, 1, 'user', '{}', now());
+INSERT INTO run_events (organization_id, run_id, sequence, type, data) VALUES (:org, :thing, 1, 'run.started', '{}');
+INSERT INTO activity_events (organization_id, event_id, kind, opens, occurred_at, call_id, tool, effect, door,
+        principal_id, principal_kind, mode, attended, facts)
+    VALUES (:org, :thing, 'tool.completed', true, now(), :thing, 'task_list', 'read', 'chat', :employee, 'person',
+        'agent', true, '{}');
+INSERT INTO activity_payloads (organization_id, event_id, salt, arguments) VALUES (:org, :thing, '', '{}');

@@ -1,0 +1,61 @@
+"""Two firms of the same shape, seeded by SQL, for tests that look at walls rather than at demo data."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID, uuid5
+
+from server.database.connection import Connection
+
+SEED = Path(__file__).parents[1] / "database" / "policies" / "seed.sql"
+_NAMESPACE = UUID("00000000-0000-4000-8000-000000000000")
+_NAMES = (
+    "org",
+    "partner",
+    "employee",
+    "client",
+    "service",
+    "engagement",
+    "other_engagement",
+    "thing",
+    "client_thing",
+    "other_client_thing",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Firm:
+    """The ids of one seeded firm; `thing` is the id of one row in every table that has rows of its own."""
+
+    n: int
+
+    def id(self, name: str) -> UUID:
+        """The id behind a name of the seed."""
+        return uuid5(_NAMESPACE, f"{self.n}:{name}")
+
+    @property
+    def organization_id(self) -> UUID:
+        return self.id("org")
+
+
+FIRM_A, FIRM_B = Firm(1), Firm(2)
+
+
+async def seed_firms(owner: Connection) -> tuple[Firm, Firm]:
+    """Both firms, written as the owner."""
+    for firm in (FIRM_A, FIRM_B):
+        await owner.execute(seed_sql(firm))
+    return FIRM_A, FIRM_B
+
+
+def seed_sql(firm: Firm) -> str:
+    """The seed with one firm's ids in place of its names."""
+    text = SEED.read_text(encoding="utf-8").replace(":n", str(firm.n))
+    for name in sorted(_NAMES, key=len, reverse=True):
+        text = re.sub(rf":{name}\b", f"'{firm.id(name)}'", text)
+    return text
+
+
+async def stand_in(connection: Connection, firm: Firm, who: str) -> None:
+    """Set the context of one of the firm's principals, as a call does; inside a transaction."""
+    await connection.fetchval("SELECT glow.begin_session($1, $2)", firm.organization_id, firm.id(who))
