@@ -63,9 +63,7 @@ async def test_every_foreign_key_between_tenant_tables_carries_the_organization(
     assert loose == []
 
 
-async def test_every_table_is_seeded_for_both_firms(
-    firms: tuple[Firm, Firm], superuser_connection: Connection
-) -> None:
+async def test_every_table_is_seeded_for_both_firms(firms: tuple[Firm, Firm], superuser_connection: Connection) -> None:
     for table in await tenant_tables(superuser_connection):
         if table in WITHOUT_ORGANIZATION:
             continue
