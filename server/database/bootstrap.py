@@ -22,8 +22,14 @@ _VARIABLES = f"""\
 \\endif
 """
 
+# One bootstrap at a time: roles and databases cannot be made by two at once, and the psql of a process that was killed
+# goes on by itself. The lock belongs to the session, so it is taken again in the new database.
+_ALONE = "SELECT pg_advisory_lock(7101000413) \\g /dev/null\n"
+
 # Nothing that the password protects may be written to the server's log when the statement is logged.
-_ROLES = "SET log_statement = 'none';\nSET log_min_duration_statement = -1;\n" + "".join(
+_QUIET = "SET log_statement = 'none';\nSET log_min_duration_statement = -1;\n"
+
+_ROLES = "".join(
     f"""\
 SELECT 'CREATE ROLE {login}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{login}') \\gexec
 ALTER ROLE {login} LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOREPLICATION
@@ -44,7 +50,7 @@ _GRANTS = f"""\
 REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
 GRANT CONNECT ON DATABASE :"database" TO {", ".join(Login)};
 \\connect :"database"
-CREATE EXTENSION IF NOT EXISTS vector;
+{_ALONE}CREATE EXTENSION IF NOT EXISTS vector;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO {", ".join(Login)};
 """
@@ -52,7 +58,7 @@ GRANT USAGE ON SCHEMA public TO {", ".join(Login)};
 
 def bootstrap_sql() -> str:
     """The script, for psql; it takes the passwords as variables and does no harm when run again."""
-    return f"{_INTRODUCTION}\n{_VARIABLES}\n{_ROLES}\n{_DATABASE}\n{_GRANTS}"
+    return f"{_INTRODUCTION}\n{_VARIABLES}\n{_ALONE}{_QUIET}{_ROLES}\n{_DATABASE}\n{_GRANTS}"
 
 
 def bootstrap(run_script: Callable[[str], str], passwords: Mapping[str, str], *, database: str = DATABASE_NAME) -> None:

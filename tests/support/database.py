@@ -113,9 +113,7 @@ def fresh_database(server: EmbeddedServer, template: str) -> Generator[Database]
 def bare_database(server: EmbeddedServer) -> Generator[Database]:
     """A bootstrapped database without any migration, dropped at the end of the block."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    # The roles are altered again, which two at once may not do.
-    with exclusive(server.cluster.folder.parent / "templates.lock"):
-        bootstrap(server.superuser, server.address.passwords, database=name)
+    bootstrap(server.superuser, server.address.passwords, database=name)
     try:
         yield Database(address=_at(server, name), name=name)
     finally:
