@@ -1,0 +1,72 @@
+"""Headers of every answer: what browsers must not do with it, who else's pages may call, what may be kept."""
+
+from collections.abc import Mapping
+
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from server.settings import Settings
+
+NOTHING = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+"""For what is no page: even opened as one, it loads nothing and is framed nowhere. A page brings its own policy."""
+
+DEFAULTS: Mapping[str, str] = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": NOTHING,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+CORS_HEADERS = (
+    "Authorization",
+    "Content-Type",
+    "Last-Event-ID",
+    "X-Organization",
+    "X-Request-Id",
+    "traceparent",
+    "tracestate",
+)
+
+
+class SecureAnswers:
+    """Middleware: sets the defaults wherever an answer does not bring a header of its own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in DEFAULTS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, secured)
+
+
+def admit_origins(app: FastAPI, settings: Settings) -> None:
+    """Let pages of GLOW_ALLOWED_ORIGINS call; without any, no header says a word of other origins."""
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=CORS_HEADERS,
+            expose_headers=("X-Request-Id", "Retry-After", "WWW-Authenticate"),
+        )
+
+
+def believe_proxies(app: FastAPI, settings: Settings) -> None:
+    """Take the client's address and scheme from X-Forwarded-* where a proxy of GLOW_TRUSTED_PROXIES sent it."""
+    if settings.trusted_proxies:
+        networks = [str(network) for network in settings.trusted_proxies]
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=networks)

@@ -1,0 +1,110 @@
+"""Logs: one JSON object a line, from this program's own loggers and from the libraries' alike."""
+
+import logging
+import sys
+from collections.abc import Callable, MutableMapping
+from typing import TextIO, cast
+
+import orjson
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SERVICE = "glow"
+QUIET = ("uvicorn.access", "sse_starlette", "httpx", "httpx2", "httpcore", "httpcore2", "aiohttp.access", "mcp")
+"""Libraries that log each step of theirs; what matters of it stands in the lines of ours."""
+
+log = structlog.get_logger()
+
+Event = MutableMapping[str, object]
+
+
+def configure_logs(*, level: str = "INFO", stream: TextIO | None = None) -> None:
+    """Send every log line, as JSON, to `stream` (standard error: standard output belongs to what a command answers).
+
+    Members: `timestamp`, `level`, `service`, `message`, and where known `requestId`, `orgId`, `engagementId`,
+    `conversationId`, `runId`, `callId`, `duration` (ms), `status`.  Source  contract.md, Logs.
+    """
+    out = sys.stderr if stream is None else stream
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *_SHARED, _to_standard_library],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=[_without_internals, *_RENDER])
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+
+
+class AccessLog:
+    """Middleware: one line for each request once it is answered, a stream's when it ends."""
+
+    def __init__(self, app: ASGIApp, monotonic: Callable[[], float]) -> None:
+        self._app = app
+        self._monotonic = monotonic
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = self._monotonic(), 499
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = cast(int, message["status"])
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            duration = round((self._monotonic() - started) * 1000, 3)
+            # The path without its query, which may hold what somebody searched for.
+            log.info("http.request", method=scope["method"], path=scope["path"], status=status, duration=duration)
+
+
+def _renamed(_logger: object, _method: str, event: Event) -> Event:
+    event["message"] = event.pop("event", "")
+    return event
+
+
+def _of_service(_logger: object, _method: str, event: Event) -> Event:
+    event["service"] = SERVICE
+    return event
+
+
+def _without_internals(_logger: object, _method: str, event: Event) -> Event:
+    """Drop what only the formatter needed."""
+    event.pop("_record", None)
+    event.pop("_from_structlog", None)
+    return event
+
+
+def _json(_logger: object, _method: str, event: Event) -> str:
+    """One line; a lone surrogate, which UTF-8 cannot carry, is shown as its escape."""
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:
+        shown = {str(key): str(value).encode("utf-8", "backslashreplace").decode() for key, value in event.items()}
+        return orjson.dumps(shown).decode()
+
+
+_to_standard_library = structlog.stdlib.ProcessorFormatter.wrap_for_formatter
+_SHARED: list[structlog.types.Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+_RENDER: list[structlog.types.Processor] = [
+    structlog.processors.format_exc_info,
+    _of_service,
+    _renamed,
+    _json,
+]
