@@ -1,0 +1,221 @@
+"""The offline model's next move: the call that an intent still needs, or the answer when its calls are done."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from agent.json_values import items, mapping, text, whole
+from agent.model import ToolOffer
+from agent.offline import answers
+from agent.offline.dates import Period
+from agent.offline.endings import not_done, not_offered
+from agent.offline.intents import (
+    AskAutonomy,
+    CreateTask,
+    Help,
+    Intent,
+    ListTasks,
+    OneCall,
+    ReadDocument,
+    Report,
+    RunTask,
+    Search,
+    ShowCall,
+    ShowTask,
+    ShowTaskRun,
+    ThingReference,
+)
+from agent.offline.talk import TASK_ID, TASK_RUN_ID, Json, Talk
+
+_PASSAGES = 8
+_TASKS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Call this tool and come back with its result."""
+
+    tool: str
+    arguments: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Say:
+    """An answer; the signature below it says that the offline model wrote it."""
+
+    text: str
+    signature: str = answers.SIGNATURE
+
+
+Move = Ask | Say
+Then = Callable[[str], Move]
+
+
+def next_move(intent: Intent, talk: Talk, tools: Sequence[ToolOffer]) -> Move:
+    """What to do now; a call is made of an offered tool only, with arguments that its schema knows."""
+    move = _wanted(intent, talk, tools)
+    if isinstance(move, Say):
+        return move
+    offer = next((tool for tool in tools if tool.name == move.tool), None)
+    if offer is None:
+        return Say(text=not_offered(move.tool))
+    return Ask(tool=move.tool, arguments=_fitting(move.arguments, offer.parameters))
+
+
+def _wanted(intent: Intent, talk: Talk, tools: Sequence[ToolOffer]) -> Move:
+    match intent:
+        case CreateTask():
+            return _create(intent, talk)
+        case RunTask(task=task):
+            return _with_task(task, talk, lambda task_id: _run(task_id, talk, before=""))
+        case ShowTask(task=task):
+            return _with_task(task, talk, lambda task_id: _show(task_id, talk))
+        case ShowTaskRun(run=run):
+            return _task_run(run, talk)
+        case Help(reason=reason):
+            return Say(text=answers.help_text(reason))
+        case _:
+            return _one_call(intent, talk, tools)
+
+
+def _one_call(intent: OneCall, talk: Talk, tools: Sequence[ToolOffer]) -> Move:
+    """The intents that need a single call, whose result is the answer."""
+    match intent:
+        case Search(query=query):
+            return _search(query, talk)
+        case ReadDocument(document_id=document_id, page=page):
+            asked = Ask(tool="knowledge_read", arguments={"document_id": document_id, "page": page})
+            return _said(talk, asked.tool, answers.document) or asked
+        case ListTasks(words=words):
+            asked = Ask(tool="task_list", arguments={"status": _status(words, tools), "limit": _TASKS})
+            return _said(talk, asked.tool, answers.tasks) or asked
+        case ShowCall(call_id=call_id):
+            asked = Ask(tool="call_get", arguments={"call_id": call_id})
+            return _said(talk, asked.tool, answers.call) or asked
+        case AskAutonomy(words=words):
+            asked = Ask(tool="autonomy_query", arguments={"tool": _named_tool(words, tools)})
+            return _said(talk, asked.tool, answers.autonomy) or asked
+        case Report(period=period):
+            asked = Ask(tool="analytics_report", arguments=_report_arguments(period))
+            return _said(talk, asked.tool, answers.report) or asked
+        case _:
+            assert_never(intent)
+
+
+def _said(talk: Talk, tool: str, words: Callable[[Json], str]) -> Say | None:
+    """The answer from the result of `tool`; None while it has not been called."""
+    step = talk.step(tool)
+    if step is None:
+        return None
+    return Say(text=words(step.result) if step.done else not_done(step))
+
+
+def _search(query: str, talk: Talk) -> Move:
+    step = talk.step("knowledge_search")
+    if step is None:
+        return Ask(tool="knowledge_search", arguments={"query": query, "limit": _PASSAGES})
+    if not step.done:
+        return Say(text=not_done(step))
+    return Say(text=answers.passages(query, step.result), signature=answers.search_signature(step.result))
+
+
+def _create(intent: CreateTask, talk: Talk) -> Move:
+    created = talk.step("task_create")
+    if created is None:
+        arguments: Json = {"title": intent.title, "due_on": intent.due_on, "kind": intent.kind}
+        return Ask(tool="task_create", arguments=arguments)
+    task_id = text(_thing(created.result, "task").get("task_id"))
+    if not created.done or not intent.then_run or not task_id:
+        return Say(text=answers.task_created(created.result) if created.done else not_done(created))
+    return _run(task_id, talk, before=answers.task_created(created.result) + "\n\n")
+
+
+def _run(task_id: str, talk: Talk, *, before: str) -> Move:
+    said = _said(talk, "task_run", answers.task_run_accepted)
+    return Say(text=before + said.text) if said else Ask(tool="task_run", arguments={"task_id": task_id})
+
+
+def _show(task_id: str, talk: Talk) -> Move:
+    said = _said(talk, "task_get", answers.task)
+    return said or Ask(tool="task_get", arguments={"task_id": task_id})
+
+
+def _with_task(reference: ThingReference, talk: Talk, then: Then) -> Move:
+    """Goes on with the id of the task that is meant; by its title it is looked up among the tasks."""
+    task_id = reference.id or (None if reference.title else talk.last_spoken_of(TASK_ID))
+    if task_id is not None:
+        return then(task_id)
+    listed = talk.step("task_list")
+    if listed is None:
+        return Ask(tool="task_list", arguments={"limit": _TASKS})
+    if not listed.done:
+        return Say(text=not_done(listed))
+    found = _matching(reference.title, [mapping(item) for item in items(listed.result.get("items"))])
+    if reference.title is None or len(found) != 1:
+        return Say(text=answers.which_task(reference.title, found))
+    return then(text(found[0].get("task_id")))
+
+
+def _matching(title: str | None, tasks: Sequence[Json]) -> Sequence[Json]:
+    """The tasks of that very title, else those whose title holds the words; without words, all."""
+    wanted = (title or "").casefold()
+    exact = [task for task in tasks if text(task.get("title")).casefold() == wanted]
+    return exact or [task for task in tasks if wanted in text(task.get("title")).casefold()]
+
+
+def _task_run(reference: ThingReference, talk: Talk) -> Move:
+    task_run_id = reference.id or talk.last_spoken_of(TASK_RUN_ID)
+    if task_run_id is None:
+        return Say(text=answers.WHICH_RUN)
+    said = _said(talk, "task_run_get", answers.task_run)
+    return said or Ask(tool="task_run_get", arguments={"task_run_id": task_run_id})
+
+
+def _thing(result: Json, name: str) -> Json:
+    return mapping(result.get(name)) or result
+
+
+def _status(words: str, tools: Sequence[ToolOffer]) -> str | None:
+    """The status that `words` name, in the tool's own words for it."""
+    offer = next((tool for tool in tools if tool.name == "task_list"), None)
+    if offer is None:
+        return None
+    known = items(mapping(mapping(offer.parameters.get("properties")).get("status")).get("enum"))
+    said = words.lower().replace(" ", "_")
+    return next((status for status in map(text, known) if status and status in said), None)
+
+
+def _named_tool(words: str, tools: Sequence[ToolOffer]) -> str | None:
+    """The tool that is asked about, offered or not: a refusal is an answer too."""
+    said = words.replace("?", " ").replace(".", " ").split()
+    known = {tool.name for tool in tools}
+    return next((word for word in said if word in known), None) or next((word for word in said if "_" in word), None)
+
+
+def _report_arguments(period: Period | None) -> Json:
+    arguments: Json = {"report": "tool_use", "group_by": "tool"}
+    if period is not None:
+        arguments |= {"from": period.first.isoformat(), "to": period.last.isoformat()}
+    return arguments
+
+
+def _fitting(arguments: Json, schema: Json) -> Json:
+    """The arguments that the tool knows, within its limits; what is None is left out."""
+    known = mapping(schema.get("properties"))
+    return {
+        name: _limited(value, mapping(known[name]))
+        for name, value in arguments.items()
+        if value is not None and name in known and _allowed(value, mapping(known[name]))
+    }
+
+
+def _allowed(value: object, schema: Json) -> bool:
+    enum = items(schema.get("enum"))
+    return not enum or value in enum
+
+
+def _limited(value: object, schema: Json) -> object:
+    if isinstance(value, str):
+        return value[: whole(schema.get("maxLength")) or len(value)]
+    most = whole(schema.get("maximum"))
+    return min(value, most) if isinstance(value, int) and most is not None else value
