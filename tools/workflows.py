@@ -1,4 +1,4 @@
-"""What a task's kind stands for: the workflows of manifests/workflows, read and checked at start, and their steps' arguments.
+"""What a task's kind stands for: the workflows of manifests/workflows, checked at start, and their steps' arguments.
 
 References in a step's arguments name a value and nothing else: `{"$from": "step.member"}` stands for the value itself,
 `{"$text": "... {step.member} ..."}` for a text with it. There is no expression, no condition and no loop on purpose.
@@ -104,8 +104,11 @@ def resolve_arguments(step: Step, given: Json, results: Mapping[str, Json]) -> J
 
     Raises  MissingValue: a reference that is not optional names nothing.
     """
-    known: Mapping[str, Json] = {**results, "input": given}
-    return {name: _resolved(value, known) for name, value in step.arguments.items() if not _left_out(value, known)}
+    return _members(step.arguments, {**results, "input": given})
+
+
+def _members(members: Json, known: Mapping[str, Json]) -> Json:
+    return {name: _resolved(value, known) for name, value in members.items() if not _left_out(value, known)}
 
 
 def _left_out(value: object, known: Mapping[str, Json]) -> bool:
@@ -128,7 +131,7 @@ def _resolved(value: object, known: Mapping[str, Json]) -> object:
         return _look_up(cast(str, members["$from"]), known)
     if "$text" in members:
         return _IN_TEXT.sub(lambda found: _as_text(_look_up(found[1], known)), cast(str, members["$text"]))
-    return {name: _resolved(item, known) for name, item in members.items()}
+    return _members(members, known)
 
 
 def _look_up(reference: str, known: Mapping[str, Json]) -> object:
@@ -144,11 +147,11 @@ def _as_text(value: object) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-# The files -------------------------------------------------------------------------------------------------------------
+# The files ------------------------------------------------------------------------------------------------------------
 
 
 def _schema_check(path: Path) -> Callable[[object], list[str]]:
-    import jsonschema_rs  # noqa: PLC0415 - only at start
+    import jsonschema_rs
 
     validator = jsonschema_rs.validator_for(path.read_text(encoding="utf-8"))
     return lambda raw: [

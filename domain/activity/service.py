@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from domain.activity.model import ActivityCall, ActivityEvent, ActivityItem, ActivityQuery
 from domain.activity.ports import ActivityRepository
@@ -11,6 +12,8 @@ from domain.paging import Page, Position, page_of
 
 class CallNotFound(NotFound):
     """No such call that this principal may see."""
+
+    code: ClassVar[str] = "call_not_found"
 
     def __init__(self, call_id: CallId) -> None:
         super().__init__(f"call_id: no call {call_id}")

@@ -85,6 +85,8 @@ class Report:
     name: ReportName
     group_by: GroupBy
     period: Period
+    summary: str
+    """The figures in words, for whoever reads no table."""
     headline: tuple[Figure, ...]
     table: Table
     chart: Chart

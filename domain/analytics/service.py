@@ -21,6 +21,7 @@ from domain.kernel import DomainError, EngagementId
 
 DEFAULT_DAYS = 30
 MOST_DAYS = 400
+MOST_NAMED = 5
 
 COLUMNS = (
     "calls",
@@ -56,6 +57,7 @@ class AnalyticsService:
             name="tool_use",
             group_by=group_by,
             period=period,
+            summary=_summary(period, group_by, whole, groups),
             headline=_headline(whole),
             table=_table(group_by, groups),
             chart=_chart(groups),
@@ -95,6 +97,19 @@ def _in_utc(moment: datetime) -> datetime:
         return moment.astimezone(UTC)
     except OverflowError:
         raise InvalidPeriod("from, to: no such moment") from None
+
+
+def _summary(period: Period, group_by: GroupBy, whole: ToolUse, groups: Sequence[ToolUse]) -> str:
+    text = (
+        f"From {period.first} to {period.last}: {whole.calls} tool calls, {whole.done} done, {whole.denied} denied by "
+        f"policy, {whole.needed_approval} needed approval, {whole.waiting} waiting, {whole.not_done} ended otherwise."
+    )
+    if whole.p50_ms is not None and whole.p95_ms is not None:
+        text += f" Latency: median {whole.p50_ms:g} ms, 95th percentile {whole.p95_ms:g} ms."
+    if groups:
+        most = sorted(groups, key=lambda group: -group.calls)[:MOST_NAMED]
+        text += f" Most by {group_by}: {', '.join(f'{group.group} {group.calls}' for group in most)}."
+    return text
 
 
 def _headline(whole: ToolUse) -> tuple[Figure, ...]:

@@ -13,6 +13,8 @@ from domain.paging import Page, Position, page_of
 class ApprovalNotFound(NotFound):
     """No such approval that this principal asked for or may decide."""
 
+    code: ClassVar[str] = "approval_not_found"
+
     def __init__(self, approval_id: ApprovalId) -> None:
         super().__init__(f"approval_id: no approval {approval_id}")
         self.approval_id = approval_id
@@ -58,7 +60,7 @@ class ApprovalService:
 
         Raises  ApprovalNotFound.
         """
-        return _as_of(await self._found(approval_id), now)
+        return _as_of(await self.find(approval_id), now)
 
     async def decide(
         self,
@@ -76,8 +78,8 @@ class ApprovalService:
         """
         state: ApprovalState = "executing" if answer == "approve" else "rejected"
         if not await self.approvals.settle(approval_id, state, decider, comment, now):
-            raise _refusal(await self._found(approval_id), now)
-        return (await self._found(approval_id)).approval
+            raise _refusal(await self.find(approval_id), now)
+        return (await self.find(approval_id)).approval
 
     async def finish(self, approval_id: ApprovalId, *, executed: bool) -> ApprovalItem:
         """Say what became of the approved call: `executed` when its work was done, else `failed`.
@@ -85,12 +87,16 @@ class ApprovalService:
         Raises  AlreadyDecided: nothing was executing.
         """
         finished = await self.approvals.finish(approval_id, "executed" if executed else "failed")
-        item = await self._found(approval_id)
+        item = await self.find(approval_id)
         if not finished:
             raise AlreadyDecided(item.approval.state)
         return item
 
-    async def _found(self, approval_id: ApprovalId) -> ApprovalItem:
+    async def find(self, approval_id: ApprovalId) -> ApprovalItem:
+        """One approval as it is stored: one past its time may still say that it is pending.
+
+        Raises  ApprovalNotFound.
+        """
         item = await self.approvals.get(approval_id)
         if item is None:
             raise ApprovalNotFound(approval_id)

@@ -12,9 +12,13 @@ from domain.paging import Page, Position, page_of
 from domain.tasks.model import Assignee, CreateTask, NewTask, NewTaskRun, Task, TaskQuery, TaskRun
 from domain.tasks.ports import TaskRepository
 
+INPUT_LIMIT = 32_768
+
 
 class TaskNotFound(NotFound):
     """No such task that this principal may see."""
+
+    code: ClassVar[str] = "task_not_found"
 
     def __init__(self, task_id: TaskId) -> None:
         super().__init__(f"task_id: no task {task_id}")
@@ -24,6 +28,8 @@ class TaskNotFound(NotFound):
 class TaskRunNotFound(NotFound):
     """No such task run that this principal may see."""
 
+    code: ClassVar[str] = "task_run_not_found"
+
     def __init__(self, task_run_id: TaskRunId) -> None:
         super().__init__(f"task_run_id: no task run {task_run_id}")
         self.task_run_id = task_run_id
@@ -32,6 +38,8 @@ class TaskRunNotFound(NotFound):
 class EngagementNotFound(NotFound):
     """No such engagement that this principal may see."""
 
+    code: ClassVar[str] = "engagement_not_found"
+
     def __init__(self, engagement_id: EngagementId) -> None:
         super().__init__(f"engagement_id: no engagement {engagement_id}")
         self.engagement_id = engagement_id
@@ -39,6 +47,8 @@ class EngagementNotFound(NotFound):
 
 class AssigneeNotFound(NotFound):
     """Nobody of that address belongs to the organization."""
+
+    code: ClassVar[str] = "assignee_not_found"
 
     def __init__(self, email: str) -> None:
         super().__init__(f"assignee: nobody here has the address {email}")
@@ -74,6 +84,15 @@ class NotRunnable(DomainError):
         super().__init__(f"task_id: {why}; workflows that a task's kind can name: {_named(kinds)}")
 
 
+class InputTooLarge(DomainError):
+    """What the workflow is given is more than any workflow needs."""
+
+    code: ClassVar[str] = "input_too_large"
+
+    def __init__(self) -> None:
+        super().__init__(f"input: longer than {INPUT_LIMIT} characters as JSON")
+
+
 @dataclass(frozen=True, slots=True)
 class TaskService:
     """Tasks of one organization, as far as the principal may see them."""
@@ -86,8 +105,10 @@ class TaskService:
         """A new open task.
 
         Effect  writes tasks.
-        Raises  UnknownWorkflow, EngagementNotFound, AssigneeNotFound, AssigneeNotOnEngagement.
+        Raises  UnknownWorkflow, EngagementNotFound, AssigneeNotFound, AssigneeNotOnEngagement, InputTooLarge.
         """
+        if len(asked.input) > INPUT_LIMIT:
+            raise InputTooLarge
         if asked.kind is not None and asked.kind not in self.kinds:
             raise UnknownWorkflow(asked.kind, self.kinds)
         if asked.engagement_id is not None and not await self.tasks.engagement_exists(asked.engagement_id):
@@ -131,7 +152,7 @@ class TaskService:
         """A new run, queued; `given` is a JSON object whose members take the place of the task's own input.
 
         Effect  writes task_runs.
-        Raises  TaskNotFound, NotRunnable.
+        Raises  TaskNotFound, NotRunnable, InputTooLarge.
         """
         task = await self.get(task_id)
         run = NewTaskRun(
@@ -183,7 +204,10 @@ def _audience(assignee: Assignee | None) -> Audience:
 
 def _merged(own: str, given: str) -> str:
     merged = cast("dict[str, object]", orjson.loads(own)) | cast("dict[str, object]", orjson.loads(given))
-    return orjson.dumps(merged, option=orjson.OPT_SORT_KEYS).decode()
+    text = orjson.dumps(merged, option=orjson.OPT_SORT_KEYS).decode()
+    if len(text) > INPUT_LIMIT:
+        raise InputTooLarge
+    return text
 
 
 def _named(kinds: Collection[str]) -> str:

@@ -1,0 +1,30 @@
+"""The code behind the manifests: one short function a tool, each named here by hand so that a reader finds it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tools.handlers.activity import CALL_GET
+from tools.handlers.analytics import ANALYTICS_REPORT
+from tools.handlers.approvals import APPROVAL_DECIDE
+from tools.handlers.autonomy import AUTONOMY_QUERY
+from tools.handlers.documents import PrepareFile, document_handlers
+from tools.handlers.knowledge import KNOWLEDGE_READ, KNOWLEDGE_SEARCH
+from tools.handlers.tasks import TASK_CREATE, TASK_GET, TASK_LIST, TASK_RUN, TASK_RUN_GET
+from tools.work import Handler
+
+__all__ = ["HANDLERS", "PrepareFile", "document_handlers"]
+
+HANDLERS: Mapping[str, Handler[Any]] = {
+    "analytics_report": ANALYTICS_REPORT,
+    "approval_decide": APPROVAL_DECIDE,
+    "autonomy_query": AUTONOMY_QUERY,
+    "call_get": CALL_GET,
+    "knowledge_read": KNOWLEDGE_READ,
+    "knowledge_search": KNOWLEDGE_SEARCH,
+    "task_create": TASK_CREATE,
+    "task_get": TASK_GET,
+    "task_list": TASK_LIST,
+    "task_run": TASK_RUN,
+    "task_run_get": TASK_RUN_GET,
+}
+"""All tools but those that `document_handlers` gives, which need a door's bytes."""

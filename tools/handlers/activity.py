@@ -1,0 +1,28 @@
+"""How one call ended: what a waiting call is followed by."""
+
+from uuid import UUID
+
+from domain.kernel import CallId
+from tools.handlers.arguments import Arguments
+from tools.outcomes import Json
+from tools.views import activity_json, approval_item_json
+from tools.work import CallContext, Handler
+
+
+class CallGet(Arguments):
+    call_id: UUID
+
+
+async def call_get(arguments: CallGet, context: CallContext) -> Json:
+    """The call as the record shows it, and, where it was asked for, what became of the question."""
+    item = (await context.work.activity.call(CallId(arguments.call_id))).item
+    shown = activity_json(item)
+    if item.decision is None and item.arguments is not None:
+        # No schema has passed them: as the text that was kept of them they can do no harm to a reader of this result.
+        shown["arguments"] = item.arguments
+    if item.approval_id is not None:
+        shown["approval"] = approval_item_json(await context.work.approvals.get(item.approval_id, context.now))
+    return shown
+
+
+CALL_GET = Handler(arguments=CallGet, work=call_get)

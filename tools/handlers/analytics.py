@@ -1,0 +1,31 @@
+"""Reports whose figures the database computes."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+from pydantic import Field
+
+from domain.analytics.model import GroupBy, ReportName
+from domain.analytics.service import period_of
+from domain.kernel import EngagementId
+from tools.handlers.arguments import Arguments
+from tools.outcomes import Json
+from tools.views import report_json
+from tools.work import CallContext, Handler
+
+
+class AnalyticsReport(Arguments):
+    report: ReportName
+    since: date | datetime | None = Field(default=None, alias="from", union_mode="left_to_right")
+    until: date | datetime | None = Field(default=None, alias="to", union_mode="left_to_right")
+    group_by: GroupBy = "tool"
+    engagement_id: UUID | None = None
+
+
+async def analytics_report(arguments: AnalyticsReport, context: CallContext) -> Json:
+    period = period_of(arguments.since, arguments.until, now=context.now)
+    engagement_id = None if arguments.engagement_id is None else EngagementId(arguments.engagement_id)
+    return report_json(await context.work.analytics.tool_use(period, arguments.group_by, engagement_id))
+
+
+ANALYTICS_REPORT = Handler(arguments=AnalyticsReport, work=analytics_report)

@@ -1,0 +1,187 @@
+"""Documents taken in, indexed and deleted: acts that models never see."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+from uuid import UUID
+
+from domain.kernel import Audience, DomainError, EngagementId, Role, Trust
+from knowledge.model import DocumentId, NewDocument, StoredFile
+from knowledge.parse.document import MediaType, Unreadable
+from knowledge.parse.media import media_type_of
+from knowledge.prepare import PreparedDocument
+from tools.handlers.arguments import Arguments
+from tools.outcomes import Json
+from tools.staging import Staging
+from tools.views import document_json
+from tools.work import CallContext, Handler, Job, PrepareContext, Work
+
+PrepareFile = Callable[[StoredFile], Awaitable[PreparedDocument]]
+"""Parses and cuts up a file somewhere that a bad one can do no harm. Raises  Unreadable."""
+
+
+class FileGone(DomainError):
+    """No door holds the bytes that the call names."""
+
+    code: ClassVar[str] = "file_gone"
+
+    def __init__(self) -> None:
+        super().__init__("content_sha256: the file is not at hand any more; upload it again")
+
+
+class FileDiffers(DomainError):
+    """The bytes are not as long as the call says."""
+
+    code: ClassVar[str] = "file_differs"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"size_bytes: the file has {size} bytes")
+
+
+class ClientDocumentsOnly(DomainError):
+    """A CLIENT asked for what only the firm's own people may."""
+
+    code: ClassVar[str] = "client_documents_only"
+
+    def __init__(self) -> None:
+        super().__init__("audience, trust: a client's documents are visible to the client, and trusted as a client's")
+
+
+class EngagementNeeded(DomainError):
+    """A document for a client without an engagement would be for no client at all."""
+
+    code: ClassVar[str] = "engagement_needed"
+
+    def __init__(self) -> None:
+        super().__init__("engagement_id: a document that a client sees belongs to an engagement")
+
+
+class NotYourDocument(DomainError):
+    """Somebody else's upload, which takes a MANAGER to delete."""
+
+    code: ClassVar[str] = "not_your_document"
+
+    def __init__(self) -> None:
+        super().__init__("document_id: somebody else uploaded this document; it takes a MANAGER to delete it")
+
+
+class DocumentUpload(Arguments):
+    title: str
+    content_sha256: str
+    size_bytes: int
+    file_name: str | None = None
+    media_type: str | None = None
+    uri: str | None = None
+    audience: Audience | None = None
+    engagement_id: UUID | None = None
+    trust: Trust | None = None
+
+
+class DocumentIndex(Arguments):
+    document_id: UUID
+
+
+class DocumentDelete(Arguments):
+    document_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """The bytes of an upload, and what they turned out to be."""
+
+    content: bytes
+    media_type: MediaType
+
+
+async def document_upload(arguments: DocumentUpload, context: CallContext) -> Json:
+    """Effect  writes knowledge_documents, knowledge_files; the worker indexes it after the commit.
+
+    Raises  ClientDocumentsOnly, EngagementNeeded.
+    """
+    upload = cast(Upload, context.prepared)
+    audience, trust = _belonging(arguments, context.role)
+    document = await context.work.knowledge.add(
+        NewDocument(
+            document_id=DocumentId(context.new_id()),
+            title=arguments.title,
+            media_type=upload.media_type,
+            content=upload.content,
+            audience=audience,
+            engagement_id=None if arguments.engagement_id is None else EngagementId(arguments.engagement_id),
+            trust=trust,
+            uploaded_by=context.principal.principal_id,
+            created_at=context.now,
+            uri=arguments.uri,
+        )
+    )
+    context.jobs.append(
+        Job(
+            kind="document_index",
+            organization_id=context.principal.organization_id,
+            subject_id=document.document_id,
+        )
+    )
+    return {"document": document_json(document)}
+
+
+def _belonging(arguments: DocumentUpload, role: Role) -> tuple[Audience, Trust]:
+    """Whom the document is for and how far it is trusted; a CLIENT has no choice."""
+    own: tuple[Audience, Trust] = ("client", "client") if role is Role.CLIENT else ("firm", "internal")
+    chosen = (arguments.audience or own[0], arguments.trust or own[1])
+    if role is Role.CLIENT and chosen != own:
+        raise ClientDocumentsOnly
+    if chosen[0] == "client" and arguments.engagement_id is None:
+        raise EngagementNeeded
+    return chosen
+
+
+async def document_index(arguments: DocumentIndex, context: CallContext) -> Json:
+    """Effect  writes knowledge_documents, knowledge_chunks, knowledge_terms, knowledge_postings."""
+    knowledge, document_id = context.work.knowledge, DocumentId(arguments.document_id)
+    match context.prepared:
+        case PreparedDocument() as prepared:
+            document = await knowledge.store(document_id, prepared, new_id=context.new_id, now=context.now)
+        case unreadable:
+            document = await knowledge.fail(document_id, str(unreadable), now=context.now)
+    return {"document": document_json(document)}
+
+
+async def document_delete(arguments: DocumentDelete, context: CallContext) -> Json:
+    """Effect  writes knowledge_documents, knowledge_chunks, knowledge_postings.
+
+    Raises  NotYourDocument.
+    """
+    if context.facts.of("document", "own") is not True and context.role.rank < Role.MANAGER.rank:
+        raise NotYourDocument
+    await context.work.knowledge.delete(DocumentId(arguments.document_id), now=context.now)
+    return {"document_id": str(arguments.document_id)}
+
+
+def document_handlers(staging: Staging, prepare_file: PrepareFile) -> Mapping[str, Handler[Any]]:
+    """The tools that need bytes from outside: `staging` is where doors hold them, `prepare_file` reads them."""
+
+    async def find_upload(arguments: DocumentUpload, context: PrepareContext) -> Upload:
+        content = staging.find(arguments.content_sha256)
+        if content is None:
+            raise FileGone
+        if len(content) != arguments.size_bytes:
+            raise FileDiffers(len(content))
+        return Upload(content=content, media_type=media_type_of(content, arguments.file_name, arguments.media_type))
+
+    async def prepare_index(arguments: DocumentIndex, context: PrepareContext) -> PreparedDocument | Unreadable:
+        """The document ready to be stored, or why it never will be; the file is read with no transaction held."""
+        stored = await context.read(lambda work: _stored(work, DocumentId(arguments.document_id)))
+        try:
+            return await prepare_file(cast(StoredFile, stored))
+        except Unreadable as unreadable:
+            return unreadable
+
+    return {
+        "document_upload": Handler(arguments=DocumentUpload, work=document_upload, prepare=find_upload),
+        "document_index": Handler(arguments=DocumentIndex, work=document_index, prepare=prepare_index),
+        "document_delete": Handler(arguments=DocumentDelete, work=document_delete),
+    }
+
+
+async def _stored(work: Work, document_id: DocumentId) -> StoredFile:
+    return await work.knowledge.file(document_id)

@@ -1,0 +1,67 @@
+"""Search and reading of the firm's documents, with what a pinpoint citation needs."""
+
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from domain.kernel import EngagementId
+from knowledge.model import DocumentId, SearchFilters, SearchMode, SearchQuery, TextRange
+from knowledge.parse.document import MediaType
+from tools.handlers.arguments import Arguments
+from tools.outcomes import Json
+from tools.views import document_text_json, search_json
+from tools.work import CallContext, Handler
+
+DEFAULT_PASSAGES = 8
+
+
+class Filters(BaseModel):
+    """Which documents a search looks at."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    document_id: UUID | None = None
+    engagement_id: UUID | None = None
+    media_type: MediaType | None = None
+    title: str | None = None
+
+
+class KnowledgeSearch(Arguments):
+    query: str
+    limit: int = DEFAULT_PASSAGES
+    mode: SearchMode = "hybrid"
+    filters: Filters = Filters()
+
+
+class KnowledgeRead(Arguments):
+    document_id: UUID
+    page: int | None = None
+    start: int | None = None
+    end: int | None = None
+
+
+async def knowledge_search(arguments: KnowledgeSearch, context: CallContext) -> Json:
+    """The passages that answer a question, best first."""
+    query = SearchQuery(
+        text=arguments.query, limit=arguments.limit, mode=arguments.mode, filters=_filters(arguments.filters)
+    )
+    return search_json(await context.work.knowledge.search(query))
+
+
+async def knowledge_read(arguments: KnowledgeRead, context: CallContext) -> Json:
+    """A page, a range, or the beginning of a document's text."""
+    part = TextRange(page=arguments.page, start=arguments.start, end=arguments.end)
+    return document_text_json(await context.work.knowledge.read(DocumentId(arguments.document_id), part))
+
+
+def _filters(given: Filters) -> SearchFilters:
+    return SearchFilters(
+        document_id=None if given.document_id is None else DocumentId(given.document_id),
+        engagement_id=None if given.engagement_id is None else EngagementId(given.engagement_id),
+        media_type=given.media_type,
+        title=given.title,
+    )
+
+
+KNOWLEDGE_SEARCH = Handler(arguments=KnowledgeSearch, work=knowledge_search)
+KNOWLEDGE_READ = Handler(arguments=KnowledgeRead, work=knowledge_read)
