@@ -1,0 +1,180 @@
+"""The calls of one turn: through the gate one after the other, each with its events and its one result."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol, cast
+
+import orjson
+
+from agent.budget import Budget, Spent
+from agent.citations import CitationBook
+from agent.context import result_text
+from agent.conversations.model import MadeCall
+from agent.events import AgentEvent, ApprovalRequested, Json, ToolCalled, ToolCompleted, ToolDecided
+from agent.model import ToolCall
+from domain.kernel import ApprovalId, CallId, NewId, Principal, Trust
+from tools.outcomes import CallError, CallOutcome, CallRequest, decision_of, envelope, error_json
+
+MENDABLE = frozenset({"unknown_tool", "invalid_arguments"})
+"""Faults of form: the model is told, and may write the call anew."""
+NOT_MADE = CallError(code="cancelled", message="The run ended before this call was made.")
+CUT_OFF = CallError(code="cancelled", message="The run ended while this call was under way.")
+OVER_BUDGET = CallError(code="budget_exhausted", message="The run has used up its tool calls; this one was not made.")
+OUT_OF_TIME = CallError(code="budget_exhausted", message="The run's time was over before this call had ended.")
+RAW_LENGTH = 10_000
+"""Characters shown of arguments that are no JSON object."""
+
+
+class Caller(Protocol):
+    """The gate, as the loop sees it."""
+
+    async def call(self, request: CallRequest, principal: Principal) -> CallOutcome: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSetup:
+    """What a run's calls stand on."""
+
+    gate: Caller
+    principal: Principal
+    request: Callable[[CallId, str, object], CallRequest]
+    """The request of a call, with the run's own ids, from the call's id, tool and arguments."""
+    trust_of: Callable[[str], Trust]
+    approval_url: Callable[[ApprovalId], str | None]
+    book: CitationBook
+    budget: Budget
+    new_id: NewId
+
+
+@dataclass(slots=True, kw_only=True)
+class Calls:
+    """The calls that one turn of the model asked for, as far as they have been made."""
+
+    setup: CallSetup
+    asked: Sequence[ToolCall]
+    deadline: float
+    spent: Spent
+    outcomes: list[CallOutcome] = field(default_factory=list[CallOutcome])
+    _ids: list[CallId] = field(default_factory=list[CallId])
+
+    def __post_init__(self) -> None:
+        self._ids = [CallId(self.setup.new_id()) for _ in self.asked]
+
+    async def events(self) -> AsyncGenerator[AgentEvent, None]:
+        """Makes the calls in the order the model wrote them.
+
+        One after the other: a later call may count on an earlier one's effect, and the record reads as the
+        conversation does. Raises what the gate raises, after the call under way has got its end.
+        """
+        under_way = False
+        try:
+            for call_id, call in zip(self._ids, self.asked, strict=True):
+                under_way = True
+                yield ToolCalled(call_id=call_id, tool=call.name, arguments=shown_arguments(call.arguments))
+                outcome = await self._make(call_id, call)
+                self._took(outcome)
+                under_way = False
+                for event in _events_of(outcome, call):
+                    yield event
+        except (Exception, asyncio.CancelledError):
+            if under_way:
+                cut_off = _cancelled(self._ids[len(self.outcomes)], self.asked[len(self.outcomes)], CUT_OFF)
+                self._took(cut_off)
+                yield ToolCompleted(call_id=cut_off.call_id, outcome="cancelled", error=error_json(CUT_OFF))
+            raise
+
+    def made(self) -> tuple[MadeCall, ...]:
+        """Every call with its one result; those that were never made are cancelled."""
+        rest = zip(self._ids[len(self.outcomes) :], self.asked[len(self.outcomes) :], strict=True)
+        outcomes = [*self.outcomes, *(_cancelled(call_id, call, NOT_MADE) for call_id, call in rest)]
+        provider_ids = _distinct(self.asked, self._ids)
+        return tuple(
+            MadeCall(
+                call_id=outcome.call_id,
+                provider_id=provider_id,
+                tool=call.name,
+                arguments=call.arguments,
+                outcome=outcome.outcome,
+                text=self._text(outcome),
+            )
+            for provider_id, call, outcome in zip(provider_ids, self.asked, outcomes, strict=True)
+        )
+
+    @property
+    def malformed(self) -> bool:
+        """True when the model has something to mend."""
+        return any(outcome.error is not None and outcome.error.code in MENDABLE for outcome in self.outcomes)
+
+    def _took(self, outcome: CallOutcome) -> None:
+        self.outcomes.append(outcome)
+        self.spent.calls.append((outcome.tool, outcome.outcome))
+
+    async def _make(self, call_id: CallId, call: ToolCall) -> CallOutcome:
+        if len(self.spent.calls) >= self.setup.budget.calls:
+            return _cancelled(call_id, call, OVER_BUDGET)
+        request = self.setup.request(call_id, call.name, gate_arguments(call.arguments))
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                outcome = await self.setup.gate.call(request, self.setup.principal)
+        except TimeoutError:
+            return _cancelled(call_id, call, OUT_OF_TIME)
+        if outcome.result is None:
+            return outcome
+        return replace(outcome, result=self.setup.book.mark(call.name, outcome.result))
+
+    def _text(self, outcome: CallOutcome) -> str:
+        url = None if outcome.approval is None else self.setup.approval_url(outcome.approval.approval_id)
+        shown = envelope(outcome, approval_url=url)
+        return result_text(shown, tool=outcome.tool, trust=self.setup.trust_of(outcome.tool))
+
+
+def gate_arguments(text: str) -> object:
+    """What the gate is to judge: the JSON value the model wrote, or its bare text where that is none."""
+    if not text.strip():
+        return {}
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+def shown_arguments(text: str) -> Json:
+    """What readers see of the arguments: the object, or the text as `_raw` where there is none."""
+    arguments = gate_arguments(text)
+    if isinstance(arguments, dict):
+        return cast(Json, arguments)
+    return {"_raw": text[:RAW_LENGTH]}
+
+
+def _events_of(outcome: CallOutcome, call: ToolCall) -> Iterator[AgentEvent]:
+    if outcome.verdict is not None:
+        decision = decision_of(outcome.verdict)
+        yield ToolDecided(call_id=outcome.call_id, decision=decision, reasons=outcome.verdict.reasons)
+    if outcome.approval is not None:
+        yield ApprovalRequested(
+            approval_id=outcome.approval.approval_id,
+            call_id=outcome.call_id,
+            tool=outcome.tool,
+            arguments=shown_arguments(call.arguments),
+            needs_role=str(outcome.approval.needs_role),
+            four_eyes=outcome.approval.four_eyes,
+            expires_at=outcome.approval.expires_at,
+        )
+    error = None if outcome.error is None else error_json(outcome.error)
+    yield ToolCompleted(call_id=outcome.call_id, outcome=outcome.outcome, result=outcome.result, error=error)
+
+
+def _cancelled(call_id: CallId, call: ToolCall, error: CallError) -> CallOutcome:
+    return CallOutcome(call_id=call_id, tool=call.name, outcome="cancelled", error=error)
+
+
+def _distinct(calls: Sequence[ToolCall], ids: Sequence[CallId]) -> list[str]:
+    """The provider's ids, or ours where it gave none or the same twice: results are paired by them."""
+    seen: set[str] = set()
+    distinct: list[str] = []
+    for call, call_id in zip(calls, ids, strict=True):
+        own = call.provider_id if call.provider_id and call.provider_id not in seen else f"call_{call_id.hex}"
+        seen.add(own)
+        distinct.append(own)
+    return distinct

@@ -1,0 +1,118 @@
+"""A run that this process carries: its stream, its journal, and how it can be stopped."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TypeVar
+
+from agent.conversations.model import Ending, OpenedRun, Step
+from agent.conversations.ports import Sessions
+from agent.events import RunCancelled, RunEnded, RunFailed, RunUsage
+from agent.run_stream import RunStream
+from domain.kernel import Clock, Principal
+
+T = TypeVar("T")
+
+
+class RunLost(Exception):
+    """Somebody else ended this run: its process was taken for dead, or its conversation is gone."""
+
+
+class RunJournal:
+    """Keeps a run's steps: noted at once, committed together; satisfies agent.loop.Journal."""
+
+    def __init__(self, sessions: Sessions, principal: Principal, opened: OpenedRun, clock: Clock) -> None:
+        self._sessions = sessions
+        self._principal = principal
+        self._run_id = opened.run.run_id
+        self._clock = clock
+        self._noted: list[Step] = []
+
+    def note(self, step: Step) -> None:
+        """Remember a step; it is committed with the next `keep` or `finish`."""
+        self._noted.append(step)
+
+    async def keep(self) -> None:
+        """Commit what was noted.
+
+        Raises  RunLost: the run is no longer this process's. Unavailable: no database; the steps stay noted.
+        """
+        if not await _seen_through(self._keep()):
+            raise RunLost
+
+    async def finish(self, ending: Ending) -> bool:
+        """Commit what was noted together with the run's end; False when somebody else has ended it."""
+        async with self._sessions.session(self._principal, read_only=False) as store:
+            return await store.finish(self._run_id, ending, self._noted, self._clock())
+
+    async def _keep(self) -> bool:
+        async with self._sessions.session(self._principal, read_only=False) as store:
+            kept = await store.keep(self._run_id, self._noted, self._clock())
+        self._noted.clear()
+        return kept
+
+
+async def _seen_through(work: Coroutine[object, object, T]) -> T:
+    """The result of `work`, which goes on to its end even when its caller is cancelled: nobody may have to guess."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()
+        raise
+
+
+class LiveRun:
+    """One run between its first and its terminal event."""
+
+    def __init__(self, principal: Principal, opened: OpenedRun, stream: RunStream, journal: RunJournal) -> None:
+        self.principal = principal
+        self.opened = opened
+        self.stream = stream
+        self.journal = journal
+        self.task: asyncio.Task[None] | None = None
+        self.usage: RunUsage | None = None
+        self.stopped: RunCancelled | RunFailed | None = None
+        """How the run is to end when it was told to stop."""
+        self.lost = False
+        self._stoppable = False
+
+    def begin(self) -> None:
+        """From here on a stop interrupts what the run is doing; before, it never starts."""
+        self._stoppable = True
+
+    def settle(self) -> None:
+        """From here on it is too late to stop: the run is writing down how it ended."""
+        self._stoppable = False
+
+    def stop(self, ended: RunCancelled | RunFailed) -> None:
+        """Tell the run to end; the first word counts, and a run that is ending already ends as it was going to."""
+        if self.stopped is None:
+            self.stopped = ended
+            self._interrupt()
+
+    def lose(self) -> None:
+        """The run is another's by now: drop it without another word."""
+        self.lost = True
+        self._interrupt()
+
+    def belongs_to(self, principal: Principal) -> bool:
+        """True for the one principal who may see this run."""
+        own = self.principal
+        return (own.organization_id, own.principal_id) == (principal.organization_id, principal.principal_id)
+
+    def _interrupt(self) -> None:
+        if self._stoppable and self.task is not None:
+            self.task.cancel()
+
+
+def ending_of(ended: RunEnded, usage: RunUsage | None) -> Ending:
+    """The row of a run that ended so."""
+    match ended.type:
+        case "run.completed":
+            return Ending(status="completed", usage=usage)
+        case "run.cancelled":
+            return Ending(status="cancelled", usage=usage)
+        case "run.failed":
+            return Ending(status="failed", error=ended, usage=usage)

@@ -1,0 +1,110 @@
+"""The personas of the agent: data in manifests/agents, read once and held to their schema at start."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import orjson
+import yaml
+
+from agent.budget import Budget
+from agent.conversations.model import UnknownAgent
+from domain.kernel import Level
+
+DEFAULT = "assistant"
+SCHEMA = "agent.schema.json"
+
+Json = dict[str, object]
+
+
+class PersonaInvalid(Exception):
+    """A persona's file is not what its schema says; a fault of the installation, which stops the start."""
+
+    def __init__(self, file: str, fault: str) -> None:
+        super().__init__(f"manifests/agents/{file}: {fault}")
+        self.file = file
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Persona:
+    """One way the agent presents itself: its words, the tools it is offered, and how far it may go by itself."""
+
+    name: str
+    title: str
+    words: str
+    """What the model is told it is; the firm's rules come besides (agent/context.py)."""
+    tools: tuple[str, ...]
+    """Offered where policy would let this principal use them at all; the gate judges each call anyway."""
+    autonomy_ceiling: Level
+    budget: Budget
+
+
+class Personas:
+    """All personas, by name."""
+
+    def __init__(self, personas: Mapping[str, Persona]) -> None:
+        self._personas = personas
+
+    def get(self, name: str | None) -> Persona:
+        """The persona of that name; without one, the default.
+
+        Raises  UnknownAgent.
+        """
+        found = self._personas.get(name or DEFAULT)
+        if found is None:
+            raise UnknownAgent(name or DEFAULT)
+        return found
+
+    def check_tools(self, known: Collection[str]) -> None:
+        """Raises  PersonaInvalid: one names a tool that does not exist."""
+        for persona in self._personas.values():
+            for tool in persona.tools:
+                if tool not in known:
+                    raise PersonaInvalid(f"{persona.name}.yaml", f"tools: there is no tool {tool}")
+
+
+def load_personas(manifests: Path) -> Personas:
+    """The personas in `manifests`/agents, each held to agent.schema.json.
+
+    Raises  PersonaInvalid: a file is not valid, its name is not the persona's, or the default is missing.
+    """
+    from jsonschema_rs import validator_for
+
+    validator = validator_for(orjson.loads((manifests / SCHEMA).read_bytes()))
+    personas: dict[str, Persona] = {}
+    for file in sorted((manifests / "agents").glob("*.yaml")):
+        raw: object = yaml.safe_load(file.read_text(encoding="utf-8"))
+        fault = next(iter(validator.iter_errors(raw)), None)
+        if fault is not None:
+            raise PersonaInvalid(file.name, f"{'/'.join(map(str, fault.instance_path)) or 'file'}: {fault.message}")
+        persona = _persona(cast(Json, raw))
+        if persona.name != file.stem:
+            raise PersonaInvalid(file.name, f"name: {persona.name} is not the file's name")
+        personas[persona.name] = persona
+    if DEFAULT not in personas:
+        raise PersonaInvalid(f"{DEFAULT}.yaml", "the default persona is missing")
+    return Personas(personas)
+
+
+def _persona(raw: Json) -> Persona:
+    return Persona(
+        name=cast(str, raw["name"]),
+        title=cast(str, raw["title"]),
+        words=cast(str, raw["words"]),
+        tools=tuple(cast("list[str]", raw["tools"])),
+        autonomy_ceiling=Level[cast(str, raw.get("autonomy_ceiling", "L3"))],
+        budget=_budget(cast(Json, raw.get("budget", {}))),
+    )
+
+
+def _budget(raw: Json) -> Budget:
+    usual = Budget()
+    return Budget(
+        turns=cast(int, raw.get("turns", usual.turns)),
+        calls=cast(int, raw.get("calls", usual.calls)),
+        repairs=cast(int, raw.get("repairs", usual.repairs)),
+        tokens=cast(int, raw.get("tokens", usual.tokens)),
+        seconds=cast(float, raw.get("seconds", usual.seconds)),
+    )

@@ -1,0 +1,490 @@
+"""A run is not a connection: started by a message, carried by a task of this process, shown to whoever follows it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Self
+from uuid import UUID, uuid5
+
+import structlog
+
+from agent.conversations.model import (
+    MESSAGE_LENGTH,
+    TITLE_LENGTH,
+    ClientMessageReused,
+    Conversation,
+    ConversationBusy,
+    ConversationNotFound,
+    ConversationTaken,
+    EngagementNotFound,
+    History,
+    InvalidMessage,
+    NewRun,
+    NotAMember,
+    OpenedRun,
+    Run,
+    RunKey,
+)
+from agent.conversations.ports import ConversationStore, RunKeeper, RunLog, Sessions
+from agent.events import RunCancelled, RunCompleted, RunEnded, RunFailed, RunFrame, RunStarted, RunUsage
+from agent.frames import Fold, RunSummary, terminal_frame
+from agent.live_run import LiveRun, RunJournal, RunLost, ending_of
+from agent.model import ModelFailed
+from agent.orchestrator import Orchestrator
+from agent.run_reader import INTERRUPTED, Pause, RunReader, last_sequence
+from agent.run_stream import RunStream
+from domain.kernel import Clock, ConversationId, EngagementId, NewId, Principal, RunId
+from tools.outcomes import reference_of
+from tools.ports import Unavailable
+
+log = structlog.get_logger()
+
+UNAVAILABLE = RunFailed(
+    code="unavailable",
+    message="The database could not be reached, so this was not answered to the end. Ask again in a moment.",
+    retryable=True,
+)
+_CONVERSATIONS = UUID("6f2b3c51-5f0e-4c0e-9d53-5b8f6f0c3a77")
+"""Namespace of the ids of conversations that begin with a client's own message id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessage:
+    """A message as a door takes it in."""
+
+    message: str
+    conversation_id: ConversationId | None = None
+    agent: str | None = None
+    engagement_id: EngagementId | None = None
+    client_message_id: str | None = None
+    request_id: str | None = None
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHandle:
+    """Where to follow what a message began; `replayed`: the message came twice, and this is the first one's run."""
+
+    run_id: RunId
+    conversation_id: ConversationId
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How patient runs are with processes, readers and shutdown."""
+
+    heartbeat: timedelta = timedelta(seconds=3)
+    stale_after: timedelta = timedelta(seconds=12)
+    """Without a sign of life for so long, a run's process is taken for dead."""
+    poll: timedelta = timedelta(milliseconds=250)
+    """How often a run that another process carries is looked at for a follower."""
+    grace: timedelta = timedelta(seconds=10)
+    """What running runs get to finish at shutdown."""
+    history_limit: int = 200
+    """Stored messages that a turn looks back over; the model's window may hold fewer."""
+
+
+class Runs(AbstractAsyncContextManager["Runs"]):
+    """All runs of this process; enter it before the first, leave it to shut down gracefully.
+
+    Leaving gives what runs a grace period, then ends it as interrupted (retryable).
+    """
+
+    def __init__(
+        self,
+        *,
+        orchestrator: Orchestrator,
+        sessions: Sessions,
+        run_log: RunLog,
+        keeper: RunKeeper,
+        clock: Clock,
+        new_id: NewId,
+        options: RunOptions | None = None,
+        pause: Pause = asyncio.sleep,
+    ) -> None:
+        self._orchestrator = orchestrator
+        self._sessions = sessions
+        self._log = run_log
+        self._keeper = keeper
+        self._clock = clock
+        self._new_id = new_id
+        self._options = options or RunOptions()
+        self._pause = pause
+        self._reader = RunReader(sessions, poll=self._options.poll, pause=pause)
+        self._live: dict[RunId, LiveRun] = {}
+        self._tasks = asyncio.TaskGroup()
+        self._closing = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._closing.enter_async_context(self._tasks)
+        keeping = self._tasks.create_task(self._keep(), name="runs.keep")
+        self._closing.callback(keeping.cancel)
+        self._closing.push_async_callback(self._wind_down)
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self._closing.aclose()
+
+    # Starting -------------------------------------------------------------------------------------------------------
+
+    async def start(self, principal: Principal, asked: NewMessage) -> RunHandle:
+        """Store the message and its run in one transaction, and carry the run from here on.
+
+        Raises  InvalidMessage, UnknownAgent, ConversationNotFound, EngagementNotFound, ClientMessageReused.
+                ConversationBusy: a run of the conversation is going.
+                Unavailable: no database; nothing was stored.
+        """
+        _check(asked)
+        agent = replace(principal, mode="agent")
+        try:
+            opened = await self._open(agent, asked)
+        except (ConversationBusy, ConversationTaken) as busy:
+            earlier = await self._asked_before(agent, busy.conversation_id, asked)
+            if earlier is not None:
+                return earlier
+            if not await self.recover():
+                raise ConversationBusy(busy.conversation_id) from busy
+            opened = await self._open(agent, asked)
+        self._carry(agent, opened)
+        return RunHandle(run_id=opened.run.run_id, conversation_id=opened.run.conversation_id)
+
+    async def _open(self, principal: Principal, asked: NewMessage) -> OpenedRun:
+        async with self._sessions.session(principal, read_only=False) as store:
+            surroundings = await store.surroundings()
+            if surroundings is None:
+                raise NotAMember
+            conversation = await self._conversation(store, principal, asked)
+            run = self._new_run(principal, asked, conversation)
+            await store.add_run(run)
+            history = History()
+            if asked.conversation_id is not None:
+                history = await store.history(conversation.conversation_id, run.run_id, self._options.history_limit)
+        return OpenedRun(
+            run=run,
+            conversation=conversation,
+            surroundings=surroundings,
+            history=history,
+            request_id=asked.request_id,
+            trace_id=asked.trace_id,
+        )
+
+    async def _conversation(self, store: ConversationStore, principal: Principal, asked: NewMessage) -> Conversation:
+        if asked.conversation_id is not None:
+            found = await store.touch_conversation(asked.conversation_id, self._clock())
+            if found is None:
+                raise ConversationNotFound(asked.conversation_id)
+            if asked.engagement_id not in (None, found.engagement_id):
+                raise InvalidMessage("engagement_id: this conversation belongs to another engagement, or to none")
+            return found
+        if asked.engagement_id is not None and not await store.may_see_engagement(asked.engagement_id):
+            raise EngagementNotFound(asked.engagement_id)
+        begun = self._new_conversation(principal, asked)
+        await store.open_conversation(begun)
+        return begun
+
+    def _new_conversation(self, principal: Principal, asked: NewMessage) -> Conversation:
+        now = self._clock()
+        return Conversation(
+            conversation_id=self._conversation_id(principal, asked),
+            title=title_of(asked.message),
+            agent=self._orchestrator.persona(asked.agent).name,
+            engagement_id=asked.engagement_id,
+            created_at=now,
+            updated_at=now,
+        )
+
+    def _conversation_id(self, principal: Principal, asked: NewMessage) -> ConversationId:
+        """A message that comes twice begins one conversation: its id follows from the client's id for the message."""
+        if asked.conversation_id is not None:
+            return asked.conversation_id
+        if asked.client_message_id is None:
+            return ConversationId(self._new_id())
+        key = f"{principal.organization_id}/{principal.principal_id}/{asked.client_message_id}/{asked.message}"
+        return ConversationId(uuid5(_CONVERSATIONS, key))
+
+    def _new_run(self, principal: Principal, asked: NewMessage, conversation: Conversation) -> NewRun:
+        persona = self._orchestrator.persona(asked.agent or conversation.agent)
+        return NewRun(
+            run_id=RunId(self._new_id()),
+            conversation_id=conversation.conversation_id,
+            agent=persona.name,
+            model=self._orchestrator.model_name,
+            door=principal.door,
+            message_id=self._new_id(),
+            message=asked.message,
+            client_message_id=asked.client_message_id,
+            now=self._clock(),
+        )
+
+    async def _asked_before(
+        self, principal: Principal, conversation_id: ConversationId, asked: NewMessage
+    ) -> RunHandle | None:
+        if asked.client_message_id is None:
+            return None
+        async with self._sessions.session(principal, read_only=True) as store:
+            earlier = await store.asked_before(conversation_id, asked.client_message_id)
+        if earlier is None:
+            return None
+        if earlier.message != asked.message:
+            raise ClientMessageReused
+        return RunHandle(run_id=earlier.run_id, conversation_id=conversation_id, replayed=True)
+
+    # Carrying -------------------------------------------------------------------------------------------------------
+
+    def _carry(self, principal: Principal, opened: OpenedRun) -> None:
+        stream = RunStream(opened.run.run_id, principal.organization_id, self._log)
+        journal = RunJournal(self._sessions, principal, opened, self._clock)
+        live = LiveRun(principal, opened, stream, journal)
+        self._live[opened.run.run_id] = live
+        live.task = self._tasks.create_task(self._carried(live), name=f"run {opened.run.run_id}")
+
+    async def _carried(self, live: LiveRun) -> None:
+        """One run, from its first event to its last; whatever happens in it, the other runs go on."""
+        run = live.opened.run
+        structlog.contextvars.bind_contextvars(
+            orgId=str(live.principal.organization_id),
+            conversationId=str(run.conversation_id),
+            runId=str(run.run_id),
+        )
+        try:
+            async with _writing(live.stream):
+                await self._finish(live, await self._perform(live))
+        except Exception as fault:
+            log.error("run.abandoned", exc_info=fault)
+        finally:
+            del self._live[run.run_id]
+
+    async def _perform(self, live: LiveRun) -> RunEnded | None:
+        """Emit what the orchestrator tells, and give how the run is to end; None: it is no longer ours to end."""
+        live.begin()
+        try:
+            if live.stopped is None and not live.lost:
+                await self._emit_all(live)
+            return live.stopped or RunCompleted()
+        except asyncio.CancelledError:
+            if live.stopped is None and not live.lost:
+                raise
+            _uncancel()
+            return live.stopped
+        except RunLost:
+            return None
+        except Exception as fault:  # noqa: BLE001 - every fault has its words, and the unknown ones a reference
+            return self._failed(fault)
+        finally:
+            live.settle()
+
+    async def _emit_all(self, live: LiveRun) -> None:
+        run = live.opened.run
+        live.stream.emit(RunStarted(conversation_id=run.conversation_id, agent=run.agent, model=run.model))
+        async with aclosing(self._orchestrator.run(live.principal, live.opened, live.journal)) as events:
+            async for event in events:
+                live.stream.emit(event)
+                if isinstance(event, RunUsage):
+                    live.usage = event
+
+    async def _finish(self, live: LiveRun, ended: RunEnded | None) -> None:
+        """All that was told, then the row, then the terminal frame: whoever sees the row ended can read the rest."""
+        if ended is None or live.lost:
+            log.warning("run.lost")
+            return
+        try:
+            await live.stream.flush()
+        except Unavailable:
+            ended = UNAVAILABLE
+        if await live.journal.finish(ending_of(ended, live.usage)):
+            live.stream.emit(ended)
+            await live.stream.flush()
+        else:
+            log.warning("run.lost")
+
+    def _failed(self, fault: Exception) -> RunFailed:
+        match fault:
+            case ModelFailed():
+                log.warning("run.model_failed", code=fault.code, exc_info=fault)
+                return RunFailed(code=fault.code, message=fault.message, retryable=fault.retryable)
+            case Unavailable():
+                log.warning("run.unavailable", exc_info=fault)
+                return UNAVAILABLE
+            case _:
+                reference = reference_of(self._new_id())
+                log.error("run.failed", reference=reference, exc_info=fault)
+                words = f"Something went wrong inside the server; its log knows more under {reference}."
+                return RunFailed(code="internal", message=words, retryable=False)
+
+    # Following and cancelling -----------------------------------------------------------------------------------------
+
+    async def find(self, principal: Principal, run_id: RunId) -> Run:
+        """Raises  RunNotFound: no such run that this principal may see."""
+        return await self._reader.find(principal, run_id)
+
+    async def follow(self, principal: Principal, run_id: RunId, after: int = 0) -> AsyncGenerator[RunFrame, None]:
+        """Every committed frame above `after`, then each as it is committed, to the terminal one.
+
+        Nothing when that was seen before. The run does not notice its followers, nor how slow they are.
+        Raises  RunNotFound: no such run that this principal may see.
+        """
+        seen = after
+        live = self._live.get(run_id)
+        if live is not None and live.belongs_to(principal):
+            async with aclosing(self._follow_live(live, principal, after)) as frames:
+                async for frame in frames:
+                    yield frame
+                    seen = frame.sequence
+                    if frame.terminal:
+                        return
+        async with aclosing(self._reader.follow(principal, run_id, seen)) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def _follow_live(self, live: LiveRun, principal: Principal, after: int) -> AsyncGenerator[RunFrame, None]:
+        seen = after
+        while True:
+            changed, closed = live.stream.changed, live.stream.closed
+            frames = live.stream.after(seen)
+            if frames is None:
+                frames = await self._reader.page(principal, live.opened.run.run_id, seen)
+            for frame in frames:
+                yield frame
+                seen = frame.sequence
+            if not frames:
+                if closed:
+                    return
+                await changed.wait()
+
+    async def exhausted(self, principal: Principal, run_id: RunId, after: int) -> bool:
+        """True when nothing follows `after`: the terminal frame was it, or came before it.
+
+        Raises  RunNotFound.
+        """
+        last = last_sequence(await self._reader.find(principal, run_id))
+        return last is not None and after >= last
+
+    async def answer(self, principal: Principal, run_id: RunId) -> RunSummary:
+        """The plain answer, once the run has ended.
+
+        Raises  RunNotFound.
+        """
+        gathered = Fold()
+        async with aclosing(self.follow(principal, run_id)) as frames:
+            async for frame in frames:
+                gathered.add(frame)
+        return gathered.summary(run_id)
+
+    async def summary(self, principal: Principal, run_id: RunId) -> RunSummary:
+        """The plain answer as far as it has come, without waiting.
+
+        Raises  RunNotFound.
+        """
+        gathered, seen = Fold(), 0
+        run = await self._reader.find(principal, run_id)
+        while frames := await self._reader.page(principal, run_id, seen):
+            for frame in frames:
+                gathered.add(frame)
+            seen = frames[-1].sequence
+        return replace(gathered.summary(run_id), conversation_id=str(run.conversation_id))
+
+    async def cancel(self, principal: Principal, run_id: RunId) -> Run:
+        """Tell the run to end, wherever it is carried; it ends run.cancelled, or as it was about to.
+
+        Raises  RunNotFound.
+        """
+        live = self._live.get(run_id)
+        if live is not None and live.belongs_to(principal):
+            live.stop(RunCancelled())
+        else:
+            await self._reader.find(principal, run_id)
+            async with self._sessions.session(principal, read_only=False) as store:
+                await store.request_cancel(run_id)
+        return await self._reader.find(principal, run_id)
+
+    # Keeping ----------------------------------------------------------------------------------------------------------
+
+    async def beat(self) -> None:
+        """Say that this process's runs are alive, and hear which of them somebody cancelled or took away."""
+        held = dict(self._live)
+        if not held:
+            return
+        keys = [RunKey(organization_id=live.principal.organization_id, run_id=run_id) for run_id, live in held.items()]
+        pulse = await self._keeper.beat(keys)
+        for run_id, live in held.items():
+            if run_id in pulse.to_cancel:
+                live.stop(RunCancelled())
+            elif run_id not in pulse.running and run_id in self._live:
+                live.lose()
+
+    async def recover(self) -> bool:
+        """End the runs whose process is gone as interrupted; True when there were any."""
+        orphans = await self._keeper.end_orphans(self._options.stale_after, INTERRUPTED, self._clock())
+        for orphan in orphans:
+            frame = terminal_frame(INTERRUPTED, orphan.key.run_id, orphan.next_sequence)
+            # Without it a reader still gets the same frame from the run's row.
+            with contextlib.suppress(Unavailable):
+                await self._log.append(orphan.key.organization_id, [frame], urgent=True)
+            log.warning("run.interrupted", runId=str(orphan.key.run_id), orgId=str(orphan.key.organization_id))
+        return bool(orphans)
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                await self.beat()
+                await self.recover()
+            except Unavailable as away:
+                log.warning("runs.heartbeat_missed", exc_info=away)
+            except Exception as fault:
+                log.error("runs.heartbeat_failed", exc_info=fault)
+            await self._pause(self._options.heartbeat.total_seconds())
+
+    async def _wind_down(self) -> None:
+        tasks = [live.task for live in self._live.values() if live.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._options.grace.total_seconds())
+        for live in list(self._live.values()):
+            live.stop(INTERRUPTED)
+
+
+@asynccontextmanager
+async def _writing(stream: RunStream) -> AsyncGenerator[None, None]:
+    """The stream's writer runs for the length of the block."""
+    async with asyncio.TaskGroup() as owned:
+        owned.create_task(stream.write())
+        try:
+            yield
+        finally:
+            stream.close()
+
+
+def _uncancel() -> None:
+    """The cancellation was meant for what the run was doing and has done its work; writing down its end comes next."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
+
+
+def title_of(message: str) -> str:
+    """A conversation's title: its first message's first line, cut at a word."""
+    line = next((line for line in message.splitlines() if line.strip()), message)
+    words = " ".join("".join(character for character in line if character.isprintable()).split())
+    if len(words) <= TITLE_LENGTH:
+        return words or "Conversation"
+    cut = words[: TITLE_LENGTH - 1]
+    return (cut.rsplit(" ", 1)[0] if " " in cut[TITLE_LENGTH // 2 :] else cut) + "…"
+
+
+def _check(asked: NewMessage) -> None:
+    if not asked.message.strip():
+        raise InvalidMessage("message: it is empty")
+    if len(asked.message) > MESSAGE_LENGTH:
+        raise InvalidMessage(f"message: longer than {MESSAGE_LENGTH} characters; upload it as a document instead")
+    if _unstorable(asked.message):
+        raise InvalidMessage("message: holds half of a surrogate pair, which is no character")
+    identifier = asked.client_message_id
+    if identifier is not None and (not 0 < len(identifier) <= 200 or not identifier.isprintable()):
+        raise InvalidMessage("client_message_id: must be 1 to 200 printable characters")
+
+
+def _unstorable(words: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in words)

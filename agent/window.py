@@ -1,0 +1,134 @@
+"""Keeps a request within the model's window: whole turns go, oldest first, and no call is parted from its result."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from agent.events import Json
+from agent.frames import json_text
+from agent.json_values import items, mapping, parsed
+from agent.model import AssistantMessage, Message, ModelFailed, ToolOffer, ToolResultMessage
+
+ANSWER_SHARE = 4
+"""One in so many tokens of the window is left free for the answer, but never more than ANSWER_TOKENS."""
+ANSWER_TOKENS = 8_192
+MESSAGE_TOKENS = 8
+"""What a message or a call costs besides its words."""
+SHORTENED_LENGTH = 1_500
+"""Characters that stay of a result of the running turn where the window is full."""
+
+
+class Window:
+    """The tokens of one model, and what messages take of them.
+
+    Counting is spared where it cannot matter: a text has no more tokens than bytes.
+    """
+
+    def __init__(self, tokens: int, count: Callable[[str], int]) -> None:
+        self._room = tokens - min(tokens // ANSWER_SHARE, ANSWER_TOKENS)
+        self._count = count
+        self._counted: dict[str, int] = {}
+
+    def fitted(
+        self,
+        system: Message,
+        offers: Sequence[ToolOffer],
+        earlier: Sequence[Sequence[Message]],
+        current: Sequence[Message],
+    ) -> list[Message]:
+        """As many whole turns before `current` as fit, the newest; where it alone is too long, its results shortened.
+
+        Raises  ModelFailed: context_too_long, when it does not fit even so.
+        """
+        offered = "".join(json_text(offer) for offer in offers)
+        if _bound([system, *(message for turn in earlier for message in turn), *current], offered) <= self._room:
+            return [system, *(message for turn in earlier for message in turn), *current]
+        room = self._room - self._cost(system) - self._tokens(offered)
+        kept = self._shortened(current, room)
+        return [system, *self._newest(earlier, room - self._costs(kept)), *kept]
+
+    def _newest(self, earlier: Sequence[Sequence[Message]], room: int) -> list[Message]:
+        kept: list[Message] = []
+        for turn in reversed(earlier):
+            room -= self._costs(turn)
+            if room < 0:
+                break
+            kept = [*turn, *kept]
+        return kept
+
+    def _shortened(self, current: Sequence[Message], room: int) -> list[Message]:
+        """The running turn with as few results shortened as needed, the oldest first."""
+        kept = list(current)
+        excess = self._costs(kept) - room
+        for place, message in enumerate(kept):
+            if excess <= 0:
+                break
+            if isinstance(message, ToolResultMessage):
+                kept[place] = replace(message, text=shortened_text(message.text, SHORTENED_LENGTH))
+                excess -= self._cost(message) - self._cost(kept[place])
+        if excess > 0:
+            raise ModelFailed("context_too_long", "This is longer than the model can read at once.", retryable=False)
+        return kept
+
+    def _costs(self, messages: Sequence[Message]) -> int:
+        return sum(map(self._cost, messages))
+
+    def _cost(self, message: Message) -> int:
+        return sum(self._tokens(words) + MESSAGE_TOKENS for words in _words(message))
+
+    def _tokens(self, words: str) -> int:
+        if words not in self._counted:
+            self._counted[words] = self._count(words)
+        return self._counted[words]
+
+
+def _words(message: Message) -> list[str]:
+    """Every text of a message that takes tokens."""
+    if isinstance(message, AssistantMessage):
+        return [message.text, *(call.name + call.arguments for call in message.calls)]
+    return [message.text]
+
+
+def _bound(messages: Sequence[Message], offered: str) -> int:
+    """A number of tokens that all this cannot exceed."""
+    texts = [words for message in messages for words in _words(message)]
+    return sum(_bytes(words) + MESSAGE_TOKENS for words in texts) + _bytes(offered)
+
+
+def _bytes(words: str) -> int:
+    return len(words) if words.isascii() else len(words.encode("utf-8", "surrogatepass"))
+
+
+def shortened_text(text: str, length: int) -> str:
+    """A result's text with its result cut to about `length` characters; it stays JSON, and says that it was cut."""
+    if len(text) <= length:
+        return text
+    told = mapping(parsed(text))
+    if "result" in told:
+        return json_text({**told, "result": shortened(mapping(told["result"]), length)})
+    return json_text({"shortened": text[:length], "note": _note(len(text) - length)})
+
+
+def shortened(result: Json, length: int) -> Json:
+    """`result` cut to about `length` characters: a list loses its last items, anything else the end of its text."""
+    whole = json_text(result)
+    if len(whole) <= length:
+        return result
+    fitting = _leading(items(result.get("items")), length)
+    if fitting:
+        left_out = len(items(result.get("items"))) - len(fitting)
+        return {**result, "items": fitting, "note": f"Shortened: {left_out} more items were left out."}
+    return {"shortened": whole[:length], "note": _note(len(whole) - length)}
+
+
+def _leading(listed: Sequence[object], length: int) -> list[object]:
+    kept: list[object] = []
+    for item in listed:
+        length -= len(json_text(item))
+        if length < 0:
+            break
+        kept.append(item)
+    return kept
+
+
+def _note(characters: int) -> str:
+    return f"Shortened: {characters} more characters were left out."
