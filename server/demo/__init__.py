@@ -1,0 +1,1 @@
+"""The demo firm: two organizations to try everything on, loaded once into an empty installation."""

@@ -1,0 +1,103 @@
+"""What demo/firm.yaml says, parsed: people, mandates, documents and tasks of each organization."""
+
+import re
+from datetime import date
+from pathlib import Path
+from typing import Literal
+from uuid import UUID, uuid5
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from domain.kernel import Audience, Level, Role, Trust
+
+_NAMESPACE = UUID("5d0f3a58-2f0e-4a86-9a9e-7d0c8f1b6a11")
+"""Of the demo firm's ids, which are therefore the same in every installation."""
+
+
+class _Part(BaseModel):
+    """Keys that only people read are allowed and left aside."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Autonomy(_Part):
+    floor: str
+    ceiling: str
+
+
+class Person(_Part):
+    email: str
+    name: str
+    role: Role
+    autonomy: Autonomy
+    engagements: tuple[str, ...] = ()
+
+
+class ServiceAccount(_Part):
+    name: str
+    display_name: str
+
+
+class DemoEngagement(_Part):
+    slug: str
+    name: str
+    kind: str
+    client: str
+
+
+class DemoDocument(_Part):
+    folder: str
+    file: str
+    title: str
+    audience: Audience
+    trust: Trust
+    engagement: str | None = None
+
+
+class DemoTask(_Part):
+    title: str
+    description: str = ""
+    kind: str | None = None
+    status: Literal["open", "in_progress", "done", "cancelled"] = "open"
+    audience: Audience = "firm"
+    engagement: str | None = None
+    assignee: str | None = None
+    created_by: str | None = None
+    due_on: date | None = None
+
+
+class DemoOrganization(_Part):
+    slug: str
+    name: str
+    users: tuple[Person, ...]
+    service_account: ServiceAccount
+    engagements: tuple[DemoEngagement, ...]
+    documents: tuple[DemoDocument, ...]
+    tasks: tuple[DemoTask, ...]
+
+    def id(self, kind: str, name: str = "") -> UUID:
+        """The id of one of this organization's things."""
+        return uuid5(_NAMESPACE, f"{self.slug}/{kind}/{name}")
+
+    @property
+    def service_email(self) -> str:
+        """Where nobody reads: the service account's address."""
+        domain = self.users[0].email.partition("@")[2]
+        return f"{self.service_account.name}@{domain}"
+
+
+class DemoFirm(_Part):
+    organizations: tuple[DemoOrganization, ...]
+
+
+def load_firm(folder: Path) -> DemoFirm:
+    """The demo firm that the folder describes."""
+    return DemoFirm.model_validate(yaml.safe_load((folder / "firm.yaml").read_text(encoding="utf-8")))
+
+
+def level_of(word: str) -> Level:
+    """The level a file names, "L2" say."""
+    if not re.fullmatch("L[0-3]", word):
+        raise ValueError(f"{word!r} is no level")
+    return Level[word]

@@ -1,0 +1,239 @@
+"""The composition root: everything the doors share, built once in the order it depends on and taken down in reverse."""
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from agent.conversations.service import ConversationService
+from agent.model import Model
+from agent.offline import OfflineModel
+from agent.orchestrator import Orchestrator
+from agent.personas import Personas, load_personas
+from agent.providers.chat_completions import ChatCompletionsModel, Patience
+from agent.runs import RunOptions, Runs
+from domain.kernel import ApprovalId, Clock, NewId, new_id, utc_now
+from domain.resources import resource_folder
+from knowledge.isolate import prepare_isolated
+from server.auth import Authenticator
+from server.database.conversations import PostgresSessions
+from server.database.identities import PostgresIdentities
+from server.database.logins import DatabaseUrls
+from server.database.pool import DatabasePools, open_pools
+from server.database.queue import PostgresJobs
+from server.database.recorder import GroupRecorder
+from server.database.unit_of_work import PostgresTransactions
+from server.offers import PolicyOffers
+from server.settings import Settings
+from server.tokens import Tokens, audiences
+from server.worker.documents import DocumentWorker
+from server.worker.task_runs import TaskRunWorker
+from server.worker.worker import Worker
+from tools.gate import Fault, Gate, no_fault
+from tools.handlers import HANDLERS, document_handlers
+from tools.policy import Policies
+from tools.registry import Registry
+from tools.staging import Staging
+from tools.workflows import Workflows
+
+CONTEXT_WINDOW = 128_000
+"""Tokens that a hosted model is taken to hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the manifests say: tools, policies, workflows and personas that fit together."""
+
+    registry: Registry
+    policies: Policies
+    workflows: Workflows
+    personas: Personas
+    staging: Staging
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hub:
+    """What every door is given. Doors hold no state of their own."""
+
+    settings: Settings
+    public_url: str
+    """Where people reach this server, without a slash at the end."""
+    rules: Rules
+    pools: DatabasePools
+    transactions: PostgresTransactions
+    recorder: GroupRecorder
+    jobs: PostgresJobs
+    gate: Gate
+    offers: PolicyOffers
+    identities: PostgresIdentities
+    tokens: Tokens
+    authenticator: Authenticator
+    model: Model
+    runs: Runs
+    conversations: ConversationService
+    worker: Worker
+    clock: Clock
+    new_id: NewId
+
+    @property
+    def staging(self) -> Staging:
+        """Where a door holds uploaded bytes for the length of one call."""
+        return self.rules.staging
+
+    def approval_url(self, approval_id: ApprovalId) -> str:
+        """A plain link to the page where a person decides; it proves nothing about who opens it."""
+        return f"{self.public_url}/#approval={approval_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubOptions:
+    """What a test or a benchmark replaces; the server itself runs on the defaults."""
+
+    fault: Fault = no_fault
+    model: Model | None = None
+    run_options: RunOptions | None = None
+    clock: Clock = utc_now
+
+
+def load_rules() -> Rules:
+    """Read and check everything under manifests/.
+
+    Raises  RegistryError, PolicyFilesError, WorkflowFilesError, PersonaInvalid: the server does not start.
+    """
+    folder = resource_folder("manifests")
+    staging = Staging()
+    registry = Registry.load(folder, HANDLERS, document_handlers(staging, prepare_isolated))
+    manifests = {tool.manifest.name: tool.manifest for tool in registry.all()}
+    personas = load_personas(folder)
+    personas.check_tools(manifests)
+    return Rules(
+        registry=registry,
+        policies=Policies.load(folder / "policies"),
+        workflows=Workflows.load(folder / "workflows", manifests),
+        personas=personas,
+        staging=staging,
+    )
+
+
+@asynccontextmanager
+async def open_hub(
+    settings: Settings, urls: DatabaseUrls, public_url: str, options: HubOptions | None = None
+) -> AsyncGenerator[Hub]:
+    """The hub for the length of the block; its worker does not run yet, whoever wants it runs `hub.worker`.
+
+    Raises  DatabaseUnavailable, DatabaseMisconfigured, SettingsInvalid and what `load_rules` raises.
+    """
+    options = options or HubOptions()
+    rules = load_rules()
+    async with AsyncExitStack() as stack:
+        pools = await stack.enter_async_context(open_pools(urls))
+        transactions = PostgresTransactions(pools.app, rules.workflows)
+        recorder = GroupRecorder(pools.recorder, time.monotonic)
+        await stack.enter_async_context(recorder.running())
+        jobs = PostgresJobs(pools.service)
+        gate = _gate(rules, transactions, recorder, jobs, options)
+        offers = PolicyOffers(registry=rules.registry, policies=rules.policies, transactions=transactions)
+        model = options.model or await _model(settings, stack)
+        identities = PostgresIdentities(pools.app)
+        tokens = _tokens(settings, public_url, options.clock)
+        sessions = PostgresSessions(transactions)
+        runs = Runs(
+            orchestrator=Orchestrator(
+                model=model,
+                gate=gate,
+                offers=offers,
+                personas=rules.personas,
+                clock=options.clock,
+                new_id=new_id,
+                approval_url=lambda approval_id: f"{public_url}/#approval={approval_id}",
+            ),
+            sessions=sessions,
+            run_log=recorder,
+            keeper=sessions.keeper(pools.service),
+            clock=options.clock,
+            new_id=new_id,
+            options=options.run_options,
+        )
+        await stack.enter_async_context(runs)
+        yield Hub(
+            settings=settings,
+            public_url=public_url,
+            rules=rules,
+            pools=pools,
+            transactions=transactions,
+            recorder=recorder,
+            jobs=jobs,
+            gate=gate,
+            offers=offers,
+            identities=identities,
+            tokens=tokens,
+            authenticator=Authenticator(tokens, identities, options.clock),
+            model=model,
+            runs=runs,
+            conversations=ConversationService(sessions, options.clock),
+            worker=_worker(urls, jobs, gate, transactions, identities, rules, options.clock),
+            clock=options.clock,
+            new_id=new_id,
+        )
+
+
+def _gate(
+    rules: Rules, transactions: PostgresTransactions, recorder: GroupRecorder, jobs: PostgresJobs, options: HubOptions
+) -> Gate:
+    return Gate(
+        registry=rules.registry,
+        policies=rules.policies,
+        workflows=rules.workflows,
+        transactions=transactions,
+        recorder=recorder,
+        queue=jobs,
+        clock=options.clock,
+        monotonic=time.monotonic,
+        new_id=new_id,
+        fault=options.fault,
+    )
+
+
+def _tokens(settings: Settings, public_url: str, clock: Clock) -> Tokens:
+    return Tokens(
+        secret=settings.signing_secret(),
+        issuer=settings.jwt_issuer,
+        audiences=audiences(settings.jwt_audience, public_url),
+        organization_claim=settings.jwt_organization_claim,
+        clock=clock,
+    )
+
+
+async def _model(settings: Settings, stack: AsyncExitStack) -> Model:
+    hosted = settings.hosted_model
+    if hosted is None:
+        return OfflineModel()
+    model = ChatCompletionsModel(
+        name=hosted.name,
+        context_window=CONTEXT_WINDOW,
+        api_key=None if hosted.api_key is None else hosted.api_key.get_secret_value(),
+        base_url=hosted.base_url,
+        patience=Patience.of(hosted.timeout_s),
+    )
+    stack.push_async_callback(model.close)
+    return model
+
+
+def _worker(
+    urls: DatabaseUrls,
+    jobs: PostgresJobs,
+    gate: Gate,
+    transactions: PostgresTransactions,
+    identities: PostgresIdentities,
+    rules: Rules,
+    clock: Clock,
+) -> Worker:
+    return Worker(
+        service_url=urls.service,
+        jobs=jobs,
+        task_runs=TaskRunWorker(
+            gate=gate, transactions=transactions, identities=identities, workflows=rules.workflows, clock=clock
+        ),
+        documents=DocumentWorker(gate=gate, identities=identities, new_id=new_id),
+        new_id=new_id,
+    )
