@@ -119,15 +119,13 @@ def _rules_in(name: str, text: str, faults: list[str]) -> Iterator[Rule]:
         faults.append(f"{name}: holds a template, which forbids nothing until it is linked; write it as a policy")
     for policy in cast("dict[str, Json]", parsed["staticPolicies"]).values():
         annotation = cast(Json, policy.get("annotations", {})).get("id")
-        faults += _name_faults(name, annotation)
         faults += [f"{name}: {annotation}: no role is named {role!r}" for role in sorted(_unknown_roles(policy))]
-        yield Rule(id=str(annotation), effect=cast(Literal["permit", "forbid"], policy["effect"]), file=name)
-
-
-def _name_faults(name: str, annotation: object) -> list[str]:
-    if not isinstance(annotation, str) or not _RULE_ID.fullmatch(annotation):
-        return [f"{name}: a policy's @id is {annotation!r}; it takes the form {_RULE_ID.pattern}"]
-    return [f"{name}: @id {annotation!r} is a reason that the gate gives itself"] if annotation in _RESERVED else []
+        if not isinstance(annotation, str) or not _RULE_ID.fullmatch(annotation):
+            faults.append(f"{name}: a policy's @id is {annotation!r}; it takes the form {_RULE_ID.pattern}")
+        elif annotation in _RESERVED:
+            faults.append(f"{name}: @id {annotation!r} is a reason that the gate gives itself")
+        else:
+            yield Rule(id=annotation, effect=cast(Literal["permit", "forbid"], policy["effect"]), file=name)
 
 
 def _unknown_roles(node: object) -> set[str]:
