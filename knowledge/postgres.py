@@ -180,20 +180,25 @@ WITH corpus AS MATERIALIZED (
 ),
 -- One index-only scan a term, over (organization_id, term_id).
 hits AS MATERIALIZED (
-    SELECT p.term_id, p.chunk_id, p.frequency, p.length
+    SELECT p.term_id, p.chunk_id, p.frequency::float8 AS frequency, p.length::float8 AS length
     FROM knowledge_terms t JOIN knowledge_postings p USING (term_id)
     WHERE t.term = ANY ($1::text[])
 ),
-weights AS (
-    SELECT h.term_id, ln(1 + (corpus.chunks - count(*) + 0.5) / (count(*) + 0.5)) AS idf
-    FROM hits h CROSS JOIN corpus
-    GROUP BY h.term_id, corpus.chunks
+-- In how many passages each term stands.
+matching AS (
+    SELECT term_id, count(*)::float8 AS passages FROM hits GROUP BY term_id
 ),
+weights AS MATERIALIZED (
+    SELECT m.term_id, ln(1 + (c.chunks - m.passages + 0.5) / (m.passages + 0.5)) AS idf, c.mean_length
+    FROM matching m CROSS JOIN corpus c
+),
+-- generate_series gives one row and is taken for a thousand: the planner cannot know how common the terms are, and for
+-- the few rows it expects it would sort what is faster summed by hashing.
 best AS (
     SELECT h.chunk_id,
-           sum(w.idf * h.frequency * 2.2
-               / (h.frequency + 1.2 * (0.25 + 0.75 * h.length / corpus.mean_length))) AS score
-    FROM hits h JOIN weights w USING (term_id) CROSS JOIN corpus
+           sum(w.idf * h.frequency * 2.2::float8
+               / (h.frequency + 0.3::float8 + 0.9::float8 * h.length / w.mean_length)) AS score
+    FROM hits h JOIN weights w USING (term_id) CROSS JOIN generate_series(1, (SELECT 1))
     WHERE ($3::uuid IS NULL AND $4::uuid IS NULL AND $5::text IS NULL AND $6::text IS NULL)
        OR h.chunk_id IN (
             SELECT c.chunk_id
