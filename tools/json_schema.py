@@ -78,8 +78,7 @@ def _unsound(value: object, path: str, depth: int) -> Iterator[Fault]:
         yield Fault(path=shortened(path), message=f"is nested more than {MAX_DEPTH} deep")
     elif isinstance(value, dict):
         for key, item in cast("dict[object, object]", value).items():
-            yield from _unsound_key(key, path)
-            yield from _unsound(item, path + pointer(str(key)), depth + 1)
+            yield from _unsound_item(key, item, path, depth)
     elif isinstance(value, list):
         for index, item in enumerate(cast("list[object]", value)):
             yield from _unsound(item, f"{path}/{index}", depth + 1)
@@ -87,10 +86,13 @@ def _unsound(value: object, path: str, depth: int) -> Iterator[Fault]:
         yield Fault(path=shortened(path), message=message)
 
 
-def _unsound_key(key: object, path: str) -> Iterator[Fault]:
-    message = _unsound_text(key) if isinstance(key, str) else "has a name that is not a string"
-    if message is not None:
-        yield Fault(path=shortened(path), message=f"in a name: {message}" if isinstance(key, str) else message)
+def _unsound_item(key: object, item: object, path: str, depth: int) -> Iterator[Fault]:
+    if not isinstance(key, str):
+        yield Fault(path=shortened(path), message="has a name that is not a string")
+        return
+    if (message := _unsound_text(key)) is not None:
+        yield Fault(path=shortened(path), message=f"has a name that {message}")
+    yield from _unsound(item, path + pointer(key), depth + 1)
 
 
 def _unsound_scalar(value: object) -> str | None:
