@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from agent.json_values import items, mapping, text, whole
-from agent.offline.endings import lines
+from agent.json_values import items, mapping, text
+from agent.offline.endings import lines, moment, reason_words
 from agent.offline.passages import extract, passages_of
 from agent.offline.talk import Json
 
@@ -12,6 +12,7 @@ _SEARCH_SIGNATURE = (
     "(Answered by the offline model: no language model is configured or reachable. It searched {how} and quotes what"
     " fits best; it does not reason.)"
 )
+WHICH_CALL = "Which call do you mean? Say /call and its id."
 WHICH_RUN = "Which run do you mean? Say: status of run, and its id."
 _MOST_ROWS = 15
 _LONGEST_TEXT = 4000
@@ -31,7 +32,7 @@ def help_text(reason: str) -> str:
         "- list tasks, or /tasks; show task TITLE",
         "- what may you do on your own?, may you run task_run?, or /autonomy",
         "- how were the tools used last week?, or /report",
-        "- /call ID: what became of a call",
+        "- what became of it?, or /call ID: how a call ended that had to wait",
     )
 
 
@@ -131,13 +132,24 @@ def autonomy(result: Json) -> str:
     """The level in force, what it lets the agent do, and the verdict on a tool that was asked about."""
     level = text(result.get("level"))
     allowed = mapping(result.get("allowed"))
-    waiting = items(result.get("pending_approvals"))
+    waiting = [mapping(approval) for approval in items(result.get("pending_approvals"))]
+    jobs = [mapping(job) for job in items(result.get("jobs"))]
     return lines(
         _tool_verdict(result.get("tool")),
         f"The level in force is {level} ({_LEVELS.get(level, 'unknown')}), {_range(result)}.",
         "All agent actions are held to L1 by the organization's switch." if result.get("autopilot_disabled") else "",
         *(f"- {effect}: {_decided(decision)}" for effect, decision in allowed.items()),
+        *(f"- workflow {text(job.get('kind'))}: {_decided(job.get('decision'))}" for job in jobs),
         f"Approvals that wait: {len(waiting)}." if waiting else "No approval waits.",
+        *map(_approval_line, waiting),
+    )
+
+
+def _approval_line(approval: Json) -> str:
+    tool, role = text(approval.get("tool")) or "a call", text(approval.get("needs_role")) or "somebody else"
+    until = moment(approval.get("expires_at"))
+    return (
+        f"- {tool}, for {role} or above to decide{f' until {until}' if until else ''} (approval {approval.get('id')})"
     )
 
 
@@ -147,13 +159,14 @@ def _range(result: Json) -> str:
 
 def _tool_verdict(tool: object) -> str:
     asked = mapping(tool)
+    if asked.get("known") is False:
+        return f"There is no tool {text(asked.get('name'))}."
     verdict = mapping(asked.get("verdict")) or asked
     decision = text(verdict.get("decision"))
     if not decision:
         return ""
     name = text(asked.get("name")) or text(asked.get("tool")) or "The tool"
-    reasons = ", ".join(filter(None, map(text, items(verdict.get("reasons")))))
-    return f"{name} would now be: {_decided(decision)}{f' ({reasons})' if reasons else ''}."
+    return f"{name} would now be: {_decided(decision)}{_because(verdict)}."
 
 
 def _decided(decision: object) -> str:
@@ -168,7 +181,7 @@ def report(result: Json) -> str:
     figures = (_figure(mapping(figure)) for figure in items(result.get("headline")))
     more = f"... and {len(rows) - _MOST_ROWS} more." if len(rows) > _MOST_ROWS else ""
     return lines(
-        f"How the tools were used, {_day(result.get('from'))} to {_day(result.get('to'))}:",
+        f"How the tools were used, {_day(result, 'first_day', 'from')} to {_day(result, 'last_day', 'to')}:",
         text(result.get("summary")),
         *(f"- {figure}" for figure in figures if figure),
         " | ".join(columns) if rows else "",
@@ -191,18 +204,17 @@ def _cell(value: object) -> str:
 
 
 def call(result: Json) -> str:
-    """What became of a call."""
+    """What became of a call, and of the question that it left."""
     shown = _thing(result, "call")
-    error = text(shown.get("error_code")) or text(mapping(shown.get("error")).get("message"))
-    reasons = ", ".join(filter(None, map(text, items(shown.get("reasons")))))
-    duration = whole(shown.get("duration_ms"))
+    approval = mapping(shown.get("approval"))
+    decision, by = text(shown.get("decision")), text(approval.get("decided_by"))
+    error, comment = text(shown.get("error_code")), text(approval.get("comment"))
     return lines(
         f"The call of {text(shown.get('tool')) or 'a tool'} is {text(shown.get('outcome')) or 'under way'}.",
-        f"- decision: {_decided(shown.get('decision'))}{f' ({reasons})' if reasons else ''}"
-        if shown.get("decision")
-        else "",
+        f"- decision: {_decided(decision)}{_because(shown)}" if decision else "",
+        f"- approval: {text(approval.get('state'))}{f', by {by}' if by else ''}" if approval else "",
+        f"- comment: {comment}" if comment else "",
         f"- error: {error}" if error else "",
-        f"- took {duration} ms" if duration is not None else "",
     )
 
 
@@ -214,5 +226,10 @@ def _title(thing: Json) -> str:
     return text(thing.get("title")) or text(thing.get("name")) or "untitled"
 
 
-def _day(value: object) -> str:
-    return text(value)[:10] or "?"
+def _day(result: Json, *names: str) -> str:
+    return next((text(result.get(name))[:10] for name in names if result.get(name)), "?")
+
+
+def _because(decided: Json) -> str:
+    reasons = "; ".join(reason_words(reason) for reason in map(text, items(decided.get("reasons"))) if reason)
+    return f" ({reasons})" if reasons else ""

@@ -20,6 +20,23 @@ _DOING = {
 }
 
 
+_REASONS = {
+    "agent_may_not": "only a person may, by their own hand",
+    "assigning_others_needs_manager": "it takes a MANAGER to give a task to somebody else",
+    "autonomy_below_workflow_minimum": "this workflow is not started without asking at this level of autonomy",
+    "autonomy_l0_unattended": "nothing is done unattended at this level of autonomy",
+    "autonomy_needs_approval_commit": "a person approves what others rely on at this level of autonomy",
+    "autonomy_needs_approval_prepare": "a person approves every change at this level of autonomy",
+    "client_outside_own_engagement": "clients see and touch only what is theirs",
+    "control_not_satisfied": "its release control is not satisfied",
+    "door_not_offered": "it is not offered by this way in",
+    "eqr_only_reads_and_signs": "an EQR reads and signs off, nothing else",
+    "irreversible_needs_approval": "a person approves what cannot be undone",
+    "not_a_member": "no membership in this organization",
+    "role_too_low": "the role does not suffice",
+}
+
+
 def not_offered(tool: str) -> str:
     """Words for a call that cannot be asked for here."""
     return f"I cannot {_doing(tool)}: the tool {tool} is not offered to you here."
@@ -33,7 +50,7 @@ def not_done(step: Step) -> str:
         case "waiting":
             return _waiting(step, doing)
         case "denied":
-            return lines(f"I may not {doing}.", *(f"- {reason}" for reason in step.reasons or (message,) if reason))
+            return lines(f"I may not {doing}.", *map(_because, step.reasons or (message,)))
         case "invalid":
             return lines(f"I could not {doing}: {message or 'the arguments were refused.'}", *_faults(step.error))
         case "failed":
@@ -52,19 +69,20 @@ def _waiting(step: Step, doing: str) -> str:
     role = text(step.approval.get("needs_role"))
     who = f"{role} or above" if role else "a person with the right to"
     not_you = ", but not the person who asked for it," if step.approval.get("four_eyes") is True else ""
-    until = _moment(step.approval.get("expires_at"))
+    until = moment(step.approval.get("expires_at"))
     where = text(step.approval.get("url"))
     return lines(
         f"I asked to {doing}; it waits for a person's approval, and nothing is done before.",
         f"- who may decide: {who}{not_you}{f' until {until}' if until else ''}",
         f"- where: {where}" if where else "",
         f"- approval {text(step.approval.get('id'))}" if step.approval.get("id") else "",
-        *(f"- why: {reason}" for reason in step.reasons),
+        *map(_because, step.reasons),
     )
 
 
 def _faults(error: Json) -> Iterable[str]:
-    for detail in map(mapping, items(error.get("details"))):
+    # The message tells the first.
+    for detail in map(mapping, items(error.get("details"))[1:]):
         path = text(detail.get("path"))
         yield f"- {f'{path}: ' if path else ''}{text(detail.get('message'))}"
 
@@ -73,12 +91,22 @@ def _doing(tool: str) -> str:
     return _DOING.get(tool, f"call {tool}")
 
 
-def _moment(value: object) -> str:
+def moment(value: object) -> str:
+    """A time as people read it, in UTC; empty when `value` is none."""
     try:
-        moment = datetime.fromisoformat(text(value))
-    except ValueError:
+        at = datetime.fromisoformat(text(value))
+        return (at if at.tzinfo is None else at.astimezone(UTC)).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError):
         return ""
-    return (moment if moment.tzinfo is None else moment.astimezone(UTC)).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def reason_words(reason: str) -> str:
+    """A policy's reason in words, with its own name by which the record shows it."""
+    return f"{_REASONS[reason]}: {reason}" if reason in _REASONS else reason
+
+
+def _because(reason: str) -> str:
+    return f"- {reason_words(reason)}" if reason else ""
 
 
 def lines(*given: str) -> str:

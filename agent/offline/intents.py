@@ -55,7 +55,8 @@ class ShowTaskRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowCall:
-    call_id: str
+    call_id: str | None = None
+    """None for the last act that was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

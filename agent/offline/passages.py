@@ -210,4 +210,4 @@ def _quote(run: Sequence[_Sentence]) -> Quote:
     said = re.sub(r"\*\*|__|`", "", " ".join(one.text for one in run))
     said = said.strip("| ").replace(" | ", " · ") if "|" in said else said
     # A bracketed number in a document would be read as one of our citation markers.
-    return Quote(passage=run[0].passage, text=re.sub(r"\[(\d+)\]", r"(\1)", said))
+    return Quote(passage=run[0].passage, text=re.sub(r"\[(\d+(?:\s*,\s*\d+)*)\]", r"(\1)", said))

@@ -1,5 +1,6 @@
 """The offline model's next move: the call that an intent still needs, or the answer when its calls are done."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
@@ -25,7 +26,7 @@ from agent.offline.intents import (
     ShowTaskRun,
     ThingReference,
 )
-from agent.offline.talk import TASK_ID, TASK_RUN_ID, Json, Talk
+from agent.offline.talk import Json, Talk
 
 _PASSAGES = 8
 _TASKS = 100
@@ -90,8 +91,7 @@ def _one_call(intent: OneCall, talk: Talk, tools: Sequence[ToolOffer]) -> Move:
             asked = Ask(tool="task_list", arguments={"status": _status(words, tools), "limit": _TASKS})
             return _said(talk, asked.tool, answers.tasks) or asked
         case ShowCall(call_id=call_id):
-            asked = Ask(tool="call_get", arguments={"call_id": call_id})
-            return _said(talk, asked.tool, answers.call) or asked
+            return _call(call_id or talk.last_act_id(), talk)
         case AskAutonomy(words=words):
             asked = Ask(tool="autonomy_query", arguments={"tool": _named_tool(words, tools)})
             return _said(talk, asked.tool, answers.autonomy) or asked
@@ -100,6 +100,12 @@ def _one_call(intent: OneCall, talk: Talk, tools: Sequence[ToolOffer]) -> Move:
             return _said(talk, asked.tool, answers.report) or asked
         case _:
             assert_never(intent)
+
+
+def _call(call_id: str | None, talk: Talk) -> Move:
+    if call_id is None:
+        return Say(text=answers.WHICH_CALL)
+    return _said(talk, "call_get", answers.call) or Ask(tool="call_get", arguments={"call_id": call_id})
 
 
 def _said(talk: Talk, tool: str, words: Callable[[Json], str]) -> Say | None:
@@ -142,7 +148,7 @@ def _show(task_id: str, talk: Talk) -> Move:
 
 def _with_task(reference: ThingReference, talk: Talk, then: Then) -> Move:
     """Goes on with the id of the task that is meant; by its title it is looked up among the tasks."""
-    task_id = reference.id or (None if reference.title else talk.last_spoken_of(TASK_ID))
+    task_id = reference.id or (None if reference.title else talk.last_task_id())
     if task_id is not None:
         return then(task_id)
     listed = talk.step("task_list")
@@ -164,7 +170,7 @@ def _matching(title: str | None, tasks: Sequence[Json]) -> Sequence[Json]:
 
 
 def _task_run(reference: ThingReference, talk: Talk) -> Move:
-    task_run_id = reference.id or talk.last_spoken_of(TASK_RUN_ID)
+    task_run_id = reference.id or talk.last_task_run_id()
     if task_run_id is None:
         return Say(text=answers.WHICH_RUN)
     said = _said(talk, "task_run_get", answers.task_run)
@@ -187,7 +193,7 @@ def _status(words: str, tools: Sequence[ToolOffer]) -> str | None:
 
 def _named_tool(words: str, tools: Sequence[ToolOffer]) -> str | None:
     """The tool that is asked about, offered or not: a refusal is an answer too."""
-    said = words.replace("?", " ").replace(".", " ").split()
+    said: list[str] = re.findall(r"[a-z][a-z0-9_]{0,63}", words.lower())
     known = {tool.name for tool in tools}
     return next((word for word in said if word in known), None) or next((word for word in said if "_" in word), None)
 

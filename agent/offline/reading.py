@@ -130,6 +130,10 @@ def _read_call(found: re.Match[str], today: date) -> Intent:
     return ShowCall(call_id=found["id"].lower())
 
 
+def _read_last_call(found: re.Match[str], today: date) -> Intent:
+    return ShowCall()
+
+
 def _read_autonomy(found: re.Match[str], today: date) -> Intent:
     return AskAutonomy(words=found.string)
 
@@ -185,6 +189,12 @@ _SENTENCES = (
         r"^(?P<rest>)(?:is|has) (?:it|the (?:task|run))(?: been| yet)? (?:done|finished|run|ready|completed?)\b",
     ),
     _sentence(_read_call, rf"\b(?:status|outcome|result|became) of {_OURS}call (?P<id>{_ID})"),
+    _sentence(
+        _read_last_call,
+        r"^what (?:became of|happened (?:to|with)) (?:it|that|this|(?:the|my) (?:call|request|approval))\b",
+        r"^(?:was|is|has) (?:it|that|this|(?:the|my) (?:call|request))(?: been)?(?: now| yet)? "
+        r"(?:approved|decided|rejected|allowed|waiting)\b",
+    ),
     _sentence(_read_show, rf"^(?:show|get|open|display|describe) (?:me )?{_OURS}task\b:? ?(?P<rest>.+)$"),
     _sentence(_read_show, rf"\b(?:status|state) of {_OURS}task\b:? ?(?P<rest>.+)$"),
     _sentence(
@@ -218,7 +228,9 @@ def _command_task(rest: str, today: date) -> Intent:
 
 def _command_call(rest: str, today: date) -> Intent:
     found = re.fullmatch(_ID, rest)
-    return ShowCall(call_id=found[0].lower()) if found else Help(reason="/call needs the id of a call.")
+    if rest and not found:
+        return Help(reason="/call takes the id of a call.")
+    return ShowCall(call_id=found[0].lower() if found else None)
 
 
 def _command_status(rest: str, today: date) -> Intent:

@@ -1,7 +1,7 @@
 """What the messages of a request say: what was asked last, which calls were made for it, how each ended."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from agent.json_values import items, mapping, parsed, text
@@ -9,8 +9,8 @@ from agent.model import AssistantMessage, Message, ToolResultMessage, UserMessag
 
 Json = dict[str, object]
 
-TASK_ID = re.compile(r"\btask_id ([0-9a-f-]{36})\b")
-TASK_RUN_ID = re.compile(r"\btask_run_id ([0-9a-f-]{36})\b")
+ACTS = frozenset({"task_create", "task_run"})
+"""The tools here that change something, and so may be refused or have to wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +18,7 @@ class Step:
     """A call that was made, and the envelope in which its outcome came back; parts that are missing are empty."""
 
     tool: str
+    call_id: str
     outcome: str
     result: Json
     reasons: tuple[str, ...]
@@ -41,10 +42,29 @@ class Talk:
         """The last call of `tool` for this message."""
         return next((step for step in reversed(self.steps) if step.tool == tool), None)
 
-    def last_spoken_of(self, kind: re.Pattern[str]) -> str | None:
-        """The id that the model itself named last (`task_id ...`), the only memory it has."""
-        said = (message.text for message in reversed(self.messages) if isinstance(message, AssistantMessage))
-        return next((found[-1] for words in said if (found := kind.findall(words))), None)
+    def last_task_id(self) -> str | None:
+        """The task that was last spoken of before this message."""
+        return self._last("task_id", lambda step: _id_in(step, "task"))
+
+    def last_task_run_id(self) -> str | None:
+        """The run that was last spoken of before this message."""
+        return self._last("task_run_id", lambda step: _id_in(step, "task_run"))
+
+    def last_act_id(self) -> str | None:
+        """The call that last asked for a change, however it ended."""
+        return self._last(None, lambda step: step.call_id if step.tool in ACTS else "")
+
+    def _last(self, spoken: str | None, in_step: Callable[[Step], str]) -> str | None:
+        """The newest id among results and own answers; those name ids as `task_id ...`, for want of a memory."""
+        for message in reversed(self.messages):
+            found = ""
+            if isinstance(message, ToolResultMessage):
+                found = in_step(_step(message))
+            elif isinstance(message, AssistantMessage) and spoken is not None:
+                found = next(iter(re.findall(rf"\b{spoken} ([0-9a-f-]{{36}})\b", message.text)[-1:]), "")
+            if found:
+                return found
+        return None
 
 
 def talk_of(messages: Sequence[Message]) -> Talk:
@@ -63,6 +83,7 @@ def _step(message: ToolResultMessage) -> Step:
     verdict = mapping(envelope.get("verdict"))
     return Step(
         tool=message.name,
+        call_id=text(envelope.get("call_id")),
         outcome=text(envelope.get("outcome")) or "unreadable",
         result=mapping(envelope.get("result")),
         reasons=tuple(reason for reason in map(text, items(verdict.get("reasons"))) if reason),
@@ -74,3 +95,7 @@ def _step(message: ToolResultMessage) -> Step:
 def _braced(words: str) -> str:
     """The envelope inside words that were put around it."""
     return words[words.find("{") : words.rfind("}") + 1]
+
+
+def _id_in(step: Step, thing: str) -> str:
+    return text(mapping(step.result.get(thing)).get(f"{thing}_id"))

@@ -45,7 +45,7 @@ TOOLS = (
     offer("task_run", task_id={}),
     offer("task_run_get", task_run_id={}),
     offer("autonomy_query", tool={}),
-    offer("analytics_report", report={}, group_by={}, **{name: NOTHING for name in ("from", "to")}),
+    offer("analytics_report", report={}, group_by={}, **dict.fromkeys(("from", "to"), NOTHING)),
     offer("call_get", call_id={}),
 )
 
@@ -168,6 +168,26 @@ def test_it_means_what_was_last_spoken_of() -> None:
     assert "The run is completed" in chat.text
 
 
+def test_a_waiting_call_is_followed_to_its_end() -> None:
+    chat = Chat("create a task to refresh the analytics")
+    chat.play(WAITING)
+    chat.then("was it approved?").play(done(tool="task_create", outcome="done", approval={"state": "executed"}))
+    assert chat.calls == [("call_get", {"call_id": CALL})]
+    assert "The call of task_create is done.\n- approval: executed" in chat.text
+    assert "Which call do you mean?" in Chat("what became of it?").play()
+
+
+def test_what_was_approved_meanwhile_can_be_gone_on_with() -> None:
+    chat = Chat("create a task to refresh the analytics")
+    chat.play(WAITING)
+    waiting = chat.messages[3]
+    assert isinstance(waiting, ToolResultMessage)
+    approved = orjson.dumps({"source": "tool task_create", "trust": "internal", **CREATED}).decode()
+    chat.messages[3] = ToolResultMessage(provider_id=waiting.provider_id, name="task_create", text=approved)
+    chat.then("run it").play(STARTED)
+    assert chat.calls == [("task_run", {"task_id": TASK})]
+
+
 def test_a_task_is_found_by_its_title() -> None:
     listed = done(
         items=[{"task_id": TASK, "title": "Send reminder"}, {"task_id": CALL, "title": "Send reminder again"}]
@@ -209,15 +229,19 @@ def test_autonomy_is_told_with_the_verdict_on_a_named_tool() -> None:
             ceiling="L2",
             autopilot_disabled=False,
             allowed={"read": "allow", "prepare": "needs_approval"},
-            pending_approvals=[NOTHING],
-            tool={"tool": "task_run", "decision": "needs_approval", "reasons": ["below-minimum"]},
+            jobs=[{"kind": "refresh_analytics", "decision": "allow"}],
+            pending_approvals=[{"id": CALL, "tool": "task_create", "needs_role": "MANAGER"}],
+            tool={"name": "task_run", "known": True, "decision": "needs_approval", "reasons": ["below-minimum"]},
         )
     )
     assert chat.calls == [("autonomy_query", {"tool": "task_run"})]
     assert answer.startswith("task_run would now be: needs a person's approval (below-minimum).")
     assert "level in force is L1 (Suggest), within L0 to L2" in answer
     assert "- prepare: needs a person's approval" in answer
-    assert "Approvals that wait: 1." in answer
+    assert "- workflow refresh_analytics: allowed" in answer
+    assert f"Approvals that wait: 1.\n- task_create, for MANAGER or above to decide (approval {CALL})" in answer
+    unknown = done(tool={"name": "fly_away", "known": False})
+    assert "There is no tool fly_away." in Chat("/autonomy fly_away").play(unknown)
 
 
 def test_a_report_shows_the_figures_of_the_period() -> None:
@@ -239,16 +263,12 @@ def test_a_report_shows_the_figures_of_the_period() -> None:
 
 
 def test_a_call_and_a_document_are_shown() -> None:
-    shown = {
-        "tool": "task_run",
-        "outcome": "rejected",
-        "decision": "needs_approval",
-        "reasons": ["r"],
-        "duration_ms": 3,
-    }
-    answer = Chat(f"/call {CALL}").play(done(call=shown))
+    shown: Json = {"tool": "task_run", "outcome": "rejected", "decision": "needs_approval", "reasons": ["r"]}
+    shown["approval"] = {"state": "rejected", "decided_by": "partner@acme.example", "comment": "Not now."}
+    answer = Chat(f"/call {CALL}").play(done(**shown))
     assert answer.startswith(
-        "The call of task_run is rejected.\n- decision: needs a person's approval (r)\n- took 3 ms"
+        "The call of task_run is rejected.\n- decision: needs a person's approval (r)\n"
+        "- approval: rejected, by partner@acme.example\n- comment: Not now."
     )
     assert Chat(f"read document {CALL}").play(done(title="T", text="Words.")).startswith("T:\nWords.")
     assert Chat(f"read document {CALL}").play(done(text="")).startswith("There is no text there.")
@@ -256,6 +276,7 @@ def test_a_call_and_a_document_are_shown() -> None:
 
 WAITING: Json = {
     "outcome": "waiting",
+    "call_id": CALL,
     "verdict": {"decision": "needs_approval", "reasons": ["prepare-at-L1"]},
     "approval": {
         "id": CALL,
@@ -283,12 +304,15 @@ def test_a_waiting_call_says_who_may_decide_where_and_why() -> None:
     ("envelope", "words"),
     [
         (
-            {"outcome": "denied", "verdict": {"decision": "deny", "reasons": ["role-too-low"]}},
-            "I may not create the task.\n- role-too-low",
+            {"outcome": "denied", "verdict": {"decision": "deny", "reasons": ["role_too_low"]}},
+            "I may not create the task.\n- the role does not suffice: role_too_low",
         ),
         ({"outcome": "denied", "error": {"message": "Not you."}}, "I may not create the task.\n- Not you."),
         (
-            {"outcome": "invalid", "error": {"message": "Bad.", "details": [{"path": "/title", "message": "long"}]}},
+            {
+                "outcome": "invalid",
+                "error": {"message": "Bad.", "details": [{}, {"path": "/title", "message": "long"}]},
+            },
             "I could not create the task: Bad.\n- /title: long",
         ),
         (
