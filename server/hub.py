@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from agent.conversations.postgres import PostgresRunKeeper
 from agent.conversations.service import ConversationService
 from agent.model import Model
 from agent.offline import OfflineModel
@@ -149,7 +150,7 @@ async def open_hub(
             ),
             sessions=sessions,
             run_log=recorder,
-            keeper=sessions.keeper(pools.service),
+            keeper=PostgresRunKeeper(pools.service.acquire),
             clock=options.clock,
             new_id=new_id,
             options=options.run_options,

@@ -1,4 +1,4 @@
-"""The group writer: events of calls that hold no transaction, and the frames of runs, committed in batches as glow_recorder.
+"""The group writer: events of calls that hold no transaction, and frames of runs, in batches as glow_recorder.
 
 Everyone who hands something in waits until it is committed. The first to come is written at once; what comes while a
 write is under way goes with the next (group commit), and a trickle of run frames is held back so that a process commits

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import asyncpg
 import orjson
+from asyncpg.transaction import Transaction
 
 from domain.activity.model import ActivityEvent
 from domain.activity.postgres import PostgresActivity
@@ -16,6 +17,8 @@ from domain.analytics.service import AnalyticsService
 from domain.approvals.model import Approval
 from domain.approvals.postgres import PostgresApprovals
 from domain.approvals.service import ApprovalService
+from domain.autonomy.postgres import PostgresAutonomy
+from domain.autonomy.service import AutonomyService
 from domain.kernel import OrganizationId, Principal, PrincipalId, Role
 from domain.tasks.ports import TaskRunProgress
 from domain.tasks.postgres import PostgresTaskRunProgress, PostgresTasks
@@ -88,6 +91,7 @@ class PostgresTransactions:
             activity=ActivityService(PostgresActivity(connection)),
             analytics=AnalyticsService(PostgresAnalytics(connection)),
             approvals=ApprovalService(PostgresApprovals(connection)),
+            autonomy=AutonomyService(PostgresAutonomy(connection)),
             knowledge=knowledge_service(connection),
             tasks=TaskService(PostgresTasks(connection), self._workflows.kinds),
         )
@@ -147,7 +151,7 @@ class PostgresCall:
     async def become(
         self, principal: Principal, tool: str, subjects: Mapping[Subject, str], control: str | None
     ) -> AsyncGenerator[Facts]:
-        """Another principal's context, until the block ends normally; after an exception the transaction is lost anyway."""
+        """Another principal's context until the block ends; after an exception the transaction is lost anyway."""
         yield await begin_call(self._connection, principal, tool, subjects, control)
         await self._connection.fetchval(BEGIN_SESSION, self._principal.organization_id, self._principal.principal_id)
 
@@ -171,7 +175,7 @@ async def begin_call(
     return parse_facts(text, frozenset(subjects))
 
 
-async def _committed(transaction: asyncpg.transaction.Transaction) -> None:
+async def _committed(transaction: Transaction) -> None:
     """Commit, and see it through: a caller that is cancelled meanwhile must not leave the outcome open."""
     commit = asyncio.ensure_future(transaction.commit())
     try:
@@ -181,7 +185,7 @@ async def _committed(transaction: asyncpg.transaction.Transaction) -> None:
         raise
 
 
-async def _rolled_back(connection: PooledConnection, transaction: asyncpg.transaction.Transaction) -> None:
+async def _rolled_back(connection: PooledConnection, transaction: Transaction) -> None:
     """Roll back; on a connection that is lost the server does it."""
     try:
         await asyncio.shield(transaction.rollback())
