@@ -1,18 +1,18 @@
 """Manifests, read from their YAML files at start: each held to the manifests' own schema, and to good sense."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
 import orjson
-import yaml
 
 from domain.kernel import Door, Effect, Level, Role, Trust
 from tools.json_schema import Checker
 from tools.manifest import ApprovalRule, Json, Manifest, Subject
 from tools.policy import least_decider
 from tools.schema_rules import schema_faults
+from tools.yaml_files import UnreadableYaml, read_yaml
 
 _DEFAULT_EXPIRY = timedelta(hours=24)
 _MODEL_DOORS = frozenset({"chat", "mcp", "worker"})
@@ -49,7 +49,10 @@ def load_manifests(folder: Path) -> tuple[Manifest, ...]:
 
 def read_manifest(path: Path, checker: Checker) -> Manifest:
     """One file. Raises  ManifestFilesError: all that is wrong with it."""
-    raw = _yaml_of(path)
+    try:
+        raw = read_yaml(path)
+    except UnreadableYaml as unreadable:
+        raise ManifestFilesError([str(unreadable)]) from unreadable
     faults = [f"{path.name}: {fault.path or '/'}: {fault.message}" for fault in checker.check(raw)]
     if not faults:
         faults = [f"{path.name}: {fault}" for check in _CHECKS for fault in check(raw, path)]
@@ -180,32 +183,3 @@ _CHECKS: tuple[Callable[[Json, Path], Iterator[str]], ...] = (
     _holds_sound_schemas,
     _speaks_of_arguments_it_has,
 )
-
-
-# YAML.
-
-
-def _yaml_of(path: Path) -> Json:
-    if path.suffix != ".yaml":
-        raise ManifestFilesError([f"{path.name}: is no .yaml file"])
-    try:
-        raw = cast(object, _Loader(path.read_text(encoding="utf-8")).get_single_data())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as unreadable:
-        raise ManifestFilesError([f"{path.name}: {unreadable}"]) from unreadable
-    if not isinstance(raw, dict):
-        raise ManifestFilesError([f"{path.name}: /: is no mapping"])
-    return cast(Json, raw)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's plain types alone; a key that stands twice is an error, where YAML would keep the last in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
-                raise yaml.constructor.ConstructorError(None, None, "a key that is no string", key.start_mark)
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)

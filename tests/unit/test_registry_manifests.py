@@ -257,6 +257,7 @@ def test_a_schema_may_be_a_map_or_open_on_purpose_or_narrow_itself(schema: dict[
         (NOTE_READ + "name: note_read\n", "'name' stands twice"),
         (NOTE_READ.replace("text: {type: string}", "text: {type: string, type: integer}"), "'type' stands twice"),
         (NOTE_READ + "1: 2\n", "a key that is no string"),
+        (NOTE_READ + "extra: &self [*self]\n", "nested more than"),
         (NOTE_READ + "extra: !!python/object:os.system {}\n", "could not determine a constructor"),
         (NOTE_READ + "---\n" + NOTE_READ, "expected a single document"),
         (NOTE_READ.replace('version: "1.0"', "version: 2026-01-01"), "/version: is not a JSON value"),
