@@ -15,17 +15,23 @@ class ThingReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
+    """A question to the documents, or words to look for in them."""
+
     query: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadDocument:
+    """The text of a document, or of one of its pages."""
+
     document_id: str
     page: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateTask:
+    """A new task; with `then_run` it is started at once."""
+
     title: str
     due_on: str | None = None
     kind: str | None = None
@@ -34,44 +40,60 @@ class CreateTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTask:
+    """Start the workflow of a task."""
+
     task: ThingReference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListTasks:
+    """The tasks there are."""
+
     words: str = ""
     """What was said beside it; a status of the tool's own among it narrows the list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowTask:
+    """One task with what is known of it."""
+
     task: ThingReference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowTaskRun:
+    """How far a run has come."""
+
     run: ThingReference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowCall:
+    """What became of a call."""
+
     call_id: str | None = None
     """None for the last act that was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskAutonomy:
+    """What the agent may do on its own."""
+
     words: str = ""
     """The whole question; a tool named in it is asked about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
+    """How the tools were used."""
+
     period: Period | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Help:
+    """What can be asked."""
+
     reason: str = ""
     """Why help is given though it was not asked for."""
 

@@ -18,7 +18,7 @@ _LONGEST_QUOTE = 450
 _MOST_QUOTES = 3
 _SAID = 0.5
 """What a term counts for again once a chosen sentence holds it."""
-_WORTH_MORE = 0.35
+_WORTH_MORE = 0.37
 """The share of the question's weight that a further quote must add."""
 _CLEAR = 0.5
 """The share of the question's weight that the quoted sentences must hold for them to count as an answer."""
@@ -64,6 +64,8 @@ class Passage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
+    """What a passage says to the question, word for word but for its marks of layout."""
+
     passage: Passage
     text: str
 
@@ -109,18 +111,15 @@ class _Sentence:
 
 def extract(question: str, passages: Sequence[Passage]) -> Extract:
     """The sentences of `passages` (best first) that hold most of what `question` asks for."""
-    asked = frozenset(terms_of(question))
     sentences = [one for rank, passage in enumerate(passages) for one in _sentences(passage, rank)]
-    weights = _weights(asked, sentences)
+    asked = _Question(question, sentences)
     chosen: list[_Sentence] = []
-    missing = set(asked)
-    while len(chosen) < _MOST_QUOTES and (best := _best(question, sentences, chosen, missing, weights)) is not None:
+    runs: list[list[_Sentence]] = []
+    while len(chosen) < _MOST_QUOTES and (best := asked.best(chosen)) is not None:
         chosen.append(best)
-        missing -= best.terms
-    runs = [_with_neighbours(one, sentences) for one in chosen]
-    held = {term for term in asked for run in runs if any(term in one.terms | one.context for one in run)}
-    clear = bool(runs) and sum(weights[term] for term in held) >= _CLEAR * sum(weights.values())
-    return Extract(quotes=tuple(_quote(run) for run in runs), clear=clear)
+        runs.append(_with_neighbours(best, sentences))
+        asked.held |= {term for one in runs[-1] for term in one.terms}
+    return Extract(quotes=tuple(_quote(run) for run in runs), clear=asked.answered_by(runs))
 
 
 def _sentences(passage: Passage, rank: int) -> list[_Sentence]:
@@ -135,45 +134,50 @@ def _sentences(passage: Passage, rank: int) -> list[_Sentence]:
     return found
 
 
-def _weights(asked: frozenset[str], sentences: Sequence[_Sentence]) -> dict[str, float]:
-    """The rarer a term of the question is among the sentences, the more it says; one that is nowhere, the most."""
-    seen = Counter(term for sentence in sentences for term in sentence.terms & asked)
-    return {term: math.log(1 + len(sentences) / (seen[term] or 0.5)) for term in asked}
+class _Question:
+    """What is asked for, and what of it the chosen quotes hold by now."""
 
+    def __init__(self, words: str, sentences: Sequence[_Sentence]) -> None:
+        self._sentences = sentences
+        self._fits = [answers for asks, answers in _KINDS_OF_ANSWER if asks.search(words)]
+        asked = frozenset(terms_of(words))
+        seen = Counter(term for sentence in sentences for term in sentence.terms & asked)
+        # The rarer a term is among the sentences, the more it says; one that is nowhere, the most.
+        self._weights = {term: math.log(1 + len(sentences) / (seen[term] or 0.5)) for term in asked}
+        self._whole = sum(self._weights.values())
+        self.held: set[str] = set()
 
-def _best(
-    question: str,
-    sentences: Sequence[_Sentence],
-    chosen: Sequence[_Sentence],
-    missing: set[str],
-    weights: dict[str, float],
-) -> _Sentence | None:
-    """The sentence that adds most to what is chosen; None when none adds enough to be worth reading."""
-    scored = [
-        (_score(question, one, chosen, missing, weights), -one.rank, -one.position, one)
-        for one in sentences
-        if one.terms & weights.keys() and not _beside(one, chosen)
-    ]
-    if not scored:
-        return None
-    score, _, _, best = max(scored, key=lambda entry: entry[:3])
-    return best if not chosen or score >= _WORTH_MORE * sum(weights.values()) else None
+    def best(self, chosen: Sequence[_Sentence]) -> _Sentence | None:
+        """The sentence that adds most to what is chosen; None when none adds enough to be worth reading."""
+        scored = [
+            (self._score(one, chosen), -one.rank, -one.position, one)
+            for one in self._sentences
+            if one.terms & self._weights.keys() and not _beside(one, chosen)
+        ]
+        if not scored:
+            return None
+        score, _, _, best = max(scored, key=lambda entry: entry[:3])
+        return best if not chosen or score >= _WORTH_MORE * self._whole else None
 
+    def answered_by(self, runs: Sequence[Sequence[_Sentence]]) -> bool:
+        """Whether the quotes, with what stands around them, hold enough of the question to be called an answer."""
+        around = {term for run in runs for one in run for term in one.terms | one.context}
+        held = sum(weight for term, weight in self._weights.items() if term in around)
+        return bool(runs) and held >= _CLEAR * self._whole
 
-def _score(
-    question: str, one: _Sentence, chosen: Sequence[_Sentence], missing: set[str], weights: dict[str, float]
-) -> float:
-    own = sum(weight * (1.0 if term in missing else _SAID) for term, weight in weights.items() if term in one.terms)
-    near = sum(weights[term] for term in (one.context - one.terms) & missing)
-    fitting = sum(1 for asks, answers in _KINDS_OF_ANSWER if asks.search(question) and answers.search(one.text))
-    score = (own + 0.4 * near) * (1 + 0.15 * fitting) / (1 + 0.12 * one.rank)
-    if one.text.count("|") > 1:
-        score *= 0.6
-    elif _is_heading(one):
-        score *= 0.4
-    if any(one.passage == other.passage for other in chosen):
-        score *= 1.2
-    return score
+    def _score(self, one: _Sentence, chosen: Sequence[_Sentence]) -> float:
+        own = sum(self._worth(term) for term in self._weights if term in one.terms)
+        near = sum(self._weights.get(term, 0.0) for term in one.context - one.terms - self.held)
+        fitting = sum(1 for answers in self._fits if answers.search(one.text))
+        score = (own + 0.4 * near) * (1 + 0.15 * fitting) / (1 + 0.12 * one.rank)
+        if one.text.count("|") > 1:
+            score *= 0.6
+        elif _is_heading(one):
+            score *= 0.4
+        return score * 1.2 if any(one.passage == other.passage for other in chosen) else score
+
+    def _worth(self, term: str) -> float:
+        return self._weights[term] * (_SAID if term in self.held else 1.0)
 
 
 def _beside(one: _Sentence, chosen: Sequence[_Sentence]) -> bool:

@@ -18,7 +18,8 @@ _STOPWORDS = frozenset(
 _ENDING = re.compile(r"(?<=\w{3})(?:ations?|ments?|ings?|als?|ers?|ie[sd]|e[sd]|[sey])$")
 _ABBREVIATIONS = r"(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bp\.p\.)(?<!\bNo\.)(?<!\bcf\.)(?<!\bvs\.)"
 _SENTENCE_END = re.compile(_ABBREVIATIONS + r"(?:(?<=[.!?])|(?<=[.!?][\"”»)]))\s+(?=[\"“«(]?[A-Z0-9])")
-_OWN_LINE = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)]|#{1,6}|\|)\s")
+_OWN_LINE = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)]|#{1,6}|\||(?:[A-Z]{1,4}-)?\d{1,3}(?:\.\d{1,3}){1,3})\s")
+"""How a line begins that starts something of its own: a list item, a heading, a table row, a numbered clause."""
 _LEADING = re.compile(r"^(?:[-*•]\s+|#{1,6}\s+)")
 _RULE = re.compile(r"^[\s|:=+_*-]*$")
 
