@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 from uuid import UUID
@@ -48,8 +49,9 @@ async def run_turn(setup: TurnSetup) -> AsyncGenerator[AgentEvent, None]:
     """
     loop = _Loop(setup)
     try:
-        async for event in loop.events():
-            yield event
+        async with aclosing(loop.events()) as events:
+            async for event in events:
+                yield event
     except (Exception, asyncio.CancelledError):
         yield loop.usage()
         raise
@@ -71,14 +73,17 @@ class _Loop:
         while True:
             limit = self._spent.limit_reached(self._budget)
             heard = Heard(message_id=str(self._setup.calls.new_id()))
-            if limit != "tokens":
-                async for event in self._hear(heard, limit):
-                    yield event
+            heard.out_of_time = asyncio.get_running_loop().time() >= self._deadline
+            if limit != "tokens" and not heard.out_of_time:
+                async with aclosing(self._hear(heard, limit)) as events:
+                    async for event in events:
+                        yield event
             step = next_step(heard, limit)
             match step:
                 case Call(calls):
-                    async for event in self._call(heard, calls):
-                        yield event
+                    async with aclosing(self._call(heard, calls)) as events:
+                        async for event in events:
+                            yield event
                     continue
                 case Say():
                     words = ""
@@ -103,9 +108,11 @@ class _Loop:
 
     async def _hear(self, heard: Heard, limit: Limit | None) -> AsyncGenerator[AgentEvent, None]:
         """One turn of the model, whose message gets its end also when the turn does not."""
+        turn = hear(self._setup.model, self._request(limit), heard, self._spent, self._deadline)
         try:
-            async for event in hear(self._setup.model, self._request(limit), heard, self._spent, self._deadline):
-                yield event
+            async with aclosing(turn) as events:
+                async for event in events:
+                    yield event
         except ModelFailed as failed:
             if heard.text:
                 yield MessageReset(message_id=heard.message_id, reason=failed.code)
@@ -127,8 +134,9 @@ class _Loop:
         try:
             if heard.text:
                 yield self._completed(heard)
-            async for event in calls.events():
-                yield event
+            async with aclosing(calls.events()) as events:
+                async for event in events:
+                    yield event
         finally:
             self._note(heard, calls.made())
         self._spent.repairs += calls.malformed

@@ -1,6 +1,7 @@
 """Chooses persona, offers and model for a run and hands them to the loop; the only place that knows them all."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from typing import Protocol
 
 from agent.calling import Caller, CallSetup
@@ -75,8 +76,9 @@ class Orchestrator:
             transcript=self._transcript(opened, persona),
             journal=journal,
         )
-        async for event in run_turn(setup):
-            yield event
+        async with aclosing(run_turn(setup)) as events:
+            async for event in events:
+                yield event
 
     def _calls(self, principal: Principal, opened: OpenedRun, persona: Persona) -> CallSetup:
         def request(call_id: CallId, tool: str, arguments: object) -> CallRequest:
