@@ -11,7 +11,7 @@ from domain.analytics.postgres import PostgresAnalytics
 from domain.analytics.service import AnalyticsService, period_of
 from domain.kernel import ApprovalId, EngagementId, PrincipalId
 from server.database.connection import Connection
-from tests.support.calls import NOW, acting, event, followed, later, ticket
+from tests.support.calls import acting, event, followed, later, ticket
 from tests.support.firms import FIRM_A, seed_firms
 
 DAY = 86_400
