@@ -15,7 +15,9 @@ from agent.providers.chat_completions import ChatCompletionsModel, Patience
 from agent.runs import RunOptions, Runs
 from domain.kernel import ApprovalId, Clock, NewId, new_id, utc_now
 from domain.resources import resource_folder
-from knowledge.isolate import prepare_isolated
+from knowledge.isolate import IsolatedPreparer
+from knowledge.model import StoredFile
+from knowledge.prepare import PreparedDocument
 from server.auth import Authenticator
 from server.database.conversations import PostgresSessions
 from server.database.identities import PostgresIdentities
@@ -96,14 +98,18 @@ class HubOptions:
     clock: Clock = utc_now
 
 
-def load_rules() -> Rules:
-    """Read and check everything under manifests/.
+def load_rules(preparer: IsolatedPreparer) -> Rules:
+    """Read and check everything under manifests/; `preparer` reads the files that document_index is asked for.
 
     Raises  RegistryError, PolicyFilesError, WorkflowFilesError, PersonaInvalid: the server does not start.
     """
     folder = resource_folder("manifests")
     staging = Staging()
-    registry = Registry.load(folder, HANDLERS, document_handlers(staging, prepare_isolated))
+
+    async def prepare_file(stored: StoredFile) -> PreparedDocument:
+        return await preparer.prepare(stored.content, title=stored.title, media_type=stored.media_type)
+
+    registry = Registry.load(folder, HANDLERS, document_handlers(staging, prepare_file))
     manifests = {tool.manifest.name: tool.manifest for tool in registry.all()}
     personas = load_personas(folder)
     personas.check_tools(manifests)
@@ -125,8 +131,8 @@ async def open_hub(
     Raises  DatabaseUnavailable, DatabaseMisconfigured, SettingsInvalid and what `load_rules` raises.
     """
     options = options or HubOptions()
-    rules = load_rules()
     async with AsyncExitStack() as stack:
+        rules = load_rules(await stack.enter_async_context(IsolatedPreparer()))
         pools = await stack.enter_async_context(open_pools(urls))
         transactions = PostgresTransactions(pools.app, rules.workflows)
         recorder = GroupRecorder(pools.recorder, time.monotonic)

@@ -1,20 +1,19 @@
 """Loads the demo firm: its people as the owner, its documents through the gate like anybody's; nothing twice."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from domain.kernel import CallId, Level, OrganizationId, Principal, PrincipalId, Role
-from domain.paging import page_request
-from knowledge.model import DocumentQuery
+from domain.kernel import Level, OrganizationId, Principal, PrincipalId, Role
+from knowledge.model import DocumentId
 from server.database.connection import Connection
 from server.database.founding import Founding, FoundingEngagement, FoundingMember, FoundingTask, found
 from server.demo.firm import DemoDocument, DemoOrganization, DemoTask, Person, level_of, load_firm
-from server.hub import Hub
-from tools.outcomes import CallRequest
+from server.demo.postgres import StoredDocument, stored_documents
+from server.intake import Intake, IntakeFile, document_id_of, document_of
 
 SERVICE_FLOOR = Level.L1
 """So that what people upload is indexed even in an organization that is set to L0."""
@@ -24,74 +23,72 @@ class DemoFailed(Exception):
     """The demo firm could not be loaded; the words name the document and say why."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A document of the demo that is not there, or not yet to be found."""
+
+    organization: DemoOrganization
+    document: DemoDocument
+    content: bytes
+    stored: StoredDocument | None
+    """None: it is still to be uploaded."""
+
+
 async def found_demo(owner: Connection, folder: Path, now: datetime) -> None:
     """The organizations, people, mandates and tasks of the demo; what is there stays."""
     for organization in load_firm(folder).organizations:
         await found(owner, _founding(organization), now)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoDocuments:
-    """Takes the demo's documents in, each by two calls: upload, then index."""
+async def wanted_documents(owner: Connection, folder: Path) -> Sequence[Wanted]:
+    """What is left to be taken in: all at first, the rest after a start that was killed, and nothing later.
 
-    hub: Hub
-    folder: Path
+    Documents are known by their content: one that somebody deleted is not brought back, and one that was uploaded but
+    not indexed is not uploaded again.
+    """
+    wanted: list[Wanted] = []
+    for organization in load_firm(folder).organizations:
+        there = await stored_documents(owner, organization.id("organization"))
+        for document in organization.documents:
+            content = (folder / "documents" / organization.slug / document.folder / document.file).read_bytes()
+            stored = there.get(hashlib.sha256(content).digest())
+            if stored is None or not stored.settled:
+                wanted.append(Wanted(organization=organization, document=document, content=content, stored=stored))
+    return wanted
 
-    async def load(self, progress: Callable[[str], None]) -> None:
-        """Upload and index what is not there yet.
 
-        Raises  DemoFailed: a call that did not end well.
-        """
-        for organization in load_firm(self.folder).organizations:
-            there = await self._titles(organization)
-            for document in organization.documents:
-                if document.title not in there:
-                    progress(f"{organization.slug}: {document.title}")
-                    await self._take_in(organization, document)
+async def take_in(intake: Intake, wanted: Sequence[Wanted], progress: Callable[[str], None]) -> None:
+    """Upload and index what is wanted, one after another.
 
-    async def _titles(self, organization: DemoOrganization) -> set[str]:
-        uploader = _uploader(organization)
-        async with self.hub.transactions.session(uploader.organization_id, uploader.principal_id) as session:
-            page = await session.work.knowledge.list(DocumentQuery(page=page_request(limit=100)))
-        return {document.title for document in page.items if document.status == "ready"}
+    Raises  DemoFailed: a call that did not end well.
+    """
+    for number, each in enumerate(wanted, start=1):
+        progress(f"  {number:2}/{len(wanted)}  {each.organization.slug}  {each.document.title}")
+        await _index(intake, each, await _uploaded(intake, each))
 
-    async def _take_in(self, organization: DemoOrganization, document: DemoDocument) -> None:
-        path = self.folder / "documents" / organization.slug / document.folder / document.file
-        content = path.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        arguments: dict[str, object] = {
-            "title": document.title,
-            "file_name": document.file,
-            "uri": f"{document.folder}/{document.file}",
-            "content_sha256": digest,
-            "size_bytes": len(content),
-            "audience": document.audience,
-            "trust": document.trust,
-        }
-        if document.engagement is not None:
-            arguments["engagement_id"] = str(organization.id("engagement", document.engagement))
-        async with self.hub.staging.holding(content):
-            request = CallRequest(call_id=CallId(self.hub.new_id()), tool="document_upload", arguments=arguments)
-            outcome = await self.hub.gate.call(request, _uploader(organization))
-        if outcome.outcome != "done" or outcome.result is None:
-            raise DemoFailed(f"{document.title}: {outcome.outcome} {outcome.error}")
-        await self._index(organization, document, outcome.result)
 
-    async def _index(self, organization: DemoOrganization, document: DemoDocument, uploaded: dict[str, object]) -> None:
-        stored = uploaded["document"]
-        assert isinstance(stored, dict)
-        service = Principal(
-            organization_id=OrganizationId(organization.id("organization")),
-            principal_id=PrincipalId(organization.id("service")),
-            kind="service_account",
-            mode="agent",
-            door="worker",
-        )
-        arguments = {"document_id": stored["document_id"]}
-        request = CallRequest(call_id=CallId(self.hub.new_id()), tool="document_index", arguments=arguments)
-        outcome = await self.hub.gate.call(request, service)
-        if outcome.outcome != "done":
-            raise DemoFailed(f"{document.title}: not indexed: {outcome.outcome} {outcome.error}")
+async def _uploaded(intake: Intake, wanted: Wanted) -> DocumentId:
+    if wanted.stored is not None:
+        return wanted.stored.document_id
+    document = wanted.document
+    said = {"uri": f"{document.folder}/{document.file}", "audience": document.audience, "trust": document.trust}
+    if document.engagement is not None:
+        said["engagement_id"] = str(wanted.organization.id("engagement", document.engagement))
+    file = IntakeFile(content=wanted.content, title=document.title, file_name=document.file, said=said)
+    outcome = await intake.upload(_uploader(wanted.organization), file)
+    if outcome.outcome != "done":
+        raise DemoFailed(f"{document.title}: not uploaded: {outcome.outcome} {outcome.error}")
+    return document_id_of(outcome)
+
+
+async def _index(intake: Intake, wanted: Wanted, document_id: DocumentId) -> None:
+    outcome = await intake.index(_uploader(wanted.organization), document_id)
+    if outcome is None or outcome.outcome != "done":
+        why = "no service account" if outcome is None else f"{outcome.outcome} {outcome.error}"
+        raise DemoFailed(f"{wanted.document.title}: not indexed: {why}")
+    document = document_of(outcome)
+    if document["status"] != "ready":
+        raise DemoFailed(f"{wanted.document.title}: not readable: {document.get('failure')}")
 
 
 def _uploader(organization: DemoOrganization) -> Principal:

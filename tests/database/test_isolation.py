@@ -69,7 +69,7 @@ async def test_every_table_is_seeded_for_both_firms(firms: tuple[Firm, Firm], su
             continue
         for firm in firms:
             found = await superuser_connection.fetchval(
-                f"SELECT count(*) FROM {table} WHERE organization_id = $1",  # noqa: S608 - a name of the catalogue's
+                f"SELECT count(*) FROM {table} WHERE organization_id = $1",
                 firm.organization_id,
             )
             assert found, f"{table} has no row of firm {firm.n}: add one to the seed"
@@ -85,7 +85,7 @@ async def test_no_principal_sees_a_row_of_another_organization_in_any_table(
             await stand_in(app_connection, mine, who)
             for table in set(tables) - set(WITHOUT_ORGANIZATION):
                 foreign = await app_connection.fetchval(
-                    f"SELECT count(*) FROM {table} WHERE organization_id = $1",  # noqa: S608
+                    f"SELECT count(*) FROM {table} WHERE organization_id = $1",
                     other.organization_id,
                 )
                 assert foreign == 0, f"{who} of firm {mine.n} sees {table} of firm {other.n}"
@@ -97,7 +97,7 @@ async def test_without_a_context_nothing_is_visible(
     firms: tuple[Firm, Firm], superuser_connection: Connection, app_connection: Connection
 ) -> None:
     for table in await tenant_tables(superuser_connection):
-        assert await app_connection.fetchval(f"SELECT count(*) FROM {table}") == 0, table  # noqa: S608
+        assert await app_connection.fetchval(f"SELECT count(*) FROM {table}") == 0, table
 
 
 async def test_a_principal_without_a_membership_sees_nothing_of_the_firm(
@@ -109,7 +109,7 @@ async def test_a_principal_without_a_membership_sees_nothing_of_the_firm(
         )
         assert role is None
         for table in ("knowledge_documents", "knowledge_chunks", "tasks", "approvals", "conversations"):
-            assert await app_connection.fetchval(f"SELECT count(*) FROM {table}") == 0, table  # noqa: S608
+            assert await app_connection.fetchval(f"SELECT count(*) FROM {table}") == 0, table
 
 
 async def test_a_connection_handed_from_one_organization_to_another_and_back_shows_each_its_own(
@@ -136,10 +136,10 @@ async def test_a_client_sees_only_what_is_for_clients_in_its_own_engagements(
             ("knowledge_embeddings", "chunk_id"),
             ("tasks", "task_id"),
         ):
-            rows = await app_connection.fetch(f"SELECT {key} AS id FROM {table}")  # noqa: S608
+            rows = await app_connection.fetch(f"SELECT {key} AS id FROM {table}")
             assert [row["id"] for row in rows] == [FIRM_A.id("client_thing")], table
         for table in ("knowledge_sources", "sign_offs", "task_runs", "task_run_progress"):
-            assert await app_connection.fetchval(f"SELECT count(*) FROM {table}") == 0, table  # noqa: S608
+            assert await app_connection.fetchval(f"SELECT count(*) FROM {table}") == 0, table
         engagements = await app_connection.fetch("SELECT engagement_id FROM engagements")
         assert [row["engagement_id"] for row in engagements] == [FIRM_A.id("engagement")]
 
@@ -161,7 +161,7 @@ async def test_a_conversation_is_its_owners_alone(
     async with app_connection.transaction():
         await stand_in(app_connection, FIRM_A, who)
         for table in ("conversations", "messages", "runs", "run_events"):
-            assert await app_connection.fetchval(f"SELECT count(*) FROM {table}") == sees, table  # noqa: S608
+            assert await app_connection.fetchval(f"SELECT count(*) FROM {table}") == sees, table
 
 
 async def test_a_row_cannot_be_written_into_another_organization(
@@ -214,7 +214,7 @@ async def test_the_recorder_appends_for_any_organization_and_reads_nothing(
         )
     for table in ("run_events", "activity_events", "activity_payloads", "tasks"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await recorder_connection.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608
+            await recorder_connection.fetchval(f"SELECT count(*) FROM {table}")
 
 
 async def test_the_service_login_sees_ids_and_states_but_no_contents(

@@ -1,6 +1,6 @@
 """The second wall: without an allowed, writing ticket of this transaction that declares the table, nothing changes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
@@ -56,7 +56,7 @@ async def app(owner_connection: Connection, app_connection: Connection) -> Conne
 
 
 @asynccontextmanager
-async def context(app: Connection, firm: Firm = FIRM_A, who: str = "employee") -> AsyncIterator[None]:
+async def context(app: Connection, firm: Firm = FIRM_A, who: str = "employee") -> AsyncGenerator[None]:
     async with app.transaction():
         await stand_in(app, firm, who)
         yield

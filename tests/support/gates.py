@@ -1,0 +1,140 @@
+"""A gate on a test's own database, with the project's real manifests, policies and workflows."""
+
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from domain.kernel import CallId, Door, Mode, OrganizationId, Principal, PrincipalId, new_id, utc_now
+from domain.resources import resource_folder
+from knowledge.isolate import IsolatedPreparer
+from knowledge.model import StoredFile
+from knowledge.prepare import PreparedDocument
+from server.database.pool import DatabasePools
+from server.database.recorder import GroupRecorder
+from server.database.unit_of_work import PostgresTransactions
+from tests.support.firms import FIRM_A, Firm
+from tools.gate import Fault, Gate, no_fault
+from tools.handlers import HANDLERS, document_handlers
+from tools.manifest_files import load_manifests
+from tools.outcomes import CallOutcome, CallRequest
+from tools.policy import Policies
+from tools.registry import Registry
+from tools.staging import Staging
+from tools.work import Handler, Job
+from tools.workflows import Workflows
+
+
+@dataclass(slots=True)
+class KeptJobs:
+    """A queue that keeps what it is given: tests of the gate look at what was enqueued, not at who works it off."""
+
+    jobs: list[Job] = field(default_factory=list[Job])
+
+    async def enqueue(self, jobs: Sequence[Job]) -> None:
+        self.jobs.extend(jobs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateOnTest:
+    """The gate with what it stands on."""
+
+    gate: Gate
+    registry: Registry
+    policies: Policies
+    workflows: Workflows
+    transactions: PostgresTransactions
+    recorder: GroupRecorder
+    queue: KeptJobs
+    staging: Staging
+
+    async def call(
+        self,
+        tool: str,
+        arguments: object,
+        principal: Principal,
+        *,
+        dry_run: bool = False,
+        call_id: CallId | None = None,
+    ) -> CallOutcome:
+        """One call with an id of its own."""
+        request = CallRequest(call_id=call_id or CallId(uuid4()), tool=tool, arguments=arguments, dry_run=dry_run)
+        return await self.gate.call(request, principal)
+
+
+def principal_of(firm: Firm = FIRM_A, who: str = "employee", *, mode: Mode = "agent", door: Door = "chat") -> Principal:
+    """One of the seeded firm's people, or its service account, at a door."""
+    return Principal(
+        organization_id=OrganizationId(firm.organization_id),
+        principal_id=PrincipalId(firm.id(who)),
+        kind="service_account" if who == "service" else "person",
+        mode=mode,
+        door=door,
+    )
+
+
+def rules_of_the_project(
+    preparer: IsolatedPreparer,
+    replaced: dict[str, Handler[Any]] | None = None,
+    timeout: timedelta | None = None,
+) -> tuple[Registry, Policies, Workflows, Staging]:
+    """Everything under manifests/, with some handlers replaced."""
+    folder = resource_folder("manifests")
+    staging = Staging()
+
+    async def prepare_file(stored: StoredFile) -> PreparedDocument:
+        return await preparer.prepare(stored.content, title=stored.title, media_type=stored.media_type)
+
+    documents = document_handlers(staging, prepare_file)
+    held = load_manifests(folder)
+    if timeout is not None:
+        held = tuple(replace(manifest, timeout=timeout) for manifest in held)
+    registry = Registry(held, {**HANDLERS, **documents, **(replaced or {})})
+    manifests = {tool.manifest.name: tool.manifest for tool in registry.all()}
+    return registry, Policies.load(folder / "policies"), Workflows.load(folder / "workflows", manifests), staging
+
+
+def failing(name: str, work: Any) -> dict[str, Handler[Any]]:
+    """The handler of a tool with other work in its place."""
+    return {name: replace(HANDLERS[name], work=work)}
+
+
+@asynccontextmanager
+async def gate_on(
+    pools: DatabasePools,
+    replaced: dict[str, Handler[Any]] | None = None,
+    fault: Fault = no_fault,
+    timeout: timedelta | None = None,
+) -> AsyncGenerator[GateOnTest]:
+    """The gate for the length of the block."""
+    preparer = IsolatedPreparer()
+    registry, policies, workflows, staging = rules_of_the_project(preparer, replaced, timeout)
+    transactions = PostgresTransactions(pools.app, workflows)
+    recorder = GroupRecorder(pools.recorder, time.monotonic)
+    queue = KeptJobs()
+    gate = Gate(
+        registry=registry,
+        policies=policies,
+        workflows=workflows,
+        transactions=transactions,
+        recorder=recorder,
+        queue=queue,
+        clock=utc_now,
+        monotonic=time.monotonic,
+        new_id=new_id,
+        fault=fault,
+    )
+    async with preparer, recorder.running():
+        yield GateOnTest(
+            gate=gate,
+            registry=registry,
+            policies=policies,
+            workflows=workflows,
+            transactions=transactions,
+            recorder=recorder,
+            queue=queue,
+            staging=staging,
+        )
