@@ -382,8 +382,10 @@ class Gate:
         tool = self._registry.find(name)
         if tool is None:
             return None
-        other = supposed(call, tool, arguments or {})
-        subjects = subjects_of(tool.manifest, arguments or {})
+        # Only arguments that hold to the schema may name subjects: anything else would reach the database as it came.
+        held = {} if arguments is None or tool.arguments_validator.check(arguments) else arguments
+        other = supposed(call, tool, held)
+        subjects = subjects_of(tool.manifest, held)
         async with transaction.become(other.principal, name, subjects, tool.manifest.control) as facts:
             return self._judge.judge(other, facts).verdict
 

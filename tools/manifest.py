@@ -58,27 +58,36 @@ class Manifest:
     result: Json = field(repr=False)
     standards: tuple[str, ...] = ()
 
+    digest: bytes = field(init=False, repr=False)
+    """SHA-256 of what binds an approval: effect, schemas, roles, controls; not the words."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", hashlib.sha256(orjson.dumps(_binding(self), option=_SORTED)).digest())
+
     @property
     def may_write(self) -> bool:
         """True when calls take a ticket; a read runs in a READ ONLY transaction."""
         return self.effect != "read"
 
-    @property
-    def digest(self) -> bytes:
-        """SHA-256 of what binds an approval: effect, schemas, roles, controls; not the words."""
-        binding = {
-            "name": self.name,
-            "effect": self.effect,
-            "least_role": str(self.least_role),
-            "extra_roles": sorted(self.extra_roles),
-            "doors": sorted(self.doors),
-            "writes": sorted(self.writes),
-            "approval": [str(self.approval.role), self.approval.four_eyes, self.approval.expires_after.total_seconds()],
-            "control": self.control,
-            "person_only": self.person_only,
-            "autonomy": [self.autonomy, self.minimum_autonomy],
-            "subjects": dict(self.subjects),
-            "arguments": self.arguments,
-            "result": self.result,
-        }
-        return hashlib.sha256(orjson.dumps(binding, option=orjson.OPT_SORT_KEYS)).digest()
+
+_SORTED = orjson.OPT_SORT_KEYS
+
+
+def _binding(manifest: Manifest) -> Json:
+    """What a change of makes another tool of it, as far as an approval is concerned."""
+    rule = manifest.approval
+    return {
+        "name": manifest.name,
+        "effect": manifest.effect,
+        "least_role": str(manifest.least_role),
+        "extra_roles": sorted(manifest.extra_roles),
+        "doors": sorted(manifest.doors),
+        "writes": sorted(manifest.writes),
+        "approval": [str(rule.role), rule.four_eyes, rule.expires_after.total_seconds()],
+        "control": manifest.control,
+        "person_only": manifest.person_only,
+        "autonomy": [manifest.autonomy, manifest.minimum_autonomy],
+        "subjects": dict(manifest.subjects),
+        "arguments": manifest.arguments,
+        "result": manifest.result,
+    }
