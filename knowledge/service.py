@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import ClassVar
 
 from domain.kernel import DomainError, NewId, NotFound
@@ -22,11 +23,13 @@ from knowledge.model import (
     TextMap,
     TextRange,
 )
+from knowledge.parse.decode import storable
 from knowledge.ports import DocumentRepository, FileStore, LexicalIndex
 from knowledge.prepare import PreparedDocument
 from knowledge.terms import query_terms
 
 SEARCH_LIMIT = 100
+TITLE_LENGTH = 300
 READ_LIMIT = 20_000
 """Characters that one read gives at most: about what a model takes in at once beside a conversation."""
 
@@ -86,7 +89,8 @@ class KnowledgeService:
         if not 1 <= query.limit <= SEARCH_LIMIT:
             raise InvalidLimit(query.limit)
         terms = query_terms(query.text)
-        found = await self.index.search(terms, query.limit, query.filters) if terms else ()
+        filters = replace(query.filters, title=query.filters.title and storable(query.filters.title))
+        found = await self.index.search(terms, query.limit, filters) if terms else ()
         return SearchResult(mode="lexical", items=tuple(found))
 
     async def read(self, document_id: DocumentId, part: TextRange) -> DocumentText:
@@ -143,6 +147,7 @@ class KnowledgeService:
 
         Effect  writes knowledge_documents, knowledge_files.
         """
+        new = replace(new, title=document_title(new.title, None))
         await self.documents.add(new, uri=new.uri or f"/v1/knowledge/documents/{new.document_id}/content")
         await self.files.put(new.document_id, new.content)
         return await self.get(new.document_id)
@@ -187,6 +192,15 @@ class KnowledgeService:
             raise DocumentNotFound(document_id)
         await self.index.remove(document_id)
         await self.documents.delete(document_id, now)
+
+
+def document_title(given: str | None, filename: str | None) -> str:
+    """The title of a document as it is kept: what was given, else the file's name, on one line and storable."""
+    stem = PurePosixPath((filename or "").replace("\\", "/")).stem
+    for candidate in (given, stem):
+        if title := " ".join(storable(candidate or "").split()):
+            return title[:TITLE_LENGTH]
+    return "Untitled document"
 
 
 def _bounds(part: TextRange, found: TextMap) -> tuple[int, int]:

@@ -11,11 +11,18 @@ import pytest
 
 from domain.kernel import PrincipalId, Role, new_id
 from domain.paging import page_request
-from knowledge.model import DocumentId, DocumentQuery, NewDocument, SearchQuery, TextRange
+from knowledge.model import DocumentId, DocumentQuery, NewDocument, SearchFilters, SearchQuery, TextRange
 from knowledge.parse.document import ParsedDocument
 from knowledge.parse.pdf import document_of_pages
 from knowledge.prepare import PreparedDocument, prepare_document
-from knowledge.service import READ_LIMIT, DocumentNotFound, DocumentNotReady, KnowledgeService, NoSuchPart
+from knowledge.service import (
+    READ_LIMIT,
+    DocumentNotFound,
+    DocumentNotReady,
+    KnowledgeService,
+    NoSuchPart,
+    document_title,
+)
 from server.database.connection import Connection
 from tests.support.knowledge import NOW, Firm, founded
 
@@ -199,6 +206,29 @@ async def test_a_client_cannot_put_a_document_where_it_does_not_see(firm: Firm, 
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with firm.acting(app_connection, Role.CLIENT, writes=True) as knowledge:
             await knowledge.add(new)
+
+
+@pytest.mark.parametrize(
+    ("given", "filename", "title"),
+    [
+        ("  Fee\nlist ", "x.pdf", "Fee list"),
+        (None, "C:\\papers\\Fee list.v2.pdf", "Fee list.v2"),
+        ("\x00\ud800", "a.txt", "\ufffd"),
+        ("", "", "Untitled document"),
+        ("x" * 999, None, "x" * 300),
+    ],
+)
+def test_a_title_is_one_line_that_can_be_stored(given: str | None, filename: str | None, title: str) -> None:
+    assert document_title(given, filename) == title
+
+
+async def test_odd_words_in_titles_queries_and_filters_do_no_harm(firm: Firm, app_connection: Connection) -> None:
+    odd = "let\x00ter \ud800 %_' \\"
+    document = await firm.add(app_connection, "The letter.", title=odd)
+    assert document.title == "letter \ufffd %_' \\"
+    async with firm.acting(app_connection) as knowledge:
+        found = await knowledge.search(SearchQuery(text=f"letter {odd}", filters=SearchFilters(title=odd)))
+        assert [passage.title for passage in found.items] == [document.title]
 
 
 PREPARED = prepare_document(b"New words.", title="Policy", media_type="text/markdown")

@@ -1,0 +1,133 @@
+"""How a request to prepare a document, and its answer, cross from one process to another."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import asdict, dataclass
+from typing import Annotated, Final, Literal
+
+import orjson
+from pydantic import Field, TypeAdapter
+
+from knowledge.chunk import Chunk
+from knowledge.parse.document import MediaType, ParseLimits, Unreadable
+from knowledge.prepare import PreparedChunk, PreparedDocument
+
+TAKEN_UP: Final = b"+"
+"""What a process sends first: from here on a missing answer is the document's doing."""
+
+_LENGTH = struct.Struct("!I")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessLimits:
+    """What one document may cost; the kernel holds the process that prepares it to them.
+
+    Units   wall_s, cpu_s: seconds. memory_bytes: address space, the interpreter's own 0.3 GB included.
+    """
+
+    wall_s: float = 120.0
+    cpu_s: int = 60
+    memory_bytes: int = 1_500_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareRequest:
+    """All that a process needs to know besides the bytes."""
+
+    title: str
+    media_type: MediaType
+    limits: ParseLimits
+    budget: int
+    process: ProcessLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SentChunk:
+    ordinal: int
+    start: int
+    end: int
+    page: int | None
+    section: str | None
+    token_count: int
+    terms: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Done:
+    text: str
+    page_starts: tuple[int, ...]
+    chunks: list[_SentChunk]
+    kind: Literal["done"] = "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refused:
+    reason: str
+    kind: Literal["refused"] = "refused"
+
+
+_REQUEST: Final = TypeAdapter(PrepareRequest)
+_ANSWER: Final[TypeAdapter[_Done | _Refused]] = TypeAdapter(Annotated[_Done | _Refused, Field(discriminator="kind")])
+
+
+def request_bytes(request: PrepareRequest, content: bytes) -> bytes:
+    """A request as it is sent: the length of its head, the head, the file."""
+    head = orjson.dumps(asdict(request))
+    return _LENGTH.pack(len(head)) + head + content
+
+
+def parsed_request(received: bytes) -> tuple[PrepareRequest, bytes]:
+    """The request and the file that `request_bytes` put together."""
+    (length,) = _LENGTH.unpack_from(received)
+    end = _LENGTH.size + length
+    return _REQUEST.validate_json(received[_LENGTH.size : end]), received[end:]
+
+
+def prepared_bytes(document: PreparedDocument) -> bytes:
+    """A prepared document as it is sent; the text of its passages is sent once, with its own."""
+    chunks = [_sent(prepared) for prepared in document.chunks]
+    return orjson.dumps(_Done(text=document.text, page_starts=document.page_starts, chunks=chunks))
+
+
+def refused_bytes(reason: str) -> bytes:
+    """The answer that a document could not be read."""
+    return orjson.dumps(_Refused(reason=reason))
+
+
+def parsed_answer(received: bytes) -> PreparedDocument:
+    """The prepared document of an answer.
+
+    Raises  Unreadable: the answer says so. pydantic.ValidationError: it is none.
+    """
+    answer = _ANSWER.validate_json(received)
+    if isinstance(answer, _Refused):
+        raise Unreadable(answer.reason)
+    chunks = tuple(_received(answer.text, chunk) for chunk in answer.chunks)
+    return PreparedDocument(text=answer.text, page_starts=answer.page_starts, chunks=chunks)
+
+
+def _sent(prepared: PreparedChunk) -> _SentChunk:
+    chunk = prepared.chunk
+    return _SentChunk(
+        ordinal=chunk.ordinal,
+        start=chunk.start,
+        end=chunk.end,
+        page=chunk.page,
+        section=chunk.section,
+        token_count=chunk.token_count,
+        terms=dict(prepared.terms),
+    )
+
+
+def _received(text: str, sent: _SentChunk) -> PreparedChunk:
+    chunk = Chunk(
+        ordinal=sent.ordinal,
+        start=sent.start,
+        end=sent.end,
+        page=sent.page,
+        section=sent.section,
+        text=text[sent.start : sent.end],
+        token_count=sent.token_count,
+    )
+    return PreparedChunk(chunk=chunk, terms=sent.terms)
