@@ -21,7 +21,7 @@ from knowledge.prepare import PreparedDocument
 from server.auth import Authenticator
 from server.database.conversations import PostgresSessions
 from server.database.identities import PostgresIdentities
-from server.database.logins import DatabaseUrls
+from server.logins import DatabaseUrls
 from server.database.pool import DatabasePools, open_pools
 from server.database.queue import PostgresJobs
 from server.database.recorder import GroupRecorder

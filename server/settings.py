@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from server.database.logins import DatabaseUrls
+from server.logins import DatabaseUrls
 from server.home import JWT_SECRET, GlowHome
 
 ModelApi = Literal["chat_completions", "offline"]

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 
-from server.database.logins import DATABASE_NAME, Login
+from server.logins import DATABASE_NAME, Login
 
 _INTRODUCTION = """\
 -- Run once by a superuser, with psql 16 or newer, connected to any database of the server (it may be run again):

@@ -12,7 +12,7 @@ from server.database.binaries import for_account, installed, reachable, server_a
 from server.database.bootstrap import bootstrap
 from server.database.cluster import HOST, SUPERUSER, Cluster
 from server.database.errors import EmbeddedFailed
-from server.database.logins import DATABASE_NAME, DatabaseAddress, DatabaseUrls, Login
+from server.logins import DATABASE_NAME, DatabaseAddress, DatabaseUrls, Login
 from server.home import ROOT_HOME, GlowHome, exclusive, open_lock, try_lock
 
 SETTINGS: Mapping[str, str] = {

@@ -13,7 +13,7 @@ import asyncpg
 
 from server.database.connection import AnyConnection, Connection, connected
 from server.database.errors import MigrationFailed, MigrationRefused
-from server.database.logins import Login
+from server.logins import Login
 
 Phase = Literal["expand", "contract"]
 

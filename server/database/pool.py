@@ -9,7 +9,7 @@ import asyncpg
 
 from server.database.connection import PooledConnection
 from server.database.errors import DatabaseMisconfigured, DatabaseUnavailable
-from server.database.logins import DatabaseUrls, Login
+from server.logins import DatabaseUrls, Login
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from domain.resources import resource_folder
 from server.database.embedded import EmbeddedServer, acquire
-from server.database.logins import DatabaseUrls, Login
+from server.logins import DatabaseUrls, Login
 from server.database.migrate import Migration, migrate_database
 from server.home import GlowHome
 from server.settings import Settings

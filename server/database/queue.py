@@ -22,7 +22,7 @@ from pgqueuer.domain.settings import DBSettings
 from domain.kernel import OrganizationId
 from server.database.connection import AnyConnection, connect
 from server.database.errors import DatabaseUnavailable
-from server.database.logins import Login
+from server.logins import Login
 from server.database.pool import Pool
 from tools.work import Job
 

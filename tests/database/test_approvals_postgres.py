@@ -15,7 +15,7 @@ from domain.approvals.postgres import PostgresApprovals
 from domain.approvals.service import AlreadyDecided, ApprovalExpired, ApprovalNotFound, ApprovalService
 from domain.kernel import ApprovalId, CallId, Level, OrganizationId, PrincipalId, Role
 from server.database.connection import Connection, connected
-from server.database.logins import Login
+from server.logins import Login
 from tests.support.calls import NOW, acting, add_member, event, later
 from tests.support.database import Database
 from tests.support.firms import FIRM_A, FIRM_B, Firm, seed_firms

@@ -18,7 +18,7 @@ from server.database.cluster import SUPERUSER
 from server.database.connection import connected
 from server.database.embedded import EmbeddedOptions, EmbeddedServer, acquire, embedded
 from server.database.errors import EmbeddedFailed
-from server.database.logins import Login
+from server.logins import Login
 from server.home import GlowHome, source_root
 
 FAST = {"fsync": "off"}

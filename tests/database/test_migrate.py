@@ -11,7 +11,7 @@ from domain.resources import resource_folder
 from server.database.connection import connected
 from server.database.embedded import EmbeddedServer
 from server.database.errors import MigrationFailed, MigrationRefused
-from server.database.logins import Login
+from server.logins import Login
 from server.database.migrate import ADVISORY_LOCK, Patience, load_migrations, migrate, migrate_database, pending
 from tests.support.database import Database, bare_database, cluster_of_tests
 

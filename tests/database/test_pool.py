@@ -7,7 +7,7 @@ import pytest
 
 from server.database.connection import Connection
 from server.database.errors import DatabaseMisconfigured, DatabaseUnavailable
-from server.database.logins import DatabaseUrls, Login
+from server.logins import DatabaseUrls, Login
 from server.database.pool import DatabasePools, PoolOptions, open_pools
 from tests.support.database import Database
 

@@ -16,7 +16,7 @@ import psutil
 
 from server.database.bootstrap import bootstrap
 from server.database.embedded import EmbeddedOptions, EmbeddedServer, embedded
-from server.database.logins import DatabaseAddress, DatabaseUrls, Login
+from server.logins import DatabaseAddress, DatabaseUrls, Login
 from server.database.migrate import load_migrations, migrate_database
 from server.home import GlowHome, exclusive
 
