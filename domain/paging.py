@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import ClassVar, Generic, TypeVar, cast
 from uuid import UUID
 
@@ -99,9 +99,9 @@ def position_of(cursor: str) -> Position:
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         time, key = cast("list[str]", orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True)))
-        position = Position(time=datetime.fromisoformat(time), id=UUID(key))
-    except (binascii.Error, ValueError, TypeError, AttributeError):
+        moment, found = datetime.fromisoformat(time), UUID(key)
+        if moment.tzinfo is None:
+            raise InvalidCursor
+        return Position(time=moment.astimezone(UTC), id=found)
+    except (binascii.Error, ValueError, TypeError, AttributeError, OverflowError):
         raise InvalidCursor from None
-    if position.time.tzinfo is None:
-        raise InvalidCursor
-    return position

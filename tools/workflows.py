@@ -5,17 +5,18 @@ References in a step's arguments name a value and nothing else: `{"$from": "step
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import orjson
-import yaml
 
 from domain.kernel import Level
+from tools.json_schema import Checker
 from tools.manifest import Manifest
 from tools.outcomes import Json
+from tools.yaml_files import UnreadableYaml, read_yaml
 
 SCHEMA_NAME = "workflows.schema.json"
 EFFECTS_OF_STEPS = frozenset({"read", "prepare"})
@@ -76,17 +77,16 @@ class Workflows:
         Raises  WorkflowFilesError: a file that is no workflow, a step that no background work may make, a reference
         to what is not there.
         """
+        checker = Checker(cast(Json, orjson.loads((folder.parent / SCHEMA_NAME).read_bytes())))
         faults: list[str] = []
-        validate = _schema_check(folder.parent / SCHEMA_NAME)
         workflows: list[Workflow] = []
-        for path in sorted(folder.glob("*.yaml")):
-            raw = _read(path)
-            found = validate(raw)
-            faults += [f"{path.name}: {fault}" for fault in found]
-            if not found:
-                workflow = _workflow(cast(Json, raw))
-                faults += [f"{path.name}: {fault}" for fault in _faults(workflow, path.stem, manifests)]
-                workflows.append(workflow)
+        for path in sorted(folder.iterdir()):
+            if path.name.startswith((".", "__")):
+                continue
+            try:
+                workflows.append(_read(path, checker, manifests))
+            except WorkflowFilesError as unusable:
+                faults += unusable.faults
         if faults:
             raise WorkflowFilesError(faults)
         return cls(workflows)
@@ -150,21 +150,20 @@ def _as_text(value: object) -> str:
 # The files ------------------------------------------------------------------------------------------------------------
 
 
-def _schema_check(path: Path) -> Callable[[object], list[str]]:
-    import jsonschema_rs
-
-    validator = jsonschema_rs.validator_for(path.read_text(encoding="utf-8"))
-    return lambda raw: [
-        f"{'/'.join(map(str, fault.instance_path)) or 'the file'}: {fault.message}"
-        for fault in validator.iter_errors(raw)
-    ]
-
-
-def _read(path: Path) -> object:
+def _read(path: Path, checker: Checker, manifests: Mapping[str, Manifest]) -> Workflow:
+    """One file. Raises  WorkflowFilesError: all that is wrong with it."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as fault:
-        raise WorkflowFilesError([f"{path.name}: no YAML: {fault}"]) from fault
+        raw = read_yaml(path)
+    except UnreadableYaml as unreadable:
+        raise WorkflowFilesError([str(unreadable)]) from unreadable
+    faults = [f"{path.name}: {fault.path or '/'}: {fault.message}" for fault in checker.check(raw)]
+    if faults:
+        raise WorkflowFilesError(faults)
+    workflow = _workflow(raw)
+    faults = [f"{path.name}: {fault}" for fault in _faults(workflow, path.stem, manifests)]
+    if faults:
+        raise WorkflowFilesError(faults)
+    return workflow
 
 
 def _workflow(raw: Json) -> Workflow:
@@ -203,6 +202,8 @@ def _step_faults(step: Step, manifest: Manifest, before: Mapping[str, Manifest])
         yield f"{step.tool} is {manifest.effect}; a step reads or prepares"
     if "worker" not in manifest.doors:
         yield f"{step.tool} is not offered to background work"
+    if manifest.autonomy == "workflow":
+        yield f"{step.tool} starts work of its own; a workflow that could start itself would never end"
     properties = cast(Json, manifest.arguments.get("properties", {}))
     required = cast("list[str]", manifest.arguments.get("required", []))
     yield from (f"{step.tool} takes no {name!r}" for name in step.arguments if name not in properties)

@@ -69,8 +69,11 @@ def period_of(since: date | datetime | None, until: date | datetime | None, *, n
 
     Raises  InvalidPeriod: it ends before it begins, or is longer than 400 days.
     """
-    end = now if until is None else _end(until)
-    start = end - timedelta(days=DEFAULT_DAYS) if since is None else _start(since)
+    try:
+        end = now if until is None else _end(until)
+        start = end - timedelta(days=DEFAULT_DAYS) if since is None else _start(since)
+    except OverflowError:
+        raise InvalidPeriod("from, to: there is no such day") from None
     if start > end:
         raise InvalidPeriod(f"from: {start.isoformat()} is after to: {end.isoformat()}")
     if end - start > timedelta(days=MOST_DAYS):
@@ -85,18 +88,11 @@ def _start(since: date | datetime) -> datetime:
 def _end(until: date | datetime) -> datetime:
     if isinstance(until, datetime):
         return _in_utc(until)
-    if until == date.max:
-        raise InvalidPeriod("to: no such day")
     return datetime.combine(until + timedelta(days=1), time(), UTC)
 
 
 def _in_utc(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        return moment.replace(tzinfo=UTC)
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise InvalidPeriod("from, to: no such moment") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _summary(period: Period, group_by: GroupBy, whole: ToolUse, groups: Sequence[ToolUse]) -> str:
