@@ -56,7 +56,7 @@ def json_text(value: object) -> str:
 
 def _mended(value: object) -> object:
     if isinstance(value, str):
-        return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
         return {cast(str, _mended(key)): _mended(each) for key, each in cast("dict[str, object]", value).items()}
     if isinstance(value, list | tuple):

@@ -1,0 +1,104 @@
+"""What the model is told of who asks, of earlier turns, and of what has become of their calls."""
+
+from datetime import date
+
+from agent.citations import CitationBook
+from agent.context import RULES, remembered, result_text, step_messages, system_words, turn_messages
+from agent.conversations.model import History, LedgerCall, MadeCall, Step, Surroundings, Turn
+from agent.json_values import items, mapping
+from agent.model import AssistantMessage, ToolCall, ToolResultMessage, UserMessage
+from domain.kernel import CallId, Outcome, Role, RunId
+from tests.support.turns import nth
+
+PASSAGE: dict[str, object] = {
+    "chunk_id": "c1",
+    "document_id": "d1",
+    "title": "Letters",
+    "uri": "glow:d1",
+    "text": "words",
+    "start": 0,
+    "end": 5,
+}
+
+
+def made(outcome: Outcome = "done", result: dict[str, object] | None = None, tool: str = "task_run") -> MadeCall:
+    """A call of an earlier turn."""
+    text = result_text({"outcome": outcome, "result": result or {}}, tool=tool, trust="client")
+    return MadeCall(call_id=CallId(nth(5)), provider_id="p5", tool=tool, arguments="{}", outcome=outcome, text=text)
+
+
+def turn(*steps: Step, status: str = "completed", unkept: tuple[LedgerCall, ...] = ()) -> Turn:
+    """An earlier turn."""
+    assert status in ("completed", "failed", "cancelled")
+    return Turn(run_id=RunId(nth(1)), status=status, message="Run it.", steps=steps, unkept=unkept)
+
+
+def test_the_system_words_hold_persona_rules_and_who_asks_where_and_when() -> None:
+    around = Surroundings(organization="Acme Audit", person="Eva Employee", role=Role.EMPLOYEE)
+    words = system_words("You are helpful.\n", around, date(2026, 11, 22))
+    assert words == (
+        f"You are helpful.\n\n{RULES}\n\nOrganization: Acme Audit\nYou act for: Eva Employee, whose role is EMPLOYEE\n"
+        "Today: 2026-11-22"
+    )
+
+
+def test_an_answered_turn_is_told_as_it_was() -> None:
+    call = made()
+    steps = (Step(message_id=nth(2), text="", calls=(call,)), Step(message_id=nth(3), text="It runs."))
+    assert turn_messages(turn(*steps), {}) == [
+        UserMessage(text="Run it."),
+        AssistantMessage(text="", calls=(ToolCall(provider_id="p5", name="task_run", arguments="{}"),)),
+        ToolResultMessage(provider_id="p5", name="task_run", text=call.text),
+        AssistantMessage(text="It runs."),
+    ]
+
+
+def test_a_call_that_waited_is_told_as_it_stands_now() -> None:
+    waited = Step(message_id=nth(2), text="", calls=(made("waiting"),))
+    later: dict[str, object] = {"outcome": "rejected", "approval": {"state": "rejected", "comment": "Not now."}}
+    result = step_messages(waited, {CallId(nth(5)): later})[1]
+    assert result.text == (
+        '{"source":"tool task_run","trust":"client","outcome":"rejected",'
+        '"approval":{"state":"rejected","comment":"Not now."}}'
+    )
+
+
+def test_an_interrupted_turn_tells_which_calls_the_record_shows() -> None:
+    unkept = (LedgerCall(call_id=CallId(nth(5)), tool="task_create", outcome="done"),)
+    assert turn_messages(turn(status="failed", unkept=unkept), {})[-1] == AssistantMessage(
+        text="(This turn was interrupted before it was answered. "
+        "The record shows calls it had made: task_create: done.)"
+    )
+
+
+def test_a_turn_without_an_answer_says_why() -> None:
+    assert turn_messages(turn(status="cancelled"), {})[-1].text == "(The user stopped this turn here.)"
+    assert turn_messages(turn(status="failed"), {})[-1].text == "(This turn ended by a fault before it was answered.)"
+
+
+def test_passages_keep_their_numbers_from_turn_to_turn() -> None:
+    book = CitationBook()
+    found = book.mark("knowledge_search", {"items": [PASSAGE]})
+    earlier = turn(Step(message_id=nth(2), text="", calls=(made(result=found, tool="knowledge_search"),)))
+    again = remembered(History(turns=(earlier,)))
+    assert again.cited("as said [1]") == book.cited("[1]")
+    more = again.mark("knowledge_search", {"items": [{**PASSAGE, "chunk_id": "c2"}, PASSAGE]})
+    assert [mapping(each)["marker"] for each in items(more["items"])] == [2, 1]
+
+
+def test_citations_come_in_order_of_appearance_once_each_and_unknown_numbers_stay_text() -> None:
+    book = CitationBook()
+    book.mark("knowledge_search", {"items": [{**PASSAGE, "chunk_id": f"c{n}"} for n in range(4)]})
+    cited = book.cited("First [3], then [1, 3] and [2][9], not [x] nor [0].")
+    assert [citation.marker for citation in cited] == [3, 1, 2]
+
+
+def test_a_quote_is_the_passage_or_its_beginning() -> None:
+    book = CitationBook()
+    book.mark("knowledge_search", {"items": [{**PASSAGE, "text": "q" * 900}]})
+    assert len(book.cited("[1]")[0].quote) == 400
+
+
+def test_only_what_the_search_found_gets_a_number() -> None:
+    assert CitationBook().mark("task_list", {"items": [PASSAGE]}) == {"items": [PASSAGE]}
+    assert CitationBook().mark("knowledge_search", {"items": ["odd", {}]}) == {"items": ["odd", {}]}

@@ -1,0 +1,133 @@
+"""A run's stream: committed before shown, deltas joined, followers that cost nothing."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from agent.events import MessageDelta, MessageStarted, RunCompleted, RunFrame
+from agent.run_stream import KEPT_FRAMES, RunStream
+from domain.kernel import OrganizationId
+from tests.support.turns import PRINCIPAL, RUN
+from tools.ports import Unavailable
+
+
+class HeldLog:
+    """Satisfies RunLog: each write waits until the test lets it through."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[list[str], bool]] = []
+        self.arrived = asyncio.Event()
+        self.let_through = asyncio.Semaphore(0)
+        self.fault: Exception | None = None
+
+    async def append(self, organization_id: OrganizationId, frames: Sequence[RunFrame], *, urgent: bool) -> None:
+        assert organization_id == PRINCIPAL.organization_id
+        self.batches.append(([frame.type for frame in frames], urgent))
+        self.arrived.set()
+        await self.let_through.acquire()
+        if self.fault is not None:
+            raise self.fault
+
+
+@asynccontextmanager
+async def writing(log: HeldLog) -> AsyncGenerator[RunStream, None]:
+    """A stream whose writer runs."""
+    stream = RunStream(RUN, PRINCIPAL.organization_id, log)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(stream.write())
+        yield stream
+        stream.close()
+
+
+def delta(text: str) -> MessageDelta:
+    """A piece of the one message."""
+    return MessageDelta(message_id="m", delta=text)
+
+
+async def test_nothing_is_shown_before_it_is_committed() -> None:
+    log = HeldLog()
+    async with writing(log) as stream:
+        stream.emit(MessageStarted(message_id="m"))
+        await log.arrived.wait()
+        assert stream.after(0) == ()
+        log.let_through.release()
+        await stream.flush()
+        assert [(frame.sequence, frame.type) for frame in stream.after(0) or ()] == [(1, "message.started")]
+
+
+async def test_text_that_arrives_while_a_write_is_under_way_becomes_one_delta() -> None:
+    log = HeldLog()
+    async with writing(log) as stream:
+        stream.emit(MessageStarted(message_id="m"))
+        await log.arrived.wait()
+        for piece in "abc":
+            stream.emit(delta(piece))
+        stream.emit(RunCompleted())
+        log.let_through.release()
+        log.let_through.release()
+        await stream.flush()
+        assert log.batches == [(["message.started"], True), (["message.delta", "run.completed"], True)]
+        shown = list(stream.after(1) or ())
+        assert '"delta":"abc"' in shown[0].data
+        assert shown[1].terminal
+
+
+async def test_a_batch_of_text_alone_may_linger() -> None:
+    log = HeldLog()
+    async with writing(log) as stream:
+        stream.emit(delta("a"))
+        log.let_through.release()
+        await stream.flush()
+        assert log.batches == [(["message.delta"], False)]
+
+
+async def test_a_follower_that_is_far_behind_is_sent_to_the_database() -> None:
+    log = HeldLog()
+    async with writing(log) as stream:
+        for _ in range(KEPT_FRAMES + 1):
+            stream.emit(MessageStarted(message_id="m"))
+        log.let_through.release()
+        await stream.flush()
+        assert stream.after(0) is None
+        assert len(stream.after(1) or ()) == KEPT_FRAMES
+        assert stream.after(KEPT_FRAMES + 1) == ()
+        assert stream.after(10**9) == ()
+
+
+async def test_after_a_gap_nothing_more_is_taken() -> None:
+    log = HeldLog()
+    log.fault = Unavailable("away")
+    async with writing(log) as stream:
+        stream.emit(MessageStarted(message_id="m"))
+        log.let_through.release()
+        with pytest.raises(Unavailable):
+            await stream.flush()
+        with pytest.raises(Unavailable):
+            stream.emit(delta("a"))
+        assert stream.after(0) == ()
+
+
+async def test_an_odd_fault_of_the_log_is_told_to_the_run_as_unavailable() -> None:
+    log = HeldLog()
+    log.fault = ValueError("secret")
+    async with writing(log) as stream:
+        stream.emit(MessageStarted(message_id="m"))
+        log.let_through.release()
+        with pytest.raises(Unavailable, match="could not be stored"):
+            await stream.flush()
+
+
+async def test_every_change_wakes_those_who_looked_before_it() -> None:
+    log = HeldLog()
+    async with writing(log) as stream:
+        looked = stream.changed
+        stream.emit(MessageStarted(message_id="m"))
+        log.let_through.release()
+        await looked.wait()
+        assert stream.after(0)
+        last = stream.changed
+        stream.close()
+        await last.wait()
+        assert stream.closed
