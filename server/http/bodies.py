@@ -36,7 +36,7 @@ class JsonBody(Generic[Model]):
 
     async def __call__(self, request: Request) -> Model:
         body = await read_json_bytes(request)
-        value = json_value(body)
+        value = checked(body)
         path = None if self.for_gate else nul_path(value)
         if path is not None:
             raise invalid_request([{"path": path, "message": "holds a NUL character"}])
@@ -61,7 +61,7 @@ class ToolArguments:
     async def __call__(self, request: Request) -> Json:
         if self.optional and not await has_body(request):
             return {}
-        value = json_value(await read_json_bytes(request))
+        value = checked(await read_json_bytes(request))
         if not isinstance(value, dict):
             raise invalid_request([{"path": "", "message": "the body is not a JSON object"}])
         arguments = cast(Json, value)
@@ -69,6 +69,14 @@ class ToolArguments:
             if name in arguments:
                 raise invalid_request([{"path": name, "message": "is given by the path, not by the body"}])
         return arguments
+
+
+class NoBody:
+    """A dependency of routes that take no body: an empty JSON object passes for none."""
+
+    async def __call__(self, request: Request) -> None:
+        if await has_body(request) and checked(await read_json_bytes(request)) != {}:
+            raise invalid_request([{"path": "", "message": "this takes no body"}])
 
 
 async def has_body(request: Request) -> bool:
@@ -85,7 +93,7 @@ async def read_json_bytes(request: Request) -> bytes:
     return await read_bytes(request, JSON_LIMIT)
 
 
-def json_value(body: bytes) -> object:
+def checked(body: bytes) -> object:
     """The JSON value of a body.
 
     Raises  Problem: 400 `malformed_json`.

@@ -126,7 +126,7 @@ def _invalid_parameters(fault: RequestValidationError) -> Problem:
 
 
 def _sentence(refusal: DomainError) -> str:
-    words = str(refusal)
+    words = str(refusal).rstrip(".")
     return f"{words[:1].upper()}{words[1:]}."
 
 

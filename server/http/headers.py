@@ -1,6 +1,6 @@
 """Headers of every answer: what browsers must not do with it, who else's pages may call, what may be kept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
@@ -8,7 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from server.settings import Settings
+from server.settings import Network
 
 NOTHING = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 """For what is no page: even opened as one, it loads nothing and is framed nowhere. A page brings its own policy."""
@@ -53,20 +53,19 @@ class SecureAnswers:
         await self._app(scope, receive, secured)
 
 
-def admit_origins(app: FastAPI, settings: Settings) -> None:
-    """Let pages of GLOW_ALLOWED_ORIGINS call; without any, no header says a word of other origins."""
-    if settings.allowed_origins:
+def admit_origins(app: FastAPI, origins: Sequence[str]) -> None:
+    """Let pages of these origins call; without any, no header says a word of other origins."""
+    if origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=settings.allowed_origins,
+            allow_origins=origins,
             allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
             allow_headers=CORS_HEADERS,
-            expose_headers=("X-Request-Id", "Retry-After", "WWW-Authenticate"),
+            expose_headers=("X-Request-Id", "X-Call-Id", "Retry-After", "WWW-Authenticate"),
         )
 
 
-def believe_proxies(app: FastAPI, settings: Settings) -> None:
-    """Take the client's address and scheme from X-Forwarded-* where a proxy of GLOW_TRUSTED_PROXIES sent it."""
-    if settings.trusted_proxies:
-        networks = [str(network) for network in settings.trusted_proxies]
-        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=networks)
+def believe_proxies(app: FastAPI, networks: Sequence[Network]) -> None:
+    """Take the client's address and scheme from X-Forwarded-* where one of these proxies sent it."""
+    if networks:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=[str(network) for network in networks])

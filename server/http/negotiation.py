@@ -63,7 +63,7 @@ def _range_of(part: str) -> MediaRange | None:
     return MediaRange(media_type=media_type, quality=float(weights[0]) if weights else 1.0)
 
 
-def json_wanted(request: Request) -> None:
+async def json_wanted(request: Request) -> None:
     """A dependency of routes that answer with JSON alone.
 
     Raises  Problem: 406.

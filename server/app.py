@@ -1,0 +1,132 @@
+"""The application: every door of HTTP on one hub, between the middlewares that all of them share."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from fastapi import APIRouter, Depends, FastAPI
+
+from domain.kernel import NewId, new_id
+from server.chat import conversations, messages, runs
+from server.health import router as health
+from server.http.bodies import Json
+from server.http.document import REFUSALS, document_of
+from server.http.faults import LastResort, answer_problems
+from server.http.headers import SecureAnswers, admit_origins, believe_proxies
+from server.http.marks import MarkedRequests
+from server.http.negotiation import json_wanted
+from server.hub import Hub
+from server.logs import AccessLog
+from server.mcp.door import mount_mcp
+from server.page.routes import router as page
+from server.rest import activity, analytics, approvals, docs, knowledge, me, tasks, tools
+from server.settings import Network
+from server.worker.worker import Worker
+from tools.manifest import Manifest
+
+OpenHub = Callable[[], AbstractAsyncContextManager[Hub]]
+
+JSON_ROUTERS: tuple[APIRouter, ...] = (
+    me.router,
+    conversations.router,
+    tools.router,
+    knowledge.router,
+    tasks.router,
+    approvals.router,
+    analytics.router,
+    activity.router,
+)
+"""Whose routes answer with JSON and nothing else."""
+OTHER_ROUTERS: tuple[APIRouter, ...] = (messages.router, runs.router, knowledge.files)
+"""Whose routes choose for themselves."""
+OPEN_ROUTERS: tuple[APIRouter, ...] = (health, docs.router, page)
+"""Before any credential."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppOptions:
+    """What must be known before the hub is open."""
+
+    allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
+    runs_worker: bool = True
+    """Whether this process does background work too."""
+    new_id: NewId = new_id
+    monotonic: Callable[[], float] = time.monotonic
+
+
+def create_app(open_hub: OpenHub, options: AppOptions | None = None) -> FastAPI:
+    """The application; its lifespan opens the hub and closes it."""
+    options = options or AppOptions()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        async with open_hub() as hub:
+            app.state.hub = hub
+            door = mount_mcp(app, hub)
+            async with door.running(), _working(hub.worker if options.runs_worker else None):
+                yield
+
+    app = FastAPI(
+        title="Prisma Glow",
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.runs_worker = options.runs_worker
+    app.state.document = _documents(app)
+    _add_routes(app)
+    answer_problems(app)
+    _add_middleware(app, options)
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
+    for router in JSON_ROUTERS:
+        app.include_router(router, dependencies=[Depends(json_wanted)], responses=REFUSALS)
+    for router in OTHER_ROUTERS:
+        app.include_router(router, responses=REFUSALS)
+    for router in OPEN_ROUTERS:
+        app.include_router(router)
+
+
+def _add_middleware(app: FastAPI, options: AppOptions) -> None:
+    """The last one added stands outermost."""
+    app.add_middleware(LastResort, new_id=options.new_id)
+    admit_origins(app, options.allowed_origins)
+    app.add_middleware(SecureAnswers)
+    app.add_middleware(AccessLog, monotonic=options.monotonic)
+    app.add_middleware(MarkedRequests, new_id=options.new_id)
+    believe_proxies(app, options.trusted_proxies)
+
+
+def _documents(app: FastAPI) -> Callable[[tuple[Manifest, ...]], Json]:
+    """Builds the OpenAPI document when it is first asked for."""
+    built: list[Json] = []
+
+    def document(manifests: tuple[Manifest, ...]) -> Json:
+        if not built:
+            built.append(document_of(app, version("prisma-glow"), manifests))
+        return built[0]
+
+    return document
+
+
+@asynccontextmanager
+async def _working(worker: Worker | None) -> AsyncGenerator[None]:
+    """Background work for the length of the block."""
+    if worker is None:
+        yield
+        return
+    working = asyncio.create_task(worker.run(), name="worker")
+    try:
+        yield
+    finally:
+        working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working

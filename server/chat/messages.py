@@ -1,0 +1,87 @@
+"""`POST /v1/chat`: a message begins a run, which is shown as it goes or answered when it has ended."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agent.conversations.model import MESSAGE_LENGTH
+from agent.runs import NewMessage
+from domain.kernel import ConversationId, EngagementId
+from server.http.answers import json_answer
+from server.http.bodies import Body, JsonBody
+from server.http.document import BODY_REFUSALS, Responses, of_model, problems, shows
+from server.http.negotiation import EVENT_STREAM, JSON, choose
+from server.http.sse import event_stream
+from server.http.visits import People
+
+router = APIRouter(tags=["chat"])
+
+
+class ChatMessage(Body):
+    """A message to an agent."""
+
+    message: str = Field(min_length=1, max_length=MESSAGE_LENGTH)
+    conversation_id: UUID | None = Field(default=None, description="Without it a new conversation begins.")
+    agent: str | None = Field(default=None, pattern="^[a-z][a-z0-9_]{0,63}$")
+    engagement_id: UUID | None = None
+    client_message_id: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="The same message with the same id is not asked twice: it is answered with the first one's run.",
+    )
+
+
+class RunAnswer(BaseModel):
+    """A run, folded into one answer."""
+
+    conversation_id: str
+    run_id: str
+    status: str = Field(description="completed, waiting, failed or cancelled; a run asked for by its id: also running")
+    text: str
+    tool_calls: list[dict[str, object]]
+    citations: list[dict[str, object]]
+    approvals: list[dict[str, object]]
+    usage: dict[str, object]
+    error: dict[str, object] | None = Field(default=None, description="Of a failed run: code, message, retryable.")
+
+
+def streams(description: str) -> Responses:
+    """A route that shows a run's events, for its documentation."""
+    return {200: {"description": description, "content": {EVENT_STREAM: {"schema": {"type": "string"}}}}}
+
+
+def answers_or_streams() -> Responses:
+    """A route that does either, as its reader wishes."""
+    answered, streamed = shows(of_model(RunAnswer))[200], streams("")[200]
+    content = {**answered["content"], **streamed["content"]}
+    return {200: {"description": "The answer, or the run's events as they come", "content": content}}
+
+
+@router.post("/v1/chat", responses={**answers_or_streams(), **BODY_REFUSALS, **problems(409)})
+async def chat(
+    request: Request, visit: People, body: Annotated[ChatMessage, Depends(JsonBody(ChatMessage))]
+) -> Response:
+    """Say something to an agent. The run goes on whether or not anybody waits for its answer."""
+    wanted = choose(request, JSON, EVENT_STREAM)
+    principal, runs = visit.in_chat, visit.hub.runs
+    begun = await runs.start(principal, _message(visit, body))
+    if wanted == EVENT_STREAM:
+        return event_stream(runs.follow(principal, begun.run_id))
+    return json_answer((await runs.answer(principal, begun.run_id)).json())
+
+
+def _message(visit: People, body: ChatMessage) -> NewMessage:
+    return NewMessage(
+        message=body.message,
+        conversation_id=None if body.conversation_id is None else ConversationId(body.conversation_id),
+        agent=body.agent,
+        engagement_id=None if body.engagement_id is None else EngagementId(body.engagement_id),
+        client_message_id=body.client_message_id,
+        request_id=visit.marks.request_id,
+        trace_id=visit.marks.trace_id,
+    )

@@ -1,0 +1,61 @@
+"""Runs: what became of a message, its events from wherever a reader left off, and ending one early."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from domain.kernel import RunId
+from server.chat.messages import RunAnswer, streams
+from server.http.answers import json_answer
+from server.http.bodies import NoBody
+from server.http.document import BODY_REFUSALS, of_model, shows
+from server.http.negotiation import EVENT_STREAM, choose
+from server.http.sse import event_stream
+from server.http.visits import People
+
+router = APIRouter(tags=["chat"])
+
+LARGEST_SEQUENCE = 2**53
+
+Sequence = Annotated[int, Query(ge=0, le=LARGEST_SEQUENCE)]
+
+
+@router.get("/v1/runs/{run_id}", responses=shows(of_model(RunAnswer)))
+async def get_run(visit: People, run_id: UUID) -> Response:
+    """A run's answer, as far as it has come."""
+    return json_answer((await visit.hub.runs.summary(visit.in_chat, RunId(run_id))).json())
+
+
+@router.get(
+    "/v1/runs/{run_id}/events",
+    responses={**streams("The run's events, to its terminal one"), 204: {"description": "Nothing follows"}},
+)
+async def run_events(
+    request: Request,
+    visit: People,
+    run_id: UUID,
+    after: Sequence = 0,
+    last_event_id: Annotated[int | None, Header(ge=0, le=LARGEST_SEQUENCE)] = None,
+) -> Response:
+    """A run's events behind `after`, or behind Last-Event-ID, which a browser sends when it reconnects."""
+    choose(request, EVENT_STREAM)
+    seen = after if last_event_id is None else last_event_id
+    principal, runs = visit.in_chat, visit.hub.runs
+    if await runs.exhausted(principal, RunId(run_id), seen):
+        return Response(status_code=204)
+    return event_stream(runs.follow(principal, RunId(run_id), seen))
+
+
+@router.post(
+    "/v1/runs/{run_id}/cancel",
+    dependencies=[Depends(NoBody())],
+    responses={**shows(of_model(RunAnswer)), **BODY_REFUSALS},
+)
+async def cancel_run(visit: People, run_id: UUID) -> Response:
+    """End a run early; one that has ended stays as it ended. The answer is the run as it stands then."""
+    principal, runs = visit.in_chat, visit.hub.runs
+    await runs.cancel(principal, RunId(run_id))
+    return json_answer((await runs.summary(principal, RunId(run_id))).json())

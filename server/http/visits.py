@@ -1,0 +1,117 @@
+"""Who asks, and what a route may reach for them: step 1 of the path of a call, for every door of HTTP."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+import structlog
+from fastapi import Depends
+from starlette.requests import Request
+
+from domain.kernel import CallId, Door, Principal
+from server.auth import Caller, wrong_audience
+from server.database.unit_of_work import Session
+from server.http.answers import refusal_members
+from server.http.marks import Marks, marks_of
+from server.hub import Hub
+from server.problems import Problem
+from server.tokens import Audience
+from tools.outcomes import CallOutcome, CallRequest, Json
+
+API: tuple[Audience, ...] = ("api", "service")
+PEOPLE: tuple[Audience, ...] = ("api", "service", "widget")
+"""For what a widget opens too: chat, one's own runs and approvals, uploads."""
+
+Refused = Callable[[Request], tuple[str, Json]]
+"""The call that a request stands for, as far as it shows before its body is read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One request of a caller whose credential opens this route."""
+
+    hub: Hub
+    caller: Caller
+    marks: Marks
+
+    @property
+    def principal(self) -> Principal:
+        """The caller acting by its own hand; a credential that is no person's own acts as an agent."""
+        return self.caller.principal(self._door("rest"))
+
+    @property
+    def in_chat(self) -> Principal:
+        """The caller as the one for whom a model acts."""
+        return self.caller.principal(self._door("chat"), mode="agent")
+
+    async def call(self, tool: str, arguments: object, *, dry_run: bool = False) -> CallOutcome:
+        """One call through the gate, marked with this request."""
+        return await self.hub.gate.call(self._request(tool, arguments, dry_run=dry_run), self.principal)
+
+    async def refuse(self, tool: str, arguments: object, reason: str) -> CallOutcome:
+        """Record a call that this door refuses before policy is asked."""
+        return await self.hub.gate.refuse(self._request(tool, arguments), self.principal, reason)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncGenerator[Session]:
+        """The caller's own view of the database, for lists and gets.
+
+        Raises  Problem: 403, the membership is gone.
+        """
+        principal = self.principal
+        transactions = self.hub.transactions
+        async with transactions.session(principal.organization_id, principal.principal_id) as session:
+            if session.role is None:
+                raise Problem(403, "not_a_member", "You no longer belong to this organization.")
+            yield session
+
+    def _door(self, door: Door) -> Door:
+        return "widget" if self.caller.audience == "widget" else door
+
+    def _request(self, tool: str, arguments: object, *, dry_run: bool = False) -> CallRequest:
+        return CallRequest(
+            call_id=CallId(self.hub.new_id()),
+            tool=tool,
+            arguments=arguments,
+            dry_run=dry_run,
+            request_id=self.marks.request_id,
+            trace_id=self.marks.trace_id,
+        )
+
+
+def open_to(audiences: tuple[Audience, ...], refused: Refused | None = None) -> Callable[[Request], Awaitable[Visit]]:
+    """A dependency: the visit of a caller whose token is for one of these audiences.
+
+    `refused`: where another audience's token is recorded as a denied call, what it called.
+    Raises  Problem: 401, 403.
+    """
+
+    async def opened(request: Request) -> Visit:
+        hub = hub_of(request)
+        caller = await hub.authenticator.caller(request)
+        structlog.contextvars.bind_contextvars(orgId=str(caller.member.organization_id))
+        visit = Visit(hub=hub, caller=caller, marks=marks_of(request))
+        if caller.audience not in audiences:
+            raise await _turned_away(visit, None if refused is None else refused(request))
+        return visit
+
+    return opened
+
+
+def hub_of(request: Request) -> Hub:
+    """What the server is made of; its lifespan put it there."""
+    return request.app.state.hub
+
+
+async def _turned_away(visit: Visit, called: tuple[str, Json] | None) -> Problem:
+    problem = wrong_audience(visit.caller.audience)
+    if called is not None:
+        problem.extra.update(refusal_members(await visit.refuse(*called, reason=problem.code)))
+    return problem
+
+
+Api = Annotated[Visit, Depends(open_to(API))]
+"""The visit of a caller with a token for the interface."""
+People = Annotated[Visit, Depends(open_to(PEOPLE))]
+"""The same, or of one whose token came from a widget."""

@@ -1,0 +1,58 @@
+"""Approvals: what waits for a person, and the person's answer, which is a call of its own."""
+
+from typing import Annotated, cast
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import Response
+
+from domain.approvals.model import ApprovalQuery, ApprovalState
+from domain.kernel import ApprovalId
+from server.http.answers import json_answer, result_answer
+from server.http.bodies import Json, ToolArguments
+from server.http.document import BODY_REFUSALS, CALL_REFUSALS, listed, shows, tool_result
+from server.http.parameters import PageAsked
+from server.http.visits import PEOPLE, People, Visit, open_to
+from tools.views import approval_item_json, page_json
+
+router = APIRouter(tags=["approvals"])
+
+APPROVAL = tool_result("approval_decide", "approval")
+DECIDED: Json = {
+    "allOf": [APPROVAL],
+    "required": ["call"],
+    "properties": {"call": tool_result("approval_decide", "call")},
+}
+
+
+def decided(request: Request) -> tuple[str, Json]:
+    """What a refused caller would have decided; how, stands in the body, which is not read for it."""
+    return "approval_decide", {"approval_id": str(request.path_params["approval_id"])}
+
+
+@router.get("/v1/approvals", responses=shows(listed(APPROVAL)))
+async def list_approvals(visit: People, page: PageAsked, state: ApprovalState | None = None) -> Response:
+    """The approvals that the caller asked for or may decide, newest first."""
+    async with visit.session() as session:
+        found = await session.work.approvals.list(ApprovalQuery(page=page, state=state), visit.hub.clock())
+        return json_answer(page_json(found, approval_item_json))
+
+
+@router.get("/v1/approvals/{approval_id}", responses=shows(APPROVAL))
+async def get_approval(visit: People, approval_id: UUID) -> Response:
+    """One approval, as it stands now."""
+    async with visit.session() as session:
+        found = await session.work.approvals.get(ApprovalId(approval_id), visit.hub.clock())
+        return json_answer(approval_item_json(found))
+
+
+@router.post("/v1/approvals/{approval_id}/decision", responses={**shows(DECIDED), **BODY_REFUSALS, **CALL_REFUSALS})
+async def decide_approval(
+    visit: Annotated[Visit, Depends(open_to(PEOPLE, refused=decided))],
+    approval_id: UUID,
+    arguments: Annotated[Json, Depends(ToolArguments("approval_decide", from_path=("approval_id",)))],
+) -> Response:
+    """Approve or reject: exactly one answer counts, and only a person's own hand gives it."""
+    outcome = await visit.call("approval_decide", {**arguments, "approval_id": str(approval_id)})
+    return result_answer(outcome, lambda result: {**cast(Json, result["approval"]), "call": result["call"]})

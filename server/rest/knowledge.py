@@ -1,0 +1,205 @@
+"""Documents: searched, uploaded and deleted through the gate; listed and shown under row level security."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Annotated, cast
+from urllib.parse import quote
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from pydantic import ConfigDict, Field
+from starlette.datastructures import UploadFile
+from starlette.responses import Response
+
+from domain.kernel import Audience, EngagementId
+from knowledge.model import DocumentId, DocumentQuery, DocumentStatus, StoredFile
+from server.http.answers import json_answer, refusal_members, result_answer
+from server.http.bodies import Body, Json, ToolArguments, invalid_request
+from server.http.document import BODY_REFUSALS, CALL_REFUSALS, WAITING, listed, shows, tool_result
+from server.http.parameters import PageAsked
+from server.http.uploads import NAME_LIMIT, Upload, UploadBody
+from server.http.visits import Api, People, Visit
+from tools.outcomes import CallOutcome, error_json
+from tools.views import document_json, page_json
+
+router = APIRouter(prefix="/v1/knowledge", tags=["knowledge"])
+files = APIRouter(prefix="/v1/knowledge", tags=["knowledge"])
+"""The route that answers with a file, whatever is accepted."""
+
+DOCUMENT = tool_result("document_upload", "document")
+INDEXED_WITHIN_S = 60.0
+"""How long `?wait=true` waits for the worker; then the answer is 202 all the same."""
+LOOK_EVERY_S = 0.1
+UNFINISHED: frozenset[object] = frozenset({"queued", "parsing", "embedding"})
+
+
+class UploadFields(Body):
+    """The fields beside the files of an upload."""
+
+    model_config = ConfigDict(strict=False, extra="forbid", frozen=True)
+
+    title: str | None = Field(default=None, min_length=1, max_length=NAME_LIMIT, description="Of a single file.")
+    audience: Audience | None = None
+    engagement_id: UUID | None = None
+
+
+UPLOADED: Json = {
+    "type": "object",
+    "required": ["items"],
+    "properties": {
+        "items": {
+            "type": "array",
+            "description": "One a file, in their order: the document, or how the call of its upload was refused.",
+            "items": {"anyOf": [DOCUMENT, {"type": "object", "required": ["title", "call_id", "outcome"]}]},
+        }
+    },
+}
+
+
+@router.post(
+    "/search",
+    responses={**shows(tool_result("knowledge_search")), **BODY_REFUSALS, **CALL_REFUSALS},
+)
+async def search(visit: Api, arguments: Annotated[Json, Depends(ToolArguments("knowledge_search"))]) -> Response:
+    """Passages of the documents that the caller may see, best first."""
+    return result_answer(await visit.call("knowledge_search", arguments), lambda result: result)
+
+
+@router.post(
+    "/documents",
+    status_code=202,
+    responses={
+        **shows(UPLOADED, status=202, description="Queued to be indexed"),
+        **shows(UPLOADED, status=201, description="Indexed, with `wait`"),
+        **BODY_REFUSALS,
+        **CALL_REFUSALS,
+    },
+)
+async def upload(
+    visit: People, form: Annotated[Upload[UploadFields], Depends(UploadBody(UploadFields))], wait: bool = False
+) -> Response:
+    """Upload files; each becomes a document of its own. `wait`: answer once they are indexed."""
+    if form.fields.title is not None and len(form.files) > 1:
+        raise invalid_request([{"path": "title", "message": "names one document, and there are several files"}])
+    outcomes = [await _upload(visit, file, form.fields) for file in form.files]
+    if all(outcome.outcome != "done" for outcome in outcomes):
+        return result_answer(outcomes[0], lambda result: result)
+    uploaded = [document["document_id"] for outcome in outcomes if (document := _document(outcome))]
+    waited_for = [DocumentId(UUID(cast(str, each))) for each in uploaded] if wait else []
+    current = await _indexed(visit, waited_for)
+    items = [_item(file, outcome, current) for file, outcome in zip(form.files, outcomes, strict=True)]
+    unfinished = any(item.get("status") in UNFINISHED for item in items)
+    return json_answer({"items": items}, 202 if unfinished else 201)
+
+
+@router.get("/documents", responses=shows(listed(DOCUMENT)))
+async def list_documents(
+    visit: Api, page: PageAsked, status: DocumentStatus | None = None, engagement_id: UUID | None = None
+) -> Response:
+    """The documents that the caller may see, newest first."""
+    query = DocumentQuery(
+        page=page, status=status, engagement_id=None if engagement_id is None else EngagementId(engagement_id)
+    )
+    async with visit.session() as session:
+        return json_answer(page_json(await session.work.knowledge.list(query), document_json))
+
+
+@router.get("/documents/{document_id}", responses=shows(DOCUMENT))
+async def get_document(visit: Api, document_id: UUID) -> Response:
+    """One document, without its text."""
+    async with visit.session() as session:
+        return json_answer(document_json(await session.work.knowledge.get(DocumentId(document_id))))
+
+
+@router.delete(
+    "/documents/{document_id}",
+    status_code=204,
+    responses={204: {"description": "Deleted"}, **WAITING, **CALL_REFUSALS},
+)
+async def delete_document(visit: Api, document_id: UUID) -> Response:
+    """Take a document out of every list, search and read."""
+    outcome = await visit.call("document_delete", {"document_id": str(document_id)})
+    if outcome.outcome == "done":
+        return Response(status_code=204, headers={"X-Call-Id": str(outcome.call_id)})
+    return result_answer(outcome, lambda result: result)
+
+
+@files.get(
+    "/documents/{document_id}/content",
+    responses={
+        200: {"description": "The file as it was uploaded", "content": {"application/octet-stream": {}}},
+        **CALL_REFUSALS,
+    },
+)
+async def document_content(visit: Api, document_id: UUID) -> Response:
+    """The file of a document as it was uploaded; a read of the document, and recorded as one."""
+    outcome = await visit.call("knowledge_read", {"document_id": str(document_id)})
+    if outcome.outcome != "done":
+        return result_answer(outcome, lambda result: result)
+    async with visit.session() as session:
+        return _file(await session.work.knowledge.file(DocumentId(document_id)))
+
+
+async def _upload(visit: Visit, file: UploadFile, fields: UploadFields) -> CallOutcome:
+    """One file through the gate: the bytes are staged beside the call, whose arguments name them by digest."""
+    content = await file.read()
+    async with visit.hub.staging.holding(content) as digest:
+        arguments: Json = {
+            "title": fields.title or _title(file),
+            "file_name": _title(file),
+            "content_sha256": digest,
+            "size_bytes": len(content),
+        }
+        if file.content_type:
+            arguments["media_type"] = file.content_type[:200]
+        if fields.audience is not None:
+            arguments["audience"] = fields.audience
+        if fields.engagement_id is not None:
+            arguments["engagement_id"] = str(fields.engagement_id)
+        return await visit.call("document_upload", arguments)
+
+
+async def _indexed(visit: Visit, waited_for: Sequence[DocumentId]) -> Mapping[str, Json]:
+    """The documents once none is unfinished any more, or as they stand when the patience ends."""
+    if not waited_for:
+        return {}
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + INDEXED_WITHIN_S
+    while True:
+        async with visit.session() as session:
+            documents = [document_json(await session.work.knowledge.get(each)) for each in waited_for]
+        if clock() >= deadline or not any(document["status"] in UNFINISHED for document in documents):
+            return {cast(str, document["document_id"]): document for document in documents}
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+def _item(file: UploadFile, outcome: CallOutcome, current: Mapping[str, Json]) -> Json:
+    """What became of one file."""
+    document = _document(outcome)
+    if document is None:
+        error = {} if outcome.error is None else {"error": error_json(outcome.error)}
+        return {"title": _title(file), **refusal_members(outcome), **error}
+    document_id = cast(str, document["document_id"])
+    return {**current.get(document_id, document), "call_id": str(outcome.call_id), "outcome": outcome.outcome}
+
+
+def _document(outcome: CallOutcome) -> Json | None:
+    return None if outcome.result is None else cast(Json, outcome.result["document"])
+
+
+def _title(file: UploadFile) -> str:
+    """The file's name without a path, whichever system it comes from."""
+    return PurePath((file.filename or "").replace("\\", "/")).name[:NAME_LIMIT] or "untitled"
+
+
+def _file(stored: StoredFile) -> Response:
+    """The bytes, to be kept and never shown as a page: what a document says must not run with this server's rights."""
+    return Response(
+        stored.content,
+        headers={
+            "Content-Type": stored.media_type,
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(stored.title, safe='')}",
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+        },
+    )

@@ -1,0 +1,87 @@
+"""Tasks and their runs: read under row level security, created and started through the gate."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from starlette.responses import Response
+
+from domain.kernel import EngagementId, TaskId, TaskRunId
+from domain.tasks.model import TaskQuery, TaskStatus
+from server.http.answers import json_answer, result_answer
+from server.http.bodies import Json, ToolArguments
+from server.http.document import BODY_REFUSALS, CALL_REFUSALS, WAITING, listed, shows, tool_result
+from server.http.parameters import PageAsked, Text
+from server.http.visits import Api
+from tools.views import page_json, task_json, task_run_json
+
+router = APIRouter(tags=["tasks"])
+
+TASK = tool_result("task_create", "task")
+TASK_RUN = tool_result("task_run_get", "task_run")
+
+
+@router.get("/v1/tasks", responses=shows(listed(TASK)))
+async def list_tasks(
+    visit: Api,
+    page: PageAsked,
+    status: TaskStatus | None = None,
+    engagement_id: UUID | None = None,
+    assignee: Text | None = None,
+) -> Response:
+    """The tasks that the caller may see, newest first."""
+    query = TaskQuery(
+        page=page,
+        status=status,
+        engagement_id=None if engagement_id is None else EngagementId(engagement_id),
+        assignee=assignee,
+    )
+    async with visit.session() as session:
+        return json_answer(page_json(await session.work.tasks.list(query), task_json))
+
+
+@router.post(
+    "/v1/tasks",
+    status_code=201,
+    responses={**shows(TASK, status=201), **WAITING, **BODY_REFUSALS, **CALL_REFUSALS},
+)
+async def create_task(visit: Api, arguments: Annotated[Json, Depends(ToolArguments("task_create"))]) -> Response:
+    """Create a task, for people or for a workflow."""
+    return result_answer(await visit.call("task_create", arguments), lambda result: result["task"], 201)
+
+
+@router.get("/v1/tasks/{task_id}", responses=shows(TASK))
+async def get_task(visit: Api, task_id: UUID) -> Response:
+    """One task, with its newest run."""
+    async with visit.session() as session:
+        return json_answer(task_json(await session.work.tasks.get(TaskId(task_id))))
+
+
+@router.post(
+    "/v1/tasks/{task_id}/runs",
+    status_code=202,
+    responses={
+        **shows(
+            {"anyOf": [TASK_RUN, WAITING[202]["content"]["application/json"]["schema"]]},
+            status=202,
+            description="Accepted: it runs in the background, or waits for a person's approval (`outcome`: waiting)",
+        ),
+        **BODY_REFUSALS,
+        **CALL_REFUSALS,
+    },
+)
+async def run_task(
+    visit: Api,
+    task_id: UUID,
+    arguments: Annotated[Json, Depends(ToolArguments("task_run", from_path=("task_id",), optional=True))],
+) -> Response:
+    """Start a task's workflow in the background."""
+    outcome = await visit.call("task_run", {**arguments, "task_id": str(task_id)})
+    return result_answer(outcome, lambda result: result["task_run"], 202)
+
+
+@router.get("/v1/task-runs/{task_run_id}", responses=shows(TASK_RUN))
+async def get_task_run(visit: Api, task_run_id: UUID) -> Response:
+    """One run of a task, with its steps as far as it has come."""
+    async with visit.session() as session:
+        return json_answer(task_run_json(await session.work.tasks.get_run(TaskRunId(task_run_id))))

@@ -1,0 +1,101 @@
+"""Runs the application on a socket until it is told to stop; then streams end at once and runs get their grace."""
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from socket import socket
+
+import uvicorn
+from sse_starlette.sse import AppStatus
+
+from server.app import AppOptions, create_app
+from server.hub import Hub
+
+DRAIN_S = 10
+"""For requests that are being answered when it stops; runs in the background have a grace of their own."""
+HEADERS_LIMIT = 64 * 1024
+
+
+class NotStarted(Exception):
+    """The server could not begin to serve; the log says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """Where to listen, and whether this process does background work too."""
+
+    host: str
+    port: int
+    """0 takes a free one."""
+    runs_worker: bool = True
+
+
+def _nobody(_port: int) -> None:
+    """Nobody wants to know."""
+
+
+async def serve(hub: Hub, options: ServeOptions, stop: asyncio.Event, started: Callable[[int], None] = _nobody) -> None:
+    """Serve until `stop` is set, and return when what was under way is answered; whoever opened the hub closes it.
+
+    `started`: called once with the port, when connections are taken.
+    Raises  NotStarted: the address is taken, or may not be used.
+    """
+    server = StoppableServer(_config(hub, options), started)
+    stopping = asyncio.create_task(_stop(server, stop))
+    try:
+        await server.serve()
+    except SystemExit as refused:
+        raise NotStarted(f"{options.host}:{options.port} cannot be listened on") from refused
+    finally:
+        stopping.cancel()
+        AppStatus.should_exit = False
+    if not server.started:
+        raise NotStarted("the application did not start")
+
+
+class StoppableServer(uvicorn.Server):
+    """Leaves signals to whoever runs it, where uvicorn's own would end the process with the hub still open."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[int], None]) -> None:
+        super().__init__(config)
+        self._announce = started
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Listen, and tell that it is so."""
+        await super().startup(sockets)
+        if self.started:
+            self._announce(self.servers[0].sockets[0].getsockname()[1])
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """None are taken."""
+        yield
+
+
+async def _stop(server: uvicorn.Server, stop: asyncio.Event) -> None:
+    await stop.wait()
+    server.should_exit = True
+    # What event streams watch; they would be waited for otherwise, and a run outlives its streams.
+    AppStatus.should_exit = True
+
+
+def _config(hub: Hub, options: ServeOptions) -> uvicorn.Config:
+    app_options = AppOptions(
+        allowed_origins=hub.settings.allowed_origins,
+        trusted_proxies=hub.settings.trusted_proxies,
+        runs_worker=options.runs_worker,
+    )
+    return uvicorn.Config(
+        create_app(lambda: nullcontext(hub), app_options),
+        host=options.host,
+        port=options.port,
+        lifespan="on",
+        # Every line is ours (server/logs.py), and so is the reading of X-Forwarded-*.
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        h11_max_incomplete_event_size=HEADERS_LIMIT,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
