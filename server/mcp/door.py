@@ -1,0 +1,170 @@
+"""The ASGI end of the MCP door: credential, host and body are checked here, then the SDK speaks the protocol.
+
+The SDK's own guards are not asked on purpose: its bearer layer answers `error="invalid_token"` where no token came,
+and its two readers of JSON take NaN, other encodings and any depth.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import anyio
+from fastapi import FastAPI
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from mcp.types import INVALID_REQUEST, PARSE_ERROR
+from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
+
+from server.auth import Caller, unauthenticated
+from server.http.bodies import JSON_LIMIT, checked, read_json_bytes
+from server.hub import Hub
+from server.mcp.metadata import metadata_routes, metadata_url
+from server.mcp.protocol import CALLER, UNAVAILABLE, protocol_server
+from server.problems import RETRY_AFTER_S, Problem, problem_response, unavailable
+from tools.ports import Unavailable
+
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+
+
+class McpDoor:
+    """Serves POST /mcp; stateless, so that any replica answers any request."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._metadata_url = metadata_url(hub.public_url)
+        self._hosts = TransportSecurityMiddleware(_hosts(hub))
+        self._manager = StreamableHTTPSessionManager(
+            app=protocol_server(hub), json_response=True, stateless=True, max_request_body_size=JSON_LIMIT
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Entered once, by the lifespan of the application that serves this door."""
+        async with self._manager.run():
+            yield
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or refuse it as a problem."""
+        request = Request(scope, receive)
+        try:
+            caller, body = await self._admitted(request)
+        except (Problem, Unavailable) as refused:
+            problem = refused if isinstance(refused, Problem) else unavailable()
+            await problem_response(_for_both(problem), request)(scope, receive, send)
+        else:
+            await self._speak({**scope, CALLER: caller}, body, receive, send)
+
+    async def _admitted(self, request: Request) -> tuple[Caller, bytes]:
+        """Who asks, and what; in the order that tells a stranger least."""
+        await self._check_host(request)
+        caller = await self._caller(request)
+        if request.method != "POST":
+            # Stateless: there is no session to end and no stream of the server's own to open.
+            raise Problem(405, "method_not_allowed", "MCP requests are sent by POST.", headers={"Allow": "POST"})
+        body = await read_json_bytes(request)
+        checked(body)
+        return caller, body
+
+    async def _check_host(self, request: Request) -> None:
+        """Against DNS rebinding; the SDK's rule, in this server's words."""
+        refused = await self._hosts.validate_request(request)
+        if refused is not None:
+            detail = f"This server is {self._hub.public_url}; no other host or origin is known here (GLOW_PUBLIC_URL)."
+            raise Problem(refused.status_code, "wrong_host", detail)
+
+    async def _caller(self, request: Request) -> Caller:
+        try:
+            caller = await self._hub.authenticator.caller(request)
+            if caller.audience != "mcp":
+                raise unauthenticated(f"A token for `{caller.audience}` does not open /mcp.", error="invalid_token")
+        except Problem as refused:
+            raise self._with_metadata(refused) from refused
+        return caller
+
+    def _with_metadata(self, refused: Problem) -> Problem:
+        """The same refusal, its challenge saying where the metadata stands.  Source  RFC 9728 5.1."""
+        challenge = refused.headers.get("WWW-Authenticate")
+        if challenge is not None:
+            separator = ", " if " " in challenge else " "
+            refused.headers["WWW-Authenticate"] = f'{challenge}{separator}resource_metadata="{self._metadata_url}"'
+        return refused
+
+    async def _speak(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        """Hand the request to the SDK; from revision 2026-07-28 on, a client that closes it cancels the call."""
+        revision = Request(scope).headers.get("mcp-protocol-version")
+        closing_cancels = revision is not None and revision not in HANDSHAKE_PROTOCOL_VERSIONS
+        async with anyio.create_task_group() as group:
+            if closing_cancels:
+                group.start_soon(_cancel_when_closed, receive, group.cancel_scope)
+            await self._manager.handle_request(scope, _replayed(body), _marked(scope, send))
+            group.cancel_scope.cancel()
+
+
+def mount_mcp(app: FastAPI, hub: Hub) -> McpDoor:
+    """Serve the door and its metadata on this application, whose lifespan must hold `running()` of what this gives.
+
+    A plain route and no mount: /mcp itself answers, without a redirect to /mcp/.
+    """
+    door = McpDoor(hub)
+    app.router.routes.extend([Route("/mcp", door, include_in_schema=False), *metadata_routes(hub.public_url)])
+    return door
+
+
+def _hosts(hub: Hub) -> TransportSecuritySettings:
+    own = urlsplit(hub.public_url)
+    local = [f"{host}{port}" for host in LOCAL_HOSTS for port in ("", ":*")]
+    return TransportSecuritySettings(
+        allowed_hosts=[own.netloc, *local],
+        allowed_origins=[
+            f"{own.scheme}://{own.netloc}",
+            *(f"http://{host}" for host in local),
+            *hub.settings.allowed_origins,
+        ],
+    )
+
+
+def _for_both(problem: Problem) -> Problem:
+    """The problem, readable as the JSON-RPC error without an id that an MCP client looks for."""
+    code = PARSE_ERROR if problem.code == "malformed_json" else INVALID_REQUEST
+    error = {"code": code, "message": problem.detail}
+    problem.extra.update({"jsonrpc": "2.0", "id": None, "error": error})
+    problem.headers.setdefault("Cache-Control", "no-store")
+    return problem
+
+
+async def _cancel_when_closed(receive: Receive, work: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    work.cancel()
+
+
+def _replayed(body: bytes) -> Receive:
+    """The body once more, and then nothing: whether the client is still there is watched elsewhere."""
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        if waiting:
+            return waiting.pop()
+        await anyio.sleep_forever()
+        raise AssertionError("unreachable")
+
+    return receive
+
+
+def _marked(scope: Scope, send: Send) -> Send:
+    """Never kept by a cache; and 503, with when to come back, where the handler found the database away."""
+
+    async def marked(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["Cache-Control"] = "no-store"
+            if scope.get(UNAVAILABLE):
+                message["status"] = 503
+                headers["Retry-After"] = str(RETRY_AFTER_S)
+        await send(message)
+
+    return marked

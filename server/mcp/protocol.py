@@ -1,0 +1,152 @@
+"""The protocol behind the MCP door: the SDK's server with two handlers, the list of tools and the call of one."""
+
+import asyncio
+from collections.abc import Awaitable, Coroutine
+from importlib.metadata import version
+from typing import Any, TypeVar, cast
+
+import anyio
+import orjson
+import structlog
+from mcp import types
+from mcp.server.caching import CacheHint
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
+from mcp.shared.exceptions import MCPError
+from starlette.requests import Request
+
+from domain.kernel import CallId, Principal
+from server.auth import Caller
+from server.http.marks import marks_of
+from server.hub import Hub
+from server.mcp.catalog import tool_of
+from tools.outcomes import CallOutcome, CallRequest, envelope, reference_of
+from tools.ports import Unavailable
+
+log = structlog.get_logger()
+
+NAME = "prisma-glow"
+CALLER = "glow.mcp.caller"
+UNAVAILABLE = "glow.mcp.unavailable"
+"""Set in the request's scope where the database is away, so that the answer is a 503."""
+
+INSTRUCTIONS = """\
+Tools of an accounting, tax and audit firm. Search its documents before you ask or conclude, and cite what you use.
+Every call is decided by the firm's policy and recorded. Each result says its `outcome`: `done`; `waiting`, when a
+person must agree first: give them `approval.url` and follow the call with `call_get`; `denied`, with the reasons;
+`invalid`, with what to correct; or `failed`. You cannot approve a call yourself."""
+
+Context = ServerRequestContext[Any, Request]
+"""Any: the SDK's lifespan state, of which this server has none."""
+Result = TypeVar("Result")
+
+
+def protocol_server(hub: Hub) -> Server[Any]:
+    """The SDK's server for this hub; it keeps no state between requests."""
+    handlers = _Handlers(hub)
+    server = Server[Any](
+        NAME,
+        version=version(NAME),
+        title="Prisma Glow",
+        instructions=INSTRUCTIONS,
+        # What a list shows depends on who asks.
+        cache_hints={"tools/list": CacheHint(), "server/discover": CacheHint()},
+        get_tool_input_schema=handlers.input_schema,
+        on_list_tools=handlers.list_tools,
+        on_call_tool=handlers.call_tool,
+    )
+    # Replicas share the key. No result of ours carries a state yet, so whatever a client echoes is refused.
+    security = RequestStateSecurity(
+        keys=[hub.settings.signing_secret().get_secret_value()],
+        bind_principal=lambda context: str(_caller(context).member.principal_id),
+    )
+    server.middleware.append(RequestStateBoundary(security, default_audience=hub.public_url))
+    return server
+
+
+class _Handlers:
+    """The two requests that this door serves."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def input_schema(self, name: str) -> dict[str, object] | None:
+        """The schema by which the SDK checks Mcp-Param headers."""
+        tool = self._hub.rules.registry.find(name)
+        return None if tool is None else tool.manifest.arguments
+
+    async def list_tools(self, context: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+        """The tools of this door that the principal's role may call, all on one page."""
+        manifests = await self._answered(context, self._hub.offers.manifests(_principal(context)))
+        return types.ListToolsResult(tools=[tool_of(manifest) for manifest in manifests])
+
+    async def call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+        """One call through the gate; an unknown name is recorded there too, and told as the protocol wants it."""
+        marks = marks_of(_request(context))
+        request = CallRequest(
+            call_id=CallId(self._hub.new_id()),
+            tool=params.name,
+            arguments={} if params.arguments is None else params.arguments,
+            request_id=marks.request_id,
+            trace_id=marks.trace_id,
+        )
+        work = _undivided(self._hub.gate.call(request, _principal(context)))
+        ended = await self._answered(context, work)
+        if ended.error is not None and self._hub.rules.registry.find(params.name) is None:
+            raise MCPError(types.INVALID_PARAMS, ended.error.message, {"call_id": str(ended.call_id)})
+        return self._result(ended)
+
+    async def _answered(self, context: Context, work: Awaitable[Result]) -> Result:
+        """What the work gives; its faults as errors of the protocol that say nothing of the inside."""
+        try:
+            return await work
+        except Unavailable:
+            _request(context).scope[UNAVAILABLE] = True
+            message = "The service is not available for a moment; please try again."
+            raise MCPError(types.INTERNAL_ERROR, message) from None
+        except Exception:
+            # The SDK would send str(exception) to clients of the older revisions.
+            reference = reference_of(self._hub.new_id())
+            log.exception("mcp.fault", reference=reference)
+            raise MCPError(types.INTERNAL_ERROR, f"Something went wrong here; its reference is {reference}.") from None
+
+    def _result(self, ended: CallOutcome) -> types.CallToolResult:
+        asked = ended.approval
+        body = envelope(ended, approval_url=None if asked is None else self._hub.approval_url(asked.approval_id))
+        return types.CallToolResult(
+            content=[types.TextContent(type="text", text=orjson.dumps(body).decode())],
+            structured_content=body,
+            is_error=ended.outcome not in ("done", "waiting"),
+        )
+
+
+async def _undivided(work: Coroutine[object, object, Result]) -> Result:
+    """The work as a task of its own, cancelled once and then seen through.
+
+    The SDK's cancel scopes cancel again at every await, which would cut short the record of a cancelled call.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.cancel()
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([task])
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log.warning("mcp.cancelled", exc_info=fault)
+        raise
+
+
+def _principal(context: Context) -> Principal:
+    return _caller(context).principal("mcp", mode="agent")
+
+
+def _caller(context: Context) -> Caller:
+    return cast(Caller, _request(context).scope[CALLER])
+
+
+def _request(context: Context) -> Request:
+    """The HTTP request, which the SDK hands through in both eras."""
+    assert context.request is not None  # noqa: S101 - true of every request over HTTP
+    return context.request

@@ -1,0 +1,106 @@
+// Builds every node of the page. Text only ever becomes a text node, and an address only ever a link to http or https:
+// what models and documents say is shown, never obeyed.
+
+const PROPERTIES = new Set(["disabled", "value", "checked", "hidden", "multiple", "open", "required", "tabIndex"]);
+const ATTRIBUTES = /^(aria-[a-z]+|data-[a-z-]+|class|id|role|type|name|for|placeholder|title|rows|scope|colspan|datetime|dir|lang|autocomplete|spellcheck|accept|start|maxlength)$/;
+
+/** An element: `on` holds listeners; anything that is not on the short list of attributes is a mistake and throws. */
+export function h(tag, options = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name === "on") for (const [event, listener] of Object.entries(value)) node.addEventListener(event, listener);
+    else if (PROPERTIES.has(name)) node[name] = value;
+    else if (ATTRIBUTES.test(name)) node.setAttribute(name, value === true ? "" : String(value));
+    else throw new Error(`no attribute of this page: ${name}`);
+  }
+  node.append(...children.flat(Infinity).filter((child) => child !== undefined && child !== null && child !== false));
+  return node;
+}
+
+/** A link that shows where it leads; anything but http and https stays text. */
+export function link(address, label) {
+  const url = webAddress(address);
+  if (!url) return document.createTextNode(label === address ? label : `${label} (${address})`);
+  const node = h("a", { title: url.href }, label);
+  node.href = url.href;
+  node.rel = "noopener noreferrer nofollow";
+  node.target = "_blank";
+  const shown = label.trim();
+  return shown === address || shown === url.href ? node : h("span", {}, node, h("span", { class: "where" }, ` (${url.host})`));
+}
+
+/** A link within this page, to a place named in its fragment. */
+export function go(fragment, label, options = {}) {
+  const node = h("a", options, label);
+  node.href = `#${fragment}`;
+  return node;
+}
+
+function webAddress(address) {
+  try {
+    const url = new URL(address);
+    return (url.protocol === "https:" || url.protocol === "http:") && !url.username && !url.password ? url : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Puts these in place of all that the node holds. */
+export function fill(node, ...children) {
+  node.replaceChildren(...children.flat(Infinity).filter((child) => child !== undefined && child !== null && child !== false));
+  return node;
+}
+
+/** A button; `kind` is primary, quiet or danger. */
+export function button(label, onClick, { kind = "", ...options } = {}) {
+  return h("button", { type: "button", class: `button ${kind}`, ...options, on: { click: onClick } }, label);
+}
+
+/** A small coloured word; `tone` is good, warn, bad or plain, and the word itself says it too. */
+export function badge(word, tone = "plain", title) {
+  return h("span", { class: `badge ${tone}`, title }, word);
+}
+
+const TONES = {
+  allow: "good", done: "good", executed: "good", approved: "good", ready: "good", completed: "good",
+  needs_approval: "warn", waiting: "warn", pending: "warn", queued: "warn", running: "warn", parsing: "warn",
+  embedding: "warn", executing: "warn", open: "warn", in_progress: "warn",
+  deny: "bad", denied: "bad", invalid: "bad", failed: "bad", rejected: "bad", expired: "bad",
+};
+
+/** The badge of a decision, an outcome or a state of the contract. */
+export function stateBadge(word) {
+  return word ? badge(word.replaceAll("_", " "), TONES[word] ?? "plain") : null;
+}
+
+/** A moment as people of this browser's language write it, the exact one in its title. */
+export function time(iso) {
+  if (!iso) return null;
+  const moment = new Date(iso);
+  if (Number.isNaN(moment.getTime())) return h("span", {}, iso);
+  const today = new Date().toDateString() === moment.toDateString();
+  const shown = today
+    ? moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })
+    : moment.toLocaleString([], { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+  return h("time", { datetime: iso, title: moment.toLocaleString() }, shown);
+}
+
+/** A JSON value as text that fits its place. */
+export function json(value) {
+  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
+}
+
+/** Named values as a table of two columns. */
+export function table(values, caption) {
+  const rows = Object.entries(values ?? {});
+  if (!rows.length) return h("p", { class: "faint" }, "none");
+  return h("table", { class: "values" },
+    caption && h("caption", { class: "unseen" }, caption),
+    h("tbody", {}, rows.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, cell(value))))));
+}
+
+function cell(value) {
+  if (value === null || value === undefined) return h("span", { class: "faint" }, "–");
+  return typeof value === "object" ? h("pre", { class: "small" }, json(value)) : h("span", { class: "kept" }, String(value));
+}

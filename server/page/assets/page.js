@@ -1,0 +1,224 @@
+// The page as a whole: who is signed in, which view the address names, and the list at the side.
+
+import { credential, get, pause, signedOut } from "./api.js";
+import { showApproval, showApprovals } from "./approvals.js";
+import { ChatView } from "./chat.js";
+import { button, fill, go, h } from "./dom.js";
+import { close } from "./panel.js";
+import { titles } from "./titles.js";
+import { showActivity, showDocuments, showTasks } from "./records.js";
+
+const VIEWS = [["", "Chat"], ["approvals", "Approvals"], ["tasks", "Tasks"], ["documents", "Documents"], ["activity", "Activity"]];
+const APPROVALS_EVERY_MS = 30_000;
+
+const main = document.getElementById("main");
+const side = document.getElementById("side");
+const offline = document.getElementById("offline");
+
+let me = null;
+let model = null;
+let chat = null;
+let leaving = new AbortController();
+const places = { conversations: null, views: new Map(), waiting: null };
+
+/** The fragment's names and values; a token in it is kept for this tab and taken out of the address bar at once. */
+function address() {
+  const found = new URLSearchParams(location.hash.slice(1));
+  const token = found.get("token");
+  if (token) {
+    credential.keep(token, found.get("organization"));
+    found.delete("token");
+    found.delete("organization");
+    const rest = found.toString().replace(/=(?=&|$)/g, "");
+    history.replaceState(null, "", rest ? `#${rest}` : location.pathname);
+  }
+  return found;
+}
+
+async function start() {
+  address();
+  if (!credential.token) return signIn();
+  try {
+    me = await get("v1/me");
+  } catch (fault) {
+    return fault.status === 0 || fault.status >= 500 ? away() : signIn(fault);
+  }
+  offline.hidden = true;
+  document.body.classList.add("signed-in");
+  [model] = await Promise.all([modelName(), learnTools()]);
+  layOutSide();
+  watchApprovals();
+  await route();
+}
+
+/** The server says before any run whether it has a model. */
+async function modelName() {
+  try {
+    const { dependencies } = await get("readiness");
+    return dependencies.model.state === "offline" ? "offline" : dependencies.model.detail;
+  } catch {
+    return null;
+  }
+}
+
+/** What people call the tools; a name without a title is shown as it is. */
+async function learnTools() {
+  try {
+    for (const tool of (await get("v1/tools?limit=100")).items) titles.set(tool.name, tool.title);
+  } catch { /* Names will do. */ }
+}
+
+async function route() {
+  const found = address();
+  leaving.abort();
+  leaving = new AbortController();
+  chat?.leave();
+  chat = null;
+  close();
+  document.body.classList.remove("side-open");
+  const view = [...found.keys()][0] ?? "";
+  mark(view);
+  document.title = `${VIEWS.find(([name]) => name === view)?.[1] ?? "Approval"} · Prisma Glow`;
+  try {
+    if (found.has("approval")) await showApproval(main, found.get("approval"));
+    else if (view === "approvals") await showApprovals(main);
+    else if (view === "tasks") await showTasks(main, leaving.signal);
+    else if (view === "documents") await showDocuments(main, leaving.signal);
+    else if (view === "activity") await showActivity(main);
+    else openChat(found.get("conversation"));
+  } catch (fault) {
+    if (fault.name === "AbortError" || fault.status === 401) return;
+    const words = fault.status === 404 ? "There is no such thing, or it is not yours to see." : fault.message;
+    fill(main, h("div", { class: "wide" }, h("h1", { tabIndex: -1 }, "Not to be shown"), h("p", { class: "error", role: "alert" }, words), button("Try again", route)));
+  }
+  if (!chat) main.querySelector("h1")?.focus();
+}
+
+function openChat(conversation) {
+  chat = new ChatView(main, { conversation, model: () => model, changed: conversationChanged });
+}
+
+function conversationChanged(id) {
+  mark("conversation", id);
+  listConversations();
+}
+
+function mark(view, conversation = new URLSearchParams(location.hash.slice(1)).get("conversation")) {
+  const current = { conversation: "", approval: "approvals" }[view] ?? view;
+  for (const [name, node] of places.views) {
+    if (name === current) node.setAttribute("aria-current", "page");
+    else node.removeAttribute("aria-current");
+  }
+  for (const node of places.conversations?.querySelectorAll("a") ?? []) {
+    if (node.dataset.id === conversation) node.setAttribute("aria-current", "true");
+    else node.removeAttribute("aria-current");
+  }
+}
+
+function layOutSide() {
+  places.waiting = h("span", { class: "count", hidden: true });
+  places.views = new Map(VIEWS.map(([name, label]) => [name, go(name, label, { class: "view" })]));
+  places.views.get("approvals").append(places.waiting);
+  places.conversations = h("ul", { class: "conversations" });
+  fill(side,
+    h("div", { class: "brand" }, h("span", { class: "mark", "aria-hidden": "true" }), "Prisma Glow"),
+    button("New conversation", startAnew, { kind: "primary wide-button" }),
+    h("nav", { "aria-label": "Views" }, [...places.views.values()]),
+    h("h2", { class: "side-title" }, "Conversations"), places.conversations,
+    identity());
+  listConversations();
+}
+
+function startAnew() {
+  if (location.hash && location.hash !== "#") location.hash = "";
+  else route();
+}
+
+function identity() {
+  return h("div", { class: "me" },
+    h("strong", { title: me.principal }, me.display_name || me.principal),
+    h("span", { class: "faint" }, `${me.role} at ${me.organization}`),
+    h("div", { class: "row" },
+      h("span", { class: "faint", title: "How far the agent goes without asking, from L0 to L3" }, `Agent autonomy ${me.autonomy}`),
+      button("Sign out", signOut, { kind: "quiet small" })));
+}
+
+async function listConversations() {
+  try {
+    const { items } = await get("v1/conversations?limit=50");
+    const current = chat?.conversation;
+    fill(places.conversations, items.length
+      ? items.map((item) => h("li", {}, go(`conversation=${item.conversation_id}`, item.title || "Conversation", {
+        "data-id": item.conversation_id, title: item.title, "aria-current": item.conversation_id === current ? "true" : null })))
+      : h("li", { class: "faint" }, "None yet"));
+    chat?.titled(items.find((item) => item.conversation_id === current)?.title);
+  } catch { /* The list stays as it was. */ }
+}
+
+async function watchApprovals() {
+  for (;;) {
+    if (!document.hidden && credential.token) await countApprovals();
+    await pause(APPROVALS_EVERY_MS);
+  }
+}
+
+async function countApprovals() {
+  try {
+    const { items } = await get("v1/approvals?state=pending&limit=100");
+    places.waiting.hidden = !items.length;
+    fill(places.waiting, items.length > 99 ? "99+" : String(items.length), h("span", { class: "unseen" }, " waiting"));
+  } catch { /* The count stays as it was. */ }
+}
+
+function signOut() {
+  credential.forget();
+  location.assign(location.pathname);
+}
+
+function signIn(fault) {
+  document.body.classList.remove("signed-in");
+  fill(side);
+  chat?.leave();
+  const token = h("input", { id: "token", type: "password", autocomplete: "off", spellcheck: "false", required: true });
+  const organization = h("input", { id: "organization", type: "text", autocomplete: "off", spellcheck: "false" });
+  const enter = (event) => {
+    event.preventDefault();
+    credential.keep(token.value.trim(), organization.value.trim());
+    start();
+  };
+  const expired = credential.token && fault;
+  fill(main, h("form", { class: "sign-in", on: { submit: enter } },
+    h("div", { class: "brand" }, h("span", { class: "mark", "aria-hidden": "true" }), "Prisma Glow"),
+    h("h1", { tabIndex: -1 }, "Sign in"),
+    expired && h("p", { class: "error", role: "alert" }, fault.message),
+    h("label", { for: "token" }, "Access token"), token,
+    h("p", { class: "faint" }, "From your administrator, or by ", h("code", {}, "glow token --organization … --user … --for api"), ". It stays in this tab only."),
+    h("details", {}, h("summary", {}, "You belong to several organizations?"), h("label", { for: "organization" }, "Organization"), organization),
+    h("button", { type: "submit", class: "button primary" }, "Sign in")));
+  token.focus();
+}
+
+/** The server is away: said once, and tried again until it is back. */
+async function away() {
+  offline.hidden = false;
+  await pause(3000);
+  return start();
+}
+
+signedOut.listener = (fault) => {
+  if (me) {
+    me = null;
+    signIn(fault);
+  }
+};
+window.addEventListener("hashchange", () => (me ? route() : start()));
+window.addEventListener("approval-asked", countApprovals);
+window.addEventListener("approval-decided", countApprovals);
+window.addEventListener("offline", () => { offline.hidden = false; });
+window.addEventListener("online", () => { offline.hidden = true; });
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // its fragment is no view
+  main.focus();
+});
+document.getElementById("menu").addEventListener("click", () => document.body.classList.toggle("side-open"));
+start();

@@ -1,0 +1,34 @@
+// The panel at the side: where a citation stands, in the document's own words.
+
+import { button, fill, h, link } from "./dom.js";
+
+const panel = document.getElementById("panel");
+let opener = null;
+
+/** Opens the passage a citation points to; focus comes back to what opened it. */
+export function openCitation(citation, from) {
+  opener = from;
+  const place = [citation.page && `Page ${citation.page}`, citation.section].filter(Boolean).join(" · ");
+  fill(panel,
+    h("header", {}, h("h2", { id: "panel-title", tabIndex: -1 }, `Source ${citation.marker}`), button("Close", close, { kind: "quiet" })),
+    h("p", { class: "source-title" }, citation.title),
+    place && h("p", { class: "source-place" }, place),
+    h("blockquote", { class: "source-quote" }, citation.quote),
+    h("dl", { class: "facts" },
+      h("dt", {}, "Characters"), h("dd", {}, `${citation.start}–${citation.end}`),
+      h("dt", {}, "Document"), h("dd", { class: "mono" }, citation.document_id),
+      citation.uri && [h("dt", {}, "Address"), h("dd", { class: "kept" }, link(citation.uri, citation.uri))]));
+  panel.hidden = false;
+  document.getElementById("panel-title").focus();
+}
+
+/** Closes the panel, if it is open. */
+export function close() {
+  if (panel.hidden) return;
+  panel.hidden = true;
+  opener?.focus();
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") close();
+});
