@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from server.database.connection import PooledConnection
+from server.database.connection import PooledConnection, use_plain_ids
 from server.database.errors import DatabaseMisconfigured, DatabaseUnavailable
 from server.logins import DatabaseUrls, Login
 
@@ -161,6 +161,7 @@ async def _open(stack: AsyncExitStack, url: str, login: Login, options: PoolOpti
         max_size=options.max_size,
         command_timeout=options.command_timeout_s,
         connection_class=PooledSession,
+        init=use_plain_ids,
         server_settings={
             "application_name": f"glow {login.removeprefix('glow_')}",
             # The server ends what a client that died can no longer cancel.
