@@ -12,6 +12,7 @@ from domain.activity.service import ActivityService
 from domain.analytics.service import AnalyticsService
 from domain.approvals.model import Approval
 from domain.approvals.service import ApprovalService
+from domain.autonomy.service import AutonomyService
 from domain.kernel import CallId, Effect, EngagementId, Level, NewId, OrganizationId, Principal, Role, TaskRunId
 from domain.tasks.service import TaskService
 from knowledge.service import KnowledgeService
@@ -28,6 +29,7 @@ class Work:
     activity: ActivityService
     analytics: AnalyticsService
     approvals: ApprovalService
+    autonomy: AutonomyService
     knowledge: KnowledgeService
     tasks: TaskService
 
