@@ -34,6 +34,7 @@ class PreparedDocument:
 
     @property
     def token_count(self) -> int:
+        """Tokens of all passages."""
         return sum(prepared.chunk.token_count for prepared in self.chunks)
 
 

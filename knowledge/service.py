@@ -148,7 +148,8 @@ class KnowledgeService:
         Effect  writes knowledge_documents, knowledge_files.
         """
         new = replace(new, title=document_title(new.title, None))
-        await self.documents.add(new, uri=new.uri or f"/v1/knowledge/documents/{new.document_id}/content")
+        uri = storable(new.uri or "") or f"/v1/knowledge/documents/{new.document_id}/content"
+        await self.documents.add(new, uri=uri)
         await self.files.put(new.document_id, new.content)
         return await self.get(new.document_id)
 

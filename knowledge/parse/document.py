@@ -75,6 +75,7 @@ class Outline:
 
     @property
     def path(self) -> tuple[str, ...]:
+        """Their words, outermost first."""
         return tuple(title for _, title in self._open)
 
     def enter(self, level: int, title: str) -> None:

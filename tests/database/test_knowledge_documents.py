@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -23,7 +24,9 @@ from knowledge.service import (
     NoSuchPart,
     document_title,
 )
-from server.database.connection import Connection
+from server.database.connection import Connection, connected
+from server.logins import Login
+from tests.support.database import Database
 from tests.support.knowledge import NOW, Firm, founded
 
 
@@ -206,6 +209,22 @@ async def test_a_client_cannot_put_a_document_where_it_does_not_see(firm: Firm, 
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with firm.acting(app_connection, Role.CLIENT, writes=True) as knowledge:
             await knowledge.add(new)
+
+
+async def test_documents_indexed_at_once_share_their_new_terms(
+    firm: Firm, app_connection: Connection, database: Database
+) -> None:
+    words = [f"term{number}x" for number in range(300)]
+    async with connected(database.dsn(Login.APP)) as other:
+        await asyncio.gather(
+            *(
+                firm.add(connection, " ".join(order))
+                for connection, order in ((app_connection, words), (other, words[::-1]))
+            )
+        )
+    async with firm.acting(app_connection) as knowledge:
+        found = await knowledge.search(SearchQuery(text="term150x", limit=2))
+        assert len({passage.document_id for passage in found.items}) == 2
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,15 @@ import pytest
 from knowledge.isolate import BROKE_OFF, IsolatedPreparer
 from knowledge.parse.document import ParseLimits, Unreadable
 from knowledge.prepare import prepare_document
-from knowledge.wire import ProcessLimits
+from knowledge.wire import (
+    PrepareRequest,
+    ProcessLimits,
+    parsed_answer,
+    parsed_request,
+    prepared_bytes,
+    refused_bytes,
+    request_bytes,
+)
 
 TEXT = "# Renewal\n\nThe letter of Émile 😀 is renewed.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n".encode()
 LARGE = b"# Head\n\nSome words in a paragraph, and a [link](x).\n\n" * 60_000
@@ -18,6 +26,17 @@ LARGE = b"# Head\n\nSome words in a paragraph, and a [link](x).\n\n" * 60_000
 
 def children() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
+
+
+def test_requests_and_answers_cross_the_wire_unchanged() -> None:
+    request = PrepareRequest(
+        title="T", media_type="text/plain", limits=ParseLimits(), budget=99, process=ProcessLimits(wall_s=1.5)
+    )
+    assert parsed_request(request_bytes(request, b"\x00file")) == (request, b"\x00file")
+    prepared = prepare_document(TEXT, title="T", media_type="text/markdown")
+    assert parsed_answer(prepared_bytes(prepared)) == prepared
+    with pytest.raises(Unreadable, match="torn"):
+        parsed_answer(refused_bytes("torn"))
 
 
 async def test_a_document_comes_back_as_it_is_prepared_here() -> None:
