@@ -1,0 +1,178 @@
+"""The tools that ship: manifest and handler agree to the last field, and the contract's table holds."""
+
+from functools import cache
+from typing import Any, cast
+
+import pytest
+from pydantic import BaseModel
+
+from domain.kernel import DOORS
+from domain.resources import resource_folder
+from knowledge.model import StoredFile
+from knowledge.prepare import PreparedDocument, prepare_document
+from tools.handlers import HANDLERS, document_handlers
+from tools.outcomes import Json
+from tools.registry import Parsed, Registry, Tool
+from tools.staging import Staging
+
+CONTRACT: dict[str, tuple[str, str]] = {
+    "knowledge_search": ("read", "READONLY"),
+    "knowledge_read": ("read", "READONLY"),
+    "task_create": ("prepare", "EMPLOYEE"),
+    "task_list": ("read", "READONLY"),
+    "task_get": ("read", "READONLY"),
+    "task_run": ("prepare", "EMPLOYEE"),
+    "task_run_get": ("read", "READONLY"),
+    "autonomy_query": ("read", "READONLY"),
+    "analytics_report": ("read", "EMPLOYEE"),
+    "call_get": ("read", "READONLY"),
+}
+"""Source  contract.md, Tools."""
+UNSEEN = {"approval_decide", "document_upload", "document_index", "document_delete"}
+ID = "7b1f6a52-6a0e-4c55-9f0e-0f7a1f6f2a11"
+EXAMPLES: dict[str, Json] = {
+    "knowledge_search": {
+        "query": "letter",
+        "limit": 3,
+        "mode": "lexical",
+        "filters": {"document_id": ID, "engagement_id": ID, "media_type": "text/markdown", "title": "x"},
+    },
+    "knowledge_read": {"document_id": ID, "page": 1, "start": 0, "end": 5},
+    "task_create": {
+        "title": "T",
+        "description": "D",
+        "kind": "refresh_analytics",
+        "engagement_id": ID,
+        "assignee": "a@b.example",
+        "due_on": "2026-12-31",
+        "input": {"from": "2026-01-01"},
+    },
+    "task_list": {"status": "open", "engagement_id": ID, "assignee": "a@b.example", "limit": 5, "cursor": "abc"},
+    "task_get": {"task_id": ID},
+    "task_run": {"task_id": ID, "input": {}},
+    "task_run_get": {"task_run_id": ID},
+    "autonomy_query": {"tool": "task_create", "arguments": {"title": "T"}},
+    "analytics_report": {
+        "report": "tool_use",
+        "from": "2026-01-01",
+        "to": "2026-02-01T00:00:00Z",
+        "group_by": "day",
+        "engagement_id": ID,
+    },
+    "call_get": {"call_id": ID},
+    "approval_decide": {"approval_id": ID, "decision": "reject", "comment": "No."},
+    "document_upload": {
+        "title": "T",
+        "content_sha256": "0" * 64,
+        "size_bytes": 1,
+        "file_name": "a.md",
+        "media_type": "text/markdown",
+        "uri": "https://example.org/a",
+        "audience": "client",
+        "engagement_id": ID,
+        "trust": "client",
+    },
+    "document_index": {"document_id": ID},
+    "document_delete": {"document_id": ID},
+}
+"""Every argument of every tool, used."""
+
+
+async def _prepared(stored: StoredFile) -> PreparedDocument:
+    return prepare_document(stored.content, title=stored.title, media_type=stored.media_type)
+
+
+@cache
+def tools() -> dict[str, Tool]:
+    registry = Registry.load(resource_folder("manifests"), HANDLERS, document_handlers(Staging(), _prepared))
+    return {tool.manifest.name: tool for tool in registry.all()}
+
+
+def properties(tool: Tool) -> dict[str, Json]:
+    return cast("dict[str, Json]", tool.manifest.arguments["properties"])
+
+
+def model_schema(tool: Tool) -> Json:
+    return cast("type[BaseModel]", tool.handler.arguments).model_json_schema()
+
+
+def test_the_tools_are_those_of_the_contract() -> None:
+    assert tools().keys() == CONTRACT.keys() | UNSEEN == EXAMPLES.keys()
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_effect_and_least_role_are_the_contracts(name: str) -> None:
+    manifest = tools()[name].manifest
+    assert (manifest.effect, str(manifest.least_role)) == CONTRACT[name]
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_what_models_see_is_offered_at_every_door(name: str) -> None:
+    assert tools()[name].manifest.doors == set(DOORS)
+
+
+@pytest.mark.parametrize("name", sorted(UNSEEN))
+def test_what_models_never_see_is_offered_at_no_door_of_theirs(name: str) -> None:
+    assert not tools()[name].manifest.doors & {"chat", "mcp"}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_with_every_argument_holds_to_schema_and_model(name: str) -> None:
+    tool = tools()[name]
+    assert EXAMPLES[name].keys() == properties(tool).keys()
+    assert isinstance(tool.parse(EXAMPLES[name]), Parsed)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_handlers_model_has_the_manifests_arguments_and_demands_the_same(name: str) -> None:
+    tool = tools()[name]
+    schema = model_schema(tool)
+    assert cast(Json, schema["properties"]).keys() == properties(tool).keys()
+    assert set(cast("list[str]", schema.get("required", []))) == set(
+        cast("list[str]", tool.manifest.arguments.get("required", []))
+    )
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_default_that_the_manifest_names_is_the_handlers(name: str) -> None:
+    """The words are true: what an omitted argument is said to mean is what it means."""
+    tool = tools()[name]
+    required = {key: EXAMPLES[name][key] for key in cast("list[str]", tool.manifest.arguments.get("required", []))}
+    parsed = tool.parse(required)
+    assert isinstance(parsed, Parsed)
+    held = parsed.model.model_dump(mode="json", by_alias=True)
+    told = {key: schema["default"] for key, schema in properties(tool).items() if "default" in schema}
+    assert {key: held[key] for key in told} == told
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_choices_are_the_same_in_manifest_and_model(name: str) -> None:
+    tool = tools()[name]
+    for argument, schema in properties(tool).items():
+        if "enum" in schema:
+            model = cast("dict[str, Any]", model_schema(tool))["properties"][argument]
+            kinds = [model, *model.get("anyOf", [])]
+            held = next(kind.get("enum") or [kind["const"]] for kind in kinds if "enum" in kind or "const" in kind)
+            assert held == schema["enum"], argument
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"report": "tool_use", "from": "2026-13-01"},
+        {"report": "tool_use", "from": "2026-02-30"},
+        {"report": "tool_use", "from": "yesterday"},
+        {"report": "tool_use", "to": 5},
+    ],
+)
+def test_a_day_that_is_none_is_invalid_and_named(arguments: Json) -> None:
+    refused = tools()["analytics_report"].parse(arguments)
+    assert not isinstance(refused, Parsed)
+    assert refused.faults[0].path in {"/from", "/to", "/from/date", "/from/datetime"}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_words_for_the_model_are_whole_sentences_of_bearable_length(name: str) -> None:
+    description = tools()[name].manifest.description
+    assert description.endswith(".")
+    assert 100 < len(description) < 1000
