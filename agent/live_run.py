@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from datetime import timedelta
 from typing import TypeVar
 
 from agent.conversations.model import Ending, OpenedRun, Step
@@ -96,6 +97,11 @@ class LiveRun:
         """The run is another's by now: drop it without another word."""
         self.lost = True
         self._interrupt()
+
+    async def ended(self, within: timedelta) -> None:
+        """Returns when the run's task has ended, or after that time."""
+        if self.task is not None:
+            await asyncio.wait([self.task], timeout=within.total_seconds())
 
     def belongs_to(self, principal: Principal) -> bool:
         """True for the one principal who may see this run."""

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import cast
 
 import orjson
-import yaml
 
 from agent.budget import Budget
 from agent.conversations.model import UnknownAgent
 from domain.kernel import Level
+from tools.json_schema import Checker
+from tools.yaml_files import UnreadableYaml, read_yaml
 
 DEFAULT = "assistant"
 SCHEMA = "agent.schema.json"
@@ -70,22 +71,25 @@ def load_personas(manifests: Path) -> Personas:
 
     Raises  PersonaInvalid: a file is not valid, its name is not the persona's, or the default is missing.
     """
-    from jsonschema_rs import validator_for
-
-    validator = validator_for(orjson.loads((manifests / SCHEMA).read_bytes()))
-    personas: dict[str, Persona] = {}
-    for file in sorted((manifests / "agents").glob("*.yaml")):
-        raw: object = yaml.safe_load(file.read_text(encoding="utf-8"))
-        fault = next(iter(validator.iter_errors(raw)), None)
-        if fault is not None:
-            raise PersonaInvalid(file.name, f"{'/'.join(map(str, fault.instance_path)) or 'file'}: {fault.message}")
-        persona = _persona(cast(Json, raw))
-        if persona.name != file.stem:
-            raise PersonaInvalid(file.name, f"name: {persona.name} is not the file's name")
-        personas[persona.name] = persona
-    if DEFAULT not in personas:
+    checker = Checker(cast(Json, orjson.loads((manifests / SCHEMA).read_bytes())))
+    personas = [_read(path, checker) for path in sorted((manifests / "agents").glob("[!._]*"))]
+    if DEFAULT not in {persona.name for persona in personas}:
         raise PersonaInvalid(f"{DEFAULT}.yaml", "the default persona is missing")
-    return Personas(personas)
+    return Personas({persona.name: persona for persona in personas})
+
+
+def _read(path: Path, checker: Checker) -> Persona:
+    try:
+        raw = read_yaml(path)
+    except UnreadableYaml as unreadable:
+        raise PersonaInvalid(path.name, str(unreadable)) from unreadable
+    faults = checker.check(raw)
+    if faults:
+        raise PersonaInvalid(path.name, "; ".join(f"{fault.path or '/'}: {fault.message}" for fault in faults))
+    persona = _persona(raw)
+    if persona.name != path.stem:
+        raise PersonaInvalid(path.name, f"/name: {persona.name} is not the file's name")
+    return persona
 
 
 def _persona(raw: Json) -> Persona:

@@ -7,36 +7,26 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, as
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Self
-from uuid import UUID, uuid5
 
 import structlog
 
 from agent.conversations.model import (
-    MESSAGE_LENGTH,
-    TITLE_LENGTH,
-    ClientMessageReused,
-    Conversation,
     ConversationBusy,
-    ConversationNotFound,
     ConversationTaken,
-    EngagementNotFound,
-    History,
-    InvalidMessage,
-    NewRun,
-    NotAMember,
     OpenedRun,
     Run,
     RunKey,
 )
-from agent.conversations.ports import ConversationStore, RunKeeper, RunLog, Sessions
+from agent.conversations.ports import RunKeeper, RunLog, Sessions
 from agent.events import RunCancelled, RunCompleted, RunEnded, RunFailed, RunFrame, RunStarted, RunUsage
 from agent.frames import Fold, RunSummary, terminal_frame
 from agent.live_run import LiveRun, RunJournal, RunLost, ending_of
 from agent.model import ModelFailed
 from agent.orchestrator import Orchestrator
+from agent.run_opening import NewMessage, RunOpener
 from agent.run_reader import INTERRUPTED, Pause, RunReader, last_sequence
 from agent.run_stream import RunStream
-from domain.kernel import Clock, ConversationId, EngagementId, NewId, Principal, RunId
+from domain.kernel import Clock, ConversationId, NewId, Principal, RunId
 from tools.outcomes import reference_of
 from tools.ports import Unavailable
 
@@ -47,21 +37,6 @@ UNAVAILABLE = RunFailed(
     message="The database could not be reached, so this was not answered to the end. Ask again in a moment.",
     retryable=True,
 )
-_CONVERSATIONS = UUID("6f2b3c51-5f0e-4c0e-9d53-5b8f6f0c3a77")
-"""Namespace of the ids of conversations that begin with a client's own message id."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewMessage:
-    """A message as a door takes it in."""
-
-    message: str
-    conversation_id: ConversationId | None = None
-    agent: str | None = None
-    engagement_id: EngagementId | None = None
-    client_message_id: str | None = None
-    request_id: str | None = None
-    trace_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +57,8 @@ class RunOptions:
     """Without a sign of life for so long, a run's process is taken for dead."""
     poll: timedelta = timedelta(milliseconds=250)
     """How often a run that another process carries is looked at for a follower."""
+    cancel_wait: timedelta = timedelta(seconds=2)
+    """How long whoever cancels a run waits to see it ended."""
     grace: timedelta = timedelta(seconds=10)
     """What running runs get to finish at shutdown."""
     history_limit: int = 200
@@ -114,6 +91,9 @@ class Runs(AbstractAsyncContextManager["Runs"]):
         self._new_id = new_id
         self._options = options or RunOptions()
         self._pause = pause
+        self._opener = RunOpener(
+            orchestrator, sessions, clock=clock, new_id=new_id, history_limit=self._options.history_limit
+        )
         self._reader = RunReader(sessions, poll=self._options.poll, pause=pause)
         self._live: dict[RunId, LiveRun] = {}
         self._tasks = asyncio.TaskGroup()
@@ -138,100 +118,18 @@ class Runs(AbstractAsyncContextManager["Runs"]):
                 ConversationBusy: a run of the conversation is going.
                 Unavailable: no database; nothing was stored.
         """
-        _check(asked)
         agent = replace(principal, mode="agent")
         try:
-            opened = await self._open(agent, asked)
+            opened = await self._opener.open(agent, asked)
         except (ConversationBusy, ConversationTaken) as busy:
-            earlier = await self._asked_before(agent, busy.conversation_id, asked)
+            earlier = await self._opener.asked_before(agent, busy.conversation_id, asked)
             if earlier is not None:
-                return earlier
+                return RunHandle(run_id=earlier, conversation_id=busy.conversation_id, replayed=True)
             if not await self.recover():
                 raise ConversationBusy(busy.conversation_id) from busy
-            opened = await self._open(agent, asked)
+            opened = await self._opener.open(agent, asked)
         self._carry(agent, opened)
         return RunHandle(run_id=opened.run.run_id, conversation_id=opened.run.conversation_id)
-
-    async def _open(self, principal: Principal, asked: NewMessage) -> OpenedRun:
-        async with self._sessions.session(principal, read_only=False) as store:
-            surroundings = await store.surroundings()
-            if surroundings is None:
-                raise NotAMember
-            conversation = await self._conversation(store, principal, asked)
-            run = self._new_run(principal, asked, conversation)
-            await store.add_run(run)
-            history = History()
-            if asked.conversation_id is not None:
-                history = await store.history(conversation.conversation_id, run.run_id, self._options.history_limit)
-        return OpenedRun(
-            run=run,
-            conversation=conversation,
-            surroundings=surroundings,
-            history=history,
-            request_id=asked.request_id,
-            trace_id=asked.trace_id,
-        )
-
-    async def _conversation(self, store: ConversationStore, principal: Principal, asked: NewMessage) -> Conversation:
-        if asked.conversation_id is not None:
-            found = await store.touch_conversation(asked.conversation_id, self._clock())
-            if found is None:
-                raise ConversationNotFound(asked.conversation_id)
-            if asked.engagement_id not in (None, found.engagement_id):
-                raise InvalidMessage("engagement_id: this conversation belongs to another engagement, or to none")
-            return found
-        if asked.engagement_id is not None and not await store.may_see_engagement(asked.engagement_id):
-            raise EngagementNotFound(asked.engagement_id)
-        begun = self._new_conversation(principal, asked)
-        await store.open_conversation(begun)
-        return begun
-
-    def _new_conversation(self, principal: Principal, asked: NewMessage) -> Conversation:
-        now = self._clock()
-        return Conversation(
-            conversation_id=self._conversation_id(principal, asked),
-            title=title_of(asked.message),
-            agent=self._orchestrator.persona(asked.agent).name,
-            engagement_id=asked.engagement_id,
-            created_at=now,
-            updated_at=now,
-        )
-
-    def _conversation_id(self, principal: Principal, asked: NewMessage) -> ConversationId:
-        """A message that comes twice begins one conversation: its id follows from the client's id for the message."""
-        if asked.conversation_id is not None:
-            return asked.conversation_id
-        if asked.client_message_id is None:
-            return ConversationId(self._new_id())
-        key = f"{principal.organization_id}/{principal.principal_id}/{asked.client_message_id}/{asked.message}"
-        return ConversationId(uuid5(_CONVERSATIONS, key))
-
-    def _new_run(self, principal: Principal, asked: NewMessage, conversation: Conversation) -> NewRun:
-        persona = self._orchestrator.persona(asked.agent or conversation.agent)
-        return NewRun(
-            run_id=RunId(self._new_id()),
-            conversation_id=conversation.conversation_id,
-            agent=persona.name,
-            model=self._orchestrator.model_name,
-            door=principal.door,
-            message_id=self._new_id(),
-            message=asked.message,
-            client_message_id=asked.client_message_id,
-            now=self._clock(),
-        )
-
-    async def _asked_before(
-        self, principal: Principal, conversation_id: ConversationId, asked: NewMessage
-    ) -> RunHandle | None:
-        if asked.client_message_id is None:
-            return None
-        async with self._sessions.session(principal, read_only=True) as store:
-            earlier = await store.asked_before(conversation_id, asked.client_message_id)
-        if earlier is None:
-            return None
-        if earlier.message != asked.message:
-            raise ClientMessageReused
-        return RunHandle(run_id=earlier.run_id, conversation_id=conversation_id, replayed=True)
 
     # Carrying -------------------------------------------------------------------------------------------------------
 
@@ -261,7 +159,9 @@ class Runs(AbstractAsyncContextManager["Runs"]):
     async def _perform(self, live: LiveRun) -> RunEnded | None:
         """Emit what the orchestrator tells, and give how the run is to end; None: it is no longer ours to end."""
         live.begin()
+        run = live.opened.run
         try:
+            live.stream.emit(RunStarted(conversation_id=run.conversation_id, agent=run.agent, model=run.model))
             if live.stopped is None and not live.lost:
                 await self._emit_all(live)
             return live.stopped or RunCompleted()
@@ -278,8 +178,6 @@ class Runs(AbstractAsyncContextManager["Runs"]):
             live.settle()
 
     async def _emit_all(self, live: LiveRun) -> None:
-        run = live.opened.run
-        live.stream.emit(RunStarted(conversation_id=run.conversation_id, agent=run.agent, model=run.model))
         async with aclosing(self._orchestrator.run(live.principal, live.opened, live.journal)) as events:
             async for event in events:
                 live.stream.emit(event)
@@ -390,11 +288,14 @@ class Runs(AbstractAsyncContextManager["Runs"]):
     async def cancel(self, principal: Principal, run_id: RunId) -> Run:
         """Tell the run to end, wherever it is carried; it ends run.cancelled, or as it was about to.
 
+        Returns once it has ended, or after a moment: a call that is under way is recorded first, and another process
+        looks only at its next heartbeat.
         Raises  RunNotFound.
         """
         live = self._live.get(run_id)
         if live is not None and live.belongs_to(principal):
             live.stop(RunCancelled())
+            await live.ended(self._options.cancel_wait)
         else:
             await self._reader.find(principal, run_id)
             async with self._sessions.session(principal, read_only=False) as store:
@@ -462,29 +363,3 @@ def _uncancel() -> None:
     task = asyncio.current_task()
     if task is not None:
         task.uncancel()
-
-
-def title_of(message: str) -> str:
-    """A conversation's title: its first message's first line, cut at a word."""
-    line = next((line for line in message.splitlines() if line.strip()), message)
-    words = " ".join("".join(character for character in line if character.isprintable()).split())
-    if len(words) <= TITLE_LENGTH:
-        return words or "Conversation"
-    cut = words[: TITLE_LENGTH - 1]
-    return (cut.rsplit(" ", 1)[0] if " " in cut[TITLE_LENGTH // 2 :] else cut) + "…"
-
-
-def _check(asked: NewMessage) -> None:
-    if not asked.message.strip():
-        raise InvalidMessage("message: it is empty")
-    if len(asked.message) > MESSAGE_LENGTH:
-        raise InvalidMessage(f"message: longer than {MESSAGE_LENGTH} characters; upload it as a document instead")
-    if _unstorable(asked.message):
-        raise InvalidMessage("message: holds half of a surrogate pair, which is no character")
-    identifier = asked.client_message_id
-    if identifier is not None and (not 0 < len(identifier) <= 200 or not identifier.isprintable()):
-        raise InvalidMessage("client_message_id: must be 1 to 200 printable characters")
-
-
-def _unstorable(words: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in words)

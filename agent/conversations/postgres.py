@@ -155,6 +155,8 @@ WITH alive AS (
                    WHERE m.organization_id = a.organization_id AND m.conversation_id = a.conversation_id),
         'assistant', s.content, $8
     FROM alive a, unnest($6::uuid[], $7::text[]) WITH ORDINALITY AS s (message_id, content, place)
+    -- A step whose commit was not heard of comes again.
+    ON CONFLICT (organization_id, message_id) DO NOTHING
 )
 SELECT EXISTS (SELECT FROM alive)
 """

@@ -55,7 +55,8 @@ def test_ceiling_and_budget_are_read(manifests: Path) -> None:
         ("name: assistant\n", "title"),
         (MINIMAL.replace("assistant", "other"), "not the file's name"),
         (MINIMAL + "autonomy_ceiling: L9\n", "autonomy_ceiling"),
-        ("[]", "not of type"),
+        ("[]", "is no mapping"),
+        (MINIMAL + "title: U\n", "stands twice"),
     ],
 )
 def test_a_faulty_persona_stops_the_start_and_names_file_and_fault(manifests: Path, words: str, fault: str) -> None:
