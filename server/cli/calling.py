@@ -1,0 +1,71 @@
+"""`glow tools call`: one call through the gate, its envelope printed."""
+
+import sys
+from pathlib import Path
+
+import typer
+
+from domain.kernel import CallId
+from server.cli.opening import acting, acting_hub
+from server.cli.printing import complain, say, say_json, why_not
+from server.cli.running import run
+from server.http.strict_json import MalformedJson, decoded
+from tools.outcomes import CallOutcome, CallRequest, Json, envelope
+
+WELL = frozenset({"done", "dry_run", "waiting"})
+"""Outcomes that are no refusal: a call that waits was taken, and its question stands."""
+
+
+def call(name: str, arguments: str, organization: str, user: str | None, *, dry_run: bool, as_json: bool) -> bool:
+    """Make the call and print how it ended; False when it was refused or failed."""
+    outcome, shown = run(_call(name, _read(arguments), organization, user, dry_run=dry_run))
+    if as_json:
+        say_json(shown)
+    else:
+        _print(outcome, shown)
+    return outcome.outcome in WELL
+
+
+async def _call(
+    name: str, arguments: object, organization: str, user: str | None, *, dry_run: bool
+) -> tuple[CallOutcome, Json]:
+    async with acting_hub() as hub:
+        principal = await acting(hub, organization, user)
+        request = CallRequest(call_id=CallId(hub.new_id()), tool=name, arguments=arguments, dry_run=dry_run)
+        outcome = await hub.gate.call(request, principal)
+        url = None if outcome.approval is None else hub.approval_url(outcome.approval.approval_id)
+        return outcome, envelope(outcome, approval_url=url)
+
+
+def _print(outcome: CallOutcome, shown: Json) -> None:
+    match outcome.outcome:
+        case "done":
+            say_json(outcome.result)
+        case "waiting":
+            say(f"It waits for approval; decide it at {_url(shown)}")
+        case "dry_run":
+            say_json(shown.get("verdict"))
+        case _:
+            complain(f"glow: {why_not(outcome)}")
+            for detail in () if outcome.error is None else outcome.error.details[1:]:
+                complain(f"  {detail.get('path') or 'arguments'}: {detail.get('message')}")
+
+
+def _url(shown: Json) -> object:
+    approval = shown.get("approval")
+    return approval.get("url") if isinstance(approval, dict) else None
+
+
+def _read(given: str) -> object:
+    """The arguments' value: as they stand, from a file, or from standard input."""
+    try:
+        if given == "-":
+            return decoded(sys.stdin.buffer.read())
+        if given.startswith("@"):
+            return decoded(Path(given[1:]).read_bytes())
+        return decoded(given.encode())
+    except OSError as error:
+        raise typer.BadParameter(f"{given[1:]}: {error.strerror}", param_hint="--arguments") from error
+    except (MalformedJson, UnicodeEncodeError) as error:
+        words = str(error).replace("the body", "it")
+        raise typer.BadParameter(words, param_hint="--arguments") from error

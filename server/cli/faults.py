@@ -1,0 +1,37 @@
+"""What a person at the terminal is told of an error: the words of those that are expected, and of no other."""
+
+from agent.personas import PersonaInvalid
+from server.database.errors import DatabaseError
+from server.demo.loader import DemoFailed
+from server.home import HomeUnusable
+from server.settings import SettingsInvalid
+from tools.policy import PolicyFilesError
+from tools.ports import Unavailable
+from tools.registry import RegistryError
+from tools.workflows import WorkflowFilesError
+
+
+class CommandFailed(Exception):
+    """The command cannot do what was asked; the words say why."""
+
+
+EXPECTED = (
+    CommandFailed,
+    DatabaseError,
+    DemoFailed,
+    HomeUnusable,
+    PersonaInvalid,
+    PolicyFilesError,
+    RegistryError,
+    SettingsInvalid,
+    Unavailable,
+    WorkflowFilesError,
+)
+
+
+def words_for(fault: BaseException) -> str | None:
+    """The words for an error that is expected, also where a group of tasks wraps it; None for a fault of our own."""
+    if isinstance(fault, BaseExceptionGroup):
+        words = [words_for(part) for part in fault.exceptions]
+        return None if None in words else "\n".join(filter(None, words))
+    return str(fault) if isinstance(fault, EXPECTED) else None

@@ -1,0 +1,147 @@
+"""`glow`: what each command takes; the work of each stands in a module of its own, imported when it is asked for."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from server.cli import tools
+from server.cli.options import AsJson, Host, Organization, Port, User
+
+DONE, REFUSED, INTERRUPTED = 0, 1, 130
+
+app = typer.Typer(
+    name="glow",
+    help="A governed agent hub: every act passes one gate and leaves a record.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(tools.app, name="tools")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Shape   the exit code: 0 done, 1 refused or failed, 2 wrong usage; 130 when interrupted.
+    """
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="glow")
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else DONE if left.code is None else REFUSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as fault:
+        from server.cli.faults import words_for
+
+        words = words_for(fault)
+        if words is None:
+            raise
+        sys.stderr.write(f"glow: {words}\n")
+        return REFUSED
+    return DONE
+
+
+@app.command()
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Do background work in this process.")] = True,
+) -> None:
+    """Serve the hub over HTTP and MCP."""
+    from server.cli import serving
+
+    serving.serve(host, port, with_worker=worker)
+
+
+@app.command()
+def worker() -> None:
+    """Do background work: task runs and the indexing of documents."""
+    from server.cli import serving
+
+    serving.work()
+
+
+@app.command()
+def demo(port: Port = 8000) -> None:
+    """Serve the demo firm on 127.0.0.1, with everything it needs."""
+    from server.cli import demo as demonstration
+
+    demonstration.demo(port)
+
+
+@app.command()
+def token(
+    organization: Organization,
+    user: Annotated[str, typer.Option("--user", metavar="EMAIL", help="Whom the token speaks for.")],
+    audience: Annotated[
+        Literal["api", "mcp", "widget"], typer.Option("--for", help="What it opens: `mcp` only /mcp, as an agent.")
+    ] = "api",
+    expires: Annotated[str, typer.Option("--expires", help="How long it holds: 90s, 30m, 1h, 30d.")] = "1h",
+) -> None:
+    """Print a bearer token for one person in one organization."""
+    from server.cli import tokens
+
+    tokens.token(organization, user, audience, expires)
+
+
+@app.command()
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", exists=True, help="Files, and folders of files.")],
+    organization: Organization,
+    user: User = None,
+    engagement: Annotated[str | None, typer.Option(help="The id of the engagement they belong to.")] = None,
+    audience: Annotated[
+        Literal["firm", "client"] | None, typer.Option(help="`client` shows them to the engagement's client too.")
+    ] = None,
+    trust: Annotated[Literal["internal", "client", "external"] | None, typer.Option(help="Who wrote them.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take documents in and make them searchable."""
+    from server.cli import ingesting
+
+    belonging = {"engagement_id": engagement, "audience": audience, "trust": trust}
+    given = {name: value for name, value in belonging.items() if value is not None}
+    _exit_with(ingesting.ingest(paths, organization, user, given, as_json=as_json))
+
+
+@app.command()
+def search(
+    query: str,
+    organization: Organization,
+    user: User = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many passages at most.")] = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Search the documents."""
+    from server.cli import searching
+
+    _exit_with(searching.search(query, organization, user, limit, as_json=as_json))
+
+
+@app.command()
+def migrate(
+    bootstrap_sql: Annotated[
+        bool, typer.Option("--bootstrap-sql", help="Print what a superuser runs once, and do nothing else.")
+    ] = False,
+) -> None:
+    """Bring the database's schema up to date, as its owner."""
+    from server.cli import migrating
+
+    migrating.print_bootstrap() if bootstrap_sql else migrating.migrate()
+
+
+@app.command()
+def doctor(host: Host = "127.0.0.1", port: Port = 8000, as_json: AsJson = False) -> None:
+    """Say what is wrong with this installation, and how to mend it."""
+    from server.cli import examining
+
+    _exit_with(examining.doctor(host, port, as_json=as_json))
+
+
+def _exit_with(done: bool) -> None:
+    if not done:
+        raise typer.Exit(REFUSED)

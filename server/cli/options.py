@@ -1,0 +1,14 @@
+"""Options that several commands share, worded once."""
+
+from typing import Annotated
+
+import typer
+
+Organization = Annotated[str, typer.Option("--organization", metavar="SLUG", help="The organization's slug.")]
+User = Annotated[
+    str | None,
+    typer.Option("--user", metavar="EMAIL", help="As whose own hand; without it, as the service account."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Host = Annotated[str, typer.Option("--host", help="The address to listen on.")]
+Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="The port to listen on.")]

@@ -1,0 +1,65 @@
+"""What commands print: plain lines and tables for people, JSON for machines, and nothing that a terminal would obey."""
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from tools.outcomes import CallOutcome, verdict_json
+
+_KEPT = frozenset("\n\t")
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Control and format characters: escape sequences, and marks that turn the direction of text."""
+
+
+def plain(text: str) -> str:
+    """The text with every character that a terminal would obey rather than show replaced."""
+    return "".join(_shown(character) for character in text)
+
+
+def say(text: str = "") -> None:
+    """A line on standard output."""
+    sys.stdout.write(plain(text) + "\n")
+
+
+def complain(text: str) -> None:
+    """A line on standard error."""
+    sys.stderr.write(plain(text) + "\n")
+
+
+def say_json(value: object) -> None:
+    """A value as JSON on standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def say_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns for a person; a machine asks for JSON."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    Console().print(table)
+
+
+def why_not(outcome: CallOutcome) -> str:
+    """One line that says how a call ended that was not done, and why."""
+    parts: list[str] = [outcome.outcome]
+    if outcome.error is not None:
+        parts.append(outcome.error.message)
+        if outcome.error.reference is not None:
+            parts.append(f"(reference {outcome.error.reference})")
+    elif outcome.verdict is not None:
+        reasons = verdict_json(outcome.verdict)["reasons"]
+        parts.append(", ".join(reasons if isinstance(reasons, list) else []))
+    return ": ".join(parts[:2]) + "".join(f" {part}" for part in parts[2:])
+
+
+def _shown(character: str) -> str:
+    if character.isprintable() or character in _KEPT:
+        return character
+    return "\N{REPLACEMENT CHARACTER}" if unicodedata.category(character) in _UNSEEN else character

@@ -1,0 +1,48 @@
+"""`glow search`: one knowledge_search through the gate, its passages with what pins them down."""
+
+from typing import Any, cast
+
+from domain.kernel import CallId
+from server.cli.opening import acting, acting_hub
+from server.cli.printing import complain, say, say_json, why_not
+from server.cli.running import run
+from tools.outcomes import CallOutcome, CallRequest, envelope
+
+
+def search(query: str, organization: str, user: str | None, limit: int, *, as_json: bool) -> bool:
+    """Print what is found; False when the call was refused."""
+    outcome = run(_search(query, organization, user, limit))
+    if as_json:
+        say_json(outcome.result if outcome.outcome == "done" else envelope(outcome))
+    elif outcome.result is None:
+        complain(f"glow: {why_not(outcome)}")
+    else:
+        _print(cast("list[dict[str, Any]]", outcome.result["items"]))
+    return outcome.outcome == "done"
+
+
+async def _search(query: str, organization: str, user: str | None, limit: int) -> CallOutcome:
+    async with acting_hub() as hub:
+        principal = await acting(hub, organization, user)
+        arguments = {"query": query, "limit": limit}
+        request = CallRequest(call_id=CallId(hub.new_id()), tool="knowledge_search", arguments=arguments)
+        return await hub.gate.call(request, principal)
+
+
+def _print(passages: list[dict[str, Any]]) -> None:
+    if not passages:
+        say("Nothing was found.")
+    for number, passage in enumerate(passages, start=1):
+        say(f"{number}. {passage['title']}, {_place(passage)}")
+        say("\n".join(f"   {line}" for line in str(passage["text"]).strip().splitlines()))
+        say()
+
+
+def _place(passage: dict[str, Any]) -> str:
+    """Where the passage stands: section, page and characters."""
+    parts = [f"characters {passage['start']}-{passage['end']}"]
+    if "page" in passage:
+        parts.insert(0, f"page {passage['page']}")
+    if "section" in passage:
+        parts.insert(0, str(passage["section"]))
+    return ", ".join(parts)

@@ -1,0 +1,39 @@
+"""`glow serve` and `glow worker`: the hub opened on the database that the settings mean, and run until a signal."""
+
+from server.cli.listening import require_free
+from server.cli.opening import opened, without_doors
+from server.cli.running import run_until_stopped
+from server.serve import ServeOptions
+from server.serve import serve as serve_hub
+from server.settings import load_settings
+
+
+def serve(host: str, port: int, *, with_worker: bool) -> None:
+    """Serve until a signal says to stop.
+
+    Raises  SettingsInvalid: no signing secret, among others.  CommandFailed: the port is taken.
+    """
+    require_free(host, port)
+    run_until_stopped(_serve(ServeOptions(host=host, port=port, runs_worker=with_worker)))
+
+
+def work() -> None:
+    """Take jobs until a signal says to stop."""
+    run_until_stopped(_work())
+
+
+async def _serve(options: ServeOptions) -> None:
+    settings = load_settings()
+    async with opened(settings, local_url(options.host, options.port)) as hub:
+        await serve_hub(hub, options)
+
+
+async def _work() -> None:
+    async with opened(without_doors(load_settings()), local_url("127.0.0.1", 8000)) as hub:
+        await hub.worker.run()
+
+
+def local_url(host: str, port: int) -> str:
+    """Where a server on this address is reached when no public URL is set."""
+    reached = "127.0.0.1" if host in {"", "0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"

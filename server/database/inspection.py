@@ -1,0 +1,90 @@
+"""Looks at a database as one of its logins and says what it finds, for whoever has to mend it."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from domain.resources import resource_folder
+from server.database.connection import Connection, connected
+from server.database.errors import DatabaseMisconfigured, DatabaseUnavailable
+from server.database.migrate import load_migrations, pending
+from server.logins import Login
+
+_FOUND = """
+SELECT current_setting('server_version_num')::integer / 10000 AS major,
+       current_setting('server_version') AS version,
+       session_user::text AS login,
+       (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = session_user) AS unbound,
+       (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS vector,
+       EXISTS (SELECT FROM pg_class WHERE relowner = session_user::regrole AND relkind = 'r') AS owns,
+       has_table_privilege(to_regclass('public.activity_events'), 'INSERT') AS records,
+       has_table_privilege(to_regclass('public.activity_events'), 'SELECT, UPDATE, DELETE') AS reads
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A database as one login sees it."""
+
+    version: str
+    major: int
+    vector: str | None
+    """The version of pgvector; None: it is not installed."""
+    login: str
+    unbound: bool
+    """Whether row level security would not bind this login."""
+    owns: bool
+    """Whether it owns tables."""
+    records: bool | None
+    """Whether it may add to the record; None: there is none yet."""
+    reads: bool | None
+    """Whether it may read or change the record; None: there is none yet."""
+
+
+async def answering(url: str, login: Login) -> Found:
+    """What answers at a login's URL.
+
+    Raises  DatabaseUnavailable, DatabaseMisconfigured: nothing answers, or not to this login.
+    """
+    try:
+        async with connected(url, application_name="glow doctor") as connection:
+            row = await connection.fetchrow(_FOUND)
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+        raise DatabaseMisconfigured(login, str(error)) from error
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DatabaseUnavailable(login, f"{_place(url)}: {error or type(error).__name__}") from error
+    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+    return Found(
+        version=row["version"],
+        major=row["major"],
+        vector=row["vector"],
+        login=row["login"],
+        unbound=row["unbound"],
+        owns=row["owns"],
+        records=row["records"],
+        reads=row["reads"],
+    )
+
+
+async def unapplied(url: str) -> tuple[str, ...]:
+    """The names of the migrations that this database has not seen, asked as glow_app.
+
+    Raises  DatabaseUnavailable.
+    """
+    try:
+        async with connected(url, application_name="glow doctor") as connection:
+            return await _unapplied(connection)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DatabaseUnavailable(Login.APP, f"{_place(url)}: {error or type(error).__name__}") from error
+
+
+async def _unapplied(connection: Connection) -> tuple[str, ...]:
+    missing = await pending(connection, load_migrations(resource_folder("migrations")))
+    return tuple(migration.name for migration in missing)
+
+
+def _place(url: str) -> str:
+    """Host, port and database of a URL, without its password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or 5432}{parts.path}"

@@ -1,0 +1,83 @@
+"""Takes a file in within one process, from its bytes to a document that can be found: two calls through the gate."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+from uuid import UUID
+
+from domain.kernel import CallId, Principal
+from knowledge.model import DocumentId
+from server.hub import Hub
+from server.worker.documents import DocumentWorker
+from tools.gate import Gate
+from tools.outcomes import CallOutcome, CallRequest
+from tools.work import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntakeFile:
+    """Bytes, and what is said of them."""
+
+    content: bytes
+    title: str
+    file_name: str
+    said: Mapping[str, str]
+    """More of document_upload's arguments: uri, audience, trust, engagement_id."""
+
+
+class Unqueued:
+    """Keeps an upload's job out of the queue, since whoever uploads indexes at once.
+
+    Were it killed in between, the worker's sweep would find the document by its row.
+    """
+
+    async def enqueue(self, jobs: Sequence[Job]) -> None:
+        """Nothing."""
+
+
+class Intake:
+    """Uploads as whoever asks, and indexes as the organization's service account, as the worker does."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._uploads = Gate(
+            registry=hub.rules.registry,
+            policies=hub.rules.policies,
+            workflows=hub.rules.workflows,
+            transactions=hub.transactions,
+            recorder=hub.recorder,
+            queue=Unqueued(),
+            clock=hub.clock,
+            monotonic=time.monotonic,
+            new_id=hub.new_id,
+        )
+        self._documents = DocumentWorker(gate=hub.gate, identities=hub.identities, new_id=hub.new_id)
+
+    async def upload(self, principal: Principal, file: IntakeFile) -> CallOutcome:
+        """The upload's outcome; a document that is done waits to be indexed."""
+        async with self._hub.staging.holding(file.content) as digest:
+            arguments: dict[str, object] = {
+                "title": file.title,
+                "file_name": file.file_name,
+                "content_sha256": digest,
+                "size_bytes": len(file.content),
+                **file.said,
+            }
+            request = CallRequest(call_id=CallId(self._hub.new_id()), tool="document_upload", arguments=arguments)
+            return await self._uploads.call(request, principal)
+
+    async def index(self, principal: Principal, document_id: DocumentId) -> CallOutcome | None:
+        """The indexing's outcome, whose document is ready or failed; None: no service account to do it as."""
+        job = Job(kind="document_index", organization_id=principal.organization_id, subject_id=document_id)
+        return await self._documents.index(job)
+
+
+def document_of(outcome: CallOutcome) -> dict[str, object]:
+    """The document that a call gives, as its result shows it; empty where it gives none."""
+    return cast("dict[str, object]", (outcome.result or {}).get("document", {}))
+
+
+def document_id_of(outcome: CallOutcome) -> DocumentId:
+    """The document that an upload made."""
+    return DocumentId(UUID(cast(str, document_of(outcome)["document_id"])))
