@@ -74,8 +74,8 @@ def period_of(since: date | datetime | None, until: date | datetime | None, *, n
         start = end - timedelta(days=DEFAULT_DAYS) if since is None else _start(since)
     except OverflowError:
         raise InvalidPeriod("from, to: there is no such day") from None
-    if start > end:
-        raise InvalidPeriod(f"from: {start.isoformat()} is after to: {end.isoformat()}")
+    if start >= end:
+        raise InvalidPeriod("from, to: the period ends before it begins")
     if end - start > timedelta(days=MOST_DAYS):
         raise InvalidPeriod(f"from, to: a report spans at most {MOST_DAYS} days")
     return Period(since=start, until=end, first=start.date(), last=(end - timedelta(microseconds=1)).date())
