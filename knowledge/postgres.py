@@ -67,15 +67,19 @@ _LOCK = "SELECT FROM knowledge_documents WHERE document_id = $1 AND deleted_at I
 _FINISH = """
 UPDATE knowledge_documents
 SET status = 'ready', failure = NULL, text = $2, page_starts = $3, token_count = $4, updated_at = $5,
-    version = version + CASE WHEN text IS NULL THEN 0 ELSE 1 END
+    chunk_count = $6, term_count = $7, version = version + CASE WHEN text IS NULL THEN 0 ELSE 1 END
 WHERE document_id = $1
 """
 
 _FAIL = """
-UPDATE knowledge_documents SET status = 'failed', failure = $2, text = NULL, updated_at = $3 WHERE document_id = $1
+UPDATE knowledge_documents
+SET status = 'failed', failure = $2, text = NULL, updated_at = $3, chunk_count = 0, term_count = 0
+WHERE document_id = $1
 """
 
-_DELETE = "UPDATE knowledge_documents SET deleted_at = $2, updated_at = $2 WHERE document_id = $1"
+_DELETE = """
+UPDATE knowledge_documents SET deleted_at = $2, updated_at = $2, chunk_count = 0, term_count = 0 WHERE document_id = $1
+"""
 
 
 class PostgresDocuments:
@@ -137,7 +141,14 @@ class PostgresDocuments:
 
     async def finish(self, document_id: DocumentId, prepared: PreparedDocument, now: datetime) -> None:
         await self._connection.execute(
-            _FINISH, document_id, prepared.text, prepared.page_starts, prepared.token_count, now
+            _FINISH,
+            document_id,
+            prepared.text,
+            prepared.page_starts,
+            prepared.token_count,
+            now,
+            len(prepared.chunks),
+            sum(chunk.length for chunk in prepared.chunks),
         )
 
     async def fail(self, document_id: DocumentId, reason: str, now: datetime) -> None:
@@ -176,7 +187,8 @@ class PostgresFiles:
 # says where to look and not how rare a word is. Filters that are not set fold away when the statement is planned.
 SEARCH = """
 WITH corpus AS MATERIALIZED (
-    SELECT count(*)::float8 AS chunks, avg(length)::float8 AS mean_length FROM knowledge_chunks
+    SELECT sum(chunk_count)::float8 AS chunks, sum(term_count)::float8 / nullif(sum(chunk_count), 0) AS mean_length
+    FROM knowledge_documents WHERE deleted_at IS NULL
 ),
 -- One index-only scan a term, over (organization_id, term_id).
 hits AS MATERIALIZED (

@@ -110,9 +110,10 @@ BEGIN
     IF session_user = 'glow_owner' THEN
         RETURN NULL;
     END IF;
-    SELECT c.organization_id INTO refused
-    FROM (SELECT DISTINCT organization_id FROM changed) c
-    WHERE NOT glow.has_ticket(c.organization_id, TG_TABLE_NAME) LIMIT 1;
+    -- MATERIALIZED: else the planner asks for the ticket once a row instead of once a statement.
+    WITH touched AS MATERIALIZED (SELECT DISTINCT organization_id FROM changed)
+    SELECT t.organization_id INTO refused FROM touched t
+    WHERE NOT glow.has_ticket(t.organization_id, TG_TABLE_NAME) LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'no ticket for % on %', TG_OP, TG_TABLE_NAME USING ERRCODE = 'GL001',
             HINT = 'Changes go through the gate, by a tool whose manifest declares this table.';

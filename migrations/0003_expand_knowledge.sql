@@ -28,6 +28,8 @@ CREATE TABLE knowledge_documents (
     text text,
     page_starts integer[] NOT NULL DEFAULT '{}',
     token_count integer NOT NULL DEFAULT 0,
+    chunk_count integer NOT NULL DEFAULT 0,
+    term_count bigint NOT NULL DEFAULT 0,
     version integer NOT NULL DEFAULT 1,
     uploaded_by uuid NOT NULL,
     created_at timestamptz NOT NULL,
@@ -39,6 +41,7 @@ CREATE TABLE knowledge_documents (
     FOREIGN KEY (organization_id, uploaded_by) REFERENCES memberships,
     CHECK (audience = 'firm' OR engagement_id IS NOT NULL)
 );
+COMMENT ON COLUMN knowledge_documents.term_count IS 'Terms of all its chunks: with chunk_count what BM25 needs of a corpus, without reading the chunks.';
 COMMENT ON COLUMN knowledge_documents.page_starts IS 'Code point at which each page begins, page 1 first; empty without pages.';
 CREATE INDEX knowledge_documents_listed ON knowledge_documents (organization_id, created_at DESC, document_id DESC)
     WHERE deleted_at IS NULL;

@@ -92,8 +92,10 @@ class Tokens:
         return claims
 
     def _audience(self, claim: object) -> Audience:
-        named = [claim] if isinstance(claim, str) else cast("list[object]", claim) if isinstance(claim, list) else []
-        known = {self.audiences[name] for name in named if isinstance(name, str) and name in self.audiences}
+        named = cast("list[object]", claim) if isinstance(claim, list) else [claim]
+        known: set[Audience] = {
+            self.audiences[name] for name in named if isinstance(name, str) and name in self.audiences
+        }
         if len(known) != 1:
             raise InvalidToken(
                 "the token has no audience of this server" if not known else "the token has two audiences"
@@ -132,5 +134,5 @@ def _found(claims: Mapping[str, object], path: list[str]) -> str | None:
     for step in path:
         if not isinstance(value, Mapping):
             return None
-        value = cast("Mapping[str, object]", value).get(step)
+        value = value.get(step)
     return value if isinstance(value, str) else None
