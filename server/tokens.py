@@ -130,9 +130,12 @@ def _place(claims: dict[str, object], path: list[str], value: str) -> None:
 
 
 def _found(claims: Mapping[str, object], path: list[str]) -> str | None:
-    value: object = claims
-    for step in path:
-        if not isinstance(value, Mapping):
+    """The claim at the path; None where it leads nowhere."""
+    *way, last = path
+    for step in way:
+        inner = claims.get(step)
+        if not isinstance(inner, dict):
             return None
-        value = value.get(step)
+        claims = cast("dict[str, object]", inner)
+    value = claims.get(last)
     return value if isinstance(value, str) else None
