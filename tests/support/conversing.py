@@ -1,0 +1,107 @@
+"""Runs on a test's own database: the real stores, log, keeper and gate, and a model that says what the test wrote."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from agent.calling import Caller
+from agent.conversations.postgres import PostgresRunKeeper
+from agent.conversations.service import ConversationService
+from agent.events import RunFrame
+from agent.model import Model
+from agent.orchestrator import Orchestrator
+from agent.personas import load_personas
+from agent.run_opening import NewMessage
+from agent.runs import RunHandle, RunOptions, Runs
+from domain.kernel import Clock, ConversationId, Principal, RunId, new_id, utc_now
+from domain.resources import resource_folder
+from server.database.conversations import PostgresSessions
+from server.database.pool import DatabasePools
+from server.offers import PolicyOffers
+from tests.support.gates import GateOnTest, gate_on, principal_of
+from tests.support.scripted_model import Pace
+from tools.outcomes import CallOutcome, CallRequest
+
+EVA = principal_of()
+"""The first firm's employee, chatting."""
+POLL = timedelta(milliseconds=10)
+
+
+def itself(gate: Caller) -> Caller:
+    """The gate as it is."""
+    return gate
+
+
+class HeldAfter:
+    """A gate behind which each call stands still at a pace, done and recorded."""
+
+    def __init__(self, gate: Caller, pace: Pace) -> None:
+        self._gate = gate
+        self._pace = pace
+
+    async def call(self, request: CallRequest, principal: Principal) -> CallOutcome:
+        outcome = await self._gate.call(request, principal)
+        await self._pace()
+        return outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """What one server process has of runs; a test that needs two opens two on the same database."""
+
+    runs: Runs
+    conversations: ConversationService
+    sessions: PostgresSessions
+    stands_on: GateOnTest
+
+    async def say(
+        self, message: str, principal: Principal = EVA, conversation_id: ConversationId | None = None
+    ) -> RunHandle:
+        """A message to the default agent."""
+        return await self.runs.start(principal, NewMessage(message=message, conversation_id=conversation_id))
+
+    async def frames(self, run_id: RunId, principal: Principal = EVA, after: int = 0) -> list[RunFrame]:
+        """A run's frames from `after` to the terminal one."""
+        return [frame async for frame in self.runs.follow(principal, run_id, after)]
+
+
+@asynccontextmanager
+async def process_on(
+    pools: DatabasePools,
+    model: Model,
+    *,
+    gate: Callable[[Caller], Caller] = itself,
+    options: RunOptions | None = None,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    clock: Clock = utc_now,
+) -> AsyncGenerator[Process]:
+    """A process for the length of the block; `gate` may put something in the real one's place or around it.
+
+    Its heart beats once, at the start; further beats are the test's to make.
+    """
+    async with gate_on(pools) as stands_on:
+        sessions = PostgresSessions(stands_on.transactions)
+        runs = Runs(
+            orchestrator=Orchestrator(
+                model=model,
+                gate=gate(stands_on.gate),
+                offers=PolicyOffers(
+                    registry=stands_on.registry, policies=stands_on.policies, transactions=stands_on.transactions
+                ),
+                personas=load_personas(resource_folder("manifests")),
+                clock=clock,
+                new_id=new_id,
+            ),
+            sessions=sessions,
+            run_log=stands_on.recorder,
+            keeper=PostgresRunKeeper(pools.service.acquire),
+            clock=clock,
+            new_id=new_id,
+            options=options or RunOptions(poll=POLL, grace=timedelta(0), heartbeat=timedelta(hours=1)),
+            pause=pause,
+        )
+        conversations = ConversationService(sessions, clock)
+        async with runs:
+            yield Process(runs=runs, conversations=conversations, sessions=sessions, stands_on=stands_on)
