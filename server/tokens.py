@@ -15,6 +15,8 @@ Audience = Literal["api", "mcp", "widget", "service"]
 AUDIENCES: tuple[Audience, ...] = ("api", "mcp", "widget", "service")
 ALGORITHM = "HS256"
 LONGEST_TOKEN = 8192
+END_OF_TIME = 253_402_300_800.0
+"""The year 10000, which no calendar here goes beyond."""
 
 
 class InvalidToken(Exception):
@@ -87,7 +89,7 @@ class Tokens:
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise InvalidToken("the token is not valid") from error
         expires = claims.get("exp")
-        if not isinstance(expires, int | float) or expires <= self.clock().timestamp():
+        if not isinstance(expires, int | float) or not self.clock().timestamp() < expires < END_OF_TIME:
             raise InvalidToken("the token has expired")
         return claims
 
