@@ -18,8 +18,8 @@ from server.database.cluster import SUPERUSER
 from server.database.connection import connected
 from server.database.embedded import EmbeddedOptions, EmbeddedServer, acquire, embedded
 from server.database.errors import EmbeddedFailed
-from server.logins import Login
 from server.home import GlowHome, source_root
+from server.logins import Login
 
 FAST = {"fsync": "off"}
 OPTIONS = EmbeddedOptions(settings=FAST)

@@ -11,8 +11,8 @@ from domain.resources import resource_folder
 from server.database.connection import connected
 from server.database.embedded import EmbeddedServer
 from server.database.errors import MigrationFailed, MigrationRefused
-from server.logins import Login
 from server.database.migrate import ADVISORY_LOCK, Patience, load_migrations, migrate, migrate_database, pending
+from server.logins import Login
 from tests.support.database import Database, bare_database, cluster_of_tests
 
 FIRST = "CREATE TABLE first (id integer);"

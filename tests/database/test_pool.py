@@ -7,8 +7,8 @@ import pytest
 
 from server.database.connection import Connection
 from server.database.errors import DatabaseMisconfigured, DatabaseUnavailable
-from server.logins import DatabaseUrls, Login
 from server.database.pool import DatabasePools, PoolOptions, open_pools
+from server.logins import DatabaseUrls, Login
 from tests.support.database import Database
 
 

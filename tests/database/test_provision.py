@@ -12,10 +12,10 @@ from domain.resources import resource_folder
 from server.database.bootstrap import bootstrap_sql
 from server.database.connection import connected
 from server.database.embedded import EmbeddedServer
-from server.logins import Login
 from server.database.migrate import load_migrations, pending
 from server.database.pool import open_pools
 from server.database.provision import migrate_provided, provided
+from server.logins import Login
 from server.settings import Settings, SettingsInvalid
 from tests.support.database import Database, bare_database
 

@@ -16,9 +16,9 @@ import psutil
 
 from server.database.bootstrap import bootstrap
 from server.database.embedded import EmbeddedOptions, EmbeddedServer, embedded
-from server.logins import DatabaseAddress, DatabaseUrls, Login
 from server.database.migrate import load_migrations, migrate_database
 from server.home import GlowHome, exclusive
+from server.logins import DatabaseAddress, DatabaseUrls, Login
 
 SETTINGS: Mapping[str, str] = {
     # Nothing here outlives a test, so nothing is worth waiting for the disk.

@@ -7,8 +7,8 @@ import pytest
 from domain.resources import resource_folder
 from server.database.connection import Connection, connected
 from server.database.embedded import EmbeddedServer
-from server.logins import Login
 from server.database.pool import DatabasePools, open_pools
+from server.logins import Login
 from tests.support.database import Database, cluster_of_tests, fresh_database, migrated_template
 
 
