@@ -82,7 +82,7 @@ async def test_a_writing_call_leaves_its_ticket_its_outcome_and_its_effect(
     assert ticket["level"] == 2
     assert orjson.loads(ticket["arguments"]) == TASK
     assert orjson.loads(outcome["result"]) == ended.result
-    assert ticket["manifest_digest"] and ticket["policy_digest"] and ticket["arguments_digest"]
+    assert all(ticket[name] for name in ("manifest_digest", "policy_digest", "arguments_digest"))
 
 
 async def test_a_read_leaves_one_event_that_is_committed_before_the_result_is_given(
@@ -137,7 +137,9 @@ async def test_arguments_that_do_not_hold_to_the_schema_are_invalid_and_recorded
 ) -> None:
     ended = await gate.call("task_create", arguments, principal_of())
     assert ended.outcome == "invalid"
-    assert ended.error is not None and ended.error.code == "invalid_arguments" and ended.error.details
+    assert ended.error is not None
+    assert ended.error.code == "invalid_arguments"
+    assert ended.error.details
     assert await kinds(superuser_connection, ended) == ["tool.invalid"]
 
 
@@ -156,7 +158,8 @@ async def test_an_unknown_tool_is_invalid_and_recorded(
 ) -> None:
     ended = await gate.call(name, {}, principal_of())
     assert ended.outcome == "invalid"
-    assert ended.error is not None and ended.error.code == "unknown_tool"
+    assert ended.error is not None
+    assert ended.error.code == "unknown_tool"
     assert await kinds(superuser_connection, ended) == ["tool.invalid"]
 
 
@@ -219,7 +222,9 @@ async def test_an_unknown_exception_is_recorded_with_a_reference_and_never_shown
     async with gate_on(pools, failing("task_create", crash)) as gate:
         ended = await gate.call("task_create", TASK, principal_of())
     assert ended.outcome == "failed"
-    assert ended.error is not None and ended.error.code == "internal" and ended.error.reference
+    assert ended.error is not None
+    assert ended.error.code == "internal"
+    assert ended.error.reference
     assert "hunter2" not in repr(ended)
     ticket, failed = await superuser_connection.fetch(EVENTS, ended.call_id)
     assert (ticket["kind"], ticket["opens"]) == ("tool.allowed", True)

@@ -196,7 +196,8 @@ async def test_the_owner_obeys_no_context_yet_is_no_superuser(owner_connection: 
     row = await owner_connection.fetchrow(
         "SELECT rolsuper OR rolbypassrls OR rolcreaterole AS powers FROM pg_roles WHERE rolname = session_user"
     )
-    assert row is not None and row["powers"] is False
+    assert row is not None
+    assert row["powers"] is False
 
 
 async def test_the_owners_backfill_changes_rows(firms: tuple[Firm, Firm], owner_connection: Connection) -> None:
