@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+from domain.activity.postgres import DURATION, NEWEST, OUTCOME, OWN_ONLY
 from domain.analytics.model import GroupBy, ToolUse, ToolUseQuery
 from domain.storage.postgres import Connection, Row
 
 _GROUPS: Mapping[GroupBy, str] = {
     "tool": "o.tool",
     "door": "o.door",
-    "outcome": "coalesce(n.outcome, 'under way')",
+    "outcome": f"coalesce({OUTCOME}, 'under way')",
     "day": "to_char(o.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
     "principal": "coalesce(u.email, o.principal_id::text)",
 }
@@ -19,17 +20,14 @@ _MOST_GROUPS = 500
 # one row for the whole, also where there is no call at all; days stand in their order, all else by size.
 _TOOL_USE = """
 WITH calls AS (
-    SELECT {group} AS grouped, o.decision, n.outcome, n.duration_ms
+    SELECT {group} AS grouped, o.decision, {outcome} AS outcome, {duration} AS duration_ms
     FROM activity_events o
-    CROSS JOIN LATERAL (
-        SELECT e.outcome, e.duration_ms FROM activity_events e
-        WHERE e.organization_id = o.organization_id AND e.call_id = o.call_id
-        ORDER BY e.occurred_at DESC, e.opens, e.kind = 'tool.allowed' LIMIT 1
-    ) n
+    {newest}
     LEFT JOIN users u ON u.user_id = o.principal_id
     WHERE o.organization_id = glow.organization_id() AND o.opens
       AND o.occurred_at >= $1 AND o.occurred_at < $2
       AND ($3::uuid IS NULL OR o.engagement_id = $3)
+      AND ($5::uuid IS NULL OR o.principal_id = $5)
 )
 SELECT grouped, count(*) AS calls,
        count(*) FILTER (WHERE decision = 'allow') AS allowed,
@@ -48,7 +46,13 @@ LIMIT $4
 """
 
 _STATEMENTS: Mapping[GroupBy, str] = {
-    group_by: _TOOL_USE.format(group=expression, order="grouped" if group_by == "day" else "calls DESC, grouped")
+    group_by: _TOOL_USE.format(
+        group=expression,
+        order="grouped" if group_by == "day" else "calls DESC, grouped",
+        outcome=OUTCOME,
+        duration=DURATION,
+        newest=NEWEST,
+    )
     for group_by, expression in _GROUPS.items()
 }
 
@@ -61,7 +65,12 @@ class PostgresAnalytics:
 
     async def tool_use(self, query: ToolUseQuery) -> Sequence[ToolUse]:
         rows = await self._connection.fetch(
-            _STATEMENTS[query.group_by], query.period.since, query.period.until, query.engagement_id, _MOST_GROUPS + 1
+            _STATEMENTS[query.group_by],
+            query.period.since,
+            query.period.until,
+            query.engagement_id,
+            _MOST_GROUPS + 1,
+            await self._connection.fetchval(OWN_ONLY),
         )
         return [_tool_use(row) for row in rows]
 

@@ -237,3 +237,35 @@ async def test_a_call_of_somebody_else_is_none_for_an_employee(app: Connection) 
 
 async def test_times_before_the_first_page_are_no_error(app: Connection) -> None:
     assert await listed(app, ActivityQuery(until=NOW - timedelta(days=400))) == []
+
+
+FILL = """
+INSERT INTO activity_events (organization_id, event_id, kind, opens, occurred_at, call_id, tool, effect, door,
+    principal_id, principal_kind, mode, attended, facts, outcome)
+SELECT $1, gen_random_uuid(), 'tool.completed', true, $3::timestamptz - n * interval '1 second', gen_random_uuid(),
+    'task_list', 'read', 'chat', $2, 'person', 'agent', true, '{}', 'done'
+FROM generate_series(1, 5000) n
+"""
+
+
+@pytest.mark.parametrize(
+    ("who", "index"), [("partner", "activity_events_listed"), ("client", "activity_events_principal")]
+)
+async def test_a_page_comes_from_an_index_whoever_asks_and_however_long_the_record(
+    app: Connection, owner_connection: Connection, superuser_connection: Connection, who: str, index: str
+) -> None:
+    await owner_connection.execute(FILL, FIRM_A.organization_id, FIRM_A.id("employee"), NOW)
+    await superuser_connection.execute("ANALYZE activity_events")
+    before = await superuser_connection.fetchval(SCANS, index)
+    read = await superuser_connection.fetchval(SEQUENTIAL)
+    async with acting(app, who):
+        page = await ActivityService(PostgresActivity(app)).list(ActivityQuery(page=PageRequest(limit=5)))
+    assert len(page.items) == (5 if who == "partner" else 0)
+    await app.fetchval("SELECT pg_stat_force_next_flush()")
+    await app.fetchval("SELECT 1")
+    assert await superuser_connection.fetchval(SCANS, index) > before
+    assert await superuser_connection.fetchval(SEQUENTIAL) == read
+
+
+SCANS = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = $1"
+SEQUENTIAL = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'activity_events'"

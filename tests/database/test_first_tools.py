@@ -96,6 +96,25 @@ async def test_what_no_task_can_be_is_invalid_and_says_why(gate: GateOnTest, arg
     assert code(await gate.call("task_create", arguments, AGENT)) == ("invalid", refusal)
 
 
+def nested(depth: int) -> Json:
+    return {"a": nested(depth - 1)} if depth > 1 else {"a": 1}
+
+
+async def test_an_input_as_deep_as_may_be_can_be_approved_and_a_deeper_one_is_invalid(
+    gate: GateOnTest, owner_connection: Connection
+) -> None:
+    assert code(await gate.call("task_create", {"title": "T", "input": nested(17)}, AGENT)) == (
+        "invalid",
+        "invalid_arguments",
+    )
+    await at_level(owner_connection, 1)
+    waiting = await gate.call("task_create", {"title": "T", "input": nested(16)}, AGENT)
+    assert waiting.approval is not None
+    approve: Json = {"approval_id": str(waiting.approval.approval_id), "decision": "approve"}
+    assert part(await done(gate, "approval_decide", approve, PARTNER), "call")["outcome"] == "done"
+    assert (await done(gate, "call_get", {"call_id": str(waiting.call_id)}))["outcome"] == "done"
+
+
 async def test_giving_a_task_to_somebody_else_takes_a_manager(gate: GateOnTest) -> None:
     asked: Json = {"title": "T", "assignee": "partner@firm-1.example"}
     assert (await gate.call("task_create", asked, AGENT)).outcome == "denied"

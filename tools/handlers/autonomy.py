@@ -4,7 +4,7 @@ from domain.approvals.model import ApprovalQuery
 from domain.autonomy.service import status_of
 from domain.kernel import EFFECTS
 from domain.paging import page_request
-from tools.handlers.arguments import Arguments
+from tools.handlers.arguments import Arguments, OpenObject
 from tools.outcomes import Json, decision_of, verdict_json
 from tools.views import autonomy_json, pending_json
 from tools.work import CallContext, Handler
@@ -14,7 +14,7 @@ PENDING_SHOWN = 20
 
 class AutonomyQuery(Arguments):
     tool: str | None = None
-    arguments: Json | None = None
+    arguments: OpenObject | None = None
 
 
 async def autonomy_query(arguments: AutonomyQuery, context: CallContext) -> Json:

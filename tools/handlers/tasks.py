@@ -9,7 +9,7 @@ from pydantic import Field
 from domain.kernel import EngagementId, TaskId, TaskRunId
 from domain.paging import DEFAULT_PAGE, page_request
 from domain.tasks.model import CreateTask, TaskQuery, TaskStatus
-from tools.handlers.arguments import Arguments
+from tools.handlers.arguments import Arguments, OpenObject
 from tools.outcomes import Json
 from tools.views import page_json, task_json, task_line_json, task_run_json
 from tools.work import CallContext, Handler, Job
@@ -22,7 +22,7 @@ class TaskCreate(Arguments):
     engagement_id: UUID | None = None
     assignee: str | None = None
     due_on: date | None = None
-    input: Json = Field(default_factory=dict)
+    input: OpenObject = Field(default_factory=dict)
 
 
 class TaskList(Arguments):
@@ -39,7 +39,7 @@ class TaskGet(Arguments):
 
 class TaskRun(Arguments):
     task_id: UUID
-    input: Json = Field(default_factory=dict)
+    input: OpenObject = Field(default_factory=dict)
 
 
 class TaskRunGet(Arguments):
