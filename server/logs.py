@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable, MutableMapping
-from typing import TextIO, cast
+from typing import TextIO
 
 import orjson
 import structlog
@@ -59,7 +59,7 @@ class AccessLog:
         async def watched(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = cast(int, message["status"])
+                status = int(message["status"])
             await send(message)
 
         try:

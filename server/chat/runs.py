@@ -49,12 +49,8 @@ async def run_events(
     return event_stream(runs.follow(principal, RunId(run_id), seen))
 
 
-@router.post(
-    "/v1/runs/{run_id}/cancel",
-    dependencies=[Depends(NoBody())],
-    responses={**shows(of_model(RunAnswer)), **BODY_REFUSALS},
-)
-async def cancel_run(visit: People, run_id: UUID) -> Response:
+@router.post("/v1/runs/{run_id}/cancel", responses={**shows(of_model(RunAnswer)), **BODY_REFUSALS})
+async def cancel_run(visit: People, run_id: UUID, _nothing: Annotated[None, Depends(NoBody())]) -> Response:
     """End a run early; one that has ended stays as it ended. The answer is the run as it stands then."""
     principal, runs = visit.in_chat, visit.hub.runs
     await runs.cancel(principal, RunId(run_id))
