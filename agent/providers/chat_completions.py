@@ -43,7 +43,7 @@ class Patience:
     @classmethod
     def of(cls, timeout_s: float) -> "Patience":
         """Waits `timeout_s` for the first chunk and between chunks (GLOW_MODEL_TIMEOUT_S)."""
-        return cls(connect_s=min(cls.connect_s, timeout_s), first_token_s=timeout_s, stall_s=timeout_s)
+        return cls(connect_s=min(cls().connect_s, timeout_s), first_token_s=timeout_s, stall_s=timeout_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -442,3 +442,9 @@ async def test_the_fake_answers_without_streaming_too(stages: AsyncExitStack) ->
     assert (message["content"], message["tool_calls"][0]["function"]["name"]) == ("Hi", "task_list")
     writer.close()
     await writer.wait_closed()
+
+
+@pytest.mark.parametrize(("timeout_s", "connect_s"), [(120.0, 5.0), (2.0, 2.0)])
+def test_operators_timeout_bounds_every_wait_that_comes_before_words(timeout_s: float, connect_s: float) -> None:
+    patience = Patience.of(timeout_s)
+    assert (patience.connect_s, patience.first_token_s, patience.stall_s) == (connect_s, timeout_s, timeout_s)
