@@ -7,13 +7,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from domain.kernel import CallId, Principal, Role
+from domain.kernel import CallId, Principal, Role, TaskRunId
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
 from tests.support.calls import add_member
 from tests.support.firms import FIRM_A, FIRM_B, seed_firms
 from tests.support.gates import GateOnTest, gate_on, principal_of
-from tools.outcomes import CallOutcome, Json
+from tools.outcomes import CallOutcome, CallRequest, Json
 
 AGENT = principal_of()
 HAND = principal_of(mode="person", door="rest")
@@ -282,6 +282,21 @@ async def test_an_approved_call_is_made_as_its_requester_and_its_result_is_told(
             "approval_decide", {"approval_id": str(waiting.approval.approval_id), "decision": "reject"}, PARTNER
         )
     ) == ("invalid", "already_decided")
+
+
+@pytest.mark.parametrize("decision", ["approve", "reject"])
+async def test_a_task_run_that_waits_at_a_step_is_taken_up_again_once_it_is_decided(
+    gate: GateOnTest, owner_connection: Connection, decision: str
+) -> None:
+    await at_level(owner_connection, 1)
+    run = TaskRunId(FIRM_A.id("thing"))
+    request = CallRequest(call_id=CallId(uuid4()), tool="task_create", arguments={"title": "T"}, task_run_id=run)
+    waiting = await gate.gate.call(request, principal_of(door="worker"))
+    assert waiting.approval is not None
+    await done(
+        gate, "approval_decide", {"approval_id": str(waiting.approval.approval_id), "decision": decision}, PARTNER
+    )
+    assert [(job.kind, job.subject_id) for job in gate.queue.jobs] == [("task_run", run)]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from domain.kernel import ApprovalId
 from tools.handlers.arguments import Arguments
 from tools.outcomes import CallOutcome, Json, error_json
 from tools.views import approval_item_json
-from tools.work import CallContext, Handler, PrepareContext, Work
+from tools.work import CallContext, Handler, Job, PrepareContext, Work
 
 
 class ApprovalDecide(Arguments):
@@ -43,6 +43,11 @@ async def approval_decide(arguments: ApprovalDecide, context: CallContext) -> Js
     else:
         ended = await context.execute_approved(approval, context.prepared)
         item = await context.work.approvals.finish(approval.approval_id, executed=ended.outcome == "done")
+    if approval.task_run_id is not None:
+        # The run waits at this step; whatever the answer, it can be brought further now.
+        context.jobs.append(
+            Job(kind="task_run", organization_id=approval.organization_id, subject_id=approval.task_run_id)
+        )
     return {"approval": approval_item_json(item), "call": _call_json(ended)}
 
 
