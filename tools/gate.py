@@ -113,7 +113,7 @@ class Gate:
             return await self._record_undone(call, self._duplicate(call, progress))
         except asyncio.CancelledError:
             if not progress.finished:
-                await asyncio.shield(self._record_undone(call, self._cancelled(call, progress)))
+                await self._record_cancelled(call, progress)
             raise
 
     async def would(self, request: CallRequest, principal: Principal) -> Verdict | None:
@@ -271,6 +271,8 @@ class Gate:
             error = CallError(code="timeout", message=f"The tool took longer than {seconds:g} s.")
             raise Undone(self._ended(call, "failed", judged, error=error), judged, ticket=ticket) from late
         except Exception as fault:
+            if self._transactions.is_away(fault):
+                raise Unavailable("the database went away in the midst of a call") from fault
             error = self._unknown(call, fault)
             raise Undone(self._ended(call, "failed", judged, error=error), judged, ticket=ticket) from fault
 
@@ -429,6 +431,13 @@ class Gate:
         await self._recorder.record(events)
         await self._fault("undone")
         return undone.ended
+
+    async def _record_cancelled(self, call: Call, progress: Progress) -> None:
+        """Record the cancellation, whoever cancels again; the cancellation itself goes on."""
+        try:
+            await asyncio.shield(self._record_undone(call, self._cancelled(call, progress)))
+        except Unavailable:
+            log.warning("call.cancelled_unrecorded", callId=str(call.request.call_id))
 
     def _last_event(self, call: Call, undone: Undone, *, opens: bool) -> ActivityEvent:
         ended = undone.ended

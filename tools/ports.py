@@ -66,6 +66,10 @@ class Transactions(Protocol):
         """Raises  Unavailable: no database."""
         ...
 
+    def is_away(self, fault: Exception) -> bool:
+        """Whether a fault in the midst of the work means that the database went away, not that the tool is faulty."""
+        ...
+
 
 class Recorder(Protocol):
     """The group writer: returns when the events are committed."""

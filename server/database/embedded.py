@@ -12,8 +12,8 @@ from server.database.binaries import for_account, installed, reachable, server_a
 from server.database.bootstrap import bootstrap
 from server.database.cluster import HOST, SUPERUSER, Cluster
 from server.database.errors import EmbeddedFailed
-from server.logins import DATABASE_NAME, DatabaseAddress, DatabaseUrls, Login
 from server.home import ROOT_HOME, GlowHome, exclusive, open_lock, try_lock
+from server.logins import DATABASE_NAME, DatabaseAddress, DatabaseUrls, Login
 
 SETTINGS: Mapping[str, str] = {
     "shared_buffers": "128MB",

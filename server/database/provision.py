@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 from domain.resources import resource_folder
 from server.database.embedded import EmbeddedServer, acquire
-from server.logins import DatabaseUrls, Login
 from server.database.migrate import Migration, migrate_database
 from server.home import GlowHome
+from server.logins import DatabaseUrls, Login
 from server.settings import Settings
 
 

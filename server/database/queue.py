@@ -22,8 +22,8 @@ from pgqueuer.domain.settings import DBSettings
 from domain.kernel import OrganizationId
 from server.database.connection import AnyConnection, connect
 from server.database.errors import DatabaseUnavailable
-from server.logins import Login
 from server.database.pool import Pool
+from server.logins import Login
 from tools.work import Job
 
 BATCH = 10

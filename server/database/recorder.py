@@ -32,6 +32,7 @@ LONGEST_QUEUE = 10_000
 PATIENCE_S = 5.0
 """For a database that is away; then the batch's waiters are told."""
 PAUSE_S = 0.2
+OWN_KEYS = frozenset({"activity_events_pkey", "activity_payloads_pkey", "run_events_pkey"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,7 +97,10 @@ class GroupRecorder:
             await asyncio.shield(entry.committed)
 
     def _future(self) -> asyncio.Future[None]:
-        return asyncio.get_running_loop().create_future()
+        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Its waiter may be gone by the time it fails; the log has told by then.
+        committed.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return committed
 
     async def _write_batches(self) -> None:
         last = self._monotonic() - LINGER_S
@@ -141,7 +145,7 @@ class GroupRecorder:
         try:
             await self._commit_patiently([entry])
         except asyncpg.UniqueViolationError as violation:
-            if violation.table_name in ("activity_events", "run_events") and _is_key(violation):
+            if violation.constraint_name in OWN_KEYS:
                 # Its own primary key: a commit whose answer was lost had taken hold.
                 _tell([entry], None)
             else:
@@ -182,10 +186,6 @@ async def _insert(
         await insert_events(connection, events)
     if frames:
         await insert_frames(connection, frames)
-
-
-def _is_key(violation: asyncpg.UniqueViolationError) -> bool:
-    return (violation.constraint_name or "").endswith("_pkey")
 
 
 def _tell(batch: Sequence[Entry], fault: Exception | None) -> None:

@@ -34,6 +34,13 @@ from tools.workflows import Workflows
 
 BEGIN_CALL = "SELECT glow.begin_call($1, $2, $3, $4::jsonb, $5)::text"
 BEGIN_SESSION = "SELECT glow.begin_session($1, $2)"
+LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    ConnectionError,
+)
 ONE_TICKET = "activity_events_one_ticket"
 
 
@@ -70,6 +77,10 @@ class PostgresTransactions:
         async with self._transaction(read_only=read_only) as connection:
             facts = await begin_call(connection, principal, tool, subjects, control)
             yield PostgresCall(connection, principal, facts, self.work_on(connection))
+
+    def is_away(self, fault: Exception) -> bool:
+        """Whether a fault of the driver's means a lost connection or a server that is going down."""
+        return isinstance(fault, LOST)
 
     @asynccontextmanager
     async def session(
