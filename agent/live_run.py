@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import TypeVar
 
 from agent.conversations.model import Ending, OpenedRun, Step
-from agent.conversations.ports import Sessions
+from agent.conversations.ports import RunLog, Sessions
 from agent.events import RunCancelled, RunEnded, RunFailed, RunUsage
-from agent.run_stream import RunStream
+from agent.run_stream import TAKEN_AWAY, RunStream
 from domain.kernel import Clock, Principal
 
 T = TypeVar("T")
@@ -65,27 +65,40 @@ async def _seen_through(work: Coroutine[object, object, T]) -> T:
 
 
 class LiveRun:
-    """One run between its first and its terminal event."""
+    """One run between its first and its terminal event.
 
-    def __init__(self, principal: Principal, opened: OpenedRun, stream: RunStream, journal: RunJournal) -> None:
+    `lease`: how long it is this process's to carry after a sign of life.
+    """
+
+    def __init__(
+        self, principal: Principal, opened: OpenedRun, run_log: RunLog, journal: RunJournal, lease: timedelta
+    ) -> None:
         self.principal = principal
         self.opened = opened
-        self.stream = stream
+        self.stream = RunStream(opened.run.run_id, principal.organization_id, run_log, self._held)
         self.journal = journal
         self.task: asyncio.Task[None] | None = None
         self.usage: RunUsage | None = None
         self.stopped: RunCancelled | RunFailed | None = None
         """How the run is to end when it was told to stop."""
         self.lost = False
-        self._stoppable = False
+        self.settled = False
+        """The run is writing down how it ended: too late to stop it or to take it away."""
+        self._begun = False
+        self._lease_s = lease.total_seconds()
+        self._held_until = 0.0
+
+    def renew(self, asked_at: float) -> None:
+        """A sign of life was taken, asked for at that moment of the event loop's clock."""
+        self._held_until = asked_at + self._lease_s
 
     def begin(self) -> None:
         """From here on a stop interrupts what the run is doing; before, it never starts."""
-        self._stoppable = True
+        self._begun = True
 
     def settle(self) -> None:
-        """From here on it is too late to stop: the run is writing down how it ended."""
-        self._stoppable = False
+        """From here on the run is writing down how it ended."""
+        self.settled = True
 
     def stop(self, ended: RunCancelled | RunFailed) -> None:
         """Tell the run to end; the first word counts, and a run that is ending already ends as it was going to."""
@@ -96,6 +109,7 @@ class LiveRun:
     def lose(self) -> None:
         """The run is another's by now: drop it without another word."""
         self.lost = True
+        self.stream.abandon(TAKEN_AWAY)
         self._interrupt()
 
     async def ended(self, within: timedelta) -> None:
@@ -108,8 +122,11 @@ class LiveRun:
         own = self.principal
         return (own.organization_id, own.principal_id) == (principal.organization_id, principal.principal_id)
 
+    def _held(self) -> bool:
+        return asyncio.get_running_loop().time() < self._held_until
+
     def _interrupt(self) -> None:
-        if self._stoppable and self.task is not None:
+        if self._begun and not self.settled and self.task is not None:
             self.task.cancel()
 
 

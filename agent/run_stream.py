@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -14,6 +14,7 @@ from tools.ports import Unavailable
 
 log = structlog.get_logger()
 
+TAKEN_AWAY = Unavailable("this process was away too long: another has ended the run")
 KEPT_FRAMES = 256
 """Frames that stay in memory for followers; whoever is further behind reads the database."""
 
@@ -22,22 +23,28 @@ class RunStream:
     """Takes a run's events without ever making it wait, and shows them to followers once they are committed.
 
     Text that arrives while a write is under way is joined into one delta. A follower is nothing but the number of the
-    last frame it has seen, so a slow one costs nothing and holds up nobody.
+    last frame it has seen, so a slow one costs nothing and holds up nobody. `held`: whether the run is still this
+    process's, for a process that was away too long must not add to what another has ended.
     """
 
-    def __init__(self, run_id: RunId, organization_id: OrganizationId, run_log: RunLog) -> None:
+    def __init__(
+        self, run_id: RunId, organization_id: OrganizationId, run_log: RunLog, held: Callable[[], bool] = lambda: True
+    ) -> None:
         self._run_id = run_id
         self._organization_id = organization_id
         self._log = run_log
+        self._held = held
         self._pending: list[AgentEvent] = []
         self._arrived = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._recent: deque[RunFrame] = deque(maxlen=KEPT_FRAMES)
         self._changed = asyncio.Event()
         self._writing = False
         self._closed = False
         self._fault: Unavailable | None = None
+        self._numbered = 0
         self.sequence = 0
-        """Of the last committed frame."""
+        """Of the last frame that is committed and shown."""
 
     def emit(self, event: AgentEvent) -> None:
         """Hand an event over to be written.
@@ -47,7 +54,10 @@ class RunStream:
         if self._fault is not None:
             raise self._fault
         last = self._pending[-1] if self._pending else None
-        if isinstance(event, MessageDelta) and isinstance(last, MessageDelta) and last.message_id == event.message_id:
+        if not isinstance(event, MessageDelta):
+            self._pending.append(event)
+            self._urgent.set()
+        elif isinstance(last, MessageDelta) and last.message_id == event.message_id:
             self._pending[-1] = MessageDelta(message_id=event.message_id, delta=last.delta + event.delta)
         else:
             self._pending.append(event)
@@ -58,11 +68,8 @@ class RunStream:
 
         Raises  Unavailable: it could not be written.
         """
-        while self._pending or self._writing:
-            changed = self._changed
-            if self._fault is not None:
-                raise self._fault
-            await changed.wait()
+        while self._fault is None and (self._pending or self._writing):
+            await self._changed.wait()
         if self._fault is not None:
             raise self._fault
 
@@ -71,13 +78,19 @@ class RunStream:
         while not self._closed:
             await self._arrived.wait()
             self._arrived.clear()
-            if self._pending:
-                await self._write_batch()
+            if self._pending and self._fault is None:
+                await self._write_pending()
 
     def close(self) -> None:
         """Nothing follows: followers that have seen the terminal frame are done, the others read the database."""
         self._closed = True
         self._arrived.set()
+        self._announce()
+
+    def abandon(self, why: Unavailable) -> None:
+        """Write and show nothing more, not even what was emitted already."""
+        self._fault = self._fault or why
+        self._pending.clear()
         self._announce()
 
     @property
@@ -99,24 +112,53 @@ class RunStream:
             return None
         return [self._recent[index] for index in range(len(self._recent) - missing, len(self._recent))]
 
-    async def _write_batch(self) -> None:
-        events, self._pending = self._pending, []
-        frames = [frame_of(event, self._run_id, self.sequence + n) for n, event in enumerate(events, start=1)]
-        urgent = any(not isinstance(event, MessageDelta) for event in events)
+    async def _write_pending(self) -> None:
+        """One batch; and, where that is text that the log may let linger, what becomes urgent meanwhile behind it."""
         self._writing = True
+        frames, urgent = self._next_batch()
+        async with asyncio.TaskGroup() as writes:
+            batches = [writes.create_task(self._stored(frames, urgent=urgent))]
+            if not urgent and await self._hurried(batches[0], writes):
+                frames, urgent = self._next_batch()
+                batches.append(writes.create_task(self._stored(frames, urgent=urgent)))
+        self._writing = False
+        for batch in batches:
+            self._show(batch.result())
+        self._announce()
+
+    async def _hurried(self, write: asyncio.Task[object], writes: asyncio.TaskGroup) -> bool:
+        """True when something urgent came before the write had ended."""
+        hurry = writes.create_task(self._urgent.wait())
+        await asyncio.wait((write, hurry), return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+        return not write.done() and self._fault is None and bool(self._pending)
+
+    def _next_batch(self) -> tuple[Sequence[RunFrame], bool]:
+        events, self._pending = self._pending, []
+        self._urgent.clear()
+        frames = [frame_of(event, self._run_id, self._numbered + n) for n, event in enumerate(events, start=1)]
+        self._numbered += len(frames)
+        return frames, any(not isinstance(event, MessageDelta) for event in events)
+
+    async def _stored(self, frames: Sequence[RunFrame], *, urgent: bool) -> Sequence[RunFrame] | Unavailable:
+        """The frames once they are committed, or why they cannot be shown."""
+        if not self._held():
+            return TAKEN_AWAY
         try:
             await self._log.append(self._organization_id, frames, urgent=urgent)
         except Unavailable as fault:
-            self._fault = fault
+            return fault
         except Exception as fault:
             log.error("run_log.refused", runId=str(self._run_id), exc_info=fault)
-            self._fault = Unavailable("the run's events could not be stored")
-        else:
-            self.sequence = frames[-1].sequence
-            self._recent.extend(frames)
-        finally:
-            self._writing = False
-            self._announce()
+            return Unavailable("the run's events could not be stored")
+        return frames if self._held() else TAKEN_AWAY
+
+    def _show(self, stored: Sequence[RunFrame] | Unavailable) -> None:
+        if isinstance(stored, Unavailable):
+            self._fault = self._fault or stored
+        elif self._fault is None:
+            self.sequence = stored[-1].sequence
+            self._recent.extend(stored)
 
     def _announce(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()

@@ -38,6 +38,9 @@ UNAVAILABLE = RunFailed(
     retryable=True,
 )
 
+LEASE = 0.75
+"""The share of `stale_after` for which a sign of life entitles this process: it lets go before another takes over."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunHandle:
@@ -134,9 +137,9 @@ class Runs(AbstractAsyncContextManager["Runs"]):
     # Carrying -------------------------------------------------------------------------------------------------------
 
     def _carry(self, principal: Principal, opened: OpenedRun) -> None:
-        stream = RunStream(opened.run.run_id, principal.organization_id, self._log)
         journal = RunJournal(self._sessions, principal, opened, self._clock)
-        live = LiveRun(principal, opened, stream, journal)
+        live = LiveRun(principal, opened, self._log, journal, self._options.stale_after * LEASE)
+        live.renew(asyncio.get_running_loop().time())
         self._live[opened.run.run_id] = live
         live.task = self._tasks.create_task(self._carried(live), name=f"run {opened.run.run_id}")
 
@@ -171,6 +174,7 @@ class Runs(AbstractAsyncContextManager["Runs"]):
             _uncancel()
             return live.stopped
         except RunLost:
+            live.lose()
             return None
         except Exception as fault:  # noqa: BLE001 - every fault has its words, and the unknown ones a reference
             return self._failed(fault)
@@ -310,12 +314,15 @@ class Runs(AbstractAsyncContextManager["Runs"]):
         if not held:
             return
         keys = [RunKey(organization_id=live.principal.organization_id, run_id=run_id) for run_id, live in held.items()]
+        asked_at = asyncio.get_running_loop().time()
         pulse = await self._keeper.beat(keys)
         for run_id, live in held.items():
+            if run_id in pulse.running:
+                live.renew(asked_at)
+            elif run_id in self._live and not live.settled:
+                live.lose()
             if run_id in pulse.to_cancel:
                 live.stop(RunCancelled())
-            elif run_id not in pulse.running and run_id in self._live:
-                live.lose()
 
     async def recover(self) -> bool:
         """End the runs whose process is gone as interrupted; True when there were any."""

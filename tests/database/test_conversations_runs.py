@@ -26,12 +26,12 @@ from agent.events import RunFrame
 from agent.model import ModelFailed, ModelRequest, ToolResultMessage
 from agent.run_opening import NewMessage
 from agent.run_reader import INTERRUPTED
-from agent.runs import RunHandle, RunOptions
+from agent.runs import RunHandle
 from domain.kernel import ConversationId, EngagementId, Principal, PrincipalId, RunId
 from domain.paging import PageRequest, page_request
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
-from tests.support.conversing import EVA, HeldAfter, process_on
+from tests.support.conversing import EVA, ONE_BEAT, HeldAfter, process_on
 from tests.support.firms import FIRM_A, FIRM_B, seed_firms
 from tests.support.gates import principal_of
 from tests.support.scripted_gate import ScriptedGate, done
@@ -307,9 +307,10 @@ async def test_a_run_whose_process_is_gone_ends_interrupted_and_the_record_tells
         more = await process.say("Did it work?", conversation_id=begun.conversation_id)
         frames = await process.frames(begun.run_id)
         await process.frames(more.run_id)
-        # The old process comes to itself, and finds that the run is no longer its own.
+        # The old process comes to itself, and finds that the run is no longer its own: its followers see the same end.
+        following = asyncio.create_task(dying.frames(begun.run_id))
         await dying.runs.beat()
-        assert await dying.frames(begun.run_id) == frames
+        assert await following == frames
     assert frames[: len(seen)] == seen
     assert types(frames).count("run.failed") == 1
     assert orjson.loads(frames[-1].data) == {
@@ -364,7 +365,7 @@ async def test_at_shutdown_a_run_may_finish_within_the_grace(pools: DatabasePool
         reached.set()
         await go_on.wait()
 
-    options = RunOptions(grace=timedelta(seconds=30), heartbeat=timedelta(hours=1))
+    options = replace(ONE_BEAT, grace=timedelta(seconds=30))
     async with process_on(pools, ScriptedModel(says("whole"), pace=pace), options=options) as process:
         begun = await process.say("Go on.")
         await reached.wait()
@@ -405,6 +406,18 @@ async def test_an_unknown_fault_is_told_by_a_reference_alone(pools: DatabasePool
     assert answer.error is not None
     assert answer.error["code"] == "internal"
     assert "secret" not in str(answer.json())
+
+
+async def test_a_process_that_gave_no_sign_of_life_for_too_long_adds_nothing(
+    pools: DatabasePools, superuser_connection: Connection
+) -> None:
+    options = replace(ONE_BEAT, stale_after=timedelta(0))
+    async with process_on(pools, ScriptedModel(says("Yes.")), options=options) as process:
+        begun = await process.say("Well?")
+        frames = await process.frames(begun.run_id)
+    assert types(frames) == ["run.failed"]
+    stored = await superuser_connection.fetch("SELECT type FROM run_events WHERE run_id = $1", begun.run_id)
+    assert {row["type"] for row in stored} <= {"run.failed"}
 
 
 async def test_a_call_that_waited_is_told_as_it_stands_in_the_next_turn(
@@ -496,7 +509,7 @@ class SearchingAside:
 
 async def orphan(inspector: Connection, run_id: RunId) -> None:
     """As though the run's process had died a while ago."""
-    await inspector.execute("UPDATE runs SET heartbeat_at = now() - interval '1 hour' WHERE run_id = $1", run_id)
+    await inspector.execute("UPDATE runs SET heartbeat_at = now() - interval '2 hours' WHERE run_id = $1", run_id)
 
 
 async def until(kind: str, frames: AsyncGenerator[RunFrame, None]) -> list[RunFrame]:

@@ -27,6 +27,8 @@ from tools.outcomes import CallOutcome, CallRequest
 EVA = principal_of()
 """The first firm's employee, chatting."""
 POLL = timedelta(milliseconds=10)
+ONE_BEAT = RunOptions(poll=POLL, grace=timedelta(0), heartbeat=timedelta(hours=2), stale_after=timedelta(hours=1))
+"""A process whose heart beats once, at its start, and that leaves its runs no grace."""
 
 
 def itself(gate: Caller) -> Caller:
@@ -73,7 +75,7 @@ async def process_on(
     model: Model,
     *,
     gate: Callable[[Caller], Caller] = itself,
-    options: RunOptions | None = None,
+    options: RunOptions = ONE_BEAT,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     clock: Clock = utc_now,
 ) -> AsyncGenerator[Process]:
@@ -99,7 +101,7 @@ async def process_on(
             keeper=PostgresRunKeeper(pools.service.acquire),
             clock=clock,
             new_id=new_id,
-            options=options or RunOptions(poll=POLL, grace=timedelta(0), heartbeat=timedelta(hours=1)),
+            options=options,
             pause=pause,
         )
         conversations = ConversationService(sessions, clock)

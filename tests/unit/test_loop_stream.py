@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from agent.events import MessageDelta, MessageStarted, RunCompleted, RunFrame
-from agent.run_stream import KEPT_FRAMES, RunStream
+from agent.run_stream import KEPT_FRAMES, TAKEN_AWAY, RunStream
 from domain.kernel import OrganizationId
 from tests.support.turns import PRINCIPAL, RUN
 from tools.ports import Unavailable
@@ -81,6 +81,35 @@ async def test_a_batch_of_text_alone_may_linger() -> None:
         log.let_through.release()
         await stream.flush()
         assert log.batches == [(["message.delta"], False)]
+
+
+async def test_what_is_urgent_does_not_wait_for_text_that_lingers() -> None:
+    log = HeldLog()
+    async with writing(log) as stream:
+        stream.emit(delta("a"))
+        await log.arrived.wait()
+        log.arrived.clear()
+        stream.emit(delta("b"))
+        stream.emit(RunCompleted())
+        await log.arrived.wait()
+        assert log.batches == [(["message.delta"], False), (["message.delta", "run.completed"], True)]
+        log.let_through.release()
+        log.let_through.release()
+        await stream.flush()
+        assert [frame.sequence for frame in stream.after(0) or ()] == [1, 2, 3]
+
+
+async def test_a_run_that_is_anothers_by_now_writes_and_shows_nothing_more() -> None:
+    log = HeldLog()
+    async with writing(log) as stream:
+        stream.emit(MessageStarted(message_id="m"))
+        await log.arrived.wait()
+        stream.emit(delta("a"))
+        stream.abandon(TAKEN_AWAY)
+        log.let_through.release()
+        with pytest.raises(Unavailable, match="another has ended"):
+            await stream.flush()
+    assert (len(log.batches), stream.after(0)) == (1, ())
 
 
 async def test_a_follower_that_is_far_behind_is_sent_to_the_database() -> None:
