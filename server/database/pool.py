@@ -1,9 +1,9 @@
 """The pools that lend connections to requests: one a login, bounded in size and in waiting."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import asyncpg
 
@@ -57,6 +57,13 @@ class PoolOptions:
     """For one statement, however long its caller would wait."""
     open_timeout_s: float = 30.0
     """For a database that is still starting when the server starts."""
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of the server's, for these connections."""
+
+
+RECORDER = PoolOptions(max_size=4, settings={"enable_seqscan": "off"})
+"""The recorder reads nothing itself; a foreign key's check that was planned while its table was empty would scan it for
+as long as the connection lives."""
 
 
 class Pool:
@@ -135,7 +142,7 @@ async def open_pools(
     urls: DatabaseUrls,
     *,
     app: PoolOptions = PoolOptions(),
-    recorder: PoolOptions = PoolOptions(max_size=4),
+    recorder: PoolOptions = RECORDER,
     service: PoolOptions = PoolOptions(max_size=4),
 ) -> AsyncGenerator[DatabasePools]:
     """The three pools for the length of the block, each checked to be what its name says.
@@ -167,6 +174,7 @@ async def _open(stack: AsyncExitStack, url: str, login: Login, options: PoolOpti
             # The server ends what a client that died can no longer cancel.
             "statement_timeout": milliseconds,
             "idle_in_transaction_session_timeout": milliseconds,
+            **options.settings,
         },
     )
     opened = Pool(pool, login, options)
