@@ -6,6 +6,7 @@ and its two readers of JSON take NaN, other encodings and any depth.
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -66,7 +67,7 @@ class McpDoor:
             # Stateless: there is no session to end and no stream of the server's own to open.
             raise Problem(405, "method_not_allowed", "MCP requests are sent by POST.", headers={"Allow": "POST"})
         body = await read_json_bytes(request)
-        checked(body)
+        _check_id(checked(body))
         return caller, body
 
     async def _check_host(self, request: Request) -> None:
@@ -127,12 +128,23 @@ def _hosts(hub: Hub) -> TransportSecuritySettings:
     )
 
 
+def _check_id(message: object) -> None:
+    """The SDK takes a request whose id is neither text nor integer for a notification, and never answers it."""
+    if not isinstance(message, dict) or "id" not in message:
+        return
+    given = cast("dict[str, object]", message)["id"]
+    if isinstance(given, bool) or not isinstance(given, str | int):
+        raise Problem(400, "invalid_request", "The id of a request is a text or an integer.")
+
+
 def _for_both(problem: Problem) -> Problem:
     """The problem, readable as the JSON-RPC error without an id that an MCP client looks for."""
     code = PARSE_ERROR if problem.code == "malformed_json" else INVALID_REQUEST
     error = {"code": code, "message": problem.detail}
     problem.extra.update({"jsonrpc": "2.0", "id": None, "error": error})
     problem.headers.setdefault("Cache-Control", "no-store")
+    # A client that is still sending a body too large would see its connection reset instead of this answer.
+    problem.headers.pop("Connection", None)
     return problem
 
 
