@@ -1,8 +1,7 @@
 """Conversations and runs in PostgreSQL: a principal's own under row level security, the log, and the keeper of runs."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import cast
 from uuid import UUID
@@ -26,21 +25,22 @@ from agent.conversations.model import (
     Said,
     Step,
     Surroundings,
-    Turn,
 )
 from agent.conversations.rows import (
+    call_now,
+    conversation_of,
+    conversation_or_none,
     error_content,
-    error_of,
+    run_of,
     said_of,
     step_content,
-    step_of,
+    turns_of,
     usage_content,
-    usage_of,
     user_content,
     user_text,
+    with_unkept,
 )
 from agent.events import Json, RunFailed, RunFrame
-from agent.json_values import parsed
 from domain.kernel import (
     CallId,
     ConversationId,
@@ -52,7 +52,7 @@ from domain.kernel import (
     RunId,
 )
 from domain.paging import PageRequest
-from domain.storage.postgres import Connection, Row
+from domain.storage.postgres import Connection
 
 Acquire = Callable[[], AbstractAsyncContextManager[Connection]]
 
@@ -246,22 +246,22 @@ class PostgresConversations:
 
     async def touch_conversation(self, conversation_id: ConversationId, now: datetime) -> Conversation | None:
         """The conversation, now the newest of its owner's."""
-        return _conversation(await self._connection.fetchrow(TOUCH_CONVERSATION, conversation_id, now))
+        return conversation_or_none(await self._connection.fetchrow(TOUCH_CONVERSATION, conversation_id, now))
 
     async def conversations(self, page: PageRequest) -> Sequence[Conversation]:
         """Last touched first; one more than the page holds where there are more."""
         time, key = (None, None) if page.after is None else (page.after.time, page.after.id)
         owner = self._principal.principal_id
         rows = await self._connection.fetch(LIST_CONVERSATIONS, owner, time, key, page.limit + 1)
-        return [_conversation_of(row) for row in rows]
+        return [conversation_of(row) for row in rows]
 
     async def conversation(self, conversation_id: ConversationId) -> Conversation | None:
         """One's own conversation of that id."""
-        return _conversation(await self._connection.fetchrow(GET_CONVERSATION, conversation_id))
+        return conversation_or_none(await self._connection.fetchrow(GET_CONVERSATION, conversation_id))
 
     async def rename(self, conversation_id: ConversationId, title: str, now: datetime) -> Conversation | None:
         """The conversation under its new title."""
-        return _conversation(await self._connection.fetchrow(RENAME, conversation_id, title, now))
+        return conversation_or_none(await self._connection.fetchrow(RENAME, conversation_id, title, now))
 
     async def delete(self, conversation_id: ConversationId) -> bool:
         """False: a run of it is running (or there is no such conversation)."""
@@ -302,10 +302,10 @@ class PostgresConversations:
     async def history(self, conversation_id: ConversationId, before: RunId, limit: int) -> History:
         """The newest turns before that run, of at most `limit` messages."""
         rows = await self._connection.fetch(HISTORY, conversation_id, before, limit)
-        turns = _turns(reversed(rows))
+        turns = turns_of(reversed(rows))
         broken = [turn.run_id for turn in turns if turn.status == "failed"]
         unkept = await self._calls_of(conversation_id, broken)
-        turns = [_with_unkept(turn, unkept.get(turn.run_id, ())) for turn in turns]
+        turns = [with_unkept(turn, unkept.get(turn.run_id, ())) for turn in turns]
         open_calls = [
             call.call_id
             for turn in turns
@@ -332,7 +332,7 @@ class PostgresConversations:
     async def run(self, run_id: RunId) -> Run | None:
         """One's own run of that id."""
         row = await self._connection.fetchrow(GET_RUN, run_id)
-        return None if row is None else _run_of(row)
+        return None if row is None else run_of(row)
 
     async def frames(self, run_id: RunId, after: int, limit: int) -> Sequence[RunFrame]:
         """Committed frames with a sequence above `after`, in order."""
@@ -367,7 +367,7 @@ class PostgresConversations:
         if not calls:
             return {}
         rows = await self._connection.fetch(CALLS_NOW, calls)
-        return {CallId(row["call_id"]): _call_now(row) for row in rows}
+        return {CallId(row["call_id"]): call_now(row) for row in rows}
 
     async def _calls_of(
         self, conversation_id: ConversationId, runs: Sequence[RunId]
@@ -420,80 +420,4 @@ async def insert_frames(connection: Connection, frames: Sequence[tuple[Organizat
         [frame.sequence for _, frame in frames],
         [frame.type for _, frame in frames],
         [frame.data for _, frame in frames],
-    )
-
-
-def _turns(rows: Iterable[Row]) -> list[Turn]:
-    """Turns from messages in order; one whose message lies beyond the limit is left out with all its steps."""
-    turns: list[Turn] = []
-    steps: list[Step] = []
-    for row in rows:
-        if row["role"] == "user":
-            steps = []
-            turns.append(_turn_of(row))
-        elif turns:
-            steps.append(step_of(row["message_id"], row["content"]))
-            turns[-1] = _with_steps(turns[-1], steps)
-    return turns
-
-
-def _turn_of(row: Row) -> Turn:
-    status = cast(RunStatus, row["status"])
-    return Turn(run_id=RunId(row["run_id"]), status=status, message=user_text(row["content"]))
-
-
-def _with_steps(turn: Turn, steps: Sequence[Step]) -> Turn:
-    return replace(turn, steps=tuple(steps))
-
-
-def _with_unkept(turn: Turn, calls: Sequence[LedgerCall]) -> Turn:
-    told = {call.call_id for step in turn.steps for call in step.calls}
-    unkept = tuple(call for call in calls if call.call_id not in told)
-    return replace(turn, unkept=unkept)
-
-
-def _call_now(row: Row) -> Json:
-    """A call's envelope as the record and its approval have it now."""
-    outcome: str = "expired" if row["lapsed"] else row["outcome"]
-    shown: Json = {"outcome": outcome, "call_id": str(row["call_id"])}
-    if row["result"] is not None:
-        shown["result"] = parsed(row["result"])
-    if row["error_code"] is not None:
-        shown["error"] = {"code": row["error_code"]}
-    if row["approval_id"] is not None:
-        approval: Json = {"id": str(row["approval_id"]), "state": "expired" if row["lapsed"] else row["state"]}
-        if row["comment"]:
-            approval["comment"] = row["comment"]
-        shown["approval"] = approval
-    return shown
-
-
-def _conversation(row: Row | None) -> Conversation | None:
-    return None if row is None else _conversation_of(row)
-
-
-def _conversation_of(row: Row) -> Conversation:
-    return Conversation(
-        conversation_id=ConversationId(row["conversation_id"]),
-        title=row["title"],
-        agent=row["agent"],
-        engagement_id=None if row["engagement_id"] is None else EngagementId(row["engagement_id"]),
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-    )
-
-
-def _run_of(row: Row) -> Run:
-    return Run(
-        run_id=RunId(row["run_id"]),
-        conversation_id=ConversationId(row["conversation_id"]),
-        agent=row["agent"],
-        model=row["model"],
-        status=cast(RunStatus, row["status"]),
-        error=error_of(row["error"]),
-        usage=usage_of(row["usage"]),
-        created_at=row["created_at"],
-        finished_at=row["finished_at"],
-        last_sequence=row["last_sequence"],
-        ended_in_log=row["ended_in_log"],
     )

@@ -1,15 +1,19 @@
-"""Messages, errors and usage as the text their rows hold, and back."""
+"""Rows become types here, and what rows hold as text is written here."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import cast
 from uuid import UUID
 
 import orjson
 
-from agent.conversations.model import MadeCall, Said, Step
+from agent.conversations.model import Conversation, LedgerCall, MadeCall, Run, RunStatus, Said, Step, Turn
 from agent.events import Citation, Json, RunFailed, RunUsage
 from agent.frames import citation_json, event_json, json_text
-from domain.kernel import CallId, Outcome, RunId
+from agent.json_values import parsed
+from domain.kernel import CallId, ConversationId, EngagementId, Outcome, RunId
+from domain.storage.postgres import Row
 
 
 def user_content(message: str) -> str:
@@ -93,6 +97,86 @@ def usage_of(content: str | None) -> RunUsage | None:
         output_tokens=raw["output_tokens"],
         model_calls=raw["model_calls"],
         tool_calls=raw["tool_calls"],
+    )
+
+
+def turns_of(rows: Iterable[Row]) -> list[Turn]:
+    """Turns from messages in order; one whose message lies beyond the limit is left out with all its steps."""
+    turns: list[Turn] = []
+    steps: list[Step] = []
+    for row in rows:
+        if row["role"] == "user":
+            steps = []
+            turns.append(_turn_of(row))
+        elif turns:
+            steps.append(step_of(row["message_id"], row["content"]))
+            turns[-1] = _with_steps(turns[-1], steps)
+    return turns
+
+
+def _turn_of(row: Row) -> Turn:
+    status = cast(RunStatus, row["status"])
+    return Turn(run_id=RunId(row["run_id"]), status=status, message=user_text(row["content"]))
+
+
+def _with_steps(turn: Turn, steps: Sequence[Step]) -> Turn:
+    return replace(turn, steps=tuple(steps))
+
+
+def with_unkept(turn: Turn, calls: Sequence[LedgerCall]) -> Turn:
+    """The turn, with those of the record's calls that none of its steps tells of."""
+    told = {call.call_id for step in turn.steps for call in step.calls}
+    unkept = tuple(call for call in calls if call.call_id not in told)
+    return replace(turn, unkept=unkept)
+
+
+def call_now(row: Row) -> Json:
+    """A call's envelope as the record and its approval have it now."""
+    outcome: str = "expired" if row["lapsed"] else row["outcome"]
+    shown: Json = {"outcome": outcome, "call_id": str(row["call_id"])}
+    if row["result"] is not None:
+        shown["result"] = parsed(row["result"])
+    if row["error_code"] is not None:
+        shown["error"] = {"code": row["error_code"]}
+    if row["approval_id"] is not None:
+        approval: Json = {"id": str(row["approval_id"]), "state": "expired" if row["lapsed"] else row["state"]}
+        if row["comment"]:
+            approval["comment"] = row["comment"]
+        shown["approval"] = approval
+    return shown
+
+
+def conversation_or_none(row: Row | None) -> Conversation | None:
+    """A stored conversation, where there is one."""
+    return None if row is None else conversation_of(row)
+
+
+def conversation_of(row: Row) -> Conversation:
+    """A stored conversation."""
+    return Conversation(
+        conversation_id=ConversationId(row["conversation_id"]),
+        title=row["title"],
+        agent=row["agent"],
+        engagement_id=None if row["engagement_id"] is None else EngagementId(row["engagement_id"]),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def run_of(row: Row) -> Run:
+    """A stored run."""
+    return Run(
+        run_id=RunId(row["run_id"]),
+        conversation_id=ConversationId(row["conversation_id"]),
+        agent=row["agent"],
+        model=row["model"],
+        status=cast(RunStatus, row["status"]),
+        error=error_of(row["error"]),
+        usage=usage_of(row["usage"]),
+        created_at=row["created_at"],
+        finished_at=row["finished_at"],
+        last_sequence=row["last_sequence"],
+        ended_in_log=row["ended_in_log"],
     )
 
 
