@@ -11,6 +11,9 @@ from tools.outcomes import CallOutcome, Json, error_json, verdict_json
 
 Show = Callable[[Json], object]
 
+TOO_LATE_OR_EARLY = frozenset({"already_decided", "approval_expired", "document_not_ready"})
+"""Of a resource that is there, in a state that does not allow what was asked."""
+
 
 def json_answer(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer."""
@@ -94,9 +97,9 @@ def status_of(outcome: CallOutcome) -> int:
 
 
 def _about_the_resource(problem: Problem) -> Problem:
-    """An invalid call of a route that names a resource: what is missing is 404, what came too late 409."""
+    """An invalid call of a route that names a resource: what is missing is 404, a wrong moment 409."""
     if problem.status == 422 and problem.code.endswith("not_found"):
         problem.status, problem.code = 404, "not_found"
-    elif problem.code in ("already_decided", "approval_expired"):
+    elif problem.code in TOO_LATE_OR_EARLY:
         problem.status = 409
     return problem

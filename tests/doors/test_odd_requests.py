@@ -157,7 +157,7 @@ async def test_odd_headers_do_no_harm(doors: Doors) -> None:
     for name, values in ODD_HEADERS.items():
         for value in values:
             for path in ("/v1/me", "/health", "/", "/docs", "/v1/nothing", "/v1/runs/x/events"):
-                answer = await client.get(path, headers={name: value.encode("latin-1")})
+                answer = await client.get(path, headers=[(name.encode(), value.encode("latin-1"))])
                 assert harmless(answer), (name, value[:50], path, answer.status_code, answer.text[:300])
 
 
