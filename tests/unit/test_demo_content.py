@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from domain.kernel import Audience, Role, Trust
 from domain.resources import resource_folder
 from knowledge.parse.document import ParsedDocument
+from knowledge.parse.media import media_type_of
 from knowledge.parse.reader import parse_document
 
 DEMO = resource_folder("demo")
@@ -144,7 +145,8 @@ def path_of(organization: Organization, document: Document) -> Path:
 
 @cache
 def read(path: Path) -> ParsedDocument:
-    return parse_document(path.read_bytes(), filename=path.name)
+    content = path.read_bytes()
+    return parse_document(content, media_type=media_type_of(content, path.name, None))
 
 
 def words_of(path: Path) -> str:
