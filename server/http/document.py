@@ -20,6 +20,8 @@ Manifests = Mapping[str, Manifest]
 
 _RESULT = "x-glow-result"
 """Stands in a route's own schema for a part of a tool's result schema, until the manifests are known."""
+_WITH = "x-glow-with"
+"""Stands beside it: members that the route adds."""
 _REF = "#/components/schemas/{model}"
 
 DESCRIPTION = (
@@ -99,6 +101,11 @@ def shows(schema: Json, *, status: int = 200, description: str = "Done") -> Resp
 def tool_result(tool: str, *path: str) -> Json:
     """The schema of a tool's result, or of a part of it."""
     return {_RESULT: [tool, *path]}
+
+
+def with_members(schema: Json, **members: Json) -> Json:
+    """A tool's result with members that the route adds to it."""
+    return {**schema, _WITH: members}
 
 
 def listed(schema: Json) -> Json:
@@ -221,9 +228,15 @@ def _resolved(value: object, tools: Manifests) -> object:
         members = cast(Json, value)
         if _RESULT in members:
             tool, *path = cast("list[str]", members[_RESULT])
-            return _part(tools[tool].result, path)
+            added = cast(Json, _resolved(members.get(_WITH, {}), tools))
+            return _extended(_part(tools[tool].result, path), added)
         return {name: _resolved(member, tools) for name, member in members.items()}
     return [_resolved(each, tools) for each in cast("list[object]", value)] if isinstance(value, list) else value
+
+
+def _extended(schema: Json, members: Json) -> Json:
+    required = [*cast("list[str]", schema.get("required", [])), *members]
+    return {**schema, "required": required, "properties": {**cast(Json, schema.get("properties", {})), **members}}
 
 
 def _part(schema: Json, path: list[str]) -> Json:

@@ -11,7 +11,7 @@ from domain.approvals.model import ApprovalQuery, ApprovalState
 from domain.kernel import ApprovalId
 from server.http.answers import json_answer, result_answer
 from server.http.bodies import Json, ToolArguments
-from server.http.document import BODY_REFUSALS, CALL_REFUSALS, listed, shows, tool_result
+from server.http.document import BODY_REFUSALS, CALL_REFUSALS, listed, shows, tool_result, with_members
 from server.http.parameters import PageAsked
 from server.http.visits import PEOPLE, People, Visit, open_to
 from tools.views import approval_item_json, page_json
@@ -19,11 +19,7 @@ from tools.views import approval_item_json, page_json
 router = APIRouter(tags=["approvals"])
 
 APPROVAL = tool_result("approval_decide", "approval")
-DECIDED: Json = {
-    "allOf": [APPROVAL],
-    "required": ["call"],
-    "properties": {"call": tool_result("approval_decide", "call")},
-}
+DECIDED = with_members(APPROVAL, call=tool_result("approval_decide", "call"))
 
 
 def decided(request: Request) -> tuple[str, Json]:

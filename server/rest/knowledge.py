@@ -16,7 +16,7 @@ from domain.kernel import Audience, EngagementId
 from knowledge.model import DocumentId, DocumentQuery, DocumentStatus, StoredFile
 from server.http.answers import json_answer, refusal_members, result_answer
 from server.http.bodies import Body, Json, ToolArguments, invalid_request
-from server.http.document import BODY_REFUSALS, CALL_REFUSALS, WAITING, listed, shows, tool_result
+from server.http.document import BODY_REFUSALS, CALL_REFUSALS, WAITING, listed, shows, tool_result, with_members
 from server.http.parameters import PageAsked
 from server.http.uploads import NAME_LIMIT, Upload, UploadBody
 from server.http.visits import Api, People, Visit
@@ -51,7 +51,12 @@ UPLOADED: Json = {
         "items": {
             "type": "array",
             "description": "One a file, in their order: the document, or how the call of its upload was refused.",
-            "items": {"anyOf": [DOCUMENT, {"type": "object", "required": ["title", "call_id", "outcome"]}]},
+            "items": {
+                "anyOf": [
+                    with_members(DOCUMENT, call_id={"type": "string", "format": "uuid"}, outcome={"const": "done"}),
+                    {"type": "object", "required": ["title", "call_id", "outcome", "verdict"]},
+                ]
+            },
         }
     },
 }

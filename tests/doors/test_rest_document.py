@@ -1,0 +1,161 @@
+"""The interface's own document: it is what is checked in, and what every answer holds to."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import cast
+from uuid import uuid4
+
+import httpx
+import jsonschema_rs
+import orjson
+import pytest
+
+from domain.resources import resource_folder
+from server.http.bodies import Json
+from server.openapi import openapi_document
+from server.rest.docs import page_of
+from tests.support.doors import Doors
+
+PUBLIC = {("get", "/health"), ("get", "/readiness")}
+
+
+@pytest.fixture(scope="module")
+def document() -> Json:
+    return openapi_document()
+
+
+def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
+    for path, methods in cast("dict[str, dict[str, Json]]", document["paths"]).items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def test_the_copy_that_is_checked_in_is_what_the_server_says(document: Json) -> None:
+    copy = (resource_folder("manifests").parent / "docs" / "openapi.json").read_bytes()
+
+    assert orjson.loads(copy) == orjson.loads(orjson.dumps(document))
+
+
+def test_every_operation_has_words_its_refusals_and_a_credential(document: Json) -> None:
+    for method, path, operation in operations(document):
+        responses = cast("dict[str, Json]", operation["responses"])
+        assert operation.get("description"), (method, path)
+        if (method, path) in PUBLIC:
+            assert "security" not in operation
+            continue
+        assert operation["security"] == [{"bearer": []}]
+        assert {"401", "403", "503"} <= set(responses), (method, path)
+        for status, response in responses.items():
+            if status >= "400":
+                assert list(cast(Json, response["content"])) == ["application/problem+json"], (method, path, status)
+
+
+def test_every_body_is_shown_with_its_schema(document: Json) -> None:
+    with_body = {(method, path) for method, path, operation in operations(document) if "requestBody" in operation}
+
+    taking = {(method, path) for method, path, _ in operations(document) if method in ("post", "patch", "put")}
+    assert with_body == taking - {("post", "/v1/runs/{run_id}/cancel")}
+    chat = next(operation for _, path, operation in operations(document) if path == "/v1/chat")
+    assert '"required":["message"]' in orjson.dumps(chat["requestBody"]).decode()
+
+
+def test_every_reference_in_it_leads_somewhere(document: Json) -> None:
+    text = orjson.dumps(document).decode()
+
+    names = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
+    assert names <= set(cast(Json, cast(Json, document["components"])["schemas"]))
+    assert "x-glow-result" not in text
+
+
+def test_the_page_shows_every_operation_and_nothing_of_it_runs(document: Json) -> None:
+    shown = page_of(document)
+
+    for _, path, _ in operations(document):
+        assert path in shown
+    assert "<script" not in shown
+    assert "http://" not in shown
+    assert "https://" not in shown
+
+
+class Holding:
+    """Checks each answer against what the document says of its route and status."""
+
+    def __init__(self, document: Json) -> None:
+        self._document = document
+        self.seen: set[tuple[str, str, int]] = set()
+
+    async def __call__(self, answer: httpx.Response) -> None:
+        await answer.aread()
+        method, path = answer.request.method.lower(), self._template(answer.request.url.path)
+        self.seen.add((method, path, answer.status_code))
+        operation = cast("dict[str, dict[str, Json]]", self._document["paths"])[path][method]
+        response = cast("dict[str, Json]", operation["responses"])[str(answer.status_code)]
+        content = cast("Mapping[str, Json]", response.get("content", {}))
+        media_type = answer.headers.get("content-type", "").split(";")[0]
+        if media_type.endswith("json"):
+            self._hold(cast(Json, content[media_type]["schema"]), answer.json())
+
+    def _template(self, path: str) -> str:
+        templates = cast("dict[str, object]", self._document["paths"])
+        return next(each for each in templates if re.fullmatch(re.sub(r"{\w+}", "[^/]+", each), path))
+
+    def _hold(self, schema: Json, answer: object) -> None:
+        whole = {**schema, "components": self._document["components"]}
+        faults = [fault.message for fault in jsonschema_rs.Draft202012Validator(whole).iter_errors(answer)]
+        assert faults == [], (schema.get("title"), faults, answer)
+
+
+async def test_answers_hold_to_the_document(doors: Doors, document: Json) -> None:
+    holding = Holding(document)
+    client = await doors.client("partner@acme")
+    client.event_hooks["response"].append(holding)
+    task = (await client.post("/v1/tasks", json={"title": "x", "kind": "refresh_analytics"})).json()
+    run = (await client.post(f"/v1/tasks/{task['task_id']}/runs")).json()
+    chat = (await client.post("/v1/chat", json={"message": "search letters"})).json()
+    files = {"file": ("letters.md", b"# Letters\n\nThey are renewed every year.")}
+    document_id = (await client.post("/v1/knowledge/documents", params={"wait": "true"}, files=files)).json()["items"][
+        0
+    ]["document_id"]
+    await client.post("/v1/knowledge/search", json={"query": "renewed letters"})
+    await client.post("/v1/tools/task_create/call", json={"arguments": {"title": "y"}})
+    await client.post("/v1/tools/task_create/call", json={"arguments": {}})
+    await client.post("/v1/tools/task_create/call", content=b"{")
+    await client.patch(f"/v1/conversations/{chat['conversation_id']}", json={"title": "Letters"})
+    call_id = (await client.get("/v1/activity")).json()["items"][0]["call_id"]
+    for path in (
+        "/v1/me",
+        "/v1/autonomy/status",
+        "/v1/conversations",
+        f"/v1/conversations/{chat['conversation_id']}",
+        f"/v1/conversations/{chat['conversation_id']}/messages",
+        "/v1/tools",
+        "/v1/tools/task_create",
+        "/v1/tasks",
+        f"/v1/tasks/{task['task_id']}",
+        f"/v1/task-runs/{run['task_run_id']}",
+        "/v1/approvals",
+        f"/v1/approvals/{uuid4()}",
+        "/v1/analytics/tool_use",
+        "/v1/activity?limit=3",
+        f"/v1/activity/{call_id}",
+        f"/v1/runs/{chat['run_id']}",
+        f"/v1/runs/{chat['run_id']}/events",
+        "/v1/knowledge/documents",
+        f"/v1/knowledge/documents/{document_id}",
+        f"/v1/knowledge/documents/{document_id}/content",
+        "/health",
+        "/readiness",
+    ):
+        await client.get(path)
+    await client.post(f"/v1/runs/{chat['run_id']}/cancel")
+    await client.delete(f"/v1/knowledge/documents/{document_id}")
+    await client.delete(f"/v1/conversations/{chat['conversation_id']}")
+    waiting = await doors.client("employee@borealis")
+    waiting.event_hooks["response"].append(holding)
+    answer = (await waiting.post("/v1/chat", json={"message": "create a task to refresh the analytics"})).json()
+    approval_id = answer["approvals"][0]["approval_id"]
+    await waiting.get(f"/v1/approvals/{approval_id}")
+    await waiting.post(f"/v1/approvals/{approval_id}/decision", json={"decision": "approve"})
+
+    asked = {(method, path) for method, path, status in holding.seen if status < 300}
+    assert asked == {(method, path) for method, path, _ in operations(document)}
