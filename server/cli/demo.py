@@ -10,6 +10,7 @@ from server.cli.faults import CommandFailed
 from server.cli.listening import require_free
 from server.cli.printing import say
 from server.cli.running import run_until_stopped
+from server.cli.serving import serve_until_cancelled
 from server.cli.welcome import welcome
 from server.database.connection import connected
 from server.database.provision import provided
@@ -18,7 +19,7 @@ from server.home import JWT_SECRET
 from server.hub import Hub, open_hub
 from server.intake import Intake
 from server.logins import DatabaseUrls
-from server.serve import ServeOptions, serve
+from server.serve import ServeOptions
 from server.settings import Settings, load_settings
 
 HOST = "127.0.0.1"
@@ -46,7 +47,7 @@ async def _demo(settings: Settings, port: int) -> None:
     say(f"Starting the embedded PostgreSQL in {settings.home.path} ...")
     async with demo_hub(settings, f"http://{HOST}:{port}") as hub:
         options = ServeOptions(host=HOST, port=port)
-        await serve(hub, options, lambda: say(welcome(hub, TOKENS_HOLD)))
+        await serve_until_cancelled(hub, options, lambda: say(welcome(hub, TOKENS_HOLD)))
     say("Stopped; the data is kept.")
 
 

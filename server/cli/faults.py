@@ -4,6 +4,7 @@ from agent.personas import PersonaInvalid
 from server.database.errors import DatabaseError
 from server.demo.loader import DemoFailed
 from server.home import HomeUnusable
+from server.serve import NotStarted
 from server.settings import SettingsInvalid
 from tools.policy import PolicyFilesError
 from tools.ports import Unavailable
@@ -20,6 +21,7 @@ EXPECTED = (
     DatabaseError,
     DemoFailed,
     HomeUnusable,
+    NotStarted,
     PersonaInvalid,
     PolicyFilesError,
     RegistryError,

@@ -18,8 +18,9 @@ def plain(text: str) -> str:
 
 
 def say(text: str = "") -> None:
-    """A line on standard output."""
+    """A line on standard output, at once: whoever reads a pipe waits for it."""
     sys.stdout.write(plain(text) + "\n")
+    sys.stdout.flush()
 
 
 def complain(text: str) -> None:

@@ -1,8 +1,12 @@
 """`glow serve` and `glow worker`: the hub opened on the database that the settings mean, and run until a signal."""
 
+import asyncio
+from collections.abc import Callable
+
 from server.cli.listening import require_free
 from server.cli.opening import opened, without_doors
 from server.cli.running import run_until_stopped
+from server.hub import Hub
 from server.serve import ServeOptions
 from server.serve import serve as serve_hub
 from server.settings import load_settings
@@ -25,12 +29,23 @@ def work() -> None:
 async def _serve(options: ServeOptions) -> None:
     settings = load_settings()
     async with opened(settings, local_url(options.host, options.port)) as hub:
-        await serve_hub(hub, options)
+        await serve_until_cancelled(hub, options)
 
 
 async def _work() -> None:
     async with opened(without_doors(load_settings()), local_url("127.0.0.1", 8000)) as hub:
         await hub.worker.run()
+
+
+async def serve_until_cancelled(hub: Hub, options: ServeOptions, started: Callable[[], None] = lambda: None) -> None:
+    """Serve; being cancelled is how it is told to stop, and then it returns once what was under way is answered."""
+    stop = asyncio.Event()
+    serving = asyncio.create_task(serve_hub(hub, options, stop, lambda _port: started()), name="serve")
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        stop.set()
+        await serving
 
 
 def local_url(host: str, port: int) -> str:
