@@ -18,6 +18,7 @@ from server.http.faults import LastResort, answer_problems
 from server.http.headers import SecureAnswers, admit_origins, believe_proxies
 from server.http.marks import MarkedRequests
 from server.http.negotiation import json_wanted
+from server.http.sse import EventStreams
 from server.hub import Hub
 from server.logs import AccessLog
 from server.mcp.door import mount_mcp
@@ -78,6 +79,7 @@ def create_app(open_hub: OpenHub, options: AppOptions | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.state.streams = EventStreams()
     app.state.runs_worker = options.runs_worker
     app.state.document = _documents(app)
     _add_routes(app)

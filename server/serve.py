@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from socket import socket
 
 import uvicorn
+from fastapi import FastAPI
 from sse_starlette.sse import AppStatus
 
 from server.app import AppOptions, create_app
+from server.http.sse import EventStreams
 from server.hub import Hub
 
 DRAIN_S = 10
@@ -41,8 +43,9 @@ async def serve(hub: Hub, options: ServeOptions, stop: asyncio.Event, started: C
     `started`: called once with the port, when connections are taken.
     Raises  NotStarted: the address is taken, or may not be used.
     """
-    server = StoppableServer(_config(hub, options), started)
-    stopping = asyncio.create_task(_stop(server, stop))
+    app = create_app(lambda: nullcontext(hub), _app_options(hub, options))
+    server = StoppableServer(_config(app, options), started)
+    stopping = asyncio.create_task(_stop(server, app.state.streams, stop))
     try:
         await server.serve()
     except SystemExit as refused:
@@ -73,21 +76,25 @@ class StoppableServer(uvicorn.Server):
         yield
 
 
-async def _stop(server: uvicorn.Server, stop: asyncio.Event) -> None:
+async def _stop(server: uvicorn.Server, streams: EventStreams, stop: asyncio.Event) -> None:
     await stop.wait()
     server.should_exit = True
-    # What event streams watch; they would be waited for otherwise, and a run outlives its streams.
+    streams.end_all()
+    # For one that was cancelled in the middle of a send; without it the library would wait for the reader.
     AppStatus.should_exit = True
 
 
-def _config(hub: Hub, options: ServeOptions) -> uvicorn.Config:
-    app_options = AppOptions(
+def _app_options(hub: Hub, options: ServeOptions) -> AppOptions:
+    return AppOptions(
         allowed_origins=hub.settings.allowed_origins,
         trusted_proxies=hub.settings.trusted_proxies,
         runs_worker=options.runs_worker,
     )
+
+
+def _config(app: FastAPI, options: ServeOptions) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(lambda: nullcontext(hub), app_options),
+        app,
         host=options.host,
         port=options.port,
         lifespan="on",

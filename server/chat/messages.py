@@ -15,7 +15,6 @@ from server.http.answers import json_answer
 from server.http.bodies import Body, JsonBody
 from server.http.document import BODY_REFUSALS, Responses, of_model, problems, shows
 from server.http.negotiation import EVENT_STREAM, JSON, choose
-from server.http.sse import event_stream
 from server.http.visits import People
 
 router = APIRouter(tags=["chat"])
@@ -71,7 +70,7 @@ async def chat(
     principal, runs = visit.in_chat, visit.hub.runs
     begun = await runs.start(principal, _message(visit, body))
     if wanted == EVENT_STREAM:
-        return event_stream(runs.follow(principal, begun.run_id))
+        return visit.streams.show(runs.follow(principal, begun.run_id))
     return json_answer((await runs.answer(principal, begun.run_id)).json())
 
 

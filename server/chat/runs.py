@@ -13,7 +13,6 @@ from server.http.answers import json_answer
 from server.http.bodies import NoBody
 from server.http.document import BODY_REFUSALS, of_model, shows
 from server.http.negotiation import EVENT_STREAM, choose
-from server.http.sse import event_stream
 from server.http.visits import People
 
 router = APIRouter(tags=["chat"])
@@ -46,7 +45,7 @@ async def run_events(
     principal, runs = visit.in_chat, visit.hub.runs
     if await runs.exhausted(principal, RunId(run_id), seen):
         return Response(status_code=204)
-    return event_stream(runs.follow(principal, RunId(run_id), seen))
+    return visit.streams.show(runs.follow(principal, RunId(run_id), seen))
 
 
 @router.post("/v1/runs/{run_id}/cancel", responses={**shows(of_model(RunAnswer)), **BODY_REFUSALS})

@@ -1,5 +1,6 @@
 """A run's frames as server-sent events: the stored text goes out as it stands, never written anew."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
@@ -13,26 +14,49 @@ SEND_TIMEOUT_S = 30.0
 """For a reader that takes nothing any more; it may come back with Last-Event-ID."""
 
 
-def event_stream(frames: AsyncGenerator[RunFrame, None]) -> EventSourceResponse:
-    """The answer that shows frames as they come; it ends with them, with the reader, or with the server.
+class EventStreams:
+    """The event streams of this process: each ends with its frames, with its reader, or when all are ended.
 
-    Ending it never ends the run.
+    Ending a stream never ends the run it shows.
     """
-    return EventSourceResponse(
-        _encoded(frames),
-        ping=PING_S,
-        ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
-        sep="\n",
-        send_timeout=SEND_TIMEOUT_S,
-    )
+
+    def __init__(self) -> None:
+        self._open: set[asyncio.Task[object]] = set()
+        self._ending = False
+
+    def end_all(self) -> None:
+        """End them now, each as a whole answer; readers come back with Last-Event-ID, to another server."""
+        self._ending = True
+        for task in self._open:
+            task.cancel()
+
+    def show(self, frames: AsyncGenerator[RunFrame, None]) -> EventSourceResponse:
+        """The answer that shows frames as they come."""
+        return EventSourceResponse(
+            self._encoded(frames),
+            ping=PING_S,
+            ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
+            sep="\n",
+            send_timeout=SEND_TIMEOUT_S,
+        )
+
+    async def _encoded(self, frames: AsyncGenerator[RunFrame, None]) -> AsyncIterator[bytes]:
+        """Runs within one task, the answer's own: cancelling that, and no task beside each stream, is what ends it."""
+        task = asyncio.current_task()
+        if self._ending or task is None:
+            return
+        self._open.add(task)
+        try:
+            async with aclosing(frames):
+                async for frame in frames:
+                    yield encoded(frame)
+        except asyncio.CancelledError:
+            if not self._ending or task.uncancel() > 0:
+                raise
+        finally:
+            self._open.discard(task)
 
 
 def encoded(frame: RunFrame) -> bytes:
     """One frame on the wire; its text is JSON on one line, so that it needs no splitting."""
     return f"id: {frame.sequence}\nevent: {frame.type}\ndata: {frame.data}\n\n".encode()
-
-
-async def _encoded(frames: AsyncGenerator[RunFrame, None]) -> AsyncIterator[bytes]:
-    async with aclosing(frames):
-        async for frame in frames:
-            yield encoded(frame)

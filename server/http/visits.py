@@ -14,6 +14,7 @@ from server.auth import Caller, wrong_audience
 from server.database.unit_of_work import Session
 from server.http.answers import refusal_members
 from server.http.marks import Marks, marks_of
+from server.http.sse import EventStreams
 from server.hub import Hub
 from server.problems import Problem
 from server.tokens import Audience
@@ -34,6 +35,7 @@ class Visit:
     hub: Hub
     caller: Caller
     marks: Marks
+    streams: EventStreams
 
     @property
     def principal(self) -> Principal:
@@ -91,7 +93,7 @@ def open_to(audiences: tuple[Audience, ...], refused: Refused | None = None) -> 
         hub = hub_of(request)
         caller = await hub.authenticator.caller(request)
         structlog.contextvars.bind_contextvars(orgId=str(caller.member.organization_id))
-        visit = Visit(hub=hub, caller=caller, marks=marks_of(request))
+        visit = Visit(hub=hub, caller=caller, marks=marks_of(request), streams=request.app.state.streams)
         if caller.audience not in audiences:
             raise await _turned_away(visit, None if refused is None else refused(request))
         return visit

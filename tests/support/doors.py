@@ -15,9 +15,9 @@ from domain.kernel import PrincipalId, utc_now
 from domain.resources import resource_folder
 from server.app import AppOptions, create_app
 from server.database.connection import connected
-from server.logins import Login
 from server.demo.loader import found_demo
 from server.hub import Hub, HubOptions, open_hub
+from server.logins import Login
 from server.settings import Settings
 from server.tokens import Audience
 from tests.support.database import Database
@@ -52,11 +52,16 @@ class Doors:
 
     async def token(self, who: str, audience: Audience = "api", lifetime: timedelta = timedelta(hours=1)) -> str:
         """A token of this person, `role@firm`."""
-        role, firm = who.split("@")
-        principal_id = await self.hub.identities.principal_by_email(f"{role}@{firm}.example")
-        if principal_id is None:
-            raise LookupError(who)
-        return self.hub.tokens.sign(PrincipalId(principal_id), SLUGS[firm], audience, lifetime)
+        return await token_of(self.hub, who, audience, lifetime)
+
+
+async def token_of(hub: Hub, who: str, audience: Audience = "api", lifetime: timedelta = timedelta(hours=1)) -> str:
+    """A token of one of the demo firm's people, `role@firm`."""
+    role, firm = who.split("@")
+    principal_id = await hub.identities.principal_by_email(f"{role}@{firm}.example")
+    if principal_id is None:
+        raise LookupError(who)
+    return hub.tokens.sign(PrincipalId(principal_id), SLUGS[firm], audience, lifetime)
 
 
 @asynccontextmanager
