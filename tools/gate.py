@@ -13,11 +13,9 @@ from typing import assert_never, cast
 
 import structlog
 
-from domain.activity.model import ActivityEvent
 from domain.approvals.model import Approval
-from domain.kernel import ApprovalId, Clock, DomainError, NewId, Outcome, Principal, Role
+from domain.kernel import ApprovalId, Clock, DomainError, NewId, Principal, Role
 from tools.calls import (
-    KIND_OF,
     Call,
     Progress,
     Undone,
@@ -30,8 +28,8 @@ from tools.calls import (
     subjects_of,
     unknown_tool,
 )
+from tools.endings import Endings
 from tools.judge import Judge, supposed
-from tools.manifest import Manifest
 from tools.outcomes import (
     Allow,
     ApprovalAsked,
@@ -42,7 +40,6 @@ from tools.outcomes import (
     Json,
     NeedsApproval,
     Verdict,
-    reference_of,
 )
 from tools.policy import Policies
 from tools.ports import CallTransaction, DuplicateCall, JobQueue, Recorder, Transactions, Unavailable
@@ -87,6 +84,7 @@ class Gate:
         self._new_id = new_id
         self._fault = fault
         self._scribe = Scribe(clock=clock, new_id=new_id, policy_digest=policies.digest)
+        self._endings = Endings(scribe=self._scribe, monotonic=monotonic, new_id=new_id)
 
     async def call(self, request: CallRequest, principal: Principal) -> CallOutcome:
         """Make one call, or refuse it; either way it is recorded before this returns.
@@ -97,11 +95,10 @@ class Gate:
         started = self._monotonic()
         tool = self._registry.find(request.tool)
         if tool is None:
-            return await self._refuse_unread(request, principal, None, unknown_tool(request.tool), started)
+            return await self._refuse_unread(request, principal, unknown_tool(request.tool), started)
         parsed = tool.parse(request.arguments)
         if isinstance(parsed, Invalid):
-            error = invalid_arguments(parsed)
-            return await self._refuse_unread(request, principal, tool.manifest, error, started)
+            return await self._refuse_unread(request, principal, invalid_arguments(parsed), started)
         await self._fault("parsed")
         call = Call(request=request, principal=principal, tool=tool, parsed=parsed, started=started)
         progress = Progress()
@@ -110,7 +107,7 @@ class Gate:
         except Undone as undone:
             return await self._record_undone(call, undone)
         except DuplicateCall:
-            return await self._record_undone(call, self._duplicate(call, progress))
+            return await self._record_undone(call, self._endings.duplicate(call, progress))
         except asyncio.CancelledError:
             if not progress.finished:
                 await self._record_cancelled(call, progress)
@@ -130,22 +127,10 @@ class Gate:
         """Record a call that a door refuses before policy is asked: a credential that this door does not take."""
         async with self._transactions.begin(principal, "", {}, None, read_only=True) as transaction:
             role = transaction.facts.role
-        tool = self._registry.find(request.tool)
         error = CallError(code=reason, message="This credential may not be used here.")
-        event = self._scribe.event(
-            "tool.denied",
-            Recorded(
-                request=request,
-                principal=principal,
-                manifest=None if tool is None else tool.manifest,
-                arguments=kept_of(request.arguments),
-            ),
-            opens=True,
-            role=role,
-            outcome="denied",
-            error=error,
-        )
-        await self._recorder.record([replace(event, decision="deny", reasons=(reason,))])
+        recorded = self._unread(request, principal)
+        event = self._endings.refused(recorded, error, reasons=(reason,), opens=True, role=role)
+        await self._recorder.record([event])
         verdict = Deny(reasons=(reason,))
         return CallOutcome(call_id=request.call_id, tool=request.tool, outcome="denied", verdict=verdict, error=error)
 
@@ -200,21 +185,18 @@ class Gate:
     def _stop_unless_called_for(self, call: Call, judged: Judged) -> None:
         """Denied, only previewed, or about something that this principal cannot see: leaves the transaction."""
         if isinstance(judged.verdict, Deny):
-            error = CallError(code="denied", message=f"Policy forbids this call: {', '.join(judged.verdict.reasons)}.")
-            raise Undone(self._ended(call, "denied", judged, error=error), judged)
+            raise self._endings.denied(call, judged, judged.verdict)
         if call.request.dry_run:
-            raise Undone(self._ended(call, "dry_run", judged), judged)
+            raise Undone(self._endings.ended(call, "dry_run", judged), judged)
         if judged.facts.missing:
-            error = not_found(judged.facts.missing[0])
-            raise Undone(self._ended(call, "invalid", judged, error=error), judged)
+            raise self._endings.invalid(call, judged, not_found(judged.facts.missing[0]))
 
     async def _ask(
         self, call: Call, transaction: CallTransaction, judged: Judged, verdict: NeedsApproval
     ) -> CallOutcome:
         """Leave a durable question: the waiting event first, which admits the approval's row."""
         call = replace(call, approval_id=ApprovalId(self._new_id()))
-        event = self._scribe.event("tool.waiting", call.recorded, opens=True, judged=judged, outcome="waiting")
-        approval = self._approval(call, event, verdict)
+        event, approval = self._endings.waiting(call, judged, verdict)
         await transaction.record(event)
         await self._fault("waiting")
         await transaction.ask(approval)
@@ -224,7 +206,7 @@ class Gate:
             four_eyes=approval.four_eyes,
             expires_at=approval.expires_at,
         )
-        return self._ended(call, "waiting", judged, approval=asked)
+        return self._endings.ended(call, "waiting", judged, approval=asked)
 
     async def _make(
         self, call: Call, transaction: CallTransaction, judged: Judged, prepared: object, progress: Progress
@@ -251,8 +233,8 @@ class Gate:
         error = fault_of_result(call.manifest, call.tool, result, len(canonical(result).encode()))
         if error is not None:
             log.error("result.refused", tool=call.manifest.name, callId=str(call.request.call_id), code=error.code)
-            raise Undone(self._ended(call, "failed", judged, error=error), judged, ticket=ticket)
-        return self._ended(call, "done", judged, result=result)
+            raise self._endings.failed(call, judged, error, ticket=ticket)
+        return self._endings.ended(call, "done", judged, result=result)
 
     async def _guard(
         self, call: Call, judged: Judged, work: Callable[[], Awaitable[object]], *, ticket: bool
@@ -265,16 +247,15 @@ class Gate:
             raise
         except DomainError as refusal:
             error = CallError(code=refusal.code, message=str(refusal))
-            raise Undone(self._ended(call, "invalid", judged, error=error), judged) from refusal
+            raise self._endings.invalid(call, judged, error) from refusal
         except TimeoutError as late:
             seconds = call.manifest.timeout.total_seconds()
             error = CallError(code="timeout", message=f"The tool took longer than {seconds:g} s.")
-            raise Undone(self._ended(call, "failed", judged, error=error), judged, ticket=ticket) from late
+            raise self._endings.failed(call, judged, error, ticket=ticket) from late
         except Exception as fault:
             if self._transactions.is_away(fault):
                 raise Unavailable("the database went away in the midst of a call") from fault
-            error = self._unknown(call, fault)
-            raise Undone(self._ended(call, "failed", judged, error=error), judged, ticket=ticket) from fault
+            raise self._endings.faulted(call, judged, fault, ticket=ticket) from fault
 
     # An approved call, inside the transaction of the decision -----------------------------------------------------
 
@@ -285,10 +266,9 @@ class Gate:
         call = self._approved_call(approval)
         if call is None:
             ended = changed_since(approval)
-            event = self._scribe.event(
-                "tool.denied", self._recorded_of(approval), opens=False, outcome="denied", error=ended.error
-            )
-            await transaction.record(replace(event, decision="deny", reasons=("manifest_changed",)))
+            error = cast(CallError, ended.error)
+            recorded = self._recorded_of(approval)
+            await transaction.record(self._endings.refused(recorded, error, reasons=(error.code,), opens=False))
             return ended
         manifest = call.manifest
         async with transaction.become(call.principal, manifest.name, call.subjects, manifest.control) as facts:
@@ -303,7 +283,7 @@ class Gate:
                 await self._fault("approved.outcome")
             except Undone as undone:
                 ended = undone.ended
-                await transaction.record(self._last_event(call, undone, opens=False))
+                await transaction.record(self._endings.last_event(call, undone, opens=False))
         return ended
 
     async def _reject_waiting(self, transaction: CallTransaction, approval: Approval) -> CallOutcome:
@@ -406,15 +386,13 @@ class Gate:
     # How a call ended ---------------------------------------------------------------------------------------------
 
     async def _refuse_unread(
-        self, request: CallRequest, principal: Principal, manifest: Manifest | None, error: CallError, started: float
+        self, request: CallRequest, principal: Principal, error: CallError, started: float
     ) -> CallOutcome:
         """An unknown tool or arguments that do not parse: no verdict is reached, and the attempt is recorded."""
         async with self._transactions.begin(principal, "", {}, None, read_only=True) as transaction:
             role = transaction.facts.role
-        recorded = Recorded(
-            request=request, principal=principal, manifest=manifest, arguments=kept_of(request.arguments)
-        )
-        duration_ms = self._elapsed(started)
+        recorded = self._unread(request, principal)
+        duration_ms = self._endings.elapsed(started)
         event = self._scribe.event(
             "tool.invalid", recorded, opens=True, role=role, outcome="invalid", error=error, duration_ms=duration_ms
         )
@@ -423,113 +401,24 @@ class Gate:
             call_id=request.call_id, tool=request.tool, outcome="invalid", error=error, duration_ms=duration_ms
         )
 
+    def _unread(self, request: CallRequest, principal: Principal) -> Recorded:
+        """A call whose arguments no schema has passed, as far as the record can keep it."""
+        tool = self._registry.find(request.tool)
+        manifest = None if tool is None else tool.manifest
+        return Recorded(request=request, principal=principal, manifest=manifest, arguments=kept_of(request.arguments))
+
     async def _record_undone(self, call: Call, undone: Undone) -> CallOutcome:
         """Record a call whose transaction is gone: the ticket again, where it had one, and how it ended."""
-        events = [self._last_event(call, undone, opens=not undone.ticket)]
-        if undone.ticket:
-            events.insert(0, self._scribe.event("tool.allowed", call.recorded, opens=True, judged=undone.judged))
-        await self._recorder.record(events)
+        await self._recorder.record(self._endings.events(call, undone))
         await self._fault("undone")
         return undone.ended
 
     async def _record_cancelled(self, call: Call, progress: Progress) -> None:
         """Record the cancellation, whoever cancels again; the cancellation itself goes on."""
         try:
-            await asyncio.shield(self._record_undone(call, self._cancelled(call, progress)))
+            await asyncio.shield(self._record_undone(call, self._endings.cancelled(call, progress)))
         except Unavailable:
             log.warning("call.cancelled_unrecorded", callId=str(call.request.call_id))
-
-    def _last_event(self, call: Call, undone: Undone, *, opens: bool) -> ActivityEvent:
-        ended = undone.ended
-        return self._scribe.event(
-            KIND_OF[ended.outcome],
-            call.recorded,
-            opens=opens,
-            judged=undone.judged,
-            outcome=ended.outcome,
-            error=ended.error,
-            duration_ms=ended.duration_ms,
-        )
-
-    def _duplicate(self, call: Call, progress: Progress) -> Undone:
-        error = CallError(
-            code="duplicate_call", message="This call was made already; ask for its outcome by its call_id."
-        )
-        return Undone(self._ended(call, "invalid", progress.judged, error=error), progress.judged)
-
-    def _cancelled(self, call: Call, progress: Progress) -> Undone:
-        judged = progress.judged
-        error = CallError(code="cancelled", message="The call was cancelled before it was done; nothing of it stands.")
-        allowed = judged is not None and isinstance(judged.verdict, Allow)
-        ended = self._ended(call, "cancelled", judged, error=error)
-        return Undone(ended, judged, ticket=allowed and call.manifest.may_write)
-
-    def _unknown(self, call: Call, fault: Exception) -> CallError:
-        """An exception nobody expected: logged with a reference; the reference is all that leaves."""
-        reference = reference_of(self._new_id())
-        log.error(
-            "tool.faulted",
-            tool=call.manifest.name,
-            callId=str(call.request.call_id),
-            orgId=str(call.principal.organization_id),
-            reference=reference,
-            exc_info=fault,
-        )
-        return CallError(code="internal", message="The tool failed by a fault of its own.", reference=reference)
-
-    def _approval(self, call: Call, event: ActivityEvent, verdict: NeedsApproval) -> Approval:
-        """The pending question, bound to the exact call that its event records."""
-        request, principal = call.request, call.principal
-        return Approval(
-            organization_id=principal.organization_id,
-            approval_id=cast(ApprovalId, call.approval_id),
-            call_id=request.call_id,
-            tool=call.manifest.name,
-            manifest_digest=call.manifest.digest,
-            policy_digest=cast(bytes, event.policy_digest),
-            arguments=call.parsed.canonical,
-            arguments_digest=cast(bytes, event.arguments_digest),
-            reasons=verdict.reasons,
-            requested_by=principal.principal_id,
-            requested_kind=principal.kind,
-            requested_mode=principal.mode,
-            requested_door=principal.door,
-            requested_scheduled=principal.scheduled,
-            agent_ceiling=request.agent_ceiling,
-            engagement_id=event.engagement_id,
-            conversation_id=request.conversation_id,
-            run_id=request.run_id,
-            task_run_id=request.task_run_id,
-            needs_role=verdict.needs_role,
-            four_eyes=verdict.four_eyes,
-            state="pending",
-            created_at=event.occurred_at,
-            expires_at=event.occurred_at + call.manifest.approval.expires_after,
-        )
-
-    def _ended(
-        self,
-        call: Call,
-        outcome: Outcome,
-        judged: Judged | None,
-        *,
-        result: Json | None = None,
-        error: CallError | None = None,
-        approval: ApprovalAsked | None = None,
-    ) -> CallOutcome:
-        return CallOutcome(
-            call_id=call.request.call_id,
-            tool=call.manifest.name,
-            outcome=outcome,
-            verdict=None if judged is None else judged.verdict,
-            result=result,
-            error=error,
-            approval=approval,
-            duration_ms=self._elapsed(call.started),
-        )
-
-    def _elapsed(self, started: float) -> float:
-        return round((self._monotonic() - started) * 1000, 3)
 
     async def _enqueue(self, jobs: list[Job]) -> None:
         """After the commit; what cannot be enqueued now, the sweep finds by its row."""

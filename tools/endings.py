@@ -1,0 +1,163 @@
+"""How a call ended, as the caller is told and as the record keeps it: the last step of its path."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import cast
+
+import structlog
+
+from domain.activity.model import ActivityEvent
+from domain.approvals.model import Approval
+from domain.kernel import ApprovalId, NewId, Outcome, Role
+from tools.calls import KIND_OF, Call, Progress, Undone
+from tools.outcomes import (
+    Allow,
+    ApprovalAsked,
+    CallError,
+    CallOutcome,
+    Deny,
+    Json,
+    NeedsApproval,
+    reference_of,
+)
+from tools.record import Judged, Recorded, Scribe
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endings:
+    """Makes outcomes and their events; it stores nothing."""
+
+    scribe: Scribe
+    monotonic: Callable[[], float]
+    new_id: NewId
+
+    def ended(
+        self,
+        call: Call,
+        outcome: Outcome,
+        judged: Judged | None,
+        *,
+        result: Json | None = None,
+        error: CallError | None = None,
+        approval: ApprovalAsked | None = None,
+    ) -> CallOutcome:
+        """What the caller is told."""
+        return CallOutcome(
+            call_id=call.request.call_id,
+            tool=call.manifest.name,
+            outcome=outcome,
+            verdict=None if judged is None else judged.verdict,
+            result=result,
+            error=error,
+            approval=approval,
+            duration_ms=self.elapsed(call.started),
+        )
+
+    def elapsed(self, started: float) -> float:
+        """Milliseconds since then."""
+        return round((self.monotonic() - started) * 1000, 3)
+
+    def denied(self, call: Call, judged: Judged, verdict: Deny) -> Undone:
+        """Policy forbids it, by these reasons."""
+        error = CallError(code="denied", message=f"Policy forbids this call: {', '.join(verdict.reasons)}.")
+        return Undone(self.ended(call, "denied", judged, error=error), judged)
+
+    def invalid(self, call: Call, judged: Judged | None, error: CallError) -> Undone:
+        """The asker can mend it; nothing was done, so no ticket is kept."""
+        return Undone(self.ended(call, "invalid", judged, error=error), judged)
+
+    def failed(self, call: Call, judged: Judged, error: CallError, *, ticket: bool) -> Undone:
+        """The tool did not do it; its ticket, where it had one, is written again beside the failure."""
+        return Undone(self.ended(call, "failed", judged, error=error), judged, ticket=ticket)
+
+    def faulted(self, call: Call, judged: Judged, fault: Exception, *, ticket: bool) -> Undone:
+        """An exception nobody expected: logged with a reference, and the reference is all that leaves."""
+        reference = reference_of(self.new_id())
+        log.error(
+            "tool.faulted",
+            tool=call.manifest.name,
+            callId=str(call.request.call_id),
+            orgId=str(call.principal.organization_id),
+            reference=reference,
+            exc_info=fault,
+        )
+        error = CallError(code="internal", message="The tool failed by a fault of its own.", reference=reference)
+        return self.failed(call, judged, error, ticket=ticket)
+
+    def duplicate(self, call: Call, progress: Progress) -> Undone:
+        """The call has its ticket already."""
+        message = "This call was made already; ask for its outcome by its call_id."
+        return self.invalid(call, progress.judged, CallError(code="duplicate_call", message=message))
+
+    def cancelled(self, call: Call, progress: Progress) -> Undone:
+        """The caller gave up before the call was done."""
+        judged = progress.judged
+        error = CallError(code="cancelled", message="The call was cancelled before it was done; nothing of it stands.")
+        allowed = judged is not None and isinstance(judged.verdict, Allow)
+        ended = self.ended(call, "cancelled", judged, error=error)
+        return Undone(ended, judged, ticket=allowed and call.manifest.may_write)
+
+    def events(self, call: Call, undone: Undone) -> list[ActivityEvent]:
+        """The events of a call whose transaction is gone: its ticket again, where it had one, and how it ended."""
+        last = self.last_event(call, undone, opens=not undone.ticket)
+        if not undone.ticket:
+            return [last]
+        return [self.scribe.event("tool.allowed", call.recorded, opens=True, judged=undone.judged), last]
+
+    def last_event(self, call: Call, undone: Undone, *, opens: bool) -> ActivityEvent:
+        """The event that says how it ended."""
+        ended = undone.ended
+        return self.scribe.event(
+            KIND_OF[ended.outcome],
+            call.recorded,
+            opens=opens,
+            judged=undone.judged,
+            outcome=ended.outcome,
+            error=ended.error,
+            duration_ms=ended.duration_ms,
+        )
+
+    def refused(
+        self, call: Recorded, error: CallError, *, reasons: tuple[str, ...], opens: bool, role: Role | None = None
+    ) -> ActivityEvent:
+        """The event of a call that was denied without asking the policies."""
+        event = self.scribe.event("tool.denied", call, opens=opens, role=role, outcome="denied", error=error)
+        return replace(event, decision="deny", reasons=reasons)
+
+    def waiting(self, call: Call, judged: Judged, verdict: NeedsApproval) -> tuple[ActivityEvent, Approval]:
+        """The event of a call that waits, and the question it leaves; `call` carries the approval's id."""
+        event = self.scribe.event("tool.waiting", call.recorded, opens=True, judged=judged, outcome="waiting")
+        return event, _approval(call, event, verdict)
+
+
+def _approval(call: Call, event: ActivityEvent, verdict: NeedsApproval) -> Approval:
+    """The pending question, bound to the exact call that its event records."""
+    request, principal = call.request, call.principal
+    return Approval(
+        organization_id=principal.organization_id,
+        approval_id=cast(ApprovalId, call.approval_id),
+        call_id=request.call_id,
+        tool=call.manifest.name,
+        manifest_digest=call.manifest.digest,
+        policy_digest=cast(bytes, event.policy_digest),
+        arguments=call.parsed.canonical,
+        arguments_digest=cast(bytes, event.arguments_digest),
+        reasons=verdict.reasons,
+        requested_by=principal.principal_id,
+        requested_kind=principal.kind,
+        requested_mode=principal.mode,
+        requested_door=principal.door,
+        requested_scheduled=principal.scheduled,
+        agent_ceiling=request.agent_ceiling,
+        engagement_id=event.engagement_id,
+        conversation_id=request.conversation_id,
+        run_id=request.run_id,
+        task_run_id=request.task_run_id,
+        needs_role=verdict.needs_role,
+        four_eyes=verdict.four_eyes,
+        state="pending",
+        created_at=event.occurred_at,
+        expires_at=event.occurred_at + call.manifest.approval.expires_after,
+    )
