@@ -1,0 +1,334 @@
+"""Every door, driven the way its own callers do: calls in, and what the door told of each of them."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol, cast
+from uuid import UUID, uuid4
+
+import httpx
+import httpx2
+import orjson
+from mcp.client import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+from mcp.types import CallToolResult
+
+from agent.model import ModelRequest, ToolCall, ToolResultMessage, UserMessage
+from domain.kernel import Door, Level, Mode, OrganizationId, PrincipalId, TaskRunId, utc_now
+from server.database.connection import Connection
+from server.hub import Hub
+from server.serve import ServeOptions, serve
+from server.tokens import Audience
+from server.worker.task_runs import TaskRunWorker, call_id_of
+from tests.support.command_host import CommandHost
+from tests.support.firms import FIRM_A
+from tests.support.parity import Cell, Told, Who
+from tests.support.scripted_model import Turn, asks, says
+from tools.gate import Gate
+from tools.work import Job
+from tools.workflows import Step, Workflow, Workflows
+
+Json = dict[str, Any]
+Asked = tuple[str, Json]
+"""A tool and its arguments."""
+
+SLUG = f"firm-{FIRM_A.n}"
+
+
+class Entrance(Protocol):
+    """One way in: a door, and how its callers come to it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def door(self) -> Door: ...
+
+    @property
+    def mode(self) -> Mode:
+        """Of a person's calls; a service account's are always an agent's."""
+        ...
+
+    async def make(self, who: Who, calls: Sequence[Asked]) -> list[Told]:
+        """Make the calls as this member, and give what was told of each."""
+        ...
+
+
+def cell_of(entrance: Entrance, who: Who) -> Cell:
+    """The cell that a member's calls through an entrance must come from."""
+    is_person = who.kind == "person"
+    mode: Mode = entrance.mode if is_person else "agent"
+    return Cell(door=entrance.door, kind=who.kind, mode=mode, attended=is_person and entrance.door != "worker")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A hub that is served on loopback."""
+
+    url: str
+    hub: Hub
+
+    def token(self, who: Who, audience: Audience) -> str:
+        """A token of a member."""
+        return self.hub.tokens.sign(PrincipalId(who.id), SLUG, audience, timedelta(hours=1))
+
+    def headers(self, who: Who, audience: Audience) -> dict[str, str]:
+        """What a request of the member carries."""
+        return {"Authorization": f"Bearer {self.token(who, audience)}"}
+
+
+@asynccontextmanager
+async def serving(hub: Hub) -> AsyncGenerator[Site]:
+    """An open hub on a port of its own, without the worker."""
+    stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
+    options = ServeOptions(host="127.0.0.1", port=0, runs_worker=False)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(serve(hub, options, stop, started=port.set_result))
+        try:
+            yield Site(url=f"http://127.0.0.1:{await port}", hub=hub)
+        finally:
+            stop.set()
+
+
+# REST -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RestCalls:
+    """`POST /v1/tools/{name}/call`, as a person with an `api` token or as a program with one for `service`."""
+
+    site: Site
+    audience: Audience = "api"
+    door: Door = "rest"
+
+    @property
+    def name(self) -> str:
+        return f"rest {self.audience}"
+
+    @property
+    def mode(self) -> Mode:
+        return "person" if self.audience == "api" else "agent"
+
+    async def make(self, who: Who, calls: Sequence[Asked]) -> list[Told]:
+        async with httpx.AsyncClient(base_url=self.site.url, headers=self.site.headers(who, self.audience)) as http:
+            return [told_by(await http.post(f"/v1/tools/{tool}/call", json={"arguments": a})) for tool, a in calls]
+
+
+def told_by(response: httpx.Response) -> Told:
+    """What an answer of HTTP tells of its call: of a done one the body, of a refused one the problem."""
+    body = cast(Json, response.json() if response.content else {})
+    call = response.headers.get("x-call-id", body.get("call_id"))
+    verdict = body.get("verdict")
+    return Told(
+        call_id=None if call is None else UUID(call),
+        outcome="done" if "x-call-id" in response.headers else body.get("outcome"),
+        decision="untold" if "x-call-id" in response.headers else None if verdict is None else verdict["decision"],
+    )
+
+
+Route = Callable[[Json], tuple[str, str, Json | None]]
+"""From a call's arguments to method, path and body."""
+
+
+def _without(arguments: Json, name: str) -> Json:
+    return {key: value for key, value in arguments.items() if key != name}
+
+
+ROUTES: dict[str, Route] = {
+    "knowledge_search": lambda given: ("POST", "/v1/knowledge/search", given),
+    "task_create": lambda given: ("POST", "/v1/tasks", given),
+    "task_run": lambda given: ("POST", f"/v1/tasks/{given['task_id']}/runs", _without(given, "task_id")),
+    "analytics_report": lambda given: (
+        "GET",
+        f"/v1/analytics/{given['report']}?from={given['from']}&to={given['to']}",
+        None,
+    ),
+    "document_delete": lambda given: ("DELETE", f"/v1/knowledge/documents/{given['document_id']}", None),
+    "approval_decide": lambda given: (
+        "POST",
+        f"/v1/approvals/{given['approval_id']}/decision",
+        _without(given, "approval_id"),
+    ),
+}
+"""The routes of REST that stand for a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestRoutes:
+    """The routes that are named after things rather than tools."""
+
+    site: Site
+    name: str = "rest routes"
+    door: Door = "rest"
+    mode: Mode = "person"
+
+    async def make(self, who: Who, calls: Sequence[Asked]) -> list[Told]:
+        async with httpx.AsyncClient(base_url=self.site.url, headers=self.site.headers(who, "api")) as http:
+            answers: list[Told] = []
+            for tool, arguments in calls:
+                method, path, body = ROUTES[tool](arguments)
+                answers.append(told_by(await http.request(method, path, json=body)))
+            return answers
+
+
+# MCP ------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class McpCalls:
+    """The SDK's own client, pinned to the newest revision or shaking hands as the older ones do."""
+
+    site: Site
+    revision: str
+    door: Door = "mcp"
+    mode: Mode = "agent"
+
+    @property
+    def name(self) -> str:
+        return f"mcp {self.revision}"
+
+    async def make(self, who: Who, calls: Sequence[Asked]) -> list[Told]:
+        async with mcp_client(self.site.url, self.site.token(who, "mcp"), self.revision) as client:
+            return [await _mcp_told(client, tool, arguments) for tool, arguments in calls]
+
+
+@asynccontextmanager
+async def mcp_client(url: str, token: str, revision: str) -> AsyncGenerator[Client]:
+    """A client of the SDK, signed in by a token."""
+    async with (
+        httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=30) as http,
+        Client(streamable_http_client(f"{url}/mcp", http_client=http), mode=revision) as client,
+    ):
+        yield client
+
+
+async def _mcp_told(client: Client, tool: str, arguments: Json) -> Told:
+    try:
+        result = await client.call_tool(tool, arguments)
+    except MCPError as refused:
+        call = cast(Json, refused.error.data or {}).get("call_id")
+        return Told(call_id=None if call is None else UUID(call), outcome="invalid")
+    return _told_of_envelope(cast(Json, cast(CallToolResult, result).structured_content))
+
+
+def _told_of_envelope(envelope: Json) -> Told:
+    verdict = envelope.get("verdict")
+    decision = None if verdict is None else verdict["decision"]
+    return Told(call_id=UUID(envelope["call_id"]), outcome=envelope["outcome"], decision=decision)
+
+
+# Chat -----------------------------------------------------------------------------------------------------------------
+
+
+def obedient(request: ModelRequest) -> Turn:
+    """A model that makes the calls which the message lists as JSON, and then says that it did."""
+    if isinstance(request.messages[-1], ToolResultMessage):
+        return says("Done.")
+    message = next(each.text for each in reversed(request.messages) if isinstance(each, UserMessage))
+    asked = cast("list[list[Any]]", orjson.loads(message))
+    calls = [
+        ToolCall(provider_id=f"id_{place}", name=tool, arguments=orjson.dumps(arguments).decode())
+        for place, (tool, arguments) in enumerate(asked)
+    ]
+    return asks(*calls)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCalls:
+    """`POST /v1/chat`, answered by the obedient model; the hub must have been opened with it."""
+
+    site: Site
+    name: str = "chat"
+    door: Door = "chat"
+    mode: Mode = "agent"
+
+    async def make(self, who: Who, calls: Sequence[Asked]) -> list[Told]:
+        message = orjson.dumps(calls).decode()
+        async with httpx.AsyncClient(base_url=self.site.url, headers=self.site.headers(who, "api")) as http:
+            answer = await http.post("/v1/chat", json={"message": message}, timeout=60)
+        assert answer.status_code == 200, answer.text
+        made = cast("list[Json]", answer.json()["tool_calls"])
+        assert len(made) == len(calls), answer.json()
+        return [
+            Told(call_id=UUID(call["call_id"]), outcome=call["outcome"], decision=call.get("decision")) for call in made
+        ]
+
+
+# Command line ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CliCalls:
+    """`glow tools call`, in a process of its own."""
+
+    host: CommandHost
+    name: str = "cli"
+    door: Door = "cli"
+    mode: Mode = "person"
+
+    async def make(self, who: Who, calls: Sequence[Asked]) -> list[Told]:
+        return [await self._make(who, tool, arguments) for tool, arguments in calls]
+
+    async def _make(self, who: Who, tool: str, arguments: Json) -> Told:
+        whose = ("--organization", SLUG, "--user", who.email)
+        given = ("--json", "--arguments", orjson.dumps(arguments).decode())
+        printed = await self.host.run("tools", "call", tool, *whose, *given)
+        assert printed.out, f"{printed.code}: {printed.err}"
+        told = _told_of_envelope(cast(Json, json.loads(printed.out)))
+        assert printed.code == (0 if told.outcome in ("done", "waiting") else 1), f"{printed.code} for {told}"
+        return told
+
+
+# Background work ------------------------------------------------------------------------------------------------------
+
+_RUN = """
+INSERT INTO task_runs (organization_id, task_run_id, task_id, kind, call_id, requested_by, created_at)
+VALUES ($1, $2, $3, $4, $2, $5, now())
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCalls:
+    """Task runs whose workflow is one step, the call; on behalf of whoever is said to have started them."""
+
+    hub: Hub
+    gate: Gate
+    owner: Connection
+    name: str = "worker"
+    door: Door = "worker"
+    mode: Mode = "agent"
+
+    async def make(self, who: Who, calls: Sequence[Asked]) -> list[Told]:
+        return [await self._make(who, tool, arguments) for tool, arguments in calls]
+
+    async def _make(self, who: Who, tool: str, arguments: Json) -> Told:
+        run_id, kind = TaskRunId(uuid4()), f"one_{tool}"
+        await self.owner.execute(_RUN, FIRM_A.organization_id, run_id, FIRM_A.id("workflow task"), kind, who.id)
+        worker = TaskRunWorker(
+            gate=self.gate,
+            transactions=self.hub.transactions,
+            identities=self.hub.identities,
+            workflows=Workflows([_one_step(kind, tool, arguments)]),
+            clock=utc_now,
+        )
+        await worker.work(Job(kind="task_run", organization_id=_ORGANIZATION, subject_id=run_id))
+        steps = await self.owner.fetchval("SELECT steps FROM task_run_progress WHERE task_run_id = $1", run_id)
+        (step,) = cast("list[Json]", orjson.loads(steps))
+        return Told(call_id=call_id_of(run_id, "only"), outcome=step["outcome"])
+
+
+_ORGANIZATION = OrganizationId(FIRM_A.organization_id)
+
+
+def _one_step(kind: str, tool: str, arguments: Json) -> Workflow:
+    return Workflow(
+        name=kind,
+        title=kind,
+        description=kind,
+        minimum_autonomy=Level.L1,
+        steps=(Step(name="only", tool=tool, arguments=arguments),),
+    )

@@ -1,0 +1,229 @@
+"""Who calls in the parity suite and what: a member of every role and level, and the calls that each of them tries."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from domain.activity.model import Payload
+from domain.activity.postgres import insert_events
+from domain.kernel import CallId, Decision, EventId, Level, OrganizationId, PrincipalId, Role
+from server.database.connection import Connection
+from tests.support.calls import event
+from tests.support.firms import FIRM_A, seed_firms
+from tests.support.parity import ACTS, Cell, Who, expected
+
+Json = dict[str, Any]
+
+ORGANIZATION = OrganizationId(FIRM_A.organization_id)
+READER = PrincipalId(FIRM_A.id("partner"))
+"""Reads the organization's record back."""
+WHOS = tuple(Who(role=role, level=level) for level in Level for role in Role)
+EVERYBODY = tuple(who for who in WHOS if who.level is Level.L1)
+"""One of each role, at the level where reading, preparing and starting a workflow get three different answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One call, as everybody tries it at every door. `arguments`: given whose call it is and through which entrance."""
+
+    name: str
+    tool: str
+    arguments: Callable[[Who, str], Json]
+    assigns_other: bool = False
+    client_own: bool | None = None
+    """Of a CLIENT's call: what it names is of its own engagement; None: it names nothing that a CLIENT can see."""
+    minimum: Level | None = None
+    malformed: bool = False
+    """It is refused for its form, before any verdict."""
+
+    def expected(self, cell: Cell, who: Who) -> Decision | None:
+        """What domain.md says of it."""
+        if self.malformed:
+            return None
+        return expected(
+            ACTS[self.tool],
+            cell,
+            who.role,
+            who.level,
+            assigns_other=self.assigns_other,
+            client_own=self.client_own,
+            minimum=self.minimum,
+        )
+
+
+def _fixed(arguments: Json) -> Callable[[Who, str], Json]:
+    return lambda _who, _entrance: arguments
+
+
+def _ids(name: str) -> str:
+    return str(FIRM_A.id(name))
+
+
+def one_of(kind: str, who: Who, entrance: str) -> UUID:
+    """The thing that one member's call through one entrance uses up: an approval it decides, a document it deletes."""
+    return FIRM_A.id(f"{kind} of {who.email} through {entrance}")
+
+
+TITLE = {"title": "Ask for the bank letter"}
+CASES: tuple[Case, ...] = (
+    Case(name="search", tool="knowledge_search", arguments=_fixed({"query": "text", "limit": 5})),
+    Case(name="read", tool="knowledge_read", arguments=_fixed({"document_id": _ids("client_thing")}), client_own=True),
+    Case(name="read what is not there", tool="knowledge_read", arguments=_fixed({"document_id": _ids("nothing")})),
+    Case(name="create", tool="task_create", arguments=_fixed(TITLE)),
+    Case(
+        name="create for another",
+        tool="task_create",
+        arguments=_fixed({**TITLE, "assignee": "partner@firm-1.example"}),
+        assigns_other=True,
+    ),
+    Case(name="create without a title", tool="task_create", arguments=_fixed({}), malformed=True),
+    Case(name="create with more", tool="task_create", arguments=_fixed({**TITLE, "spare": 1}), malformed=True),
+    Case(
+        name="list",
+        tool="task_list",
+        arguments=_fixed({"status": "open", "engagement_id": _ids("engagement")}),
+    ),
+    Case(name="get", tool="task_get", arguments=_fixed({"task_id": _ids("client_thing")}), client_own=True),
+    Case(
+        name="run",
+        tool="task_run",
+        arguments=_fixed({"task_id": _ids("workflow task")}),
+        client_own=True,
+        minimum=Level.L1,
+    ),
+    Case(
+        name="run what is for people",
+        tool="task_run",
+        arguments=_fixed({"task_id": _ids("client_thing")}),
+        client_own=True,
+    ),
+    Case(name="follow", tool="task_run_get", arguments=_fixed({"task_run_id": _ids("thing")})),
+    Case(name="ask autonomy", tool="autonomy_query", arguments=_fixed({})),
+    Case(
+        name="ask autonomy of a tool",
+        tool="autonomy_query",
+        arguments=_fixed({"tool": "task_create", "arguments": TITLE}),
+    ),
+    Case(
+        name="report",
+        tool="analytics_report",
+        arguments=_fixed({"report": "tool_use", "from": "2020-01-01", "to": "2020-01-31"}),
+    ),
+    Case(name="follow a call", tool="call_get", arguments=lambda who, _: {"call_id": str(own_call(who))}),
+    Case(
+        name="reject",
+        tool="approval_decide",
+        arguments=lambda who, entrance: {
+            "approval_id": str(one_of("approval", who, entrance)),
+            "decision": "reject",
+            "comment": "not now",
+        },
+    ),
+    Case(
+        name="delete",
+        tool="document_delete",
+        arguments=lambda who, entrance: {"document_id": str(one_of("document", who, entrance))},
+        client_own=True,
+    ),
+    Case(
+        name="upload without a file",
+        tool="document_upload",
+        arguments=_fixed({"title": "Notes", "content_sha256": "0" * 64, "size_bytes": 4}),
+    ),
+    Case(
+        name="upload for a client without a file",
+        tool="document_upload",
+        arguments=_fixed(
+            {"title": "Notes", "content_sha256": "0" * 64, "size_bytes": 4, "engagement_id": _ids("engagement")}
+        ),
+        client_own=True,
+    ),
+    Case(
+        name="index",
+        tool="document_index",
+        arguments=_fixed({"document_id": _ids("unindexed")}),
+        client_own=True,
+        minimum=Level.L1,
+    ),
+    Case(name="what is no tool", tool="no_such_tool", arguments=_fixed({}), malformed=True),
+)
+
+LEVELLED = ("list", "create", "create for another", "run", "run what is for people")
+"""What is tried at every level: a read, what prepares, and what starts a workflow."""
+
+
+def cases_of(*names: str) -> tuple[Case, ...]:
+    """The cases of these names."""
+    return tuple(case for case in CASES if case.name in names)
+
+
+def own_call(who: Who) -> CallId:
+    """A call that the member made long ago."""
+    return CallId(FIRM_A.id(f"call of {who.email}"))
+
+
+# The seed -------------------------------------------------------------------------------------------------------------
+
+_USER = "INSERT INTO users (user_id, kind, email, display_name) VALUES ($1, $2, $3, 'Somebody')"
+_MEMBER = """
+INSERT INTO memberships (organization_id, user_id, role, autonomy_floor, autonomy_ceiling) VALUES ($1, $2, $3, $4, $4)
+"""
+_ENGAGED = "INSERT INTO engagement_members (organization_id, engagement_id, user_id) VALUES ($1, $2, $3)"
+_TASK = """
+INSERT INTO tasks (organization_id, task_id, title, kind, status, audience, engagement_id, created_by, created_at,
+    updated_at)
+VALUES ($1, $2, 'Refresh', 'refresh_analytics', 'in_progress', 'client', $3, $4, now(), now())
+"""
+_DOCUMENT = """
+INSERT INTO knowledge_documents (organization_id, document_id, title, uri, media_type, audience, engagement_id, trust,
+    status, size_bytes, content_sha256, uploaded_by, created_at, updated_at)
+VALUES ($1, $2, 'Notes', 'glow:notes', 'text/plain', 'client', $3, 'internal', 'queued', 5, '', $4, now(), now())
+"""
+_FILE = "INSERT INTO knowledge_files (organization_id, document_id, content) VALUES ($1, $2, 'notes')"
+_APPROVAL = """
+INSERT INTO approvals (organization_id, approval_id, call_id, tool, manifest_digest, policy_digest, arguments,
+    arguments_digest, reasons, requested_by, requested_kind, requested_mode, requested_door, requested_scheduled,
+    agent_ceiling, needs_role, four_eyes, state, created_at, expires_at)
+VALUES ($1, $2, $2, 'task_create', '', '', '{"title":"Asked"}', '', '{}', $3, 'person', 'agent', 'chat', false, 3,
+    'EMPLOYEE', false, 'pending', now(), now() + interval '1 day')
+"""
+
+
+async def seed_world(owner: Connection, entrances: Sequence[str]) -> None:
+    """The firm, its members of every role and level, and what their calls name."""
+    await seed_firms(owner)
+    engagement, partner = FIRM_A.id("engagement"), FIRM_A.id("partner")
+    await owner.executemany(_USER, [(who.id, who.kind, who.email) for who in WHOS])
+    await owner.executemany(_MEMBER, [(ORGANIZATION, who.id, str(who.role), int(who.level)) for who in WHOS])
+    clients = [who for who in WHOS if who.role is Role.CLIENT]
+    await owner.executemany(_ENGAGED, [(ORGANIZATION, engagement, who.id) for who in clients])
+    await owner.execute(_TASK, ORGANIZATION, FIRM_A.id("workflow task"), engagement, partner)
+    used_up = [(who, entrance) for who in EVERYBODY for entrance in entrances]
+    documents = [FIRM_A.id("unindexed"), *(one_of("document", *each) for each in used_up)]
+    await owner.executemany(_DOCUMENT, [(ORGANIZATION, each, engagement, partner) for each in documents])
+    await owner.executemany(_FILE, [(ORGANIZATION, each) for each in documents])
+    approvals = [one_of("approval", *each) for each in used_up]
+    await owner.executemany(_APPROVAL, [(ORGANIZATION, each, FIRM_A.id("employee")) for each in approvals])
+    await insert_events(owner, [_earlier_call(who) for who in WHOS])
+
+
+def _earlier_call(who: Who) -> Any:
+    return replace(
+        event(call_id=own_call(who), role=who.role, payload=Payload(salt=b"salt", arguments='{"query":"who"}')),
+        event_id=EventId(FIRM_A.id(f"event of {who.email}")),
+        principal_id=PrincipalId(who.id),
+        principal_kind=who.kind,
+    )
+
+
+def arguments_text(arguments: Mapping[str, object]) -> str:
+    """Arguments as JSON text."""
+    return orjson.dumps(arguments).decode()
+
+
+def asked_by(who: Who, entrance: str, cases: Iterable[Case]) -> list[tuple[str, Json]]:
+    """The calls of these cases, as tool and arguments."""
+    return [(case.tool, case.arguments(who, entrance)) for case in cases]
