@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import cast
 
 import typer
 
@@ -52,8 +53,7 @@ def _print(outcome: CallOutcome, shown: Json) -> None:
 
 
 def _url(shown: Json) -> object:
-    approval = shown.get("approval")
-    return approval.get("url") if isinstance(approval, dict) else None
+    return cast(Json, shown["approval"])["url"]
 
 
 def _read(given: str) -> object:

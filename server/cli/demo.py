@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from domain.kernel import utc_now
 from domain.resources import resource_folder
-from server.cli.faults import CommandFailed
+from server.cli.failure import CommandFailed
 from server.cli.listening import require_free
 from server.cli.printing import say
 from server.cli.running import run_until_stopped

@@ -1,6 +1,9 @@
 """What a person at the terminal is told of an error: the words of those that are expected, and of no other."""
 
+from typing import cast
+
 from agent.personas import PersonaInvalid
+from server.cli.failure import CommandFailed
 from server.database.errors import DatabaseError
 from server.demo.loader import DemoFailed
 from server.home import HomeUnusable
@@ -10,11 +13,6 @@ from tools.policy import PolicyFilesError
 from tools.ports import Unavailable
 from tools.registry import RegistryError
 from tools.workflows import WorkflowFilesError
-
-
-class CommandFailed(Exception):
-    """The command cannot do what was asked; the words say why."""
-
 
 EXPECTED = (
     CommandFailed,
@@ -34,6 +32,7 @@ EXPECTED = (
 def words_for(fault: BaseException) -> str | None:
     """The words for an error that is expected, also where a group of tasks wraps it; None for a fault of our own."""
     if isinstance(fault, BaseExceptionGroup):
-        words = [words_for(part) for part in fault.exceptions]
+        group = cast("BaseExceptionGroup[BaseException]", fault)
+        words = [words_for(part) for part in group.exceptions]
         return None if None in words else "\n".join(filter(None, words))
     return str(fault) if isinstance(fault, EXPECTED) else None

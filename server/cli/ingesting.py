@@ -2,14 +2,14 @@
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from domain.kernel import Principal
-from server.cli.faults import CommandFailed
+from server.cli.failure import CommandFailed
 from server.cli.opening import acting, acting_hub
 from server.cli.printing import complain, plain, say, say_json, why_not
 from server.cli.running import run
@@ -116,7 +116,8 @@ def _files_under(path: Path) -> Iterator[Path]:
         return
     for folder, folders, names in os.walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(folder) / name for name in sorted(names) if not name.startswith("."))
+        files = (Path(folder) / name for name in sorted(names) if not name.startswith("."))
+        yield from (file for file in files if not file.is_symlink())
 
 
 def _content_of(path: Path) -> bytes:
@@ -124,6 +125,8 @@ def _content_of(path: Path) -> bytes:
         raise OSError("not a regular file")
     with path.open("rb") as file:
         content = file.read(LARGEST + 1)
+    if not content:
+        raise OSError("the file is empty")
     if len(content) > LARGEST:
         raise OSError(f"larger than {LARGEST // (1024 * 1024)} MiB")
     return content
@@ -143,7 +146,7 @@ def _report(ended: Sequence[Ingested]) -> None:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Progress]:
+def _progress(total: int) -> Generator[Progress]:
     """A bar on a terminal's standard error; nothing where nobody looks."""
     if not sys.stderr.isatty():
         yield lambda path: None

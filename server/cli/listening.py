@@ -3,7 +3,7 @@
 import socket
 from contextlib import closing
 
-from server.cli.faults import CommandFailed
+from server.cli.failure import CommandFailed
 
 
 def require_free(host: str, port: int) -> None:

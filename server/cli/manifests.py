@@ -1,10 +1,11 @@
 """`glow tools list`, `show` and `validate`: the manifests as they stand, with no database."""
 
 import json
+from typing import cast
 
 from domain.resources import resource_folder
 from knowledge.isolate import IsolatedPreparer
-from server.cli.faults import CommandFailed
+from server.cli.failure import CommandFailed
 from server.cli.printing import say, say_json, say_table
 from server.database.migrate import load_migrations
 from server.hub import Rules, load_rules
@@ -78,7 +79,7 @@ def _describe(manifest: Manifest) -> None:
     say()
     for name in ("effect", "least_role", "doors", "writes", "standards"):
         value = tool_json(manifest)[name]
-        shown = ", ".join(str(each) for each in value) if isinstance(value, list) else str(value)
+        shown = ", ".join(cast("list[str]", value)) if isinstance(value, list) else str(value)
         say(f"{name.replace('_', ' ') + ':':12} {shown or 'none'}")
     for name, schema in (("arguments", manifest.arguments), ("result", manifest.result)):
         say(f"{name}:")

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pydantic import SecretStr
 
 from domain.kernel import Principal
-from server.cli.faults import CommandFailed
+from server.cli.failure import CommandFailed
 from server.database.identities import Member, PostgresIdentities
 from server.database.provision import provided
 from server.hub import Hub, open_hub

@@ -5,7 +5,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from tools.outcomes import CallOutcome, verdict_json
+from tools.outcomes import CallOutcome
 
 _KEPT = frozenset("\n\t")
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -55,8 +55,7 @@ def why_not(outcome: CallOutcome) -> str:
         if outcome.error.reference is not None:
             parts.append(f"(reference {outcome.error.reference})")
     elif outcome.verdict is not None:
-        reasons = verdict_json(outcome.verdict)["reasons"]
-        parts.append(", ".join(reasons if isinstance(reasons, list) else []))
+        parts.append(", ".join(outcome.verdict.reasons))
     return ": ".join(parts[:2]) + "".join(f" {part}" for part in parts[2:])
 
 

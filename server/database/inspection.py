@@ -18,8 +18,9 @@ SELECT current_setting('server_version_num')::integer / 10000 AS major,
        (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = session_user) AS unbound,
        (SELECT extversion FROM pg_extension WHERE extname = 'vector') AS vector,
        EXISTS (SELECT FROM pg_class WHERE relowner = session_user::regrole AND relkind = 'r') AS owns,
-       has_table_privilege(to_regclass('public.activity_events'), 'INSERT') AS records,
-       has_table_privilege(to_regclass('public.activity_events'), 'SELECT, UPDATE, DELETE') AS reads
+       has_any_column_privilege(to_regclass('public.activity_events'), 'INSERT') AS records,
+       has_any_column_privilege(to_regclass('public.activity_events'), 'SELECT, UPDATE')
+           OR has_table_privilege(to_regclass('public.activity_events'), 'DELETE, TRUNCATE') AS reads
 """
 
 

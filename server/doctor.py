@@ -1,0 +1,307 @@
+"""Examines an installation from top to bottom and says of each part whether it is well, and how to mend what is not."""
+
+import asyncio
+import errno
+import os
+import shutil
+import socket
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from agent.personas import PersonaInvalid
+from domain.resources import resource_folder
+from knowledge.isolate import IsolatedPreparer
+from server.database.binaries import installed
+from server.database.embedded import EmbeddedOptions, acquire
+from server.database.errors import DatabaseError, DatabaseMisconfigured, DatabaseUnavailable, MigrationRefused
+from server.database.inspection import Found, answering, unapplied
+from server.database.migrate import OLDEST_PGVECTOR, OLDEST_POSTGRES, load_migrations
+from server.home import GlowHome, HomeUnusable
+from server.hub import load_rules
+from server.logins import DatabaseUrls, Login
+from server.settings import HostedModel, Settings, SettingsInvalid, load_settings
+from tools.policy import PolicyFilesError
+from tools.registry import RegistryError
+from tools.workflows import WorkflowFilesError
+
+State = Literal["ok", "note", "wrong"]
+
+LEAST_FREE_BYTES = 1024**3
+MODEL_TIMEOUT_S = 10.0
+HUB_TIMEOUT_S = 3.0
+MANIFESTS_AT_FAULT = "mend the file that is named; `glow tools validate` checks again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One part of the installation; `note` is nothing wrong, but worth knowing."""
+
+    part: str
+    state: State
+    says: str
+    mend: str | None = None
+    """What to do about it; only of what is wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where the server is to listen."""
+
+    host: str
+    port: int
+
+
+async def examine(address: Address) -> AsyncGenerator[Finding]:
+    """Every finding, as it is made; nothing is changed but that a stopped embedded database is started meanwhile."""
+    for finding in _rules():
+        yield finding
+    yield await _port(address)
+    try:
+        settings = load_settings()
+    except SettingsInvalid as invalid:
+        for problem in invalid.problems:
+            yield _wrong("settings", problem, "set it in the environment or in .env")
+        return
+    yield Finding(part="settings", state="ok", says="can be used")
+    yield _secret(settings)
+    for finding in _home(settings.home):
+        yield finding
+    async for finding in _database(settings):
+        yield finding
+    yield await _model(settings.hosted_model)
+
+
+# What ships with the program ------------------------------------------------------------------------------------------
+
+
+def _rules() -> Iterator[Finding]:
+    try:
+        rules = load_rules(IsolatedPreparer())
+    except (RegistryError, PolicyFilesError, WorkflowFilesError) as unusable:
+        yield from (_wrong("manifests", fault, MANIFESTS_AT_FAULT) for fault in unusable.faults)
+    except PersonaInvalid as unusable:
+        yield _wrong("manifests", str(unusable), MANIFESTS_AT_FAULT)
+    else:
+        says = f"{len(rules.registry.all())} tools, {len(rules.policies.rules)} policies, workflows and personas fit"
+        yield Finding(part="manifests", state="ok", says=says)
+    try:
+        load_migrations(resource_folder("migrations"))
+    except MigrationRefused as refused:
+        yield _wrong("migrations", str(refused), "put the files of this version back")
+
+
+# This machine ---------------------------------------------------------------------------------------------------------
+
+
+async def _port(address: Address) -> Finding:
+    place = f"{address.host}:{address.port}"
+    try:
+        family, kind, protocol, _, bound = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        with closing(socket.socket(family, kind, protocol)) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(bound)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE and (running := await _running_hub(place)):
+            return running
+        mend = "stop what listens there, or serve with another --host or --port"
+        return _wrong("port", f"{place}: {error.strerror or error}", mend)
+    return Finding(part="port", state="ok", says=f"{place} is free")
+
+
+async def _running_hub(place: str) -> Finding | None:
+    """What a hub that runs there says of itself; None: whatever listens there is none."""
+    import httpx2
+
+    try:
+        async with httpx2.AsyncClient(timeout=HUB_TIMEOUT_S) as client:
+            answer = cast(
+                "dict[str, dict[str, dict[str, str]]]", (await client.get(f"http://{place}/readiness")).json()
+            )
+        states = {name: each["state"] for name, each in answer["dependencies"].items()}
+    except (httpx2.HTTPError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    lacking = sorted(name for name, state in states.items() if state in {"unavailable", "pending"})
+    if lacking:
+        return _wrong("port", f"a hub runs at {place} without its {', '.join(lacking)}", "see its log")
+    return Finding(part="port", state="note", says=f"a hub runs at {place}, and is ready")
+
+
+def _secret(settings: Settings) -> Finding:
+    try:
+        settings.signing_secret()
+    except SettingsInvalid as invalid:
+        return _wrong("tokens", invalid.problems[0], "`glow demo` makes one of its own in GLOW_HOME")
+    except HomeUnusable as unusable:
+        return _wrong("tokens", str(unusable), "run as the account that made it")
+    return Finding(part="tokens", state="ok", says="there is a secret to sign them with")
+
+
+def _home(home: GlowHome) -> Iterator[Finding]:
+    there = next(folder for folder in (home.path, *home.path.parents) if folder.exists())
+    if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
+        yield _wrong("home", f"{there}: this account may not write there", "set GLOW_HOME to a folder of your own")
+    elif there == home.path:
+        yield Finding(part="home", state="ok", says=str(home.path))
+    else:
+        yield Finding(part="home", state="note", says=f"{home.path} is not there yet; the first command makes it")
+    yield _disk(there)
+
+
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free
+    says = f"{free / 1024**3:.1f} GiB free at {folder}"
+    if free < LEAST_FREE_BYTES:
+        return _wrong("disk", says, "make room, or set GLOW_HOME to a folder on another disk")
+    return Finding(part="disk", state="ok", says=says)
+
+
+# The database ---------------------------------------------------------------------------------------------------------
+
+
+async def _database(settings: Settings) -> AsyncGenerator[Finding]:
+    if settings.is_embedded and not settings.home.path.exists():
+        yield _programs()
+        return
+    try:
+        async with _urls(settings) as urls:
+            async for finding in _logins(urls):
+                yield finding
+            yield await _migrations(urls.app, embedded=settings.is_embedded)
+    except SettingsInvalid as invalid:
+        for problem in invalid.problems:
+            yield _wrong("database", problem, "set all four, or none of them for the embedded database")
+    except (DatabaseError, HomeUnusable) as fault:
+        yield _wrong("database", str(fault), "see the server log it names, if any; another GLOW_HOME begins afresh")
+
+
+def _programs() -> Finding:
+    try:
+        installed(EmbeddedOptions().major)
+    except DatabaseError as missing:
+        return _wrong("database", str(missing), "install the program's dependencies again")
+    return Finding(part="database", state="note", says="the embedded PostgreSQL, made at the first start")
+
+
+@asynccontextmanager
+async def _urls(settings: Settings) -> AsyncGenerator[DatabaseUrls]:
+    """The four logins, nothing migrated."""
+    if not settings.is_embedded:
+        yield settings.database_urls()
+        return
+    server = await asyncio.to_thread(acquire, settings.home)
+    try:
+        yield server.urls()
+    finally:
+        await asyncio.to_thread(server.release)
+
+
+async def _logins(urls: DatabaseUrls) -> AsyncGenerator[Finding]:
+    seen: list[Found] = []
+    for login in Login:
+        url = urls.url(login)
+        if url is None:
+            says = "GLOW_OWNER_DATABASE_URL is not set: nothing can be migrated from here"
+            yield Finding(part=login, state="note", says=says)
+            continue
+        try:
+            found = await answering(url, login)
+        except DatabaseUnavailable as away:
+            yield _wrong(login, str(away), "start the database, or mend host and port in this login's URL")
+        except DatabaseMisconfigured as misconfigured:
+            yield _wrong(login, str(misconfigured), "mend its URL; `glow migrate --bootstrap-sql` makes the logins")
+        else:
+            seen.append(found)
+            yield _rights(login, found)
+    for finding in _server(seen[0]) if seen else ():
+        yield finding
+
+
+def _rights(login: Login, found: Found) -> Finding:
+    """Whether a login is who it should be, and may neither more nor less than its work needs."""
+    remake = "a superuser runs `glow migrate --bootstrap-sql` again, which takes the rights away"
+    if found.login != login:
+        return _wrong(login, f"its URL logs in as {found.login}", f"its URL must log in as {login}")
+    if found.unbound:
+        return _wrong(login, "is superuser or has BYPASSRLS, so that no wall holds against it", remake)
+    if found.owns and login is not Login.OWNER:
+        return _wrong(login, "owns tables, whose rules it could change", f"give them to {Login.OWNER}")
+    if found.records is False and login in {Login.APP, Login.RECORDER}:
+        return _wrong(login, "may not write the record", "run `glow migrate` as the owner")
+    if found.reads and login is Login.RECORDER:
+        return _wrong(login, "may read the record or change it", "revoke all but INSERT on activity_events from it")
+    return Finding(part=login, state="ok", says="logs in with the rights it needs, and no more")
+
+
+def _server(found: Found) -> Iterator[Finding]:
+    if found.major < OLDEST_POSTGRES:
+        newer = f"PostgreSQL {OLDEST_POSTGRES} or newer is needed"
+        yield _wrong("postgresql", f"version {found.version}", newer)
+    else:
+        yield Finding(part="postgresql", state="ok", says=f"version {found.version}")
+    if found.vector is None:
+        yield _wrong("pgvector", "is not installed", "a superuser runs `glow migrate --bootstrap-sql` once")
+    elif tuple(int(part) for part in found.vector.split(".")[:2]) < OLDEST_PGVECTOR:
+        yield _wrong("pgvector", f"version {found.vector} is too old", "a superuser runs ALTER EXTENSION vector UPDATE")
+    else:
+        yield Finding(part="pgvector", state="ok", says=f"version {found.vector}")
+
+
+async def _migrations(app_url: str, *, embedded: bool) -> Finding:
+    try:
+        missing = await unapplied(app_url)
+    except DatabaseUnavailable:
+        return Finding(part="migrations", state="note", says="not known while the database does not answer")
+    if not missing:
+        return Finding(part="migrations", state="ok", says="all applied")
+    says = f"{len(missing)} are to be applied, {missing[0]} first"
+    if embedded:
+        return Finding(part="migrations", state="note", says=f"{says}; the next start applies them")
+    return _wrong("migrations", says, "run `glow migrate` with GLOW_OWNER_DATABASE_URL set")
+
+
+# The model ------------------------------------------------------------------------------------------------------------
+
+
+async def _model(hosted: HostedModel | None) -> Finding:
+    if hosted is None:
+        says = "offline: set OPENAI_API_KEY (or OPENAI_BASE_URL) and GLOW_MODEL for a hosted one"
+        return Finding(part="model", state="note", says=says)
+    import httpx2
+
+    base = hosted.base_url or "https://api.openai.com/v1"
+    key = hosted.api_key.get_secret_value() if hosted.api_key else None
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    try:
+        async with httpx2.AsyncClient(timeout=MODEL_TIMEOUT_S) as client:
+            answer = await client.get(f"{base}/models", headers=headers)
+    except (httpx2.HTTPError, OSError) as error:
+        mend = "mend OPENAI_BASE_URL, or let this machine reach it"
+        return _wrong("model", f"{base} cannot be reached: {error or type(error).__name__}", mend)
+    return _answered(hosted, base, answer.status_code, answer.json if answer.status_code == 200 else None)
+
+
+def _answered(hosted: HostedModel, base: str, status: int, body: Callable[[], object] | None) -> Finding:
+    if status in {401, 403}:
+        return _wrong("model", f"{base} refuses the key (status {status})", "mend OPENAI_API_KEY")
+    if status >= 500:
+        return _wrong("model", f"{base} answers with status {status}", "try again later")
+    names = set[str]() if body is None else _names(body)
+    if names and hosted.name not in names:
+        return _wrong("model", f"{base} has no model {hosted.name}", "mend GLOW_MODEL")
+    return Finding(part="model", state="ok", says=f"{hosted.name} at {base}")
+
+
+def _names(body: Callable[[], object]) -> set[str]:
+    """The models that a server lists; empty where it lists none, as some compatible ones do."""
+    try:
+        listed = cast("dict[str, list[dict[str, str]]]", body())
+        return {each["id"] for each in listed["data"]}
+    except (ValueError, KeyError, TypeError):
+        return set()
+
+
+def _wrong(part: str, says: str, mend: str) -> Finding:
+    return Finding(part=part, state="wrong", says=says, mend=mend)
