@@ -46,6 +46,7 @@ imports: setup-dev ## the floors of the house
 
 manifests: setup-dev ## manifests, policies and migrations
 	$(BIN)/glow tools validate
+	$(BIN)/python -m checks.migrations
 
 lock-check: setup-dev ## the locks are hashed, without addresses, in step
 	$(BIN)/python -m checks.lock
