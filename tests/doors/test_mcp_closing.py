@@ -10,26 +10,13 @@ from server.database.connection import Connection
 from server.hub import HubOptions
 from tests.support.database import Database
 from tests.support.firms import seed_firms
+from tests.support.held import Held
 from tests.support.mcp_wire import Json, headers_of, modern, modern_headers, post, rpc
 from tests.support.served import Served, served
 
 pytestmark = pytest.mark.timeout(60)
 
 ENDED = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'glow_app' AND datname = $1"
-
-
-class Held:
-    """Holds a call at one of its steps until the test lets go."""
-
-    def __init__(self, step: str) -> None:
-        self.step = step
-        self.reached = asyncio.Event()
-        self.released = asyncio.Event()
-
-    async def __call__(self, step: str) -> None:
-        if step == self.step:
-            self.reached.set()
-            await self.released.wait()
 
 
 async def test_closing_a_modern_request_cancels_its_call_and_the_record_says_so(

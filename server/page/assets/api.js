@@ -84,6 +84,17 @@ export async function upload(path, files) {
   return (await send("POST", path, { body: form, headers: { Accept: "application/json" } })).json();
 }
 
+/** Saves what a GET answers as a file of this name. */
+export async function download(path, name) {
+  const response = await send("GET", path, { headers: { Accept: "*/*" } });
+  const address = URL.createObjectURL(new Blob([await response.blob()], { type: "application/octet-stream" }));
+  const anchor = document.createElement("a");
+  anchor.href = address;
+  anchor.download = name;
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}
+
 /** Begins a run and gives its events as they come. */
 export async function* chat(message, signal) {
   const headers = { Accept: "text/event-stream", "Content-Type": "application/json" };

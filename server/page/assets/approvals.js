@@ -1,7 +1,8 @@
 // Approvals: the list of calls that wait, and one of them laid out so that a person knows what they agree to.
 
 import { get, post } from "./api.js";
-import { button, fill, go, h, json, stateBadge, table, time } from "./dom.js";
+import { button, fill, go, h, stateBadge, table, time } from "./dom.js";
+import { result } from "./results.js";
 import { titles } from "./titles.js";
 
 /** Those that wait first, then the decided ones. */
@@ -37,11 +38,12 @@ export async function showApproval(main, id) {
 }
 
 function layOut(place, item, call) {
+  const waits = item.state === "pending";
   fill(place, h("article", { class: "sheet", "aria-labelledby": "approval-tool" },
     h("header", { class: "sheet-head" }, h("div", {}, h("h2", { id: "approval-tool" }, titles.get(item.tool) ?? item.tool), h("p", { class: "faint mono" }, item.tool)),
       stateBadge(item.state)),
-    h("h3", {}, "Exactly this will be done"), table(item.arguments, "Arguments"),
-    h("h3", {}, "Why it waits"),
+    h("h3", {}, waits ? "Exactly this will be done" : "What was asked for"), table(item.arguments, "Arguments"),
+    h("h3", {}, waits ? "Why it waits" : "Why it had to be asked"),
     item.reasons?.length ? h("p", {}, item.reasons.map((reason) => h("code", { class: "reason" }, reason))) : h("p", { class: "faint" }, "no reason was recorded"),
     h("dl", { class: "facts" },
       fact("Asked by", item.requested_by), fact("Asked at", time(item.created_at)),
@@ -50,7 +52,7 @@ function layOut(place, item, call) {
       item.conversation_id && fact("Conversation", go(`conversation=${item.conversation_id}`, "open it")),
       item.decided_by && fact("Decided by", item.decided_by), item.decided_at && fact("Decided at", time(item.decided_at)),
       item.comment && fact("Comment", h("span", { class: "kept" }, item.comment))),
-    item.state === "pending" ? answerForm(place, item) : null,
+    waits ? answerForm(place, item) : null,
     call ? resultOf(call) : null));
 }
 
@@ -89,7 +91,7 @@ function answerForm(place, item) {
 function resultOf(call) {
   return h("section", { class: "result", role: "status" },
     h("h3", {}, "What came of it"), h("p", {}, stateBadge(call.outcome)),
-    call.result && h("pre", { class: "small", tabIndex: 0 }, json(call.result)),
+    call.result && result(call.result),
     call.error && h("p", { class: "kept" }, call.error.message),
     h("p", { class: "faint mono small" }, `call ${call.call_id}`));
 }

@@ -4,6 +4,8 @@
 const PROPERTIES = new Set(["disabled", "value", "checked", "hidden", "multiple", "open", "required", "tabIndex"]);
 const ATTRIBUTES = /^(aria-[a-z]+|data-[a-z-]+|class|id|role|type|name|for|placeholder|title|rows|scope|colspan|datetime|dir|lang|autocomplete|spellcheck|accept|start|maxlength)$/;
 
+const OWN_VIEW = /^#(approval|conversation)=[0-9a-f-]{36}$/;
+
 /** An element: `on` holds listeners; anything that is not on the short list of attributes is a mistake and throws. */
 export function h(tag, options = {}, ...children) {
   const node = document.createElement(tag);
@@ -18,10 +20,15 @@ export function h(tag, options = {}, ...children) {
   return node;
 }
 
-/** A link that shows where it leads; anything but http and https stays text. */
+/**
+ * A link that shows where it leads; anything but http and https stays text. Of this server's own addresses only views are
+ * links: one that carries a token would sign its reader in as somebody else.
+ */
 export function link(address, label) {
   const url = webAddress(address);
-  if (!url) return document.createTextNode(label === address ? label : `${label} (${address})`);
+  const own = url?.origin === location.origin;
+  if (own && OWN_VIEW.test(url.hash) && url.pathname === location.pathname && !url.search) return go(url.hash.slice(1), label);
+  if (!url || own) return document.createTextNode(label === address ? label : `${label} (${address})`);
   const node = h("a", { title: url.href }, label);
   node.href = url.href;
   node.rel = "noopener noreferrer nofollow";

@@ -1,5 +1,6 @@
 // The panel at the side: where a citation stands, in the document's own words.
 
+import { download } from "./api.js";
 import { button, fill, h, link } from "./dom.js";
 
 const panel = document.getElementById("panel");
@@ -17,9 +18,24 @@ export function openCitation(citation, from) {
     h("dl", { class: "facts" },
       h("dt", {}, "Characters"), h("dd", {}, `${citation.start}–${citation.end}`),
       h("dt", {}, "Document"), h("dd", { class: "mono" }, citation.document_id),
-      citation.uri && [h("dt", {}, "Address"), h("dd", { class: "kept" }, link(citation.uri, citation.uri))]));
+      /^https?:/.test(citation.uri) && [h("dt", {}, "Address"), h("dd", { class: "kept" }, link(citation.uri, citation.uri))]),
+    fetcher(citation));
   panel.hidden = false;
   document.getElementById("panel-title").focus();
+}
+
+/** The whole document, as a file: it is never opened as a page of this server. */
+function fetcher(citation) {
+  const said = h("p", { role: "status", class: "error" });
+  const get = async () => {
+    fill(said);
+    try {
+      await download(`v1/knowledge/documents/${encodeURIComponent(citation.document_id)}/content`, citation.title);
+    } catch (fault) {
+      fill(said, fault.message);
+    }
+  };
+  return [button("Download the document", get), said];
 }
 
 /** Closes the panel, if it is open. */

@@ -2,7 +2,8 @@
 
 import { get, pause, upload } from "./api.js";
 import { frame } from "./approvals.js";
-import { button, fill, h, json, stateBadge, table, time } from "./dom.js";
+import { button, fill, h, stateBadge, table, time } from "./dom.js";
+import { result } from "./results.js";
 
 const POLL_MS = 1500;
 
@@ -45,7 +46,7 @@ async function activityDetails(item) {
     return [
       h("h4", {}, "Reasons"), h("p", {}, (call.reasons ?? []).map((reason) => h("code", { class: "reason" }, reason))),
       h("h4", {}, "Arguments"), typeof call.arguments === "object" ? table(call.arguments, "Arguments") : h("p", { class: "kept" }, call.arguments ?? "–"),
-      call.result !== undefined && [h("h4", {}, "Result"), h("pre", { class: "small", tabIndex: 0 }, json(call.result))],
+      call.result !== undefined && [h("h4", {}, "Result"), result(call.result)],
       call.error_code && h("p", {}, "Error ", h("code", {}, call.error_code)),
       h("p", { class: "faint mono small" }, `call ${call.call_id} · ${call.role ?? "no role"} · ${call.duration_ms ?? "–"} ms`),
     ];

@@ -1,9 +1,10 @@
 // One run on the page: a translator of the stream's events into nodes. It decides nothing; what it shows is what was sent.
 
 import { get } from "./api.js";
-import { badge, button, fill, go, h, json, stateBadge, table, time } from "./dom.js";
+import { badge, button, fill, go, h, stateBadge, table, time } from "./dom.js";
 import { markdown } from "./markdown.js";
 import { openCitation } from "./panel.js";
+import { result as resultOf } from "./results.js";
 import { titles, toolName } from "./titles.js";
 
 /** The nodes of one run; `apply` takes its events, live or read back, and each only once. */
@@ -176,7 +177,7 @@ export class CallView {
     fill(this.outcome, stateBadge(outcome));
     if (result === undefined && error === undefined) return;
     fill(this.result, h("h4", {}, error ? "Why" : "Result"),
-      error ? h("p", { class: "kept" }, `${error.message ?? ""} (${error.code ?? "error"})`) : h("pre", { class: "small", tabIndex: 0 }, json(result)));
+      error ? h("p", { class: "kept" }, `${error.message ?? ""} (${error.code ?? "error"})`) : resultOf(result));
   }
 
   /** The record's own words, where the stream's are not at hand. */
@@ -201,10 +202,11 @@ function hint(values) {
 
 /** The banner of a call that waits for a person; it says what has become of it since. */
 export function waiting(event) {
+  const lead = h("strong", {}, "This needs a person’s approval. ");
   const state = h("span");
   const node = h("div", { class: "banner", role: "status" },
     h("div", {},
-      h("strong", {}, "This needs a person’s approval. "),
+      lead,
       h("span", { title: event.tool }, titles.get(event.tool) ?? event.tool), ` waits for ${event.needs_role} or above`,
       event.four_eyes ? ", and not the one who asked" : "", ", until ", time(event.expires_at), ". ", state),
     go(`approval=${event.approval_id}`, "Review", { class: "button primary" }));
@@ -212,7 +214,10 @@ export function waiting(event) {
     try {
       const item = await get(`v1/approvals/${event.approval_id}`);
       fill(state, item.state === "pending" ? null : ["It is now ", stateBadge(item.state)]);
-      node.classList.toggle("settled", item.state !== "pending");
+      if (item.state !== "pending") {
+        node.classList.add("settled");
+        lead.textContent = "This needed a person’s approval. ";
+      }
     } catch { /* The banner says what it knew. */ }
   };
   window.addEventListener("approval-decided", (told) => told.detail === event.approval_id && refresh());
