@@ -146,3 +146,19 @@ async def test_what_is_wrong_with_a_body_is_told_by_its_path_and_never_by_its_va
     assert {fault["path"] for fault in problem["details"]} == {"message", "engagement_id", "surprise"}
     assert "hunter2" not in answer.text
     assert "12345" not in answer.text
+
+
+async def test_a_strangers_body_is_not_read(doors: Doors) -> None:
+    stranger = await doors.stranger()
+    read = 0
+
+    async def watched() -> AsyncIterator[bytes]:
+        nonlocal read
+        read += 1
+        yield b'{"message": NaN}'
+
+    for method, path in body_routes(doors):
+        answer = await stranger.request(method, path, content=watched(), headers=JSON)
+
+        problem_of(answer, 401, "unauthenticated")
+    assert read == 0

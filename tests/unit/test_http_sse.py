@@ -1,0 +1,93 @@
+"""Event streams without a socket: bytes as they are stored, a comment every 15 s, and ends that are told apart."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from uuid import UUID
+
+import pytest
+from starlette.types import Message
+
+from agent.events import RunFrame
+from domain.kernel import RunId
+from server.http.sse import EventStreams, encoded
+
+FRAME = RunFrame(run_id=RunId(UUID(int=1)), sequence=3, type="message.delta", data='{"delta":"é\\n\u2028\u0085💶"}')
+WIRE = b'id: 3\nevent: message.delta\ndata: {"delta":"\xc3\xa9\\n\xe2\x80\xa8\xc2\x85\xf0\x9f\x92\xb6"}\n\n'
+
+
+class Reader:
+    """The far end of an answer: keeps what was sent, and stays for as long as the test does."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.first_event = asyncio.Event()
+
+    async def receive(self) -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+        if message.get("body"):
+            self.first_event.set()
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [message["body"] for message in self.sent if message["type"] == "http.response.body"]
+
+
+class Frames:
+    """One frame, and then nothing for ever."""
+
+    def __init__(self) -> None:
+        self.closed = asyncio.Event()
+
+    async def __call__(self) -> AsyncGenerator[RunFrame, None]:
+        try:
+            yield FRAME
+            await asyncio.Event().wait()
+        finally:
+            self.closed.set()
+
+
+def test_a_frames_text_goes_out_as_it_stands() -> None:
+    assert encoded(FRAME) == WIRE
+
+
+async def test_a_stream_tells_proxies_not_to_hold_it_back_and_pings() -> None:
+    answer = EventStreams().show(Frames()())
+
+    assert answer.headers["x-accel-buffering"] == "no"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.ping_interval == 15
+
+
+async def test_ended_with_all_others_a_stream_is_a_whole_answer() -> None:
+    streams, frames, reader = EventStreams(), Frames(), Reader()
+    answering = asyncio.create_task(
+        streams.show(frames())({"type": "http", "method": "GET"}, reader.receive, reader.send)
+    )
+    await reader.first_event.wait()
+
+    streams.end_all()
+
+    await answering
+    assert reader.bodies == [WIRE, b""]
+    assert frames.closed.is_set()
+    late = Reader()
+    await streams.show(Frames()())({"type": "http", "method": "GET"}, late.receive, late.send)
+    assert late.bodies == [b""]
+
+
+async def test_a_stream_that_is_cancelled_by_itself_is_cancelled() -> None:
+    streams, frames, reader = EventStreams(), Frames(), Reader()
+    answering = asyncio.create_task(
+        streams.show(frames())({"type": "http", "method": "GET"}, reader.receive, reader.send)
+    )
+    await reader.first_event.wait()
+
+    answering.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await answering
+    await frames.closed.wait()
