@@ -103,6 +103,8 @@ def _config(app: FastAPI, options: ServeOptions) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        # h11 bounds what a request's headers may hold; httptools, which is faster, does not.
+        http="h11",
         h11_max_incomplete_event_size=HEADERS_LIMIT,
         timeout_graceful_shutdown=DRAIN_S,
     )

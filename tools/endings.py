@@ -101,10 +101,11 @@ class Endings:
 
     def events(self, call: Call, undone: Undone) -> list[ActivityEvent]:
         """The events of a call whose transaction is gone: its ticket again, where it had one, and how it ended."""
-        last = self.last_event(call, undone, opens=not undone.ticket)
         if not undone.ticket:
-            return [last]
-        return [self.scribe.event("tool.allowed", call.recorded, opens=True, judged=undone.judged), last]
+            return [self.last_event(call, undone, opens=True)]
+        # The ticket first: its time must not be later than the outcome's.
+        ticket = self.scribe.event("tool.allowed", call.recorded, opens=True, judged=undone.judged)
+        return [ticket, self.last_event(call, undone, opens=False)]
 
     def last_event(self, call: Call, undone: Undone, *, opens: bool) -> ActivityEvent:
         """The event that says how it ended."""

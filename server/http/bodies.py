@@ -151,9 +151,8 @@ def media_type_of(request: Request) -> tuple[str | None, str | None]:
 
 
 def too_large(limit: int) -> Problem:
-    """413: the connection is closed, since the rest of the body is not read."""
-    detail = f"The body is larger than {limit} bytes."
-    return Problem(413, "too_large", detail, headers={"Connection": "close"})
+    """413. Without `Connection: close`, by which the server would reset a sender before it could read this."""
+    return Problem(413, "too_large", f"The body is larger than {limit} bytes.")
 
 
 def invalid_request(details: list[dict[str, str]]) -> Problem:

@@ -143,8 +143,6 @@ def _for_both(problem: Problem) -> Problem:
     error = {"code": code, "message": problem.detail}
     problem.extra.update({"jsonrpc": "2.0", "id": None, "error": error})
     problem.headers.setdefault("Cache-Control", "no-store")
-    # A client that is still sending a body too large would see its connection reset instead of this answer.
-    problem.headers.pop("Connection", None)
     return problem
 
 
