@@ -1,0 +1,1 @@
+"""What others would have built: the servers that ours is measured beside."""
