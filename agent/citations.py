@@ -1,6 +1,11 @@
-"""Passages get numbers as they are found; the numbers that the answer then uses become its citations."""
+"""Passages get numbers as they are found; the numbers that the answer then uses become its citations.
+
+Where the answer quotes the passage word for word before a number, the citation points at just those words; else at the
+whole passage.
+"""
 
 import re
+from dataclasses import dataclass, replace
 
 from agent.events import Citation, Json
 from agent.json_values import items, mapping, text, whole
@@ -8,7 +13,19 @@ from agent.json_values import items, mapping, text, whole
 SEARCH = "knowledge_search"
 QUOTE_LENGTH = 400
 
+_QUOTED = re.compile('[“"]([^“”"]{12,2000})[”"]')
+"""Words between quotation marks, long enough to be found in one place only."""
+_BEFORE = 2400
+"""Characters before a number in which the words that it stands for are looked for."""
 _MARKERS = re.compile(r"\[(\d{1,6}(?:\s*,\s*\d{1,6})*)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class _Passage:
+    """A numbered passage: its text, and the citation of all of it."""
+
+    words: str
+    whole: Citation
 
 
 class CitationBook:
@@ -18,7 +35,7 @@ class CitationBook:
     """
 
     def __init__(self) -> None:
-        self._by_marker: dict[int, Citation] = {}
+        self._by_marker: dict[int, _Passage] = {}
         self._by_chunk: dict[str, int] = {}
 
     def mark(self, tool: str, result: Json) -> Json:
@@ -35,8 +52,15 @@ class CitationBook:
 
     def cited(self, words: str) -> tuple[Citation, ...]:
         """The passages that `words` cite as [n], in order of appearance, each once; unknown numbers stay mere text."""
-        numbers = (int(each) for found in _MARKERS.finditer(words) for each in found[1].split(","))
-        return tuple(self._by_marker[each] for each in dict.fromkeys(numbers) if each in self._by_marker)
+        citations: dict[int, Citation] = {}
+        behind = 0
+        for found in _MARKERS.finditer(words):
+            said = words[max(behind, found.start() - _BEFORE) : found.start()]
+            for number in map(int, found[1].split(",")):
+                if number in self._by_marker:
+                    citations.setdefault(number, _pinpoint(self._by_marker[number], said))
+            behind = found.end()
+        return tuple(citations.values())
 
     def _marked(self, passage: object) -> object:
         known = mapping(passage)
@@ -50,7 +74,7 @@ class CitationBook:
             return self._by_chunk.get(chunk_id)
         marker = given or max(self._by_marker, default=0) + 1
         self._by_chunk[chunk_id] = marker
-        self._by_marker[marker] = _citation(marker, passage)
+        self._by_marker[marker] = _Passage(text(passage.get("text")), _citation(marker, passage))
         return marker
 
 
@@ -67,6 +91,17 @@ def _citation(marker: int, passage: Json) -> Citation:
         page=whole(passage.get("page")),
         section=text(passage.get("section")) or None,
     )
+
+
+def _pinpoint(passage: _Passage, said: str) -> Citation:
+    """The citation of the words that `said` quotes from the passage, the last ones first; else of all of it."""
+    for quoted in reversed(_QUOTED.findall(said)):
+        # However the answer broke its lines, the words are those of the passage.
+        found = re.search(r"\s+".join(map(re.escape, quoted.split())), passage.words)
+        if found is not None:
+            start, end = passage.whole.start + found.start(), passage.whole.start + found.end()
+            return replace(passage.whole, start=start, end=end, quote=_quote(found[0]))
+    return passage.whole
 
 
 def _quote(words: str) -> str:

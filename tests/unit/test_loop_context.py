@@ -2,6 +2,8 @@
 
 from datetime import date
 
+import pytest
+
 from agent.citations import CitationBook
 from agent.context import RULES, remembered, result_text, step_messages, system_words, turn_messages
 from agent.conversations.model import History, LedgerCall, MadeCall, Step, Surroundings, Turn
@@ -102,3 +104,35 @@ def test_a_quote_is_the_passage_or_its_beginning() -> None:
 def test_only_what_the_search_found_gets_a_number() -> None:
     assert CitationBook().mark("task_list", {"items": [PASSAGE]}) == {"items": [PASSAGE]}
     assert CitationBook().mark("knowledge_search", {"items": ["odd", {}]}) == {"items": ["odd", {}]}
+
+
+TEXT = "A letter does not renew itself.\nIt must be renewed every\ntwelve months, and signed."
+QUOTED: dict[str, object] = {
+    "chunk_id": "c9",
+    "document_id": "d9",
+    "title": "Policy",
+    "uri": "policy.md",
+    "text": TEXT,
+    "start": 100,
+    "end": 184,
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "cited"),
+    [
+        ("“It must be renewed every twelve months” [1]", "It must be renewed every\ntwelve months"),
+        ('It says "It must be renewed every\ntwelve months, and signed." [1]', TEXT[32:]),
+        ("“A letter does not renew itself.” and “twelve months, and signed” [1]", "twelve months, and signed"),
+        ("It is renewed every year [1]", TEXT),
+        ("“These words stand nowhere in it” [1]", TEXT),
+        ("“A letter does not renew itself.” [2] It is renewed [1]", TEXT),
+        ("“months” [1]", TEXT),
+    ],
+)
+def test_a_citation_points_at_the_words_that_the_answer_quotes(answer: str, cited: str) -> None:
+    book = CitationBook()
+    book.mark("knowledge_search", {"items": [QUOTED]})
+    (citation,) = book.cited(answer)
+    assert citation.quote == cited
+    assert TEXT[citation.start - 100 : citation.end - 100] == cited
