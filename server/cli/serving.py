@@ -2,6 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
+
+import structlog
 
 from server.cli.listening import require_free
 from server.cli.opening import opened, without_doors
@@ -10,6 +13,8 @@ from server.hub import Hub
 from server.serve import ServeOptions
 from server.serve import serve as serve_hub
 from server.settings import load_settings
+
+log = structlog.get_logger()
 
 
 def serve(host: str, port: int, *, with_worker: bool) -> None:
@@ -29,7 +34,8 @@ def work() -> None:
 async def _serve(options: ServeOptions) -> None:
     settings = load_settings()
     async with opened(settings, local_url(options.host, options.port)) as hub:
-        await serve_until_cancelled(hub, options)
+        started = partial(log.info, "serve.started", host=options.host, port=options.port)
+        await serve_until_cancelled(hub, options, started)
 
 
 async def _work() -> None:

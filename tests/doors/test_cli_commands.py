@@ -1,0 +1,379 @@
+"""`glow` on a real database: each act passes the gate by the door `cli`, as the hand it names, and tells its end."""
+
+import io
+import json
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from domain.kernel import utc_now
+from domain.resources import resource_folder
+from server.cli.main import main
+from server.cli.tokens import signer_of
+from server.database.connection import connected
+from server.database.embedded import EmbeddedServer
+from server.demo.loader import found_demo
+from server.logins import Login
+from server.settings import load_settings
+from tests.support.database import Database, bare_database, fresh_database, run_apart
+from tests.support.environment import bare_environment, external
+
+ACME = ("--organization", "acme-audit")
+EMPLOYEE = ("--user", "employee@acme.example")
+READONLY = ("--user", "readonly@acme.example")
+
+
+class Glow:
+    """Runs commands and keeps what they printed."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self.out = ""
+        self.err = ""
+
+    def __call__(self, *words: str) -> int:
+        self._capsys.readouterr()
+        code = main(words)
+        self.out, self.err = self._capsys.readouterr()
+        assert "Traceback" not in self.err
+        return code
+
+    @property
+    def json(self) -> Any:
+        """What was printed, parsed."""
+        return json.loads(self.out)
+
+
+@pytest.fixture(scope="module")
+def firm(cluster: EmbeddedServer, template: str) -> Iterator[Database]:
+    """A database with the demo firm's people and tasks, for this module to share."""
+    with fresh_database(cluster, template) as database:
+        run_apart(_found(database))
+        yield database
+
+
+@pytest.fixture
+def installation(firm: Database, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
+    """An installation whose database is the firm's."""
+    with bare_environment(tmp_path) as monkeypatch:
+        for name, value in external(firm).items():
+            monkeypatch.setenv(name, value)
+        yield monkeypatch
+
+
+@pytest.fixture
+def glow(installation: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Glow:
+    """The command, run in this process."""
+    return Glow(capsys)
+
+
+@pytest.fixture
+def free_port() -> str:
+    """A port that nobody listens on."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+async def _found(database: Database) -> None:
+    async with connected(database.dsn(Login.OWNER)) as owner:
+        await found_demo(owner, resource_folder("demo"), utc_now())
+
+
+def last_call(database: Database, tool: str) -> dict[str, Any]:
+    """The newest event of a tool, as the record has it."""
+
+    async def ask() -> dict[str, Any]:
+        async with connected(database.dsn("postgres")) as connection:
+            row = await connection.fetchrow(
+                "SELECT door, mode, attended, outcome, error_code FROM activity_events WHERE tool = $1 "
+                "ORDER BY occurred_at DESC, outcome IS NULL LIMIT 1",
+                tool,
+            )
+        assert row is not None
+        return dict(row)
+
+    return run_apart(ask())
+
+
+# Tokens ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("audience", ["api", "mcp", "widget"])
+def test_a_token_speaks_for_its_person_in_its_organization_alone(glow: Glow, audience: str) -> None:
+    assert glow("token", *ACME, *EMPLOYEE, "--for", audience) == 0
+    credential = signer_of(load_settings()).read(glow.out.strip())
+    assert (credential.audience, credential.organization) == (audience, "acme-audit")
+    assert 3590 < (credential.expires_at - utc_now()).total_seconds() <= 3600
+
+
+def test_a_token_is_for_an_api_unless_said_otherwise(glow: Glow) -> None:
+    assert glow("token", *ACME, *EMPLOYEE, "--expires", "2d") == 0
+    credential = signer_of(load_settings()).read(glow.out.strip())
+    assert credential.audience == "api"
+    assert credential.expires_at.timestamp() - utc_now().timestamp() > 47 * 3600
+
+
+@pytest.mark.parametrize(
+    ("organization", "user"),
+    [
+        ("acme-audit", "employee@borealis.example"),
+        ("acme-audit", "nobody@acme.example"),
+        ("no-such-firm", "employee@acme.example"),
+    ],
+)
+def test_nobody_gets_a_token_for_a_firm_that_is_not_theirs(glow: Glow, organization: str, user: str) -> None:
+    assert glow("token", "--organization", organization, "--user", user) == 1
+    assert glow.out == ""
+    assert user in glow.err
+
+
+def test_without_a_secret_there_are_no_tokens_but_searching_goes_on(
+    glow: Glow, installation: pytest.MonkeyPatch
+) -> None:
+    installation.delenv("GLOW_JWT_SECRET")
+    assert glow("token", *ACME, *EMPLOYEE) == 1
+    assert "GLOW_JWT_SECRET" in glow.err
+    assert glow("search", "anything", *ACME) == 0
+
+
+# Ingesting and searching ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_ingested_can_be_searched_at_once_with_what_pins_it_down(glow: Glow, tmp_path: Path) -> None:
+    note = tmp_path / "zebra note.md"
+    note.write_text("# Zebras\n\nThe zebra clause is renewed in May by the keeper.\n", encoding="utf-8")
+    assert glow("ingest", str(note), *ACME, *EMPLOYEE) == 0
+    assert glow.out == f"ready    {note}\n1 of 1 can be searched now.\n"
+    assert glow("search", "zebra clause", *ACME, *READONLY, "--json") == 0
+    (passage, *_) = glow.json["items"]
+    assert passage["title"] == "zebra note.md"
+    assert "renewed in May" in passage["text"]
+    assert glow("search", "zebra clause", *ACME) == 0
+    assert f"1. zebra note.md, Zebras, characters {passage['start']}-{passage['end']}" in glow.out
+
+
+def test_a_folder_is_ingested_whole_and_each_file_is_reported(glow: Glow, tmp_path: Path) -> None:
+    folder = tmp_path / "papers"
+    for name, content in {
+        "a.txt": b"plain words about walruses",
+        "deep/b.html": b"<!doctype html><h1>Walrus</h1><p>Its tusks are ivory.</p>",
+        "deep/c.docx": b"PK\x03\x04 an archive",
+        "deep/d.pdf": b"%PDF-1.4 broken",
+        "empty.txt": b"",
+        ".hidden/e.txt": b"not meant",
+        ".f.txt": b"not meant either",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    (folder / "link.txt").symlink_to("/etc/hostname")
+    assert glow("ingest", str(folder), str(folder / "a.txt"), *ACME, *EMPLOYEE, "--json") == 1
+    ended = {str(Path(item["path"]).relative_to(folder)): item["status"] for item in glow.json["items"]}
+    assert ended == {
+        "a.txt": "ready",
+        "deep/b.html": "ready",
+        "deep/c.docx": "refused",
+        "deep/d.pdf": "failed",
+        "empty.txt": "refused",
+    }
+    assert all("reason" in item for item in glow.json["items"] if item["status"] != "ready")
+
+
+def test_an_upload_leaves_no_job_behind_that_would_index_it_again(glow: Glow, firm: Database, tmp_path: Path) -> None:
+    note = tmp_path / "once.txt"
+    note.write_text("indexed once", encoding="utf-8")
+    assert glow("ingest", str(note), *ACME, *EMPLOYEE) == 0
+
+    async def queued() -> int:
+        async with connected(firm.dsn("postgres")) as connection:
+            return cast(int, await connection.fetchval("SELECT count(*) FROM queue.pgqueuer"))
+
+    assert run_apart(queued()) == 0
+
+
+def test_a_refused_upload_says_by_which_rule_and_exits_with_1(glow: Glow, firm: Database, tmp_path: Path) -> None:
+    note = tmp_path / "note.txt"
+    note.write_text("words", encoding="utf-8")
+    assert glow("ingest", str(note), *ACME, *READONLY) == 1
+    assert "role_too_low" in glow.err
+    assert glow.out == "0 of 1 can be searched now.\n"
+    assert last_call(firm, "document_upload")["outcome"] == "denied"
+
+
+def test_an_empty_folder_is_no_success(glow: Glow, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert glow("ingest", str(tmp_path / "empty"), *ACME, *EMPLOYEE) == 1
+    assert "no file" in glow.err
+
+
+def test_a_search_that_finds_nothing_says_so_and_is_done(glow: Glow) -> None:
+    assert glow("search", "xylophonequartz", *ACME, *EMPLOYEE) == 0
+    assert glow.out == "Nothing was found.\n"
+
+
+# Calling --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_call_by_hand_is_a_person_s_at_the_door_cli(glow: Glow, firm: Database) -> None:
+    assert glow("tools", "call", "task_create", *ACME, *EMPLOYEE, "--arguments", '{"title": "by hand"}') == 0
+    assert glow.json["task"]["created_by"] == "employee@acme.example"
+    assert last_call(firm, "task_create") == {
+        "door": "cli",
+        "mode": "person",
+        "attended": True,
+        "outcome": "done",
+        "error_code": None,
+    }
+
+
+def test_a_call_without_a_user_is_the_service_account_s_an_unattended_agent_s(glow: Glow, firm: Database) -> None:
+    assert glow("tools", "call", "task_list", *ACME, "--json") == 0
+    assert glow.json["outcome"] == "done"
+    called = last_call(firm, "task_list")
+    assert (called["door"], called["mode"], called["attended"]) == ("cli", "agent", False)
+
+
+def test_a_dry_run_tells_the_verdict_and_does_nothing(glow: Glow) -> None:
+    words = ("tools", "call", "task_create", *ACME, *EMPLOYEE, "--arguments", '{"title": "never"}', "--dry-run")
+    assert glow(*words, "--json") == 0
+    assert glow.json["outcome"] == "dry_run"
+    assert glow("tools", "call", "task_list", *ACME, *EMPLOYEE) == 0
+    assert "never" not in [task["title"] for task in glow.json["items"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "outcome", "said"),
+    [
+        (("task_create", *ACME, *READONLY, "--arguments", '{"title": "x"}'), "denied", "role_too_low"),
+        (("task_create", *ACME, *EMPLOYEE, "--arguments", '{"titel": "x"}'), "invalid", "titel"),
+        (("task_create", *ACME, *EMPLOYEE, "--arguments", "[]"), "invalid", ""),
+        (("no_such_tool", *ACME, *EMPLOYEE), "invalid", "no_such_tool"),
+    ],
+    ids=["role", "argument", "shape", "name"],
+)
+def test_a_call_that_is_refused_exits_with_1_and_says_why(
+    glow: Glow, words: Sequence[str], outcome: str, said: str
+) -> None:
+    assert glow("tools", "call", *words) == 1
+    assert glow.out == ""
+    assert glow.err.startswith(f"glow: {outcome}")
+    assert said in glow.err
+    assert glow("tools", "call", *words, "--json") == 1
+    assert glow.json["outcome"].startswith(outcome)
+
+
+def test_arguments_come_from_a_file_or_from_standard_input(
+    glow: Glow, installation: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = tmp_path / "arguments.json"
+    given.write_text('{"title": "from a file"}', encoding="utf-8")
+    assert glow("tools", "call", "task_create", *ACME, *EMPLOYEE, "--arguments", f"@{given}") == 0
+    assert glow.json["task"]["title"] == "from a file"
+    installation.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"title": "from a pipe"}')))
+    assert glow("tools", "call", "task_create", *ACME, *EMPLOYEE, "--arguments", "-") == 0
+    assert glow.json["task"]["title"] == "from a pipe"
+
+
+def test_a_call_that_waits_says_where_it_is_decided(glow: Glow, firm: Database) -> None:
+    _lower(firm, "acme-audit", 1)
+    try:
+        assert glow("tools", "call", "task_create", *ACME, "--arguments", '{"title": "asked"}') == 0
+        assert glow.out.startswith("It waits for approval; decide it at http://127.0.0.1:8000/#approval=")
+        approval_id = glow.out.strip().rpartition("=")[2]
+        decision = json.dumps({"approval_id": approval_id, "decision": "approve"})
+        assert glow("tools", "call", "approval_decide", *ACME, "--arguments", decision) == 1
+        assert glow("tools", "call", "approval_decide", *ACME, *EMPLOYEE, "--arguments", decision) == 0
+    finally:
+        _lower(firm, "acme-audit", 2)
+    assert glow("tools", "call", "task_list", *ACME, *EMPLOYEE) == 0
+    assert "asked" in [task["title"] for task in glow.json["items"]]
+
+
+def _lower(database: Database, slug: str, ceiling: int) -> None:
+    """Set the ceiling of the organization's service account."""
+
+    async def write() -> None:
+        async with connected(database.dsn(Login.OWNER)) as owner:
+            await owner.execute(
+                "UPDATE memberships SET autonomy_ceiling = $2 WHERE role = 'SERVICE_ACCOUNT' AND organization_id = "
+                "(SELECT organization_id FROM organizations WHERE slug = $1)",
+                slug,
+                ceiling,
+            )
+
+    run_apart(write())
+
+
+# Migrating and examining ----------------------------------------------------------------------------------------------
+
+
+def test_migrate_names_what_it_applied_and_then_finds_nothing_to_do(
+    glow: Glow, installation: pytest.MonkeyPatch, cluster: EmbeddedServer
+) -> None:
+    with bare_database(cluster) as bare:
+        for name, value in external(bare).items():
+            installation.setenv(name, value)
+        assert glow("migrate") == 0
+        assert glow.out.splitlines()[0] == "applied 0001_expand_foundation.sql"
+        assert glow("migrate") == 0
+        assert glow.out == "The schema is up to date.\n"
+
+
+def test_migrating_needs_the_owner_s_url(glow: Glow, installation: pytest.MonkeyPatch) -> None:
+    installation.delenv("GLOW_OWNER_DATABASE_URL")
+    assert glow("migrate") == 1
+    assert "GLOW_OWNER_DATABASE_URL" in glow.err
+
+
+def test_a_wrong_password_is_told_plainly(glow: Glow, installation: pytest.MonkeyPatch, firm: Database) -> None:
+    login, _, place = firm.dsn(Login.OWNER).rpartition("@")
+    installation.setenv("GLOW_OWNER_DATABASE_URL", f"{login}x@{place}")
+    assert glow("migrate") == 1
+    assert "the URL of glow_owner is wrong" in glow.err
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_whole_installation(glow: Glow, free_port: str) -> None:
+    assert glow("doctor", "--port", free_port) == 0
+    assert glow.out.endswith("Nothing is wrong.\n")
+    for part in ("glow_owner", "glow_app", "glow_recorder", "glow_service", "pgvector", "migrations", "disk", "port"):
+        assert f"ok     {part}:" in glow.out
+
+
+def test_the_doctor_names_pending_migrations_and_who_applies_them(
+    glow: Glow, installation: pytest.MonkeyPatch, cluster: EmbeddedServer, free_port: str
+) -> None:
+    with bare_database(cluster) as bare:
+        for name, value in external(bare).items():
+            installation.setenv(name, value)
+        assert glow("doctor", "--port", free_port, "--json") == 1
+    wrong = {item["part"]: item for item in glow.json["items"] if item["state"] == "wrong"}
+    assert list(wrong) == ["migrations"]
+    assert "glow migrate" in wrong["migrations"]["mend"]
+
+
+def test_the_doctor_will_not_have_a_login_that_no_wall_holds(
+    glow: Glow, installation: pytest.MonkeyPatch, firm: Database, free_port: str
+) -> None:
+    installation.setenv("DATABASE_URL", firm.dsn("postgres"))
+    installation.setenv("GLOW_RECORDER_DATABASE_URL", firm.dsn(Login.APP))
+    assert glow("doctor", "--port", free_port, "--json") == 1
+    wrong = {item["part"]: item["says"] for item in glow.json["items"] if item["state"] == "wrong"}
+    assert wrong == {
+        "glow_app": "its URL logs in as postgres",
+        "glow_recorder": "its URL logs in as glow_app",
+    }
+
+
+def test_the_doctor_tells_a_model_that_cannot_be_reached(
+    glow: Glow, installation: pytest.MonkeyPatch, free_port: str
+) -> None:
+    installation.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{free_port}/v1")
+    installation.setenv("GLOW_MODEL", "some-model")
+    assert glow("doctor", "--port", free_port, "--json") == 1
+    (wrong,) = [item for item in glow.json["items"] if item["state"] == "wrong"]
+    assert wrong["part"] == "model"
+    assert "OPENAI_BASE_URL" in wrong["mend"]
