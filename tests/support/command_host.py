@@ -32,38 +32,49 @@ class Printed:
     err: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CommandHost:
-    """The process, from the outside."""
+    """The process, from the outside; it begins with the first command."""
 
-    process: asyncio.subprocess.Process
+    environment: Mapping[str, str]
+    mutant: str | None = None
+    _process: asyncio.subprocess.Process | None = None
 
     async def run(self, *words: str) -> Printed:
         """Run one command to its end."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(words).encode() + b"\n")
-        line = await asyncio.wait_for(self.process.stdout.readline(), timeout=60)
+        process = self._process = self._process or await self._begun()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(words).encode() + b"\n")
+        line = await asyncio.wait_for(process.stdout.readline(), timeout=60)
         return Printed(**json.loads(line))
+
+    async def end(self) -> None:
+        """Wait until the process is gone."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            await self._process.wait()
+
+    async def _begun(self) -> asyncio.subprocess.Process:
+        chosen = () if self.mutant is None else ("--mutant", self.mutant)
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.support.command_host", *chosen),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            cwd=ROOT,
+            env={**os.environ, **self.environment},
+            limit=2**24,
+        )
 
 
 @asynccontextmanager
 async def command_host(environment: Mapping[str, str], mutant: str | None = None) -> AsyncGenerator[CommandHost]:
     """The process for the length of the block; `environment` says which installation its commands are for."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.command_host", *(() if mutant is None else ("--mutant", mutant))),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        limit=2**24,
-    )
+    begun = CommandHost(environment, mutant)
     try:
-        yield CommandHost(process)
+        yield begun
     finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        await process.wait()
+        await begun.end()
 
 
 def host(command: Command, answers: IO[str]) -> None:

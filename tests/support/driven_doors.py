@@ -15,10 +15,9 @@ import orjson
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
-from mcp.types import CallToolResult
 
 from agent.model import ModelRequest, ToolCall, ToolResultMessage, UserMessage
-from domain.kernel import Door, Level, Mode, OrganizationId, PrincipalId, TaskRunId, utc_now
+from domain.kernel import Door, Level, Mode, OrganizationId, PrincipalId, Role, TaskRunId, utc_now
 from server.database.connection import Connection
 from server.hub import Hub
 from server.serve import ServeOptions, serve
@@ -212,7 +211,7 @@ async def _mcp_told(client: Client, tool: str, arguments: Json) -> Told:
     except MCPError as refused:
         call = cast(Json, refused.error.data or {}).get("call_id")
         return Told(call_id=None if call is None else UUID(call), outcome="invalid")
-    return _told_of_envelope(cast(Json, cast(CallToolResult, result).structured_content))
+    return _told_of_envelope(cast(Json, result.structured_content))
 
 
 def _told_of_envelope(envelope: Json) -> Told:
@@ -307,7 +306,9 @@ class WorkerCalls:
 
     async def _make(self, who: Who, tool: str, arguments: Json) -> Told:
         run_id, kind = TaskRunId(uuid4()), f"one_{tool}"
-        await self.owner.execute(_RUN, FIRM_A.organization_id, run_id, FIRM_A.id("workflow task"), kind, who.id)
+        # Of no engagement, since what a run creates belongs to the run's; but a CLIENT sees no task of the firm's own.
+        task_id = FIRM_A.id("workflow task" if who.role is Role.CLIENT else "thing")
+        await self.owner.execute(_RUN, FIRM_A.organization_id, run_id, task_id, kind, who.id)
         worker = TaskRunWorker(
             gate=self.gate,
             transactions=self.hub.transactions,

@@ -1,0 +1,299 @@
+"""A server process killed at any step of a call leaves no effect without its event and no event without its effect."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import UUID
+
+import httpx
+import orjson
+import pytest
+
+from server.database.connection import Connection
+from tests.support.database import Database
+from tests.support.faulty_server import SPEAKING, FaultyServer, Nursery, nursery
+from tests.support.firms import FIRM_A, FIRM_B, seed_firms
+
+pytestmark = pytest.mark.timeout(120)
+
+Json = dict[str, Any]
+KILLED = 9
+TASK: Json = {"title": "Ask for the bank letter"}
+
+READ = ("parsed", "facts", "verdict", "work", "committed", "recorded")
+WRITE = ("parsed", "facts", "verdict", "ticket", "work", "outcome", "committed")
+WAIT = ("parsed", "facts", "verdict", "waiting", "committed")
+APPROVE = ("parsed", "prepared", "facts", "verdict", "ticket", "approved.ticket", "work", "approved.outcome", "outcome")
+REJECT = ("parsed", "prepared", "facts", "verdict", "ticket", "work", "outcome", "committed")
+
+
+# What must hold of the whole record, whatever was killed when ---------------------------------------------------------
+
+# Each gives rows only where an effect and its event part.
+PARTED: dict[str, str] = {
+    "a ticket without an end": """
+        SELECT t.call_id FROM activity_events t WHERE t.kind = 'tool.allowed' AND NOT EXISTS (
+            SELECT FROM activity_events e WHERE e.call_id = t.call_id
+              AND e.kind IN ('tool.completed', 'tool.failed', 'tool.cancelled'))
+    """,
+    "a task that no completed call made": """
+        SELECT t.task_id FROM tasks t WHERE t.title LIKE 'Ask for%' AND NOT EXISTS (
+            SELECT FROM activity_events e JOIN activity_payloads p USING (organization_id, event_id)
+            WHERE e.kind = 'tool.completed' AND e.tool = 'task_create'
+              AND p.result::jsonb #>> '{task,task_id}' = t.task_id::text)
+    """,
+    "a completed call without its task": """
+        SELECT e.call_id FROM activity_events e JOIN activity_payloads p USING (organization_id, event_id)
+        WHERE e.kind = 'tool.completed' AND e.tool = 'task_create' AND NOT EXISTS (
+            SELECT FROM tasks t WHERE t.task_id::text = p.result::jsonb #>> '{task,task_id}')
+    """,
+    "a run that no completed call started": """
+        SELECT r.task_run_id FROM task_runs r WHERE r.call_id <> r.task_run_id AND NOT EXISTS (
+            SELECT FROM activity_events e WHERE e.call_id = r.call_id AND e.kind = 'tool.completed')
+    """,
+    "a completed call without its run": """
+        SELECT e.call_id FROM activity_events e WHERE e.kind = 'tool.completed' AND e.tool = 'task_run' AND NOT EXISTS (
+            SELECT FROM task_runs r WHERE r.call_id = e.call_id)
+    """,
+    "an approval whose state the record does not tell": """
+        SELECT a.approval_id, a.state FROM approvals a
+        JOIN LATERAL (SELECT array_agg(e.kind ORDER BY e.kind) AS kinds FROM activity_events e
+                      WHERE e.call_id = a.call_id) k ON true
+        WHERE a.approval_id <> a.call_id AND k.kinds IS DISTINCT FROM (CASE a.state
+            WHEN 'pending' THEN '{tool.waiting}'
+            WHEN 'rejected' THEN '{tool.rejected,tool.waiting}'
+            WHEN 'executed' THEN '{tool.allowed,tool.completed,tool.waiting}' END)::text[]
+    """,
+    "a waiting call without its approval": """
+        SELECT e.call_id FROM activity_events e WHERE e.kind = 'tool.waiting' AND NOT EXISTS (
+            SELECT FROM approvals a WHERE a.call_id = e.call_id AND a.approval_id = e.approval_id)
+    """,
+    "a settled approval without the call that decided it": """
+        SELECT a.approval_id FROM approvals a WHERE a.approval_id <> a.call_id AND a.state <> 'pending'
+          AND 1 <> (SELECT count(*) FROM activity_events e JOIN activity_payloads p USING (organization_id, event_id)
+                    WHERE e.kind = 'tool.completed' AND e.tool = 'approval_decide'
+                      AND p.result::jsonb #>> '{approval,id}' = a.approval_id::text)
+    """,
+}
+
+
+async def assert_nothing_parted(inspector: Connection, when: str) -> None:
+    for fault, query in PARTED.items():
+        assert not [dict(row) for row in await inspector.fetch(query)], f"{when}: {fault}"
+
+
+async def calls_of(inspector: Connection, tool: str) -> int:
+    """How many calls of a tool the record has, however they ended, but for the seeded ones."""
+    query = "SELECT count(DISTINCT call_id) FROM activity_events WHERE tool = $1 AND call_id <> ALL ($2)"
+    return cast(int, await inspector.fetchval(query, tool, [firm.id("thing") for firm in (FIRM_A, FIRM_B)]))
+
+
+# The servers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def servers(database: Database, owner_connection: Connection) -> AsyncIterator[Nursery]:
+    await seed_firms(owner_connection)
+    async with nursery(database) as running:
+        yield running
+
+
+async def killed_at(servers: Nursery, step: str, path: str, body: Json, nth: int = 1) -> None:
+    """Send a request to a server that dies at this step, and see it die without an answer."""
+    async with servers.server(step, nth) as server, server.client() as client:
+        with pytest.raises(httpx.TransportError):
+            await client.post(path, json=body)
+        assert await server.ended() == KILLED, step
+
+
+async def posted(server: FaultyServer, path: str, body: Json) -> httpx.Response:
+    async with server.client() as client:
+        return await client.post(path, json=body)
+
+
+def call_of(tool: str) -> str:
+    return f"/v1/tools/{tool}/call"
+
+
+@asynccontextmanager
+async def restarted(servers: Nursery) -> AsyncGenerator[FaultyServer]:
+    """A server that nothing kills before the block ends."""
+    async with servers.server() as server:
+        yield server
+
+
+async def at_level(owner: Connection, level: int) -> None:
+    """From now on the organization's level."""
+    await owner.execute(
+        "INSERT INTO autonomy_settings (organization_id, setting_id, scope, level, changed_by, changed_at) "
+        "VALUES ($1, gen_random_uuid(), 'organization', $2, $3, clock_timestamp())",
+        FIRM_A.organization_id,
+        level,
+        FIRM_A.id("partner"),
+    )
+
+
+# Calls by hand --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A call to be killed, at which steps, and from which of them on it stands in the record."""
+
+    tool: str
+    arguments: Json
+    steps: Sequence[str]
+    stands_from: str
+
+
+CALLS: dict[str, Made] = {
+    "a read": Made(tool="task_list", arguments={}, steps=READ, stands_from="recorded"),
+    "a writing call": Made(tool="task_create", arguments=TASK, steps=WRITE, stands_from="committed"),
+    "a call that leaves a job": Made(
+        tool="task_run",
+        arguments={"task_id": str(FIRM_A.id("workflow task"))},
+        steps=("ticket", "work", "outcome", "committed", "enqueued"),
+        stands_from="committed",
+    ),
+    "an unreadable document": Made(
+        tool="document_upload",
+        arguments={"title": "Notes", "content_sha256": "0" * 64, "size_bytes": 1},
+        steps=("parsed", "undone"),
+        stands_from="undone",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_call_that_is_killed_stands_whole_or_not_at_all(
+    servers: Nursery, owner_connection: Connection, superuser_connection: Connection, name: str
+) -> None:
+    made = CALLS[name]
+    await owner_connection.execute(
+        "INSERT INTO tasks (organization_id, task_id, title, kind, status, created_by, created_at, updated_at) "
+        "VALUES ($1, $2, 'Refresh', 'refresh_analytics', 'open', $3, now(), now())",
+        FIRM_A.organization_id,
+        FIRM_A.id("workflow task"),
+        FIRM_A.id("employee"),
+    )
+    standing = 0
+    for step in made.steps:
+        await killed_at(servers, step, call_of(made.tool), {"arguments": made.arguments})
+        standing += made.steps.index(step) >= made.steps.index(made.stands_from)
+        assert await calls_of(superuser_connection, made.tool) == standing, f"{name} at {step}"
+        await assert_nothing_parted(superuser_connection, f"{name} at {step}")
+    async with restarted(servers) as server:
+        answer = await posted(server, call_of(made.tool), {"arguments": made.arguments})
+    assert answer.status_code in (200, 422), answer.text
+    assert await calls_of(superuser_connection, made.tool) == standing + 1
+    await assert_nothing_parted(superuser_connection, f"{name} made again")
+
+
+async def test_a_call_that_waits_leaves_its_question_or_nothing(
+    servers: Nursery, owner_connection: Connection, superuser_connection: Connection
+) -> None:
+    await at_level(owner_connection, 1)
+    for step in WAIT:
+        # Only an agent's call waits, and a message is how an agent comes to act.
+        await killed_at(servers, step, "/v1/chat", {"message": message_of(("task_create", TASK))})
+        assert await calls_of(superuser_connection, "task_create") == int(step == "committed"), step
+        await assert_nothing_parted(superuser_connection, step)
+    approval_id = await waiting_of(superuser_connection)
+    async with restarted(servers) as server:
+        answer = await posted(server, f"/v1/approvals/{approval_id}/decision", {"decision": "approve"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["call"]["outcome"] == "done"
+    await assert_nothing_parted(superuser_connection, "approved in the end")
+
+
+async def waiting_of(inspector: Connection) -> UUID:
+    """The one question that waits."""
+    rows = await inspector.fetch("SELECT approval_id FROM approvals WHERE state = 'pending' AND approval_id <> call_id")
+    (row,) = rows
+    return cast(UUID, row["approval_id"])
+
+
+@pytest.mark.parametrize(
+    ("decision", "steps"), [("approve", (*APPROVE, "committed")), ("reject", REJECT)], ids=["approve", "reject"]
+)
+async def test_a_decision_that_is_killed_is_made_with_its_call_or_not_at_all(
+    servers: Nursery,
+    owner_connection: Connection,
+    superuser_connection: Connection,
+    decision: str,
+    steps: Sequence[str],
+) -> None:
+    await at_level(owner_connection, 1)
+    async with restarted(servers) as server:
+        await posted(server, "/v1/chat", {"message": message_of(("task_create", TASK))})
+    path = f"/v1/approvals/{await waiting_of(superuser_connection)}/decision"
+    for step in steps:
+        await killed_at(servers, step, path, {"decision": decision})
+        standing = int(step == "committed")
+        assert await calls_of(superuser_connection, "approval_decide") == standing, step
+        await assert_nothing_parted(superuser_connection, f"{decision} at {step}")
+    async with restarted(servers) as server:
+        answer = await posted(server, path, {"decision": decision})
+    assert (answer.status_code, answer.json()["code"]) == (409, "already_decided")
+    made = await superuser_connection.fetchval("SELECT count(*) FROM tasks WHERE title = $1", TASK["title"])
+    assert made == int(decision == "approve")
+    await assert_nothing_parted(superuser_connection, f"{decision}d again")
+
+
+async def test_an_approval_that_was_killed_before_its_commit_can_still_be_given(
+    servers: Nursery, owner_connection: Connection, superuser_connection: Connection
+) -> None:
+    await at_level(owner_connection, 1)
+    async with restarted(servers) as server:
+        await posted(server, "/v1/chat", {"message": message_of(("task_create", TASK))})
+    path = f"/v1/approvals/{await waiting_of(superuser_connection)}/decision"
+    # The second time of `work`: the approved call's own came first.
+    await killed_at(servers, "work", path, {"decision": "approve"}, nth=2)
+    async with restarted(servers) as server:
+        answer = await posted(server, path, {"decision": "approve"})
+    assert (answer.status_code, answer.json()["state"]) == (200, "executed")
+    await assert_nothing_parted(superuser_connection, "approved again")
+
+
+# Conversations --------------------------------------------------------------------------------------------------------
+
+
+def message_of(*calls: tuple[str, Json]) -> str:
+    """A message that the scripted model answers with these calls."""
+    return orjson.dumps(calls).decode()
+
+
+TURNS = (
+    *((step, 1, "task_create") for step in WRITE),
+    ("recorded", 1, "task_list"),
+    (SPEAKING, 1, "task_create"),
+    (SPEAKING, 5, "task_create"),
+)
+"""Where a turn is killed; the model's fifth event comes after its call was made and before it has spoken."""
+
+
+async def test_a_conversation_goes_on_after_the_process_that_answered_it_was_killed(
+    servers: Nursery, superuser_connection: Connection
+) -> None:
+    for step, nth, tool in TURNS:
+        message = {"message": message_of((tool, TASK if tool == "task_create" else {}))}
+        await killed_at(servers, step, "/v1/chat", message, nth)
+        await assert_nothing_parted(superuser_connection, f"a turn at {step}")
+        run = await superuser_connection.fetchrow("SELECT run_id, conversation_id FROM runs WHERE status = 'running'")
+        assert run is not None, step
+        async with restarted(servers) as server, server.client() as client:
+            ended = await last_event(client, run["run_id"])
+            assert (ended["type"], ended["code"], ended["retryable"]) == ("run.failed", "interrupted", True), step
+            going_on = {"message": "Are you there?", "conversation_id": str(run["conversation_id"])}
+            answer = (await client.post("/v1/chat", json=going_on)).json()
+        assert (answer["status"], answer["text"]) == ("completed", "I am here."), (step, answer)
+        await assert_nothing_parted(superuser_connection, f"after a turn at {step}")
+
+
+async def last_event(client: httpx.AsyncClient, run_id: UUID) -> Json:
+    """The event that ends a run, followed to it."""
+    shown = await client.get(f"/v1/runs/{run_id}/events", headers={"Accept": "text/event-stream"})
+    assert shown.status_code == 200, shown.text
+    last = [line for line in shown.text.splitlines() if line.startswith("data:")][-1]
+    return cast(Json, orjson.loads(last.removeprefix("data:")))

@@ -1,0 +1,337 @@
+"""The same call by the same principal gets the same verdict and leaves the same record, whichever door it came through.
+
+Three parts: every cell decided on paper and by the policies; every door driven for real; and every door mutated, to see
+that the check would notice. Cells that no door can produce are listed in tests/support/parity.py.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, get_args
+from uuid import UUID
+
+import pytest
+
+from domain.activity.model import ActivityCall
+from domain.activity.service import ActivityService, CallNotFound
+from domain.kernel import DOORS, CallId, Level, Mode, Principal, PrincipalKind, Role
+from domain.resources import resource_folder
+from server.auth import Caller
+from server.database.connection import Connection
+from server.database.identities import Member
+from server.hub import Hub, HubOptions, open_hub
+from server.tokens import AUDIENCES, Audience
+from tests.support.command_host import CommandHost, command_host
+from tests.support.database import Database
+from tests.support.doors import PUBLIC_URL, settings_of_tests
+from tests.support.driven_doors import (
+    ROUTES,
+    ChatCalls,
+    CliCalls,
+    Entrance,
+    McpCalls,
+    RestCalls,
+    RestRoutes,
+    Site,
+    WorkerCalls,
+    cell_of,
+    obedient,
+    serving,
+)
+from tests.support.mutants import MUTANTS, mutated
+from tests.support.parity import (
+    ACTS,
+    DRIVEN,
+    UNREACHABLE,
+    Cell,
+    Seen,
+    Who,
+    assert_parity,
+    cells,
+    expected,
+    is_unreachable,
+)
+from tests.support.parity_world import (
+    CASES,
+    EVERYBODY,
+    LEVELLED,
+    ORGANIZATION,
+    READER,
+    WHOS,
+    Case,
+    asked_by,
+    cases_of,
+    own_call,
+    seed_world,
+)
+from tests.support.policies import facts, firm_policies
+from tests.support.scripted_model import ScriptedModel
+from tools.manifest import Manifest
+from tools.manifest_files import load_manifests
+from tools.outcomes import Verdict, decision_of
+from tools.policy import situation_of
+
+Json = dict[str, Any]
+
+MANIFESTS = load_manifests(resource_folder("manifests"))
+MODERN, LEGACY = "2026-07-28", "legacy"
+ENTRANCES = ("rest api", "rest service", "rest routes", "chat", f"mcp {MODERN}", f"mcp {LEGACY}", "cli", "worker")
+KINDS: tuple[PrincipalKind, ...] = get_args(PrincipalKind)
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+# On paper and by the policies -----------------------------------------------------------------------------------------
+
+
+def test_the_manifests_say_of_each_tool_what_the_contract_says() -> None:
+    manifests = {manifest.name: manifest for manifest in MANIFESTS}
+    assert manifests.keys() == ACTS.keys()
+    for name, act in ACTS.items():
+        held = manifests[name]
+        assert (held.effect, held.least_role, held.doors) == (act.effect, act.least_role, act.doors), name
+        assert (held.person_only, Role.CLIENT in held.extra_roles) == (act.person_only, act.client_too), name
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.name)
+def test_every_cell_is_decided_as_the_domain_says_and_alike_at_every_door(manifest: Manifest) -> None:
+    policies, act = firm_policies(), ACTS[manifest.name]
+    for role, level, variant in product(Role, Level, variants_of(manifest)):
+        alike: dict[tuple[Mode, bool], set[Verdict]] = {}
+        for principal in principals(role):
+            found = situation_of(
+                manifest,
+                principal,
+                facts(role=role, level=level, subjects=variant.subjects),
+                persona_ceiling=Level.L3,
+                minimum_level=variant.minimum,
+                approved=False,
+            )
+            verdict = policies.decide(found)
+            wanted = expected(
+                act,
+                cell_at(principal),
+                role,
+                level,
+                assigns_other=variant.assigns_other,
+                client_own=variant.client_own,
+                minimum=variant.minimum,
+            )
+            assert decision_of(verdict) == wanted, (manifest.name, role, level, principal, variant, verdict)
+            if principal.door in act.doors:
+                alike.setdefault((principal.mode, principal.attended), set()).add(verdict)
+        assert all(len(verdicts) == 1 for verdicts in alike.values()), (manifest.name, role, level, variant, alike)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """What the arguments of a call name, as the database would say it."""
+
+    subjects: dict[str, Json | None]
+    assigns_other: bool = False
+    client_own: bool | None = None
+    minimum: Level | None = None
+
+
+def variants_of(manifest: Manifest) -> Iterator[Variant]:
+    """What this tool's arguments can name that a verdict may depend on."""
+    least = manifest.minimum_autonomy
+    yield Variant(subjects={}, minimum=least)
+    if "assignee" in manifest.subjects:
+        yield Variant(subjects={"assignee": {"self": False}}, assigns_other=True)
+        yield Variant(subjects={"assignee": {"self": True}})
+    if "engagement" in manifest.subjects:
+        yield Variant(subjects={"engagement": {"member": True}}, client_own=True)
+        yield Variant(subjects={"engagement": {"member": False}}, client_own=False)
+    if "document" in manifest.subjects:
+        yield Variant(subjects={"document": {"own": False}}, client_own=True, minimum=least)
+    if "task" in manifest.subjects:
+        minimums = (Level.L1, Level.L2, None) if manifest.autonomy == "workflow" else (None,)
+        yield from (Variant(subjects={"task": {"own": True}}, client_own=True, minimum=each) for each in minimums)
+
+
+def principals(role: Role) -> Iterator[Principal]:
+    """Everybody of a role that a Principal can say, at every door there will ever be, reachable or not."""
+    kind: PrincipalKind = "service_account" if role is Role.SERVICE_ACCOUNT else "person"
+    for door, mode, scheduled in product(DOORS, MODES, (False, True)):
+        yield Principal(
+            organization_id=ORGANIZATION,
+            principal_id=READER,
+            kind=kind,
+            mode=mode,
+            door=door,
+            scheduled=scheduled,
+        )
+
+
+def cell_at(principal: Principal) -> Cell:
+    return Cell(door=principal.door, kind=principal.kind, mode=principal.mode, attended=principal.attended)
+
+
+def test_each_reason_for_a_cell_to_be_unreachable_holds_for_some_and_never_for_a_whole_door() -> None:
+    everything = list(cells())
+    for listed in UNREACHABLE:
+        assert any(listed.holds(cell) for cell in everything), listed.why
+    reachable = {cell.door for cell in everything if not is_unreachable(cell)}
+    assert reachable == set(DRIVEN)
+
+
+@pytest.mark.parametrize(("audience", "kind"), list(product(AUDIENCES, KINDS)))
+def test_no_credential_makes_a_principal_of_an_unreachable_cell(audience: Audience, kind: PrincipalKind) -> None:
+    member = Member(
+        organization_id=ORGANIZATION,
+        organization="firm-1",
+        principal_id=READER,
+        kind=kind,
+        role=Role.PARTNER,
+        email="partner@firm-1.example",
+        display_name="Partner",
+    )
+    caller = Caller(member=member, audience=audience)
+    made = (caller.principal("rest"), caller.principal("chat", mode="agent"), caller.principal("mcp", mode="agent"))
+    assert not [cell for cell in map(cell_at, made) if is_unreachable(cell)]
+    assert (made[0].mode == "person") == (audience in ("api", "widget") and kind == "person")
+
+
+# Through the doors ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """The firm with a member of every role and level, served, and a process for commands on the same database."""
+
+    site: Site
+    host: CommandHost
+    owner: Connection
+    environment: dict[str, str]
+
+    def entrances(self, site: Site, host: CommandHost) -> list[Entrance]:
+        """Every way in."""
+        return [
+            RestCalls(site),
+            RestCalls(site, audience="service"),
+            RestRoutes(site),
+            ChatCalls(site),
+            McpCalls(site, revision=MODERN),
+            McpCalls(site, revision=LEGACY),
+            CliCalls(host),
+            WorkerCalls(hub=site.hub, gate=site.hub.gate, owner=self.owner),
+        ]
+
+
+@pytest.fixture
+async def world(database: Database, owner_connection: Connection) -> AsyncIterator[World]:
+    await seed_world(owner_connection, ENTRANCES)
+    urls = database.urls()
+    environment = {
+        "DATABASE_URL": urls.app,
+        "GLOW_RECORDER_DATABASE_URL": urls.recorder,
+        "GLOW_SERVICE_DATABASE_URL": urls.service,
+        "GLOW_MODEL_API": "offline",
+    }
+    options = HubOptions(model=ScriptedModel(brain=obedient))
+    async with (
+        open_hub(settings_of_tests(), urls, PUBLIC_URL, options) as hub,
+        serving(hub) as site,
+        command_host(environment) as host,
+    ):
+        yield World(site=site, host=host, owner=owner_connection, environment=environment)
+
+
+async def seen_through(entrance: Entrance, hub: Hub, whos: Iterable[Who], cases: Sequence[Case]) -> list[Seen]:
+    """Every case by everybody through one entrance, with what the record says of each."""
+    if isinstance(entrance, RestRoutes):
+        cases = [case for case in cases if case.tool in ROUTES]
+    seen: list[Seen] = []
+    for who in whos:
+        told = await entrance.make(who, asked_by(who, entrance.name, cases))
+        cell = cell_of(entrance, who)
+        recorded = await recorded_calls(hub, [each.call_id for each in told])
+        for case, answer, call in zip(cases, told, recorded, strict=True):
+            seen.append(
+                Seen(
+                    entrance=entrance.name,
+                    cell=cell,
+                    case=case.name,
+                    tool=case.tool,
+                    who=who,
+                    expected=case.expected(cell, who),
+                    told=answer,
+                    recorded=call,
+                )
+            )
+    return seen
+
+
+async def recorded_calls(hub: Hub, call_ids: Sequence[UUID | None]) -> list[ActivityCall | None]:
+    """The calls as `GET /v1/activity/{call_id}` folds them; None for one that the record does not have."""
+    async with hub.transactions.session(ORGANIZATION, READER) as session:
+        return [await _recorded(session.work.activity, call_id) for call_id in call_ids]
+
+
+async def _recorded(activity: ActivityService, call_id: UUID | None) -> ActivityCall | None:
+    try:
+        return None if call_id is None else await activity.call(CallId(call_id))
+    except CallNotFound:
+        return None
+
+
+@pytest.mark.timeout(300)
+async def test_every_door_decides_alike_and_records_alike(world: World, superuser_connection: Connection) -> None:
+    others = [who for who in WHOS if who not in EVERYBODY]
+    # What is indexed changes what a search finds, so everybody has searched before anybody indexes.
+    indexing = cases_of("index")
+    seen: list[Seen] = []
+    for entrance in world.entrances(world.site, world.host):
+        seen += await seen_through(
+            entrance, world.site.hub, EVERYBODY, [case for case in CASES if case not in indexing]
+        )
+        # By a person's own hand the level makes no difference, and a command takes its time.
+        levelled = others if entrance.mode == "agent" else [who for who in others if who.kind == "service_account"]
+        seen += await seen_through(entrance, world.site.hub, levelled, cases_of(*LEVELLED))
+    for entrance in world.entrances(world.site, world.host):
+        seen += await seen_through(entrance, world.site.hub, EVERYBODY, indexing)
+    assert_parity(seen)
+    tried = {(each.cell.door, each.tool) for each in seen}
+    assert tried >= set(product(DRIVEN, ACTS))
+    assert await cells_recorded(superuser_connection) == {cell for cell in cells() if not is_unreachable(cell)}
+
+
+async def cells_recorded(inspector: Connection) -> set[Cell]:
+    """Where the calls of the record came from."""
+    rows = await inspector.fetch(
+        "SELECT DISTINCT door, principal_kind, mode, attended FROM activity_events "
+        "WHERE principal_id = ANY ($1) AND call_id <> ALL ($2)",
+        [who.id for who in WHOS],
+        [own_call(who) for who in WHOS],
+    )
+    return {
+        Cell(door=row["door"], kind=row["principal_kind"], mode=row["mode"], attended=row["attended"]) for row in rows
+    }
+
+
+# Mutated --------------------------------------------------------------------------------------------------------------
+
+NOTICED_BY = {
+    "without its gate": ("search", "and not recorded"),
+    "without its policy": ("create", r"allow for \('careless',\), not deny"),
+}
+"""The case that shows it, and in which words."""
+READONLY = Who(role=Role.READONLY, level=Level.L1)
+
+
+@pytest.mark.parametrize(("entrance", "mutant"), list(product(ENTRANCES, MUTANTS)))
+async def test_a_door_without_its_gate_or_its_policy_is_noticed(world: World, entrance: str, mutant: str) -> None:
+    case, words = NOTICED_BY[mutant]
+    cases, place = cases_of(case), ENTRANCES.index(entrance)
+    intact = world.entrances(world.site, world.host)[place]
+    control = await seen_through(intact, world.site.hub, [READONLY], cases)
+    assert_parity(control)
+    async with (
+        mutated(world.site.hub, MUTANTS[mutant]) as hub,
+        serving(hub) as site,
+        command_host(world.environment, mutant) as host,
+    ):
+        broken = world.entrances(site, host)[place]
+        seen = await seen_through(broken, world.site.hub, [READONLY], cases)
+    with pytest.raises(AssertionError, match=words):
+        assert_parity([*control, *seen])
