@@ -1,5 +1,6 @@
 """A server process killed at any step of a call leaves no effect without its event and no event without its effect."""
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,9 +12,12 @@ import orjson
 import pytest
 
 from server.database.connection import Connection
+from server.hub import HubOptions
+from server.settings import Settings
 from tests.support.database import Database
-from tests.support.faulty_server import SPEAKING, FaultyServer, Nursery, nursery
+from tests.support.faulty_server import ROOT, SPEAKING, FaultyServer, Nursery, nursery
 from tests.support.firms import FIRM_A, FIRM_B, seed_firms
+from tools.gate import no_fault
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -76,6 +80,54 @@ PARTED: dict[str, str] = {
                       AND p.result::jsonb #>> '{approval,id}' = a.approval_id::text)
     """,
 }
+
+
+_EVENT = """
+INSERT INTO activity_events (organization_id, event_id, kind, opens, occurred_at, call_id, tool, door, principal_id,
+    principal_kind, mode, attended, facts, approval_id)
+SELECT organization_id, gen_random_uuid(), '{kind}', true, now(), gen_random_uuid(), '{tool}', 'rest', user_id,
+    'person', 'person', true, '{{}}', gen_random_uuid()
+FROM memberships WHERE role = 'EMPLOYEE' LIMIT 1
+"""
+_RESULT = """
+INSERT INTO activity_payloads (organization_id, event_id, salt, result)
+SELECT organization_id, event_id, '', '{"task": {"task_id": "none"}}' FROM activity_events WHERE tool = 'task_create'
+"""
+_APPROVAL = """
+INSERT INTO approvals SELECT (jsonb_populate_record(a, jsonb_build_object('approval_id', gen_random_uuid(),
+    'call_id', gen_random_uuid(), 'state', '{state}'))).* FROM approvals a LIMIT 1
+"""
+# How each could come about, were a transaction cut in two.
+PLANTED: dict[str, tuple[str, ...]] = {
+    "a ticket without an end": (_EVENT.format(kind="tool.allowed", tool="task_list"),),
+    "a task that no completed call made": ("UPDATE tasks SET title = 'Ask for the bank letter'",),
+    "a completed call without its task": (_EVENT.format(kind="tool.completed", tool="task_create"), _RESULT),
+    "a run that no completed call started": ("UPDATE task_runs SET call_id = gen_random_uuid()",),
+    "a completed call without its run": (_EVENT.format(kind="tool.completed", tool="task_run"),),
+    "an approval whose state the record does not tell": (_APPROVAL.format(state="pending"),),
+    "a waiting call without its approval": (_EVENT.format(kind="tool.waiting", tool="task_list"),),
+    "a settled approval without the call that decided it": (_APPROVAL.format(state="rejected"),),
+}
+
+
+@pytest.mark.parametrize("fault", PARTED)
+async def test_each_way_for_effect_and_event_to_part_is_noticed(
+    owner_connection: Connection, superuser_connection: Connection, fault: str
+) -> None:
+    await seed_firms(owner_connection)
+    await superuser_connection.execute("SET session_replication_role = replica")
+    assert not await superuser_connection.fetch(PARTED[fault])
+    for statement in PLANTED[fault]:
+        await superuser_connection.execute(statement)
+    assert await superuser_connection.fetch(PARTED[fault])
+
+
+def test_no_setting_and_no_command_arms_the_fault_hook() -> None:
+    assert HubOptions().fault is no_fault
+    assert not [name for name in Settings.model_fields if "fault" in name]
+    options = re.compile(r"\bfault=|\bHubOptions\(")
+    named = [path.name for path in (ROOT / "server").rglob("*.py") if options.search(path.read_text(encoding="utf-8"))]
+    assert named == ["hub.py"]
 
 
 async def assert_nothing_parted(inspector: Connection, when: str) -> None:
@@ -265,12 +317,15 @@ def message_of(*calls: tuple[str, Json]) -> str:
 
 
 TURNS = (
-    *((step, 1, "task_create") for step in WRITE),
+    *((step, 1, "task_create") for step in ("parsed", "ticket", "work", "outcome", "committed")),
     ("recorded", 1, "task_list"),
     (SPEAKING, 1, "task_create"),
     (SPEAKING, 5, "task_create"),
 )
-"""Where a turn is killed; the model's fifth event comes after its call was made and before it has spoken."""
+"""Where a turn is killed: its step, at which time, and the tool it calls.
+
+The model's first event is its call; its fifth stands in the midst of its last words.
+"""
 
 
 async def test_a_conversation_goes_on_after_the_process_that_answered_it_was_killed(
