@@ -2,9 +2,7 @@
 
 import io
 import json
-import socket
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +18,7 @@ from server.demo.loader import found_demo
 from server.logins import Login
 from server.settings import load_settings
 from tests.support.database import Database, bare_database, fresh_database, run_apart
-from tests.support.environment import bare_environment, external
+from tests.support.environment import bare_environment, external, unused_port
 
 ACME = ("--organization", "acme-audit")
 EMPLOYEE = ("--user", "employee@acme.example")
@@ -74,9 +72,7 @@ def glow(installation: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 @pytest.fixture
 def free_port() -> str:
     """A port that nobody listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
+    return str(unused_port())
 
 
 async def _found(database: Database) -> None:

@@ -5,12 +5,11 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from server.database.connection import connected
 from server.demo.loader import found_demo
 from server.logins import Login
 from tests.support.database import Database, run_apart
-from tests.support.environment import external, names_of_settings
+from tests.support.environment import external, names_of_settings, unused_port
 
 QUESTION = "When must the engagement letter be renewed, and who signs it?"
 PATIENCE_S = 60.0
@@ -88,9 +87,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def port() -> int:
     """A port that nobody listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return unused_port()
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """The environment of a command under test: what this machine says of installations is kept out of it."""
 
 import logging
+import socket
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,13 @@ def bare_environment(folder: Path) -> Generator[pytest.MonkeyPatch]:
     root.setLevel(level)
     logging.captureWarnings(capture=False)
     structlog.configure(**configuration)
+
+
+def unused_port() -> int:
+    """A port that nobody listens on."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def names_of_settings() -> list[str]:

@@ -19,7 +19,7 @@ from server.cli.printing import plain
 from server.cli.serving import local_url
 from server.cli.tokens import lifetime_of
 from server.database.errors import DatabaseUnavailable
-from tests.support.environment import bare_environment
+from tests.support.environment import bare_environment, unused_port
 
 COMMANDS = ("serve", "worker", "demo", "token", "ingest", "search", "migrate", "doctor", "tools")
 
@@ -143,7 +143,7 @@ def test_the_demo_never_runs_beside_a_firm_s_own_data(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://glow_app:secret@db.example/glow")
-    assert main(["demo", "--port", str(_free_port())]) == 1
+    assert main(["demo", "--port", str(unused_port())]) == 1
     assert "embedded database of its own" in capsys.readouterr().err
 
 
@@ -152,7 +152,7 @@ def test_the_doctor_finds_every_problem_of_the_settings(
 ) -> None:
     monkeypatch.setenv("GLOW_JWT_SECRET", "short")
     monkeypatch.setenv("GLOW_PUBLIC_URL", "nonsense")
-    assert main(["doctor", "--port", str(_free_port()), "--json"]) == 1
+    assert main(["doctor", "--port", str(unused_port()), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)["items"]
     wrong = [item["says"] for item in found if item["state"] == "wrong"]
     assert any("GLOW_JWT_SECRET" in says for says in wrong)
@@ -210,9 +210,3 @@ def test_an_error_of_our_own_has_no_plain_words() -> None:
 )
 def test_a_server_without_a_public_url_names_the_address_it_listens_on(host: str, url: str) -> None:
     assert local_url(host, 8000) == url
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -1,0 +1,133 @@
+"""What the doctor says of this machine and of the model, each told by a small server of the test's own."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.cli.main import main
+from tests.support.environment import JWT_SECRET, bare_environment, unused_port
+
+READY = {"database": "ok", "migrations": "ok", "model": "offline", "worker": "ok"}
+
+
+class Answers(ThreadingHTTPServer):
+    """Answers every GET alike."""
+
+    status = 200
+    body = b""
+    keys: list[str | None]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Gives what its server was told to give."""
+
+    def do_GET(self) -> None:
+        server = self.server
+        assert isinstance(server, Answers)
+        server.keys.append(self.headers["Authorization"])
+        self.send_response(server.status)
+        self.send_header("Content-Length", str(len(server.body)))
+        self.end_headers()
+        self.wfile.write(server.body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nobody looks."""
+
+
+@pytest.fixture
+def answers() -> Iterator[Answers]:
+    """A server on a loopback port."""
+    with Answers(("127.0.0.1", 0), Handler) as server:
+        server.keys = []
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        yield server
+        server.shutdown()
+        serving.join()
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on."""
+    return unused_port()
+
+
+@pytest.fixture(autouse=True)
+def installation(tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
+    """An installation that was never started, with a secret."""
+    with bare_environment(tmp_path) as monkeypatch:
+        monkeypatch.setenv("GLOW_JWT_SECRET", JWT_SECRET)
+        yield monkeypatch
+
+
+def examined(capsys: pytest.CaptureFixture[str], port: int) -> dict[str, dict[str, str]]:
+    """The findings by their part; the exit code agrees with them."""
+    code = main(["doctor", "--port", str(port), "--json"])
+    found = {item["part"]: item for item in json.loads(capsys.readouterr().out)["items"]}
+    assert code == any(item["state"] == "wrong" for item in found.values())
+    return found
+
+
+def test_an_installation_that_was_never_started_is_examined_without_being_made(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, free_port: int
+) -> None:
+    found = examined(capsys, free_port)
+    assert found["home"]["state"] == found["database"]["state"] == found["model"]["state"] == "note"
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "state", "said"),
+    [
+        (200, b'{"data": [{"id": "wise-1"}]}', "ok", "wise-1 at"),
+        (200, b'{"data": [{"id": "other"}]}', "wrong", "has no model wise-1"),
+        (200, b"no list", "ok", "wise-1 at"),
+        (200, b'{"models": []}', "ok", "wise-1 at"),
+        (404, b"", "ok", "wise-1 at"),
+        (401, b"", "wrong", "refuses the key"),
+        (503, b"", "wrong", "answers with status 503"),
+    ],
+)
+def test_a_model_is_asked_for_by_name_and_key(
+    capsys: pytest.CaptureFixture[str],
+    installation: pytest.MonkeyPatch,
+    answers: Answers,
+    free_port: int,
+    status: int,
+    body: bytes,
+    state: str,
+    said: str,
+) -> None:
+    answers.status, answers.body = status, body
+    installation.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{answers.server_port}/v1")
+    installation.setenv("OPENAI_API_KEY", "sk-hidden")
+    installation.setenv("GLOW_MODEL", "wise-1")
+    found = examined(capsys, free_port)["model"]
+    assert found["state"] == state
+    assert said in found["says"]
+    assert "sk-hidden" not in json.dumps(found)
+    assert answers.keys == ["Bearer sk-hidden"]
+
+
+@pytest.mark.parametrize(
+    ("body", "state", "said"),
+    [
+        (READY, "note", "a hub runs at"),
+        ({**READY, "worker": "unavailable"}, "wrong", "without its worker"),
+        (None, "wrong", "Address already in use"),
+    ],
+)
+def test_a_port_that_is_taken_by_a_hub_is_told_from_one_that_is_taken_by_anything_else(
+    capsys: pytest.CaptureFixture[str], answers: Answers, body: dict[str, str] | None, state: str, said: str
+) -> None:
+    if body is not None:
+        dependencies = {name: {"state": state} for name, state in body.items()}
+        answers.body = json.dumps({"status": "ready", "dependencies": dependencies}).encode()
+    found = examined(capsys, answers.server_port)["port"]
+    assert found["state"] == state
+    assert said in found["says"]
