@@ -160,6 +160,8 @@ async def _start() -> _Nursery:
                 stdout=asyncio.subprocess.DEVNULL,
                 pass_fds=(far_end.fileno(),),
                 env=_environment(),
+                # Ctrl-C at a terminal is for the server, which ends this process in its turn.
+                start_new_session=True,
             )
         nursery = _Nursery(process, control)
         on_failure.push_async_callback(_stopped, nursery)
