@@ -56,7 +56,7 @@ class Intake:
 
     async def upload(self, principal: Principal, file: IntakeFile) -> CallOutcome:
         """The upload's outcome; a document that is done waits to be indexed."""
-        async with self._hub.staging.holding(file.content) as digest:
+        async with self._hub.staging.holding(principal, file.content) as digest:
             arguments: dict[str, object] = {
                 "title": file.title,
                 "file_name": file.file_name,

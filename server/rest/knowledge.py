@@ -149,7 +149,7 @@ async def document_content(visit: Api, document_id: UUID) -> Response:
 async def _upload(visit: Visit, file: UploadFile, fields: UploadFields) -> CallOutcome:
     """One file through the gate: the bytes are staged beside the call, whose arguments name them by digest."""
     content = await file.read()
-    async with visit.hub.staging.holding(content) as digest:
+    async with visit.hub.staging.holding(visit.principal, content) as digest:
         arguments: Json = {
             "title": fields.title or _title(file),
             "file_name": _title(file),

@@ -325,7 +325,7 @@ async def test_a_call_that_could_not_be_read_is_told_of_with_the_text_that_was_k
 
 
 async def uploaded(gate: GateOnTest, content: bytes, principal: Principal = HAND, **arguments: object) -> CallOutcome:
-    async with gate.staging.holding(content) as digest:
+    async with gate.staging.holding(principal, content) as digest:
         asked: Json = {"title": "Letters", "content_sha256": digest, "size_bytes": len(content), **arguments}
         return await gate.call("document_upload", asked, principal)
 

@@ -161,7 +161,7 @@ def document_handlers(staging: Staging, prepare_file: PrepareFile) -> Mapping[st
     """The tools that need bytes from outside: `staging` is where doors hold them, `prepare_file` reads them."""
 
     async def find_upload(arguments: DocumentUpload, context: PrepareContext) -> Upload:
-        content = staging.find(arguments.content_sha256)
+        content = staging.find(context.principal, arguments.content_sha256)
         if content is None:
             raise FileGone
         if len(content) != arguments.size_bytes:
