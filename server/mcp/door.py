@@ -13,8 +13,9 @@ import anyio
 from fastapi import FastAPI
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
-from mcp.types import INVALID_REQUEST, PARSE_ERROR
+from mcp.types import INVALID_REQUEST, PARSE_ERROR, jsonrpc_message_adapter
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from pydantic import ValidationError
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.routing import Route
@@ -67,7 +68,7 @@ class McpDoor:
             # Stateless: there is no session to end and no stream of the server's own to open.
             raise Problem(405, "method_not_allowed", "MCP requests are sent by POST.", headers={"Allow": "POST"})
         body = await read_json_bytes(request)
-        _check_id(checked(body))
+        _check_message(checked(body))
         return caller, body
 
     async def _check_host(self, request: Request) -> None:
@@ -128,12 +129,18 @@ def _hosts(hub: Hub) -> TransportSecuritySettings:
     )
 
 
-def _check_id(message: object) -> None:
-    """The SDK takes a request whose id is neither text nor integer for a notification, and never answers it."""
-    if not isinstance(message, dict) or "id" not in message:
-        return
-    given = cast("dict[str, object]", message)["id"]
-    if isinstance(given, bool) or not isinstance(given, str | int):
+def _check_message(message: object) -> None:
+    """One message of JSON-RPC, refused in our own words: the SDK's hold a piece of what was sent.
+
+    The SDK also takes a request whose id is neither text nor integer for a notification, and never answers it.
+    """
+    try:
+        jsonrpc_message_adapter.validate_python(message, by_name=False)
+    except ValidationError:
+        detail = "The body is one JSON-RPC 2.0 message: an object with `jsonrpc`, `method` and, for a request, `id`."
+        raise Problem(400, "invalid_request", detail) from None
+    given = cast("dict[str, object]", message)
+    if "id" in given and (isinstance(given["id"], bool) or not isinstance(given["id"], str | int)):
         raise Problem(400, "invalid_request", "The id of a request is a text or an integer.")
 
 

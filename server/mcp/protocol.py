@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Coroutine
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, TypeVar, cast
 
@@ -10,7 +11,7 @@ import orjson
 import structlog
 from mcp import types
 from mcp.server.caching import CacheHint
-from mcp.server.context import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
@@ -30,6 +31,8 @@ NAME = "prisma-glow"
 CALLER = "glow.mcp.caller"
 UNAVAILABLE = "glow.mcp.unavailable"
 """Set in the request's scope where the database is away, so that the answer is a 503."""
+ARGUMENTS = "glow.mcp.arguments"
+"""Set in the request's scope to arguments that are no object; a request holds one call."""
 
 INSTRUCTIONS = """\
 Tools of an accounting, tax and audit firm. Search its documents before you ask or conclude, and cite what you use.
@@ -62,6 +65,7 @@ def protocol_server(hub: Hub) -> Server[Any]:
         bind_principal=lambda context: str(_caller(context).member.principal_id),
     )
     server.middleware.append(RequestStateBoundary(security, default_audience=hub.public_url))
+    server.middleware.append(_with_any_arguments)
     return server
 
 
@@ -87,7 +91,7 @@ class _Handlers:
         request = CallRequest(
             call_id=CallId(self._hub.new_id()),
             tool=params.name,
-            arguments={} if params.arguments is None else params.arguments,
+            arguments=_request(context).scope.get(ARGUMENTS, params.arguments or {}),
             request_id=marks.request_id,
             trace_id=marks.trace_id,
         )
@@ -119,6 +123,16 @@ class _Handlers:
             structured_content=body,
             is_error=ended.outcome not in ("done", "waiting"),
         )
+
+
+async def _with_any_arguments(ctx: Context, call_next: CallNext) -> HandlerResult:
+    """Arguments of any JSON type reach the gate, and so the record; the SDK would refuse them by itself."""
+    params = ctx.params or {}
+    arguments = params.get("arguments")
+    if ctx.method != "tools/call" or arguments is None or isinstance(arguments, dict):
+        return await call_next(ctx)
+    _request(ctx).scope[ARGUMENTS] = arguments
+    return await call_next(replace(ctx, params={**params, "arguments": {}}))
 
 
 async def _undivided(work: Coroutine[object, object, Result]) -> Result:

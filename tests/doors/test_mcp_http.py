@@ -177,7 +177,7 @@ ODD_BODIES: dict[str, tuple[bytes, set[int]]] = {
     "an id that is none": (b'{"jsonrpc":"2.0","id":{"a":1},"method":"tools/list"}', {400}),
     "an id that is null": (b'{"jsonrpc":"2.0","id":null,"method":"tools/list"}', {400}),
     "a method that is none": (b'{"jsonrpc":"2.0","id":1,"method":5}', {400}),
-    "params that are none": (b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":"x"}', {200, 400}),
+    "params that are none": (b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":"x"}', {400}),
     "arguments that are a list": (CALL % b"[1]", {200, 400}),
     "arguments that are a text": (CALL % b'"x"', {200, 400}),
     "a large integer": (CALL % (b'{"limit":' + b"9" * 400 + b"}"), {200, 400}),
@@ -197,6 +197,44 @@ async def test_odd_bodies_are_refused_in_words_and_never_a_fault(server: Served,
             assert answer.json()["error"]["code"] < 0, name
         if answer.headers.get("content-type") == "application/problem+json":
             assert answer.json()["status"] == answer.status_code
+
+
+@pytest.mark.parametrize("revision", [None, "2025-11-25", MODERN])
+@pytest.mark.parametrize(
+    "body",
+    [b'"quince"', b'["quince"]', b'{"quince":1}', b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":"quince"}'],
+)
+async def test_body_that_is_no_message_is_refused_without_repeating_it(
+    server: Served, body: bytes, revision: str | None
+) -> None:
+    answer = await post(server, body, headers_of(server.token("employee", "mcp"), revision))
+    assert (answer.status_code, answer.json()["code"], answer.json()["error"]["code"]) == (
+        400,
+        "invalid_request",
+        -32600,
+    )
+    assert "quince" not in answer.text
+    assert "input_value" not in answer.text
+
+
+@pytest.mark.parametrize("arguments", [[1], "x", 3, True, []])
+@pytest.mark.parametrize("revision", ["2025-11-25", MODERN])
+async def test_arguments_that_are_no_object_are_invalid_and_recorded(
+    server: Served, arguments: object, revision: str
+) -> None:
+    params: Json = {"name": "task_list", "arguments": arguments}
+    token = server.token("employee", "mcp")
+    if revision == MODERN:
+        answer = await post(server, modern("tools/call", params), modern_headers(token, "tools/call", "task_list"))
+    else:
+        answer = await post(server, rpc("tools/call", params), headers_of(token, revision))
+    result = answer.json()["result"]
+    assert (result["isError"], result["structuredContent"]["outcome"]) == (True, "invalid")
+    assert result["structuredContent"]["error"]["code"] == "invalid_arguments"
+    async with httpx2.AsyncClient(headers=headers_of(server.token("partner"))) as http:
+        call = (await http.get(f"{server.url}/v1/activity/{result['structuredContent']['call_id']}")).json()
+    assert (call["outcome"], call["error_code"], call["door"]) == ("invalid", "invalid_arguments", "mcp")
+    assert call["arguments"] == arguments
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
