@@ -39,7 +39,7 @@ class Checker:
 
     def check(self, value: object) -> tuple[Fault, ...]:
         """What is wrong with the value, at most `MAX_FAULTS`; empty where it holds."""
-        unsound = tuple(islice(_unsound(value, "", 0), MAX_FAULTS))
+        unsound = tuple(fault_at(steps, message) for steps, message in islice(_unsound(value, 0), MAX_FAULTS))
         if unsound:
             return unsound
         held = cast("JSONType", value)
@@ -69,27 +69,36 @@ def shortened(text: str) -> str:
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:half]} … {text[-half:]}"
 
 
-def _unsound(value: object, path: str, depth: int) -> Iterator[Fault]:
-    """What no schema can speak of: values that PostgreSQL, a signature or another reader of JSON would not take."""
+_Steps = list[str | int]
+
+
+def _unsound(value: object, depth: int) -> Iterator[tuple[_Steps, str]]:
+    """What no schema can speak of: values that PostgreSQL, a signature or another reader of JSON would not take.
+
+    The steps to a fault are gathered on the way back from it: a path for each value, below a name of some length,
+    would cost their product.
+    """
     if depth > MAX_DEPTH:
-        yield Fault(path=shortened(path), message=f"is nested more than {MAX_DEPTH} deep")
+        yield [], f"is nested more than {MAX_DEPTH} deep"
     elif isinstance(value, dict):
         for key, item in cast("dict[object, object]", value).items():
-            yield from _unsound_item(key, item, path, depth)
+            yield from _unsound_item(key, item, depth)
     elif isinstance(value, list):
         for index, item in enumerate(cast("list[object]", value)):
-            yield from _unsound(item, f"{path}/{index}", depth + 1)
+            for steps, message in _unsound(item, depth + 1):
+                yield [index, *steps], message
     elif (message := _unsound_scalar(value)) is not None:
-        yield Fault(path=shortened(path), message=message)
+        yield [], message
 
 
-def _unsound_item(key: object, item: object, path: str, depth: int) -> Iterator[Fault]:
+def _unsound_item(key: object, item: object, depth: int) -> Iterator[tuple[_Steps, str]]:
     if not isinstance(key, str):
-        yield Fault(path=shortened(path), message="has a name that is not a string")
+        yield [], "has a name that is not a string"
         return
     if (message := _unsound_text(key)) is not None:
-        yield Fault(path=shortened(path), message=f"has a name that {message}")
-    yield from _unsound(item, path + pointer(key), depth + 1)
+        yield [], f"has a name that {message}"
+    for steps, message in _unsound(item, depth + 1):
+        yield [key, *steps], message
 
 
 def _unsound_scalar(value: object) -> str | None:

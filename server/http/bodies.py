@@ -4,6 +4,7 @@ FastAPI's own reading of bodies is not used: it answers 500 to NaN, to 1e999 and
 """
 
 from email.message import Message
+from itertools import islice
 from typing import Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -11,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from server.http.strict_json import MalformedJson, decoded, nul_path
 from server.problems import Problem
+from tools.json_schema import MAX_FAULTS, shortened
 
 JSON_LIMIT = 1024 * 1024
 Json = dict[str, object]
@@ -39,11 +41,19 @@ class JsonBody(Generic[Model]):
         value = checked(body)
         path = None if self.for_gate else nul_path(value)
         if path is not None:
-            raise invalid_request([{"path": path, "message": "holds a NUL character"}])
+            raise invalid_request([{"path": shortened(path), "message": "holds a NUL character"}])
+        self._refuse_many_unasked(value)
         try:
             return self.model.model_validate_json(body)
         except ValidationError as error:
             raise invalid_request(faults_of(error)) from error
+
+    def _refuse_many_unasked(self, value: object) -> None:
+        """Pydantic would refuse each unasked member by an error of its own, many times as large as the member."""
+        names = cast(Json, value) if isinstance(value, dict) else {}
+        unasked = list(islice((name for name in names if name not in self.model.model_fields), MAX_FAULTS))
+        if len(unasked) == MAX_FAULTS:
+            raise invalid_request([{"path": shortened(name), "message": "is not asked for"} for name in unasked])
 
 
 class ToolArguments:
@@ -164,7 +174,8 @@ def invalid_request(details: list[dict[str, str]]) -> Problem:
 
 def faults_of(error: ValidationError) -> list[dict[str, str]]:
     """What pydantic found, in the words that problems use; never the value that was given."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
     return [
-        {"path": ".".join(str(part) for part in fault["loc"]), "message": fault["msg"]}
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+        {"path": shortened(".".join(str(part) for part in fault["loc"])), "message": fault["msg"]}
+        for fault in found[:MAX_FAULTS]
     ]

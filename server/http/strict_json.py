@@ -1,7 +1,7 @@
 """JSON as it is taken from outside: one value, UTF-8, finite numbers, whole characters, no key twice, not too deep."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import cast
 
 import orjson
@@ -24,7 +24,7 @@ def decoded(body: bytes) -> object:
         value = cast(object, orjson.loads(body))
     except orjson.JSONDecodeError as error:
         raise MalformedJson(f"the body is not JSON: {error.msg} at character {error.pos}") from error
-    if any(depth > DEEPEST for depth, _, _ in _walk(value)):
+    if _is_deeper_than(value, DEEPEST):
         raise MalformedJson(f"the body is nested deeper than {DEEPEST}")
     try:
         # Refuses what orjson lets through: a key given twice; and keeps large integers as they are.
@@ -34,11 +34,11 @@ def decoded(body: bytes) -> object:
 
 
 def nul_path(value: object) -> str | None:
-    """Where a NUL character stands, in a string or a key; None: nowhere."""
-    for _, path, found in _walk(value):
-        if isinstance(found, str) and NUL in found:
-            return path
-    return None
+    """Where a NUL character stands, in a string or a key of a decoded value; None: nowhere."""
+    steps = _steps_to_nul(value)
+    if steps is None:
+        return None
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -50,16 +50,35 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return members
 
 
-def _walk(value: object) -> Iterator[tuple[int, str, object]]:
-    """Every value and key with its depth and path; not recursive, since what it walks may be deep."""
-    waiting: list[tuple[int, str, object]] = [(0, "", value)]
-    while waiting:
-        depth, path, found = waiting.pop()
-        yield depth, path, found
-        if isinstance(found, Mapping):
-            for key, member in cast("Mapping[str, object]", found).items():
-                yield depth, path, key
-                waiting.append((depth + 1, f"{path}.{key}" if path else key, member))
-        elif isinstance(found, Sequence) and not isinstance(found, str):
-            members = cast("Sequence[object]", found)
-            waiting.extend((depth + 1, f"{path}[{index}]", member) for index, member in enumerate(members))
+def _is_deeper_than(value: object, deepest: int) -> bool:
+    """Level by level and not recursive, since what it measures may be deep."""
+    level = [value]
+    for _ in range(deepest + 1):
+        level = [member for found in level for member in _members(found)]
+        if not level:
+            return False
+    return True
+
+
+def _members(value: object) -> Iterator[object]:
+    if isinstance(value, dict):
+        yield from cast("dict[str, object]", value).values()
+    elif isinstance(value, list):
+        yield from cast("list[object]", value)
+
+
+def _steps_to_nul(value: object) -> list[str | int] | None:
+    """The steps are gathered on the way back from the one fault: a path for each value would cost their product."""
+    if isinstance(value, str):
+        return [] if NUL in value else None
+    if isinstance(value, dict):
+        for key, member in cast("dict[str, object]", value).items():
+            if NUL in key:
+                return []
+            if (steps := _steps_to_nul(member)) is not None:
+                return [key, *steps]
+    elif isinstance(value, list):
+        for index, member in enumerate(cast("list[object]", value)):
+            if (steps := _steps_to_nul(member)) is not None:
+                return [index, *steps]
+    return None

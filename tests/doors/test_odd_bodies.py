@@ -148,6 +148,17 @@ async def test_what_is_wrong_with_a_body_is_told_by_its_path_and_never_by_its_va
     assert "12345" not in answer.text
 
 
+async def test_however_much_is_wrong_with_a_body_little_is_said_of_it(doors: Doors) -> None:
+    client = await doors.client()
+    many = {f"surprise {number}": number for number in range(30_000)}
+
+    for body in (many, {"k" * 500_000: 1}, {"message": "a\x00", "k" * 500_000: "b\x00"}):
+        answer = await client.post("/v1/chat", json=body)
+
+        problem_of(answer, 422, "invalid_request")
+        assert len(answer.content) < 5000
+
+
 async def test_a_strangers_body_is_not_read(doors: Doors) -> None:
     stranger = await doors.stranger()
     read = 0

@@ -1,6 +1,8 @@
 """JSON as it is taken from outside: what a value is, and everything that is none."""
 
 import json
+import tracemalloc
+from collections.abc import Callable
 
 import orjson
 import pytest
@@ -87,3 +89,24 @@ def test_any_bytes_are_a_value_or_malformed(body: bytes) -> None:
 def test_a_nul_character_is_found_wherever_it_stands(value: object, path: str | None) -> None:
     assert nul_path(value) == path
     assert nul_path(orjson.loads(orjson.dumps(value))) == path
+
+
+def peak_of(work: Callable[[bytes], object], body: bytes) -> int:
+    """Bytes that the work held at once, beyond what it was given."""
+    tracemalloc.start()
+    try:
+        work(body)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def searched_for_nul(body: bytes) -> object:
+    return nul_path(orjson.loads(body))
+
+
+@pytest.mark.parametrize("work", [decoded, searched_for_nul])
+def test_a_long_name_above_many_values_costs_no_more_than_their_sum(work: Callable[[bytes], object]) -> None:
+    body = b'{"' + b"k" * 20_000 + b'":[' + b",".join([b'"x"'] * 20_000) + b"]}"
+
+    assert peak_of(work, body) < 40 * len(body)
