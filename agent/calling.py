@@ -14,7 +14,7 @@ from agent.conversations.model import MadeCall
 from agent.events import AgentEvent, ApprovalRequested, Json, ToolCalled, ToolCompleted, ToolDecided
 from agent.model import ToolCall
 from domain.kernel import ApprovalId, CallId, NewId, Principal, Trust
-from tools.outcomes import CallError, CallOutcome, CallRequest, decision_of, envelope, error_json
+from tools.outcomes import CallError, CallOutcome, CallRequest, CutOff, decision_of, envelope, error_json
 
 MENDABLE = frozenset({"unknown_tool", "invalid_arguments"})
 """Faults of form: the model is told, and may write the call anew."""
@@ -57,6 +57,8 @@ class Calls:
     spent: Spent
     outcomes: list[CallOutcome] = field(default_factory=list[CallOutcome])
     _ids: list[CallId] = field(default_factory=list[CallId])
+    _cut_off: CallOutcome | None = None
+    """The outcome of a call that was done when its caller was cancelled."""
 
     def __post_init__(self) -> None:
         self._ids = [CallId(self.setup.new_id()) for _ in self.asked]
@@ -79,9 +81,11 @@ class Calls:
                     yield event
         except (Exception, asyncio.CancelledError):
             if under_way:
-                cut_off = _cancelled(self._ids[len(self.outcomes)], self.asked[len(self.outcomes)], CUT_OFF)
+                at = len(self.outcomes)
+                cut_off = self._marked(self._cut_off or _cancelled(self._ids[at], self.asked[at], CUT_OFF))
                 self._took(cut_off)
-                yield ToolCompleted(call_id=cut_off.call_id, outcome="cancelled", error=error_json(CUT_OFF))
+                for event in _events_of(cut_off, self.asked[at]):
+                    yield event
             raise
 
     def made(self) -> tuple[MadeCall, ...]:
@@ -116,12 +120,26 @@ class Calls:
         request = self.setup.request(call_id, call.name, gate_arguments(call.arguments))
         try:
             async with asyncio.timeout_at(self.deadline):
-                outcome = await self.setup.gate.call(request, self.setup.principal)
+                outcome = await self._from_gate(request)
         except TimeoutError:
-            return _cancelled(call_id, call, OUT_OF_TIME)
+            outcome = self._cut_off or _cancelled(call_id, call, OUT_OF_TIME)
+            self._cut_off = None
+        return self._marked(outcome)
+
+    async def _from_gate(self, request: CallRequest) -> CallOutcome:
+        """What the gate answers; a call that was done when the cancellation came is kept as done."""
+        try:
+            return await self.setup.gate.call(request, self.setup.principal)
+        except CutOff as cut:
+            if cut.ended.outcome != "cancelled":
+                self._cut_off = cut.ended
+            # A timeout of asyncio's recognizes the class itself only.
+            raise asyncio.CancelledError from cut
+
+    def _marked(self, outcome: CallOutcome) -> CallOutcome:
         if outcome.result is None:
             return outcome
-        return replace(outcome, result=self.setup.book.mark(call.name, outcome.result))
+        return replace(outcome, result=self.setup.book.mark(outcome.tool, outcome.result))
 
     def _text(self, outcome: CallOutcome) -> str:
         url = None if outcome.approval is None else self.setup.approval_url(outcome.approval.approval_id)

@@ -84,7 +84,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The model's turn is over: `stop` all said, `calls` it waits for results, `length` cut off, `refusal` it will not."""
+    """The turn is over: `stop` all said, `calls` it waits for results, `length` cut off, `refusal` it will not."""
 
     reason: Literal["stop", "calls", "length", "refusal"]
 

@@ -52,6 +52,8 @@ CREATE INDEX activity_events_ticket ON activity_events (organization_id, xact_id
     WHERE kind IN ('tool.allowed', 'tool.waiting');
 -- One ticket a call: two processes that take up the same call cannot both do its work.
 CREATE UNIQUE INDEX activity_events_one_ticket ON activity_events (organization_id, call_id) WHERE kind = 'tool.allowed';
+-- And one record: whoever makes it again is recorded as a call of its own.
+CREATE UNIQUE INDEX activity_events_one_opening ON activity_events (organization_id, call_id) WHERE opens;
 CREATE INDEX activity_events_call ON activity_events (organization_id, call_id, occurred_at);
 CREATE INDEX activity_events_listed ON activity_events (organization_id, occurred_at DESC, event_id DESC) WHERE opens;
 CREATE INDEX activity_events_principal ON activity_events

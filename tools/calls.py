@@ -65,8 +65,8 @@ class Progress:
     """How far a call has come, for whoever has to say how it ended."""
 
     judged: Judged | None = None
-    finished: bool = False
-    """The outcome stands in the transaction; whatever comes now, the commit decides."""
+    ended: CallOutcome | None = None
+    """How the call ended, once that is committed: nothing that comes later changes it."""
     jobs: list[Job] = field(default_factory=list[Job])
 
 
@@ -125,6 +125,12 @@ def changed_since(approval: Approval) -> CallOutcome:
 
 def unknown_tool(name: str) -> CallError:
     return CallError(code="unknown_tool", message=f"There is no tool named {name[:64]!r}.")
+
+
+def duplicate_call(request: CallRequest) -> CallError:
+    """The call's id was used before: its record stands, and nothing is done twice."""
+    message = f"This call was made already; ask for its outcome by its call_id {request.call_id}."
+    return CallError(code="duplicate_call", message=message)
 
 
 def invalid_arguments(invalid: Invalid) -> CallError:

@@ -8,8 +8,8 @@ import structlog
 
 from domain.activity.model import ActivityEvent
 from domain.approvals.model import Approval
-from domain.kernel import ApprovalId, NewId, Outcome, Role
-from tools.calls import KIND_OF, Call, Progress, Undone
+from domain.kernel import ApprovalId, CallId, NewId, Outcome, Role
+from tools.calls import KIND_OF, Call, Progress, Undone, duplicate_call
 from tools.outcomes import (
     Allow,
     ApprovalAsked,
@@ -68,11 +68,11 @@ class Endings:
         """The asker can mend it; nothing was done, so no ticket is kept."""
         return Undone(self.ended(call, "invalid", judged, error=error), judged)
 
-    def failed(self, call: Call, judged: Judged, error: CallError, *, ticket: bool) -> Undone:
+    def failed(self, call: Call, judged: Judged | None, error: CallError, *, ticket: bool) -> Undone:
         """The tool did not do it; its ticket, where it had one, is written again beside the failure."""
         return Undone(self.ended(call, "failed", judged, error=error), judged, ticket=ticket)
 
-    def faulted(self, call: Call, judged: Judged, fault: Exception, *, ticket: bool) -> Undone:
+    def faulted(self, call: Call, judged: Judged | None, fault: Exception, *, ticket: bool) -> Undone:
         """An exception nobody expected: logged with a reference, and the reference is all that leaves."""
         reference = reference_of(self.new_id())
         log.error(
@@ -86,18 +86,19 @@ class Endings:
         error = CallError(code="internal", message="The tool failed by a fault of its own.", reference=reference)
         return self.failed(call, judged, error, ticket=ticket)
 
-    def duplicate(self, call: Call, progress: Progress) -> Undone:
-        """The call has its ticket already."""
-        message = "This call was made already; ask for its outcome by its call_id."
-        return self.invalid(call, progress.judged, CallError(code="duplicate_call", message=message))
+    def duplicate(self, call: Recorded, judged: Judged | None) -> ActivityEvent:
+        """The event of an attempt to make a call again: a call of its own, since that one's record stands."""
+        again = replace(call, request=replace(call.request, call_id=CallId(self.new_id())))
+        return self.scribe.event(
+            "tool.invalid", again, opens=True, judged=judged, outcome="invalid", error=duplicate_call(call.request)
+        )
 
     def cancelled(self, call: Call, progress: Progress) -> Undone:
         """The caller gave up before the call was done."""
         judged = progress.judged
         error = CallError(code="cancelled", message="The call was cancelled before it was done; nothing of it stands.")
-        allowed = judged is not None and isinstance(judged.verdict, Allow)
         ended = self.ended(call, "cancelled", judged, error=error)
-        return Undone(ended, judged, ticket=allowed and call.manifest.may_write)
+        return Undone(ended, judged, ticket=may_have_ticket(call, judged))
 
     def events(self, call: Call, undone: Undone) -> list[ActivityEvent]:
         """The events of a call whose transaction is gone: its ticket again, where it had one, and how it ended."""
@@ -131,6 +132,11 @@ class Endings:
         """The event of a call that waits, and the question it leaves; `call` carries the approval's id."""
         event = self.scribe.event("tool.waiting", call.recorded, opens=True, judged=judged, outcome="waiting")
         return event, _approval(call, event, verdict)
+
+
+def may_have_ticket(call: Call, judged: Judged | None) -> bool:
+    """Whether a call that was broken off somewhere had come as far as its ticket."""
+    return call.manifest.may_write and judged is not None and isinstance(judged.verdict, Allow)
 
 
 def _approval(call: Call, event: ActivityEvent, verdict: NeedsApproval) -> Approval:

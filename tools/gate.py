@@ -6,20 +6,22 @@ recorded in a transaction of its own, since the work's is rolled back and its ti
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import assert_never, cast
 
 import structlog
 
+from domain.activity.model import ActivityEvent
 from domain.approvals.model import Approval
-from domain.kernel import ApprovalId, Clock, DomainError, NewId, Principal, Role
+from domain.kernel import ApprovalId, CallId, Clock, DomainError, EventId, NewId, Principal, Role
 from tools.calls import (
     Call,
     Progress,
     Undone,
     changed_since,
+    duplicate_call,
     fault_of_result,
     invalid_arguments,
     not_found,
@@ -28,7 +30,7 @@ from tools.calls import (
     subjects_of,
     unknown_tool,
 )
-from tools.endings import Endings
+from tools.endings import Endings, may_have_ticket
 from tools.judge import Judge, supposed
 from tools.outcomes import (
     Allow,
@@ -36,6 +38,7 @@ from tools.outcomes import (
     CallError,
     CallOutcome,
     CallRequest,
+    CutOff,
     Deny,
     Json,
     NeedsApproval,
@@ -51,6 +54,23 @@ from tools.workflows import Workflows
 log = structlog.get_logger()
 
 Fault = Callable[[str], Awaitable[None]]
+
+
+async def seen_through(work: Coroutine[object, object, None], done: Callable[[], None] = lambda: None) -> None:
+    """Await work to its end even when cancelled meanwhile; the cancellation goes on then, unless the work failed."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        task.result()
+        done()
+        raise
+    done()
+
+
+def _end(progress: Progress, ended: CallOutcome) -> None:
+    progress.ended = ended
 
 
 async def no_fault(step: str) -> None:
@@ -89,9 +109,17 @@ class Gate:
     async def call(self, request: CallRequest, principal: Principal) -> CallOutcome:
         """Make one call, or refuse it; either way it is recorded before this returns.
 
-        Raises  Unavailable: the database is away; nothing was done that is not recorded.
-                CancelledError: the caller was cancelled; the call is recorded as such, unless it had finished.
+        Raises  Unavailable: the database is away or too busy; nothing was done that is not recorded.
+                CutOff: the caller was cancelled; it says how the call ended all the same.
         """
+        try:
+            return await self._call(request, principal)
+        except Exception as fault:
+            if self._transactions.is_away(fault):
+                raise Unavailable("the database went away, or was too busy, in the midst of a call") from fault
+            raise
+
+    async def _call(self, request: CallRequest, principal: Principal) -> CallOutcome:
         started = self._monotonic()
         tool = self._registry.find(request.tool)
         if tool is None:
@@ -107,11 +135,14 @@ class Gate:
         except Undone as undone:
             return await self._record_undone(call, undone)
         except DuplicateCall:
-            return await self._record_undone(call, self._endings.duplicate(call, progress))
-        except asyncio.CancelledError:
-            if not progress.finished:
-                await self._record_cancelled(call, progress)
-            raise
+            return await self._record_duplicate(call, progress)
+        except asyncio.CancelledError as cancelled:
+            raise CutOff(progress.ended or await self._record_cancelled(call, progress)) from cancelled
+        except Exception as fault:
+            if isinstance(fault, Unavailable) or self._transactions.is_away(fault):
+                raise
+            ticket = may_have_ticket(call, progress.judged)
+            return await self._record_undone(call, self._endings.faulted(call, progress.judged, fault, ticket=ticket))
 
     async def would(self, request: CallRequest, principal: Principal) -> Verdict | None:
         """The verdict a call would get now, neither made nor recorded; None for an unknown tool or bad arguments."""
@@ -129,8 +160,7 @@ class Gate:
             role = transaction.facts.role
         error = CallError(code=reason, message="This credential may not be used here.")
         recorded = self._unread(request, principal)
-        event = self._endings.refused(recorded, error, reasons=(reason,), opens=True, role=role)
-        await self._recorder.record([event])
+        await self._record([self._endings.refused(recorded, error, reasons=(reason,), opens=True, role=role)])
         verdict = Deny(reasons=(reason,))
         return CallOutcome(call_id=request.call_id, tool=request.tool, outcome="denied", verdict=verdict, error=error)
 
@@ -143,13 +173,14 @@ class Gate:
             judged = progress.judged = self._judge.judge(call, transaction.facts)
             await self._fault("verdict")
             ended = await self._act(call, transaction, judged, prepared, progress)
-            progress.finished = call.manifest.may_write
+            # From here on the commit decides; it is seen through, whoever cancels.
+            progress.ended = ended if call.manifest.may_write else None
         await self._fault("committed")
         if not call.manifest.may_write:
-            await self._recorder.record([self._scribe.completed(call.recorded, judged, ended, opens=True)])
-            progress.finished = True
+            event = self._scribe.completed(call.recorded, judged, ended, opens=True)
+            await seen_through(self._recorder.record([event]), lambda: _end(progress, ended))
             await self._fault("recorded")
-        await self._enqueue(progress.jobs)
+        await seen_through(self._enqueue(progress.jobs))
         return ended
 
     async def _prepare(self, call: Call, progress: Progress) -> object:
@@ -254,7 +285,7 @@ class Gate:
             raise self._endings.failed(call, judged, error, ticket=ticket) from late
         except Exception as fault:
             if self._transactions.is_away(fault):
-                raise Unavailable("the database went away in the midst of a call") from fault
+                raise
             raise self._endings.faulted(call, judged, fault, ticket=ticket) from fault
 
     # An approved call, inside the transaction of the decision -----------------------------------------------------
@@ -396,10 +427,20 @@ class Gate:
         event = self._scribe.event(
             "tool.invalid", recorded, opens=True, role=role, outcome="invalid", error=error, duration_ms=duration_ms
         )
-        await self._recorder.record([event])
+        await self._record([event])
         return CallOutcome(
             call_id=request.call_id, tool=request.tool, outcome="invalid", error=error, duration_ms=duration_ms
         )
+
+    async def _record(self, events: list[ActivityEvent]) -> None:
+        """Record how a call ended; where its id was used before, as a call of its own beside that one."""
+        try:
+            await self._recorder.record(events)
+        except DuplicateCall:
+            again = CallId(self._new_id())
+            await self._recorder.record(
+                [replace(event, event_id=EventId(self._new_id()), call_id=again) for event in events]
+            )
 
     def _unread(self, request: CallRequest, principal: Principal) -> Recorded:
         """A call whose arguments no schema has passed, as far as the record can keep it."""
@@ -409,16 +450,23 @@ class Gate:
 
     async def _record_undone(self, call: Call, undone: Undone) -> CallOutcome:
         """Record a call whose transaction is gone: the ticket again, where it had one, and how it ended."""
-        await self._recorder.record(self._endings.events(call, undone))
+        await self._record(self._endings.events(call, undone))
         await self._fault("undone")
         return undone.ended
 
-    async def _record_cancelled(self, call: Call, progress: Progress) -> None:
+    async def _record_cancelled(self, call: Call, progress: Progress) -> CallOutcome:
         """Record the cancellation, whoever cancels again; the cancellation itself goes on."""
+        undone = self._endings.cancelled(call, progress)
         try:
-            await asyncio.shield(self._record_undone(call, self._endings.cancelled(call, progress)))
-        except Unavailable:
+            await asyncio.shield(self._record_undone(call, undone))
+        except (Unavailable, DuplicateCall, asyncio.CancelledError):
             log.warning("call.cancelled_unrecorded", callId=str(call.request.call_id))
+        return undone.ended
+
+    async def _record_duplicate(self, call: Call, progress: Progress) -> CallOutcome:
+        """Record an attempt to make a call again, beside the record of that call."""
+        await self._recorder.record([self._endings.duplicate(call.recorded, progress.judged)])
+        return self._endings.ended(call, "invalid", progress.judged, error=duplicate_call(call.request))
 
     async def _enqueue(self, jobs: list[Job]) -> None:
         """After the commit; what cannot be enqueued now, the sweep finds by its row."""

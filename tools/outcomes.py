@@ -1,5 +1,6 @@
 """What goes into the gate and what comes out of it: the request, the verdict, and how the call ended."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -115,6 +116,17 @@ class CallOutcome:
     error: CallError | None = None
     approval: ApprovalAsked | None = None
     duration_ms: float = 0.0
+
+
+class CutOff(asyncio.CancelledError):
+    """The caller was cancelled while its call was under way; `ended` is what became of the call all the same.
+
+    That may be `done`: what was committed before the cancellation came stands, and is never told as cancelled.
+    """
+
+    def __init__(self, ended: CallOutcome) -> None:
+        super().__init__(ended.outcome)
+        self.ended = ended
 
 
 def error_json(error: CallError) -> Json:

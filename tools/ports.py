@@ -67,7 +67,7 @@ class Transactions(Protocol):
         ...
 
     def is_away(self, fault: Exception) -> bool:
-        """Whether a fault in the midst of the work means that the database went away, not that the tool is faulty."""
+        """Whether a fault means that the database is away or too busy, and not that the tool is faulty."""
         ...
 
 
@@ -75,7 +75,9 @@ class Recorder(Protocol):
     """The group writer: returns when the events are committed."""
 
     async def record(self, events: Sequence[ActivityEvent]) -> None:
-        """Raises  Unavailable: no database."""
+        """Raises  Unavailable: no database.
+        DuplicateCall: a call was opened already.
+        """
         ...
 
 

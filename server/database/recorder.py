@@ -21,6 +21,9 @@ from domain.kernel import OrganizationId
 from server.database.connection import PooledConnection
 from server.database.errors import DatabaseUnavailable
 from server.database.pool import Pool
+from server.database.unit_of_work import ONE_CALL
+from server.logins import Login
+from tools.ports import DuplicateCall
 
 log = structlog.get_logger()
 
@@ -49,21 +52,23 @@ class Entry:
 class GroupRecorder:
     """Satisfies tools.ports.Recorder and the agent's RunLog; `running` must be entered first."""
 
-    def __init__(self, pool: Pool, monotonic: Callable[[], float]) -> None:
+    def __init__(self, pool: Pool, monotonic: Callable[[], float], patience_s: float = PATIENCE_S) -> None:
         self._pool = pool
+        self._patience_s = patience_s
         self._monotonic = monotonic
         self._waiting: list[Entry] = []
         self._arrived = asyncio.Event()
         self._urgent = asyncio.Event()
         self._room = asyncio.Semaphore(LONGEST_QUEUE)
         self._closing = False
+        self._writer: asyncio.Task[None] | None = None
         self.batches = 0
         """Commits so far, for benchmarks."""
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """The writer runs for the length of the block; at its end what was handed in is still written."""
-        writer = asyncio.create_task(self._write_batches(), name="recorder")
+        writer = self._writer = asyncio.create_task(self._write_batches(), name="recorder")
         try:
             yield
         finally:
@@ -72,10 +77,16 @@ class GroupRecorder:
             self._urgent.set()
             await writer
 
+    @property
+    def alive(self) -> bool:
+        """True while what is handed in gets written, for readiness."""
+        return self._writer is not None and not self._writer.done()
+
     async def record(self, events: Sequence[ActivityEvent]) -> None:
         """Returns when the events are committed.
 
         Raises  Unavailable: the database stayed away; the events are not recorded.
+                DuplicateCall: one of them opens a call that was opened before.
         """
         await self._hand_in(Entry(committed=self._future(), events=events))
 
@@ -130,14 +141,16 @@ class GroupRecorder:
             return
 
     async def _write(self, batch: list[Entry]) -> None:
+        """Write a batch and tell everyone in it, whatever comes: the writer outlives every fault."""
         try:
             await self._commit_patiently(batch)
-        except DatabaseUnavailable as away:
-            _tell(batch, away)
         except asyncpg.PostgresError:
             # One entry spoils the batch: each on its own, so that only the spoiler fails.
             for entry in batch:
                 await self._write_alone(entry)
+        except Exception as fault:
+            log.error("recorder.failed", exc_info=fault)
+            _tell(batch, fault)
         else:
             _tell(batch, None)
 
@@ -145,19 +158,15 @@ class GroupRecorder:
         try:
             await self._commit_patiently([entry])
         except asyncpg.UniqueViolationError as violation:
-            if violation.constraint_name in OWN_KEYS:
-                # Its own primary key: a commit whose answer was lost had taken hold.
-                _tell([entry], None)
-            else:
-                _tell([entry], violation)
-        except (asyncpg.PostgresError, DatabaseUnavailable) as fault:
+            _tell([entry], _meaning_of(violation))
+        except Exception as fault:
             log.error("recorder.refused", exc_info=fault)
             _tell([entry], fault)
         else:
             _tell([entry], None)
 
     async def _commit_patiently(self, batch: Sequence[Entry]) -> None:
-        deadline = self._monotonic() + PATIENCE_S
+        deadline = self._monotonic() + self._patience_s
         while True:
             try:
                 return await self._commit(batch)
@@ -174,8 +183,11 @@ class GroupRecorder:
             if entry.organization_id is not None
             for frame in entry.frames
         ]
-        async with self._pool.acquire(timeout_s=PATIENCE_S) as connection, connection.transaction():
-            await _insert(connection, events, frames)
+        try:
+            async with self._pool.acquire(timeout_s=self._patience_s) as connection, connection.transaction():
+                await _insert(connection, events, frames)
+        except (TimeoutError, asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError) as late:
+            raise DatabaseUnavailable(Login.RECORDER, type(late).__name__) from late
         self.batches += 1
 
 
@@ -186,6 +198,15 @@ async def _insert(
         await insert_events(connection, events)
     if frames:
         await insert_frames(connection, frames)
+
+
+def _meaning_of(violation: asyncpg.UniqueViolationError) -> Exception | None:
+    """What a doubled row means: None for one that is there already, by a commit whose answer was lost."""
+    if violation.constraint_name in OWN_KEYS:
+        return None
+    if violation.constraint_name in ONE_CALL:
+        return DuplicateCall("the call was recorded before")
+    return violation
 
 
 def _tell(batch: Sequence[Entry], fault: Exception | None) -> None:

@@ -34,14 +34,17 @@ from tools.workflows import Workflows
 
 BEGIN_CALL = "SELECT glow.begin_call($1, $2, $3, $4::jsonb, $5)::text"
 BEGIN_SESSION = "SELECT glow.begin_session($1, $2)"
-LOST = (
+AWAY = (
     asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
     ConnectionError,
+    TimeoutError,
 )
-ONE_TICKET = "activity_events_one_ticket"
+"""Lost, going down, out of time, space or luck: not the fault of whoever asked, and the same call may succeed later."""
+ONE_CALL = frozenset({"activity_events_one_ticket", "activity_events_one_opening"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +82,8 @@ class PostgresTransactions:
             yield PostgresCall(connection, principal, facts, self.work_on(connection))
 
     def is_away(self, fault: Exception) -> bool:
-        """Whether a fault of the driver's means a lost connection or a server that is going down."""
-        return isinstance(fault, LOST)
+        """Whether a fault of the driver's means that the database is lost, going down or too busy."""
+        return isinstance(fault, AWAY)
 
     @asynccontextmanager
     async def session(
@@ -144,7 +147,7 @@ class PostgresCall:
         try:
             await self._work.activity.write(events)
         except asyncpg.UniqueViolationError as violation:
-            if violation.constraint_name == ONE_TICKET:
+            if violation.constraint_name in ONE_CALL:
                 raise DuplicateCall(str(events[0].call_id)) from violation
             raise
 
@@ -193,6 +196,8 @@ async def _committed(transaction: Transaction) -> None:
         await asyncio.shield(commit)
     except asyncio.CancelledError:
         await asyncio.wait([commit])
+        # A commit that failed is told instead: nothing stands, or nobody knows.
+        commit.result()
         raise
 
 

@@ -1,7 +1,7 @@
 """The gate on the real database: each way a call can end, what it changed, and what the record says of it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -11,11 +11,13 @@ import pytest
 
 from domain.kernel import CallId, DomainError, Principal
 from server.database.connection import Connection
-from server.database.pool import DatabasePools
+from server.database.pool import DatabasePools, PoolOptions, open_pools
+from tests.support.database import Database
 from tests.support.firms import FIRM_A, FIRM_B, seed_firms
 from tests.support.gates import GateOnTest, failing, gate_on, principal_of
-from tools.outcomes import Allow, CallOutcome, Deny, NeedsApproval
+from tools.outcomes import Allow, CallOutcome, CutOff, Deny, NeedsApproval
 from tools.policy import situation_from_json
+from tools.ports import Unavailable
 from tools.work import CallContext
 
 EVENTS = """
@@ -485,3 +487,85 @@ async def test_what_policy_saw_can_be_decided_again_from_the_record(
         ended = await gate.call(tool, arguments, principal_of(who=who))
         event = (await superuser_connection.fetch(EVENTS, ended.call_id))[0]
         assert gate.policies.decide(situation_from_json(event["facts"])) == ended.verdict
+
+
+async def cancelled_at(
+    pools: DatabasePools, step: str, tool: str, arguments: Mapping[str, object], call_id: CallId
+) -> CallOutcome:
+    """How a call ended whose caller was cancelled as soon as it had come to a step."""
+    holder: list[asyncio.Task[CallOutcome]] = []
+
+    async def cancel(reached: str) -> None:
+        if reached == step:
+            holder[0].cancel()
+            await asyncio.sleep(0)
+
+    async with gate_on(pools, fault=cancel) as gate:
+        holder.append(asyncio.create_task(gate.call(tool, arguments, principal_of(), call_id=call_id)))
+        with pytest.raises(CutOff) as cut:
+            await holder[0]
+    return cut.value.ended
+
+
+@pytest.mark.parametrize("step", ["facts", "verdict", "ticket", "work", "outcome"])
+async def test_a_caller_cancelled_before_the_commit_is_told_so_and_nothing_stands(
+    pools: DatabasePools, owner_connection: Connection, superuser_connection: Connection, step: str
+) -> None:
+    await seed_firms(owner_connection)
+    before, call_id = await tasks_of(superuser_connection), CallId(uuid4())
+    ended = await cancelled_at(pools, step, "task_create", TASK, call_id)
+    assert ended.outcome == "cancelled"
+    assert await tasks_of(superuser_connection) == before
+    assert (await kinds(superuser_connection, call_id))[-1] == "tool.cancelled"
+
+
+async def test_a_caller_cancelled_after_the_commit_is_told_that_the_call_was_done(
+    pools: DatabasePools, owner_connection: Connection, superuser_connection: Connection
+) -> None:
+    await seed_firms(owner_connection)
+    before, call_id = await tasks_of(superuser_connection), CallId(uuid4())
+    ended = await cancelled_at(pools, "committed", "task_create", TASK, call_id)
+    assert ended.outcome == "done"
+    assert await tasks_of(superuser_connection) == before + 1
+    assert await kinds(superuser_connection, call_id) == ["tool.allowed", "tool.completed"]
+
+
+async def test_a_read_whose_caller_goes_while_it_is_recorded_has_one_event_and_one_ending(
+    pools: DatabasePools, owner_connection: Connection, superuser_connection: Connection
+) -> None:
+    await seed_firms(owner_connection)
+    call_id = CallId(uuid4())
+    ended = await cancelled_at(pools, "recorded", "task_list", {}, call_id)
+    assert ended.outcome == "done"
+    assert await kinds(superuser_connection, call_id) == ["tool.completed"]
+
+
+async def test_a_call_made_again_leaves_the_first_ones_record_as_it_was(
+    gate: GateOnTest, superuser_connection: Connection
+) -> None:
+    for tool, arguments in (("task_create", TASK), ("task_list", dict[str, object]())):
+        call_id = CallId(uuid4())
+        first = await gate.call(tool, arguments, principal_of(), call_id=call_id)
+        again = await gate.call(tool, arguments, principal_of(), call_id=call_id)
+        refused = await gate.call(tool, {"spare": 1}, principal_of(), call_id=call_id)
+        assert [one.outcome for one in (first, again, refused)] == ["done", "invalid", "invalid"]
+        assert again.error is not None
+        assert again.error.code == "duplicate_call"
+        assert (await kinds(superuser_connection, call_id))[-1] == "tool.completed"
+        attempts = await superuser_connection.fetch(
+            "SELECT error_code FROM activity_events WHERE kind = 'tool.invalid' AND call_id <> $1", call_id
+        )
+        assert {row["error_code"] for row in attempts} == {"duplicate_call", "invalid_arguments"}
+
+
+async def test_a_database_too_busy_for_a_call_is_unavailable_and_no_fault_of_anybody(
+    database: Database, owner_connection: Connection, superuser_connection: Connection
+) -> None:
+    await seed_firms(owner_connection)
+    hasty = PoolOptions(command_timeout_s=0.2)
+    async with open_pools(database.urls(), app=hasty) as pools, gate_on(pools) as gate:
+        async with superuser_connection.transaction():
+            await superuser_connection.execute("LOCK TABLE memberships IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(Unavailable):
+                await gate.call("task_list", {}, principal_of())
+        assert (await gate.call("task_list", {}, principal_of())).outcome == "done"

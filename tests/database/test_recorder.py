@@ -13,9 +13,11 @@ from agent.events import RunFrame
 from domain.activity.model import ActivityEvent, Payload
 from domain.kernel import CallId, EventId, OrganizationId, PrincipalId, RunId, utc_now
 from server.database.connection import Connection
-from server.database.pool import DatabasePools
+from server.database.pool import DatabasePools, PoolOptions, open_pools
 from server.database.recorder import GroupRecorder
+from tests.support.database import Database
 from tests.support.firms import FIRM_A, FIRM_B, Firm, seed_firms
+from tools.ports import Unavailable
 
 
 @pytest.fixture
@@ -180,3 +182,22 @@ async def test_a_connection_lost_between_batches_loses_nothing(
     recorded = [event() for _ in range(10)]
     await asyncio.gather(*(recorder.record([each]) for each in recorded))
     assert await count(superuser_connection, [each.event_id for each in recorded]) == 10
+
+
+async def test_the_writer_outlives_a_commit_that_takes_too_long(
+    database: Database, owner_connection: Connection, superuser_connection: Connection
+) -> None:
+    await seed_firms(owner_connection)
+    hasty = PoolOptions(max_size=2, command_timeout_s=0.2)
+    async with open_pools(database.urls(), recorder=hasty) as pools:
+        recorder = GroupRecorder(pools.recorder, time.monotonic, patience_s=0.5)
+        async with recorder.running():
+            async with superuser_connection.transaction():
+                await superuser_connection.execute("LOCK TABLE activity_events IN ACCESS EXCLUSIVE MODE")
+                with pytest.raises(Unavailable):
+                    await recorder.record([event()])
+            assert recorder.alive
+            recorded = event()
+            await recorder.record([recorded])
+    assert await count(superuser_connection, [recorded.event_id]) == 1
+    assert not recorder.alive
