@@ -34,6 +34,7 @@ _REASONS = {
     "irreversible_needs_approval": "a person approves what cannot be undone",
     "not_a_member": "no membership in this organization",
     "role_too_low": "the role does not suffice",
+    "upload_cannot_wait": "an upload cannot wait for a person's approval, since its file is not kept meanwhile",
 }
 
 

@@ -13,7 +13,7 @@ from server.database.pool import DatabasePools
 from tests.support.calls import add_member
 from tests.support.firms import FIRM_A, FIRM_B, seed_firms
 from tests.support.gates import GateOnTest, gate_on, principal_of
-from tools.outcomes import CallOutcome, CallRequest, Json
+from tools.outcomes import CallOutcome, CallRequest, Deny, Json
 
 AGENT = principal_of()
 HAND = principal_of(mode="person", door="rest")
@@ -299,6 +299,17 @@ async def test_a_task_run_that_waits_at_a_step_is_taken_up_again_once_it_is_deci
     assert [(job.kind, job.subject_id) for job in gate.queue.jobs] == [("task_run", run)]
 
 
+async def test_who_may_see_a_waiting_call_but_not_decide_it_is_told_of_the_call_alone(
+    gate: GateOnTest, owner_connection: Connection
+) -> None:
+    await add_member(owner_connection, Role.EQR)
+    await at_level(owner_connection, 1)
+    waiting = await gate.call("task_create", {"title": "T"}, AGENT)
+    told = await done(gate, "call_get", {"call_id": str(waiting.call_id)}, principal_of(who="EQR"))
+    assert (told["call_id"], told["outcome"]) == (str(waiting.call_id), "waiting")
+    assert "approval_id" in told and "approval" not in told
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -416,6 +427,31 @@ async def test_a_client_uploads_nothing_else(
 
 async def test_a_document_for_a_client_belongs_to_an_engagement(gate: GateOnTest) -> None:
     assert code(await uploaded(gate, b"letter", audience="client")) == ("invalid", "engagement_needed")
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+@pytest.mark.parametrize("who", ["employee", "partner", "client", "service"])
+async def test_an_agents_upload_is_allowed_or_refused_and_never_waits_for_bytes_that_will_be_gone(
+    gate: GateOnTest, owner_connection: Connection, who: str, level: int
+) -> None:
+    await at_level(owner_connection, level)
+    by = principal_of(who=who, mode="agent", door="rest")
+    ended = await uploaded(gate, b"a paper", by, file_name="a.txt", engagement_id=ENGAGEMENT)
+    if level > 0:
+        assert ended.outcome == "done"
+    else:
+        assert ended.outcome == "denied"
+        assert isinstance(ended.verdict, Deny)
+        assert "upload_cannot_wait" in ended.verdict.reasons
+
+
+@pytest.mark.parametrize("who", ["employee", "partner", "client"])
+async def test_a_persons_own_hand_uploads_whatever_the_level(
+    gate: GateOnTest, owner_connection: Connection, who: str
+) -> None:
+    await at_level(owner_connection, 0)
+    by = principal_of(who=who, mode="person", door="rest")
+    document(await uploaded(gate, b"a paper", by, file_name="a.txt", engagement_id=ENGAGEMENT))
 
 
 @pytest.mark.parametrize(

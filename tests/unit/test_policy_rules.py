@@ -16,7 +16,7 @@ from tests.support.policies import (
     verdict_on,
     without_rule,
 )
-from tools.outcomes import Allow, Deny
+from tools.outcomes import Allow, Deny, NeedsApproval
 
 BY_HAND: dict[str, Any] = {"mode": "person", "door": "rest"}
 CLIENT: dict[str, Any] = {"role": Role.CLIENT, "client_own_engagement": True}
@@ -74,6 +74,9 @@ FIRES: dict[str, list[dict[str, Any]]] = {
         {"level": 1, "effect": "prepare", "autonomy": "workflow", "minimum_level": 2},
         {"level": 2, "effect": "prepare", "autonomy": "workflow", "minimum_level": 3},
     ],
+    "upload_cannot_wait": [
+        {"tool": "document_upload", "level": 0, "effect": "prepare", "autonomy": "workflow", "minimum_level": 1},
+    ],
     "autonomy_needs_approval_commit": [{"level": 2, "effect": "commit"}],
     "irreversible_needs_approval": [{"level": 3, "effect": "irreversible"}, {**BY_HAND, "effect": "irreversible"}],
     "control_not_satisfied": [
@@ -107,11 +110,13 @@ def test_a_refusal_names_the_one_rule_that_made_it(rule: str, changes: dict[str,
 
 @pytest.mark.parametrize(("rule", "changes"), CASES)
 def test_without_the_rule_the_call_would_be_allowed(rule: str, changes: dict[str, Any], tmp_path: Path) -> None:
-    """But for a stranger, whom no permit lets through either."""
+    """But for a stranger, whom no permit lets through either, and an upload, which would wait for nothing."""
     policies = policies_of(tmp_path, without_rule(shipped_files(), rule))
     verdict = verdict_on(situation(**changes), policies)
     if rule == "not_a_member":
         assert verdict == Deny(reasons=("no_permit",))
+    elif rule == "upload_cannot_wait":
+        assert isinstance(verdict, NeedsApproval)
     else:
         assert isinstance(verdict, Allow)
 
