@@ -2,7 +2,8 @@
 
 from uuid import UUID
 
-from domain.kernel import CallId
+from domain.approvals.service import ApprovalNotFound
+from domain.kernel import ApprovalId, CallId
 from tools.handlers.arguments import Arguments
 from tools.outcomes import Json
 from tools.views import activity_json, approval_item_json
@@ -21,8 +22,17 @@ async def call_get(arguments: CallGet, context: CallContext) -> Json:
         # No schema has passed them: as the text that was kept of them they can do no harm to a reader of this result.
         shown["arguments"] = item.arguments
     if item.approval_id is not None:
-        shown["approval"] = approval_item_json(await context.work.approvals.get(item.approval_id, context.now))
+        shown |= await _question(item.approval_id, context)
     return shown
+
+
+async def _question(approval_id: ApprovalId, context: CallContext) -> Json:
+    """What became of the question, for whoever asked it or may decide it; others see the call alone."""
+    try:
+        found = await context.work.approvals.get(approval_id, context.now)
+    except ApprovalNotFound:
+        return {}
+    return {"approval": approval_item_json(found)}
 
 
 CALL_GET = Handler(arguments=CallGet, work=call_get)
