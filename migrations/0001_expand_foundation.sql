@@ -22,10 +22,9 @@ CREATE FUNCTION glow.role() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
 CREATE FUNCTION glow.engagements() RETURNS uuid[] LANGUAGE sql STABLE PARALLEL SAFE
     RETURN nullif(current_setting('glow.engagements', true), '')::uuid[];
 
-CREATE FUNCTION glow.rank_of(role text) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE role
-        WHEN 'EMPLOYEE' THEN 1 WHEN 'SERVICE_ACCOUNT' THEN 1
-        WHEN 'MANAGER' THEN 2 WHEN 'PARTNER' THEN 3 WHEN 'SYSTEM_ADMIN' THEN 4
+-- Height on the ladder of those who may decide an approval; whoever stands beside the ladder decides none.
+CREATE FUNCTION glow.deciding_rank(role text) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE role WHEN 'EMPLOYEE' THEN 1 WHEN 'MANAGER' THEN 2 WHEN 'PARTNER' THEN 3 WHEN 'SYSTEM_ADMIN' THEN 4
         ELSE 0 END;
 
 -- MANAGER upward and EQR read the whole organization's record; everybody else reads their own calls.
@@ -116,14 +115,14 @@ GRANT SELECT ON organizations, users, memberships, engagements, engagement_membe
 -- Look-ups that come before the organization is known: a short list, each SECURITY DEFINER, each by exact key.
 
 CREATE FUNCTION glow.resolve_organization(wanted_slug text) RETURNS uuid
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
     BEGIN ATOMIC
         SELECT o.organization_id FROM organizations o WHERE o.slug = wanted_slug;
     END;
 
 CREATE FUNCTION glow.resolve_user(wanted_email text)
     RETURNS TABLE (user_id uuid, kind text, display_name text)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
     BEGIN ATOMIC
         SELECT u.user_id, u.kind, u.display_name FROM users u WHERE lower(u.email) = lower(wanted_email);
     END;
@@ -131,7 +130,7 @@ CREATE FUNCTION glow.resolve_user(wanted_email text)
 -- The organizations a user belongs to; the door picks by claim, by header, or because there is only one.
 CREATE FUNCTION glow.resolve_memberships(wanted_user uuid)
     RETURNS TABLE (organization_id uuid, slug text, role text, kind text, email text, display_name text)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
     BEGIN ATOMIC
         SELECT m.organization_id, o.slug, m.role, u.kind, u.email, u.display_name
         FROM memberships m JOIN organizations o USING (organization_id) JOIN users u USING (user_id)
@@ -140,7 +139,7 @@ CREATE FUNCTION glow.resolve_memberships(wanted_user uuid)
     END;
 
 CREATE FUNCTION glow.resolve_service_account(wanted_organization uuid) RETURNS uuid
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
     BEGIN ATOMIC
         SELECT m.user_id FROM memberships m
         WHERE m.organization_id = wanted_organization AND m.role = 'SERVICE_ACCOUNT'

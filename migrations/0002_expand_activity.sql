@@ -93,7 +93,7 @@ CREATE POLICY recorder ON activity_payloads FOR INSERT TO glow_recorder WITH CHE
 
 -- Is there, in this very transaction, an allowed and writing ticket of this organization that declares the table?
 CREATE FUNCTION glow.has_ticket(wanted_organization uuid, wanted_table text) RETURNS boolean
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
     BEGIN ATOMIC
         SELECT EXISTS (
             SELECT FROM activity_events e
@@ -105,7 +105,7 @@ REVOKE EXECUTE ON FUNCTION glow.has_ticket FROM PUBLIC;
 -- Statement level with transition tables: it costs nothing measurable on bulk writes. session_user, so that cascades
 -- and SECURITY DEFINER functions are covered; only the owner, who migrates, needs no ticket.
 CREATE FUNCTION glow.refuse_without_ticket() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     refused uuid;
 BEGIN

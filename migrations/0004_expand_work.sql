@@ -155,7 +155,7 @@ CREATE POLICY visible ON sign_offs AS RESTRICTIVE FOR SELECT TO glow_app USING (
 -- Those one asked for, or may decide.
 CREATE POLICY visible ON approvals AS RESTRICTIVE FOR SELECT TO glow_app
     USING (requested_by = (SELECT glow.principal_id())
-           OR (SELECT glow.rank_of(glow.role())) >= greatest(glow.rank_of(needs_role), 1));
+           OR (SELECT glow.deciding_rank(glow.role())) >= greatest(glow.deciding_rank(needs_role), 1));
 
 GRANT SELECT, INSERT, UPDATE ON tasks TO glow_app;
 GRANT SELECT, INSERT ON task_runs, autonomy_settings, sign_offs TO glow_app;
@@ -173,14 +173,14 @@ CALL glow.require_ticket('sign_offs');
 -- A pending question is admitted by the waiting event of its own call, in the same transaction; whatever happens to it
 -- afterwards is a writing call of its own and needs a ticket.
 CREATE FUNCTION glow.refuse_unasked_approval() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF session_user = 'glow_owner' THEN
         RETURN NULL;
     END IF;
     IF EXISTS (
         SELECT FROM changed c WHERE c.state <> 'pending' OR NOT EXISTS (
-            SELECT FROM activity_events e
+            SELECT FROM public.activity_events e
             WHERE e.organization_id = c.organization_id AND e.xact_id = pg_current_xact_id()
               AND e.kind = 'tool.waiting' AND e.call_id = c.call_id AND e.approval_id = c.approval_id))
     THEN

@@ -73,7 +73,11 @@ CALL glow.isolate('messages');
 CALL glow.isolate('run_events');
 
 CREATE POLICY visible ON conversations AS RESTRICTIVE TO glow_app USING (owner_id = (SELECT glow.principal_id()));
-CREATE POLICY visible ON runs AS RESTRICTIVE TO glow_app USING (owner_id = (SELECT glow.principal_id()));
+-- A run belongs to a conversation of its own owner: a foreign key alone would take another's, which it sees past RLS.
+CREATE POLICY visible ON runs AS RESTRICTIVE TO glow_app USING (owner_id = (SELECT glow.principal_id()))
+    WITH CHECK (owner_id = (SELECT glow.principal_id()) AND EXISTS (
+        SELECT FROM conversations c WHERE c.organization_id = runs.organization_id
+          AND c.conversation_id = runs.conversation_id));
 CREATE POLICY visible ON messages AS RESTRICTIVE TO glow_app
     USING (EXISTS (SELECT FROM conversations c WHERE c.organization_id = messages.organization_id
                    AND c.conversation_id = messages.conversation_id));

@@ -232,3 +232,37 @@ async def test_the_service_login_sees_ids_and_states_but_no_contents(
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await service_connection.execute(forbidden)
+
+
+@pytest.mark.parametrize(("who", "sees"), [("employee", 1), ("partner", 1), ("client", 0), ("service", 0)])
+async def test_an_approval_is_seen_by_who_asked_for_it_and_who_may_decide_it(
+    firms: tuple[Firm, Firm], app_connection: Connection, who: str, sees: int
+) -> None:
+    async with app_connection.transaction():
+        await stand_in(app_connection, FIRM_A, who)
+        assert await app_connection.fetchval("SELECT count(*) FROM approvals") == sees
+
+
+async def test_nobody_plants_a_run_in_a_colleagues_conversation(
+    firms: tuple[Firm, Firm], app_connection: Connection
+) -> None:
+    async with app_connection.transaction():
+        await stand_in(app_connection, FIRM_A, "partner")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await app_connection.execute(
+                "INSERT INTO runs (organization_id, run_id, conversation_id, owner_id, agent, model, door, status, "
+                "heartbeat_at, created_at) VALUES ($1, gen_random_uuid(), $2, $3, 'a', 'm', 'chat', 'running', now(), "
+                "now())",
+                FIRM_A.organization_id,
+                FIRM_A.id("thing"),
+                FIRM_A.id("partner"),
+            )
+
+
+async def test_functions_that_see_past_row_security_look_nowhere_else_first(superuser_connection: Connection) -> None:
+    rows = await superuser_connection.fetch(
+        "SELECT p.proname, p.proconfig FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace "
+        "WHERE n.nspname = 'glow' AND p.prosecdef"
+    )
+    assert len(rows) >= 7
+    assert {tuple(row["proconfig"]) for row in rows} == {("search_path=pg_catalog, public, pg_temp",)}
