@@ -1,6 +1,7 @@
 """Documents: searched, uploaded and deleted through the gate; listed and shown under row level security."""
 
 import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Annotated, cast
@@ -13,13 +14,14 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from domain.kernel import Audience, EngagementId
-from knowledge.model import DocumentId, DocumentQuery, DocumentStatus, StoredFile
+from knowledge.model import DocumentId, DocumentQuery, DocumentStatus
 from server.http.answers import json_answer, refusal_members, result_answer
 from server.http.bodies import Body, Json, ToolArguments, invalid_request
 from server.http.document import BODY_REFUSALS, CALL_REFUSALS, WAITING, listed, shows, tool_result, with_members
 from server.http.parameters import PageAsked
 from server.http.uploads import NAME_LIMIT, Upload, UploadBody
 from server.http.visits import Api, People, Visit
+from server.problems import Problem
 from tools.outcomes import CallOutcome, error_json
 from tools.views import document_json, page_json
 
@@ -138,12 +140,13 @@ async def delete_document(visit: Api, document_id: UUID) -> Response:
     },
 )
 async def document_content(visit: Api, document_id: UUID) -> Response:
-    """The file of a document as it was uploaded; a read of the document, and recorded as one."""
-    outcome = await visit.call("knowledge_read", {"document_id": str(document_id)})
+    """The file of a document as it was uploaded; the record names it by its digest, and what is sent is held to it."""
+    outcome = await visit.call("document_content", {"document_id": str(document_id)})
     if outcome.outcome != "done":
         return result_answer(outcome, lambda result: result)
     async with visit.session() as session:
-        return _file(await session.work.knowledge.file(DocumentId(document_id)))
+        content = (await session.work.knowledge.file(DocumentId(document_id))).content
+    return _file(outcome, await _held(content, outcome))
 
 
 async def _upload(visit: Visit, file: UploadFile, fields: UploadFields) -> CallOutcome:
@@ -198,13 +201,27 @@ def _title(file: UploadFile) -> str:
     return PurePath((file.filename or "").replace("\\", "/")).name[:NAME_LIMIT] or "untitled"
 
 
-def _file(stored: StoredFile) -> Response:
+async def _held(content: bytes, outcome: CallOutcome) -> bytes:
+    """The bytes, if they are those that the record says are handed out.
+
+    Raises  Problem: 502, they were altered where they are stored.
+    """
+    digest = await asyncio.to_thread(hashlib.sha256, content)
+    if digest.hexdigest() != (outcome.result or {})["content_sha256"]:
+        detail = "The stored file is not the one that was uploaded, and is not handed out."
+        raise Problem(502, "content_differs", detail, extra={"call_id": str(outcome.call_id)})
+    return content
+
+
+def _file(outcome: CallOutcome, content: bytes) -> Response:
     """The bytes, to be kept and never shown as a page: what a document says must not run with this server's rights."""
+    said = cast("dict[str, str]", outcome.result)
     return Response(
-        stored.content,
+        content,
         headers={
-            "Content-Type": stored.media_type,
-            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(stored.title, safe='')}",
+            "Content-Type": said["media_type"],
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(said['title'], safe='')}",
             "Content-Security-Policy": "sandbox; default-src 'none'",
+            "X-Call-Id": str(outcome.call_id),
         },
     )

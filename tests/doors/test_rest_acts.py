@@ -1,5 +1,6 @@
 """Acts over REST: tools by name, tasks, uploads, approvals and reports, each one call with its record."""
 
+import hashlib
 from uuid import UUID, uuid4
 
 import httpx
@@ -238,7 +239,43 @@ async def test_an_upload_is_indexed_found_handed_out_and_deleted(doors: Doors) -
     problem_of(await client.get(path), 404, "not_found")
     problem_of(await client.get(f"{path}/content"), 404, "not_found")
     calls = {item["tool"] for item in (await client.get("/v1/activity")).json()["items"]}
-    assert {"document_upload", "knowledge_search", "knowledge_read", "document_delete"} <= calls
+    assert {"document_upload", "knowledge_search", "document_content", "document_delete"} <= calls
+
+
+async def test_the_record_names_the_very_file_that_is_handed_out(doors: Doors) -> None:
+    client = await doors.client()
+    whole = b"A line of a long report.\n" * 40_000
+
+    document = (await upload(client, ("report.txt", whole, "text/plain"))).json()["items"][0]
+    sent = await client.get(f"/v1/knowledge/documents/{document['document_id']}/content")
+
+    recorded = (await client.get(f"/v1/activity/{sent.headers['x-call-id']}")).json()
+    assert (recorded["tool"], recorded["decision"], recorded["outcome"]) == ("document_content", "allow", "done")
+    assert recorded["result"]["content_sha256"] == hashlib.sha256(sent.content).hexdigest()
+    assert recorded["result"]["size_bytes"] == len(sent.content) == len(whole)
+
+
+async def test_a_file_that_could_not_be_read_is_handed_out_all_the_same(doors: Doors) -> None:
+    client = await doors.client()
+
+    document = (await upload(client, ("a.pdf", b"%PDF-1.7\nnot really", "application/pdf"))).json()["items"][0]
+    sent = await client.get(f"/v1/knowledge/documents/{document['document_id']}/content")
+
+    assert (document["status"], sent.status_code, sent.content) == ("failed", 200, b"%PDF-1.7\nnot really")
+
+
+async def test_a_file_that_was_altered_where_it_is_stored_is_not_handed_out(
+    doors: Doors, superuser_connection: Connection
+) -> None:
+    client = await doors.client()
+    document = (await upload(client, ("letters.md", LETTER, "text/markdown"))).json()["items"][0]
+    await superuser_connection.execute("SET session_replication_role = replica")  # without the ticket's trigger
+    altered = "UPDATE knowledge_files SET content = $2 WHERE document_id = $1"
+    await superuser_connection.execute(altered, UUID(document["document_id"]), LETTER.replace(b"partner", b"nobody!"))
+
+    answer = await client.get(f"/v1/knowledge/documents/{document['document_id']}/content")
+
+    problem_of(answer, 502, "content_differs")
 
 
 async def test_several_files_become_documents_each_and_a_bad_one_is_told_apart(doors: Doors) -> None:

@@ -28,7 +28,7 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "call_get": ("read", "READONLY"),
 }
 """Source  contract.md, Tools."""
-UNSEEN = {"approval_decide", "document_upload", "document_index", "document_delete"}
+UNSEEN = {"approval_decide", "document_content", "document_upload", "document_index", "document_delete"}
 ID = "7b1f6a52-6a0e-4c55-9f0e-0f7a1f6f2a11"
 EXAMPLES: dict[str, Json] = {
     "knowledge_search": {
@@ -72,6 +72,7 @@ EXAMPLES: dict[str, Json] = {
         "engagement_id": ID,
         "trust": "client",
     },
+    "document_content": {"document_id": ID},
     "document_index": {"document_id": ID},
     "document_delete": {"document_id": ID},
 }

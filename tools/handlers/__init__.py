@@ -7,6 +7,7 @@ from tools.handlers.activity import CALL_GET
 from tools.handlers.analytics import ANALYTICS_REPORT
 from tools.handlers.approvals import APPROVAL_DECIDE
 from tools.handlers.autonomy import AUTONOMY_QUERY
+from tools.handlers.contents import DOCUMENT_CONTENT
 from tools.handlers.documents import PrepareFile, document_handlers
 from tools.handlers.knowledge import KNOWLEDGE_READ, KNOWLEDGE_SEARCH
 from tools.handlers.tasks import TASK_CREATE, TASK_GET, TASK_LIST, TASK_RUN, TASK_RUN_GET
@@ -19,6 +20,7 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "approval_decide": APPROVAL_DECIDE,
     "autonomy_query": AUTONOMY_QUERY,
     "call_get": CALL_GET,
+    "document_content": DOCUMENT_CONTENT,
     "knowledge_read": KNOWLEDGE_READ,
     "knowledge_search": KNOWLEDGE_SEARCH,
     "task_create": TASK_CREATE,
