@@ -144,16 +144,6 @@ class Gate:
             ticket = may_have_ticket(call, progress.judged)
             return await self._record_undone(call, self._endings.faulted(call, progress.judged, fault, ticket=ticket))
 
-    async def would(self, request: CallRequest, principal: Principal) -> Verdict | None:
-        """The verdict a call would get now, neither made nor recorded; None for an unknown tool or bad arguments."""
-        tool = self._registry.find(request.tool)
-        parsed = None if tool is None else tool.parse(request.arguments)
-        if tool is None or parsed is None or isinstance(parsed, Invalid):
-            return None
-        call = Call(request=request, principal=principal, tool=tool, parsed=parsed, started=0.0)
-        async with self._begin(call, read_only=True) as transaction:
-            return self._judge.judge(call, transaction.facts).verdict
-
     async def refuse(self, request: CallRequest, principal: Principal, reason: str) -> CallOutcome:
         """Record a call that a door refuses before policy is asked: a credential that this door does not take."""
         async with self._transactions.begin(principal, "", {}, None, read_only=True) as transaction:
@@ -326,9 +316,13 @@ class Gate:
         return CallOutcome(call_id=approval.call_id, tool=approval.tool, outcome="rejected", error=error)
 
     async def _prepare_approved(self, approval: Approval) -> object:
+        """Prepare an approved call as its requester, if policy still lets it be made; execution decides once more."""
         call = self._approved_call(approval)
         if call is None or call.tool.handler.prepare is None:
             return None
+        async with self._begin(call, read_only=True) as transaction:
+            if isinstance(self._judge.judge(call, transaction.facts, approved=True).verdict, Deny):
+                return None
         return await call.tool.handler.prepare(call.parsed.model, self._prepare_context(call))
 
     def _approved_call(self, approval: Approval) -> Call | None:
