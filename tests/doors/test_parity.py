@@ -140,8 +140,8 @@ def variants_of(manifest: Manifest) -> Iterator[Variant]:
         yield Variant(subjects={"assignee": {"self": False}}, assigns_other=True)
         yield Variant(subjects={"assignee": {"self": True}})
     if "engagement" in manifest.subjects:
-        yield Variant(subjects={"engagement": {"member": True}}, client_own=True)
-        yield Variant(subjects={"engagement": {"member": False}}, client_own=False)
+        yield Variant(subjects={"engagement": {"member": True}}, client_own=True, minimum=least)
+        yield Variant(subjects={"engagement": {"member": False}}, client_own=False, minimum=least)
     if "document" in manifest.subjects:
         yield Variant(subjects={"document": {"own": False}}, client_own=True, minimum=least)
     if "task" in manifest.subjects:

@@ -119,7 +119,8 @@ class RestCalls:
 
 def told_by(response: httpx.Response) -> Told:
     """What an answer of HTTP tells of its call: of a done one the body, of a refused one the problem."""
-    body = cast(Json, response.json() if response.content else {})
+    is_json = "json" in response.headers.get("content-type", "")
+    body = cast(Json, response.json() if is_json else {})
     call = response.headers.get("x-call-id", body.get("call_id"))
     verdict = body.get("verdict")
     return Told(
@@ -146,6 +147,7 @@ ROUTES: dict[str, Route] = {
         f"/v1/analytics/{given['report']}?from={given['from']}&to={given['to']}",
         None,
     ),
+    "document_content": lambda given: ("GET", f"/v1/knowledge/documents/{given['document_id']}/content", None),
     "document_delete": lambda given: ("DELETE", f"/v1/knowledge/documents/{given['document_id']}", None),
     "approval_decide": lambda given: (
         "POST",

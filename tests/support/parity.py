@@ -36,6 +36,11 @@ class Act:
     """A CLIENT may do it within its own engagement, though the least role is higher."""
     minimum: Level | None = None
     """For what is started as a workflow: from which level on the agent does so without asking."""
+    waits: bool = True
+    """False: nobody can be asked, since what it works on leaves with the request; what would wait is refused.
+
+    `document_upload` alone, which besides is allowed from L1 on, where the table of domain.md would ask: docs/policy.md.
+    """
 
 
 ACTS: Mapping[str, Act] = {
@@ -50,7 +55,15 @@ ACTS: Mapping[str, Act] = {
     "analytics_report": Act(effect="read", least_role=Role.EMPLOYEE),
     "call_get": Act(effect="read", least_role=Role.READONLY),
     "approval_decide": Act(effect="commit", least_role=Role.EMPLOYEE, doors=HAND_DOORS, person_only=True),
-    "document_upload": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=HAND_DOORS, client_too=True),
+    "document_upload": Act(
+        effect="prepare",
+        least_role=Role.EMPLOYEE,
+        doors=HAND_DOORS,
+        client_too=True,
+        minimum=Level.L1,
+        waits=False,
+    ),
+    "document_content": Act(effect="read", least_role=Role.READONLY, doors=frozenset({"rest", "cli", "widget"})),
     "document_delete": Act(effect="commit", least_role=Role.EMPLOYEE, doors=HAND_DOORS),
     "document_index": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), minimum=Level.L1),
 }
@@ -164,7 +177,8 @@ def expected(
         return "deny"
     if by_hand:
         return "needs_approval" if act.effect == "irreversible" else "allow"
-    return _autonomy(act.effect, level, attended=cell.attended, minimum=minimum)
+    decision = _autonomy(act.effect, level, attended=cell.attended, minimum=minimum)
+    return "deny" if decision == "needs_approval" and not act.waits else decision
 
 
 def _role_may(act: Act, role: Role, client_own: bool | None) -> bool:

@@ -123,6 +123,12 @@ CASES: tuple[Case, ...] = (
         },
     ),
     Case(
+        name="hand out",
+        tool="document_content",
+        arguments=_fixed({"document_id": _ids("client_thing")}),
+        client_own=True,
+    ),
+    Case(
         name="delete",
         tool="document_delete",
         arguments=lambda who, entrance: {"document_id": str(one_of("document", who, entrance))},
@@ -132,6 +138,7 @@ CASES: tuple[Case, ...] = (
         name="upload without a file",
         tool="document_upload",
         arguments=_fixed({"title": "Notes", "content_sha256": "0" * 64, "size_bytes": 4}),
+        minimum=Level.L1,
     ),
     Case(
         name="upload for a client without a file",
@@ -140,6 +147,7 @@ CASES: tuple[Case, ...] = (
             {"title": "Notes", "content_sha256": "0" * 64, "size_bytes": 4, "engagement_id": _ids("engagement")}
         ),
         client_own=True,
+        minimum=Level.L1,
     ),
     Case(
         name="index",
