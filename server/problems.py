@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details, with a stable `code`: what every door of HTTP answers instead of a stack trace."""
+"""Errors as RFC 9457 problem details with a stable `code`: what HTTP answers instead of a stack trace."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
