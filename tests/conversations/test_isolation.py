@@ -96,8 +96,8 @@ def _id_arguments(properties: dict[str, Json], known: Known) -> Iterator[tuple[s
                 yield from ((name, known(each)) for each in THEIRS)
             case {"format": "email"} | {"description": "An e-mail address."}:
                 yield from ((name, known(each)) for each in THEIR_ADDRESSES)
-            case {"type": "object", "properties": dict(inner)}:
-                yield from ((name, given) for given in _attempts({"properties": inner}, known))
+            case {"type": "object", "properties": _}:
+                yield from ((name, given) for given in _attempts(schema, known))
             case {"type": "object"}:
                 yield name, {"organization_id": known(THEIRS[-1]), "engagement_id": known(THEIRS[2])}
             case _:
@@ -238,10 +238,8 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize(("door", "role"), WAYS)
-async def test_the_others_ids_are_worth_no_more_than_ids_of_nothing(attacked: Attacked, door: str, role: Role) -> None:
-    # Free to act without asking, so that nothing but the walls is in the way.
-    who, entrance = Who(role=role, level=Level.L3), attacked.entrance(door)
+async def assert_worth_nothing(attacked: Attacked, entrance: Entrance, who: Who) -> None:
+    """The attempts change nothing of theirs, give nothing of theirs away, and are told as if nothing were there."""
     before = await rows_of(attacked.inspector, FIRM_B.organization_id)
     unknown = ids_in(before) - set(THEIRS) - ids_in(await rows_of(attacked.inspector, FIRM_A.organization_id))
     assert unknown
@@ -255,6 +253,19 @@ async def test_the_others_ids_are_worth_no_more_than_ids_of_nothing(attacked: At
     told_of_nothing = await recorded(attacked.inspector, nothing, who)
     different = [pair for pair in zip(told_of_theirs, told_of_nothing, strict=True) if pair[0] != pair[1]]
     assert not different, different[:3]
+
+
+@pytest.mark.parametrize(("door", "role"), WAYS)
+async def test_the_others_ids_are_worth_no_more_than_ids_of_nothing(attacked: Attacked, door: str, role: Role) -> None:
+    # Free to act without asking, so that nothing but the walls is in the way.
+    await assert_worth_nothing(attacked, attacked.entrance(door), Who(role=role, level=Level.L3))
+
+
+async def test_a_database_without_its_wall_is_noticed(attacked: Attacked) -> None:
+    for row in await attacked.inspector.fetch(_TABLES):
+        await attacked.inspector.execute(f"ALTER TABLE {row['name']} DISABLE ROW LEVEL SECURITY")
+    with pytest.raises(AssertionError):
+        await assert_worth_nothing(attacked, attacked.entrance("rest"), Who(role=Role.PARTNER, level=Level.L3))
 
 
 async def test_the_same_calls_find_what_is_there_when_their_own_people_make_them(attacked: Attacked) -> None:

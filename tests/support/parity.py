@@ -14,7 +14,7 @@ from uuid import UUID
 from domain.activity.model import ActivityCall
 from domain.kernel import DOORS, Decision, Door, Effect, Level, Mode, PrincipalKind, Role
 from tests.support.firms import FIRM_A
-from tools.views import activity_call_json
+from tools.views import activity_json, event_json
 
 Json = dict[str, Any]
 
@@ -39,7 +39,7 @@ class Act:
     waits: bool = True
     """False: nobody can be asked, since what it works on leaves with the request; what would wait is refused.
 
-    `document_upload` alone, which besides is allowed from L1 on, where the table of domain.md would ask: docs/policy.md.
+    `document_upload` alone; it is allowed from L1 on, where the table of domain.md would ask.  Source  docs/policy.md
     """
 
 
@@ -300,7 +300,8 @@ _OF_THE_MOMENT = frozenset({"pending_approvals"})
 def record_of(seen: Seen) -> Json:
     """The activity item with its events, but for door, ids, times and durations; and whether it left a question."""
     assert seen.recorded is not None
-    item = activity_call_json(seen.recorded)
+    call = seen.recorded
+    item = {**activity_json(call.item), "events": [event_json(step) for step in call.steps]}
     kept = {name: _placeless(value) for name, value in item.items() if name not in _OF_THE_DOOR}
     return {**kept, "waits": seen.recorded.item.approval_id is not None}
 
