@@ -64,7 +64,8 @@ class Tokens:
     def read(self, token: str) -> Credential:
         """What the token proves.
 
-        Raises  InvalidToken: not ours, expired, without what is needed, or with two of our audiences.
+        Raises  InvalidToken: not ours, expired, without what is needed, with two of our audiences, or for an
+                organization that cannot be read.
         """
         claims = self._verified(token)
         return Credential(
@@ -132,12 +133,18 @@ def _place(claims: dict[str, object], path: list[str], value: str) -> None:
 
 
 def _found(claims: Mapping[str, object], path: list[str]) -> str | None:
-    """The claim at the path; None where it leads nowhere."""
-    *way, last = path
-    for step in way:
-        inner = claims.get(step)
-        if not isinstance(inner, dict):
+    """The claim at the path; None where the issuer gives none.
+
+    Raises  InvalidToken: something else than a text stands there, which must not count as nothing: then the request's
+            own header would choose the organization.
+    """
+    found: object = claims
+    for step in path:
+        if found is None:
             return None
-        claims = cast("dict[str, object]", inner)
-    value = claims.get(last)
-    return value if isinstance(value, str) else None
+        if not isinstance(found, dict):
+            raise InvalidToken("the token's organization cannot be read")
+        found = cast("dict[str, object]", found).get(step)
+    if found is not None and not isinstance(found, str):
+        raise InvalidToken("the token's organization cannot be read")
+    return found

@@ -103,7 +103,20 @@ def test_whatever_is_not_ours_whole_and_in_time_proves_nothing(token: str) -> No
 
 def test_a_token_without_an_organization_leaves_it_open() -> None:
     assert tokens().read(signed(org=None)).organization is None
-    assert tokens().read(signed(org=["a", "b"])).organization is None
+    assert tokens(claim="app_metadata.organization").read(signed(app_metadata={})).organization is None
+
+
+@pytest.mark.parametrize("claim", [["borealis-tax"], {"slug": "borealis-tax"}, 7, True, False, 0])
+def test_an_organization_that_is_no_text_proves_nothing_rather_than_leaving_it_open(claim: object) -> None:
+    with pytest.raises(InvalidToken):
+        tokens().read(signed(org=claim))
+    with pytest.raises(InvalidToken):
+        tokens(claim="app_metadata.organization").read(signed(app_metadata={"organization": claim}))
+
+
+def test_what_should_hold_the_organization_and_can_hold_nothing_proves_nothing() -> None:
+    with pytest.raises(InvalidToken):
+        tokens(claim="app_metadata.organization").read(signed(app_metadata=["organization"]))
 
 
 def test_a_token_ends_at_its_time_to_the_second() -> None:
