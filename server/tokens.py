@@ -15,6 +15,7 @@ Audience = Literal["api", "mcp", "widget", "service"]
 AUDIENCES: tuple[Audience, ...] = ("api", "mcp", "widget", "service")
 ALGORITHM = "HS256"
 LONGEST_TOKEN = 8192
+NO_ORGANIZATION = "the token's organization cannot be read"
 END_OF_TIME = 253_402_300_800.0
 """The year 10000, which no calendar here goes beyond."""
 
@@ -142,9 +143,13 @@ def _found(claims: Mapping[str, object], path: list[str]) -> str | None:
     for step in path:
         if found is None:
             return None
-        if not isinstance(found, dict):
-            raise InvalidToken("the token's organization cannot be read")
-        found = cast("dict[str, object]", found).get(step)
+        found = _member(found, step)
     if found is not None and not isinstance(found, str):
-        raise InvalidToken("the token's organization cannot be read")
+        raise InvalidToken(NO_ORGANIZATION)
     return found
+
+
+def _member(claim: object, name: str) -> object:
+    if not isinstance(claim, dict):
+        raise InvalidToken(NO_ORGANIZATION)
+    return cast("dict[str, object]", claim).get(name)
