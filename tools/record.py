@@ -13,7 +13,7 @@ from tools.manifest import Manifest
 from tools.outcomes import CallError, CallOutcome, CallRequest, Verdict, decision_of
 from tools.policy import Situation
 
-PAYLOAD_LIMIT = 262_144
+PAYLOAD_LIMIT = 16_384
 """Characters of an unreadable call's arguments that are kept."""
 
 

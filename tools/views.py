@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from domain.activity.model import ActivityCall, ActivityItem, ActivityStep
+from domain.activity.model import ActivityItem, ActivityStep
 from domain.analytics.model import Figure, Report
 from domain.approvals.model import ApprovalItem
 from domain.autonomy.model import AutonomyStatus
@@ -52,12 +52,8 @@ def activity_json(item: ActivityItem) -> Json:
     }
 
 
-def activity_call_json(call: ActivityCall) -> Json:
-    """One call of the record, with its result and its events, oldest first."""
-    return {**activity_json(call.item), "events": [_event_json(step) for step in call.steps]}
-
-
-def _event_json(step: ActivityStep) -> Json:
+def event_json(step: ActivityStep) -> Json:
+    """One event of a call."""
     return {
         "type": step.kind,
         "time": step.time.isoformat(),

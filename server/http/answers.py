@@ -6,7 +6,7 @@ from typing import assert_never
 import orjson
 from starlette.responses import Response
 
-from server.problems import Problem
+from server.problems import Problem, not_found
 from tools.outcomes import CallOutcome, Json, error_json, verdict_json
 
 Show = Callable[[Json], object]
@@ -99,7 +99,8 @@ def status_of(outcome: CallOutcome) -> int:
 def _about_the_resource(problem: Problem) -> Problem:
     """An invalid call of a route that names a resource: what is missing is 404, a wrong moment 409."""
     if problem.status == 422 and problem.code.endswith("not_found"):
-        problem.status, problem.code = 404, "not_found"
+        nothing = not_found()
+        problem.status, problem.code, problem.detail = nothing.status, nothing.code, nothing.detail
     elif problem.code in TOO_LATE_OR_EARLY:
         problem.status = 409
     return problem

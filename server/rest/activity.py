@@ -1,21 +1,30 @@
-"""The record, read back: each call as one item, one's own or, for those who may, the organization's."""
+"""The record, read back: each call as one item, one's own or, for those who may, the organization's.
 
+Lists are plain queries and hold no results. One call with its result, which may be somebody else's, is a call itself.
+"""
+
+from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
+import orjson
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from domain.activity.model import ActivityQuery
+from domain.activity.model import ActivityItem, ActivityQuery
 from domain.kernel import CallId, ConversationId, Decision, Door, Outcome
-from server.http.answers import json_answer
-from server.http.document import listed, of_model, shows
+from server.http.answers import json_answer, result_answer
+from server.http.bodies import Json
+from server.http.document import CALL_REFUSALS, listed, of_model, shows
 from server.http.parameters import PageAsked, Since, Text, Until
 from server.http.visits import Api
-from tools.views import activity_call_json, activity_json, page_json
+from tools.views import activity_json, event_json, page_json
 
 router = APIRouter(tags=["activity"])
+
+LIST_ARGUMENTS = 2048
+"""Characters of a call's arguments that a list shows."""
 
 
 class ActivityItemView(BaseModel):
@@ -71,7 +80,10 @@ async def list_activity(
     since: Annotated[Since | None, Query(alias="from")] = None,
     until: Annotated[Until | None, Query(alias="to")] = None,
 ) -> Response:
-    """Calls, newest first, without their results. `principal`: an e-mail address or an id."""
+    """Calls, newest first, without their results; of long arguments the beginning, as `{"_truncated", "preview"}`.
+
+    `principal`: an e-mail address or an id.
+    """
     query = ActivityQuery(
         page=page,
         tool=tool,
@@ -84,11 +96,28 @@ async def list_activity(
         until=until,
     )
     async with visit.session() as session:
-        return json_answer(page_json(await session.work.activity.list(query), activity_json))
+        return json_answer(page_json(await session.work.activity.list(query), _line_json))
 
 
-@router.get("/v1/activity/{call_id}", responses=shows(of_model(ActivityCallView)))
+@router.get("/v1/activity/{call_id}", responses={**shows(of_model(ActivityCallView)), **CALL_REFUSALS})
 async def get_activity(visit: Api, call_id: UUID) -> Response:
-    """One call, with its result and its events."""
+    """One call, with its result and its events. Looking at it is a call of its own, and recorded as one."""
+    outcome = await visit.call("call_get", {"call_id": str(call_id)})
+    if outcome.outcome != "done":
+        return result_answer(outcome, lambda result: result)
     async with visit.session() as session:
-        return json_answer(activity_call_json(await session.work.activity.call(CallId(call_id))))
+        steps = (await session.work.activity.call(CallId(call_id))).steps
+    return result_answer(outcome, lambda call: {**_item_json(call), "events": [event_json(step) for step in steps]})
+
+
+def _line_json(item: ActivityItem) -> Json:
+    """One call in a list."""
+    if item.arguments is None or len(item.arguments) <= LIST_ARGUMENTS:
+        return activity_json(item)
+    cut = {"_truncated": True, "preview": item.arguments[:LIST_ARGUMENTS]}
+    return activity_json(replace(item, arguments=orjson.dumps(cut).decode()))
+
+
+def _item_json(call: Json) -> Json:
+    """What the tool tells of one call, in the shape that lists have; of its question there is a route of its own."""
+    return {name: value for name, value in call.items() if name != "approval"}

@@ -220,6 +220,44 @@ async def test_activity_is_filtered_and_paged(doors: Doors) -> None:
     assert len({item["call_id"] for item in first["items"] + second["items"]}) == 7
 
 
+async def test_looking_at_another_members_call_is_a_call_of_its_own(doors: Doors) -> None:
+    employee, manager = await doors.client(), await doors.client("manager@acme")
+    searched = await employee.post("/v1/knowledge/search", json={"query": "letters"})
+    call_id = searched.headers["x-call-id"]
+
+    seen = await manager.get(f"/v1/activity/{call_id}")
+
+    item = seen.json()
+    assert (item["call_id"], item["principal"], item["outcome"]) == (call_id, "employee@acme.example", "done")
+    assert item["result"] == searched.json()
+    assert [event["type"] for event in item["events"]] == ["tool.completed"]
+    looked = (await manager.get(f"/v1/activity/{seen.headers['x-call-id']}")).json()
+    assert (looked["tool"], looked["principal"], looked["arguments"]) == (
+        "call_get",
+        "manager@acme.example",
+        {"call_id": call_id},
+    )
+    hidden = await (await doors.client("readonly@acme")).get(f"/v1/activity/{call_id}")
+    assert problem_of(hidden, 404, "not_found")["outcome"] == "invalid"
+
+
+async def test_a_list_shows_the_beginning_of_long_arguments_and_one_call_all_that_is_kept(doors: Doors) -> None:
+    client = await doors.client()
+    await client.post("/v1/tasks", json={"title": "A long one", "description": "x" * 4000})
+    await client.post("/v1/tools/task_create/call", json={"arguments": {"title": 1, "junk": ["x" * 1000] * 200}})
+
+    listed = await client.get("/v1/activity")
+
+    assert len(listed.content) < 7000
+    refused, made = listed.json()["items"]
+    assert made["arguments"]["_truncated"] is True
+    assert made["arguments"]["preview"].startswith('{"description":"xxx')
+    whole = (await client.get(f"/v1/activity/{made['call_id']}")).json()["arguments"]
+    assert whole == {"title": "A long one", "description": "x" * 4000}
+    kept = (await client.get(f"/v1/activity/{refused['call_id']}")).json()["arguments"]
+    assert len(kept) == 16_384
+
+
 async def test_an_upload_is_indexed_found_handed_out_and_deleted(doors: Doors) -> None:
     client = await doors.client()
 
