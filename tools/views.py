@@ -47,8 +47,8 @@ def activity_json(item: ActivityItem) -> Json:
             conversation_id=_id(item.conversation_id),
             run_id=_id(item.run_id),
         ),
-        **_parsed("arguments", item.arguments),
-        **_parsed("result", item.result),
+        **parsed("arguments", item.arguments),
+        **parsed("result", item.result),
     }
 
 
@@ -271,7 +271,8 @@ def _given(**members: object) -> Json:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def _parsed(name: str, text: str | None) -> Json:
+def parsed(name: str, text: str | None) -> Json:
+    """A member that the record keeps as JSON text; none where it was erased."""
     if text is None:
         return {}
     try:

@@ -4,7 +4,7 @@ Lists are plain queries and hold no results. One call with its result, which may
 """
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, cast
 from uuid import UUID
 
 import orjson
@@ -19,7 +19,7 @@ from server.http.bodies import Json
 from server.http.document import CALL_REFUSALS, listed, of_model, shows
 from server.http.parameters import PageAsked, Since, Text, Until
 from server.http.visits import Api
-from tools.views import activity_json, event_json, page_json
+from tools.views import activity_json, event_json, page_json, parsed
 
 router = APIRouter(tags=["activity"])
 
@@ -120,4 +120,7 @@ def _line_json(item: ActivityItem) -> Json:
 
 def _item_json(call: Json) -> Json:
     """What the tool tells of one call, in the shape that lists have; of its question there is a route of its own."""
-    return {name: value for name, value in call.items() if name != "approval"}
+    item = {name: value for name, value in call.items() if name != "approval"}
+    if item["decision"] is None and "arguments" in item:
+        item |= parsed("arguments", cast(str, item["arguments"]))
+    return item

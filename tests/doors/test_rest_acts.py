@@ -258,6 +258,16 @@ async def test_a_list_shows_the_beginning_of_long_arguments_and_one_call_all_tha
     assert len(kept) == 16_384
 
 
+async def test_arguments_that_no_schema_has_passed_look_alike_in_lists_and_alone(doors: Doors) -> None:
+    client = await doors.client()
+    await client.post("/v1/tools/task_create/call", json={"arguments": {"title": 1}})
+
+    listed = (await client.get("/v1/activity")).json()["items"][0]
+    alone = (await client.get(f"/v1/activity/{listed['call_id']}")).json()
+
+    assert listed["arguments"] == alone["arguments"] == {"title": 1}
+
+
 async def test_an_upload_is_indexed_found_handed_out_and_deleted(doors: Doors) -> None:
     client = await doors.client()
 
