@@ -22,7 +22,7 @@ from server.database.connection import Connection
 from server.hub import Hub
 from server.serve import ServeOptions, serve
 from server.tokens import Audience
-from server.worker.task_runs import TaskRunWorker, call_id_of
+from server.worker.task_runs import TaskRunWorker
 from tests.support.command_host import CommandHost
 from tests.support.firms import FIRM_A
 from tests.support.parity import Cell, Told, Who
@@ -74,6 +74,10 @@ class Site:
     def token(self, who: Who, audience: Audience) -> str:
         """A token of a member."""
         return self.hub.tokens.sign(PrincipalId(who.id), SLUG, audience, timedelta(hours=1))
+
+    def token_of(self, who: str, audience: Audience) -> str:
+        """A token of one of the seeded firm's people."""
+        return self.hub.tokens.sign(PrincipalId(FIRM_A.id(who)), SLUG, audience, timedelta(hours=1))
 
     def headers(self, who: Who, audience: Audience) -> dict[str, str]:
         """What a request of the member carries."""
@@ -321,7 +325,7 @@ class WorkerCalls:
         await worker.work(Job(kind="task_run", organization_id=_ORGANIZATION, subject_id=run_id))
         steps = await self.owner.fetchval("SELECT steps FROM task_run_progress WHERE task_run_id = $1", run_id)
         (step,) = cast("list[Json]", orjson.loads(steps))
-        return Told(call_id=call_id_of(run_id, "only"), outcome=step["outcome"])
+        return Told(call_id=UUID(step["call_id"]), outcome=step["outcome"])
 
 
 _ORGANIZATION = OrganizationId(FIRM_A.organization_id)

@@ -80,9 +80,14 @@ async def _never(*_: object) -> Any:
 
 def careless(hub: Hub) -> Gate:
     """The gate with policies that allow everything."""
+    return gate_with(hub, Careless(hub.rules.policies))
+
+
+def gate_with(hub: Hub, policies: Policies) -> Gate:
+    """The gate with other policies."""
     return Gate(
         registry=hub.rules.registry,
-        policies=Careless(hub.rules.policies),
+        policies=policies,
         workflows=hub.rules.workflows,
         transactions=hub.transactions,
         recorder=hub.recorder,
