@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from statistics import median
@@ -63,22 +63,22 @@ def main() -> None:
     """Measure and print."""
     pinned = pin_this_process()
     print(f"chat_turn on {machine()}{'' if pinned else '; NOT PINNED: there are no two cores to part'}", flush=True)
-    for name, rows in measure().items():
-        print(f"\n{table(name, rows)}", flush=True)
+    for title, rows in measure():
+        print(f"\n{table(title, rows)}", flush=True)
 
 
-def measure() -> dict[str, list[Row]]:
-    """The benchmark's tables."""
+def measure() -> Iterator[tuple[str, list[Row]]]:
+    """The benchmark's tables, each as soon as it is there."""
+    pace = f"{model.FIRST_TOKEN_S * 1000:.0f} ms to the first token and {model.PER_TOKEN_S * 1000:.0f} ms a token"
     with fresh_home() as home, home.database() as server, fake_model() as model_url:
         with _contenders(home, server, model_url) as contenders:
             at_once = _interleaved(contenders, server, model.AT_ONCE, AT_ONCE_TURNS)
+            yield f"A chat turn, the model answers at once, {USERS} users", _cost_rows(at_once)
             paced = _interleaved(contenders, server, model.PACED, PACED_TURNS)
+            rows = [*_latency_rows(paced), *_cost_rows(paced, targets=False)]
+            yield f"A chat turn, {pace}, {USERS} users", rows
         counted = _count_transactions(home, server, model_url)
-    return {
-        f"A chat turn, the model answers at once, {USERS} users": _cost_rows(at_once),
-        f"A chat turn, {model.FIRST_TOKEN_S * 1000:.0f} ms to the first token and {model.PER_TOKEN_S * 1000:.0f} ms a "
-        f"token, {USERS} users": [*_latency_rows(paced), *_cost_rows(paced, targets=False), *counted],
-    }
+        yield f"What a chat turn commits, {pace}, {USERS} users", counted
 
 
 @contextmanager
