@@ -5,12 +5,14 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 
 from fastapi import APIRouter, Depends, FastAPI
 
 from domain.kernel import NewId, new_id
 from server.chat import conversations, messages, runs
+from server.health import Readiness, readiness_of
 from server.health import router as health
 from server.http.bodies import Json
 from server.http.document import REFUSALS, document_of
@@ -67,6 +69,9 @@ def create_app(open_hub: OpenHub, options: AppOptions | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with open_hub() as hub:
             app.state.hub = hub
+            app.state.readiness = Readiness(
+                partial(readiness_of, hub, runs_worker=options.runs_worker), options.monotonic
+            )
             door = mount_mcp(app, hub)
             async with door.running(), _working(hub.worker if options.runs_worker else None):
                 yield
@@ -80,7 +85,6 @@ def create_app(open_hub: OpenHub, options: AppOptions | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.streams = EventStreams()
-    app.state.runs_worker = options.runs_worker
     app.state.document = _documents(app)
     _add_routes(app)
     answer_problems(app)

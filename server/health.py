@@ -1,6 +1,8 @@
 """Whether the server lives, and whether it can do its work: each thing it depends on, with its state."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import Literal
 
 from fastapi import APIRouter
@@ -9,16 +11,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from domain.resources import resource_folder
-from server.database.migrate import load_migrations, pending
+from server.database.migrate import Migration, load_migrations, pending
 from server.http.answers import json_answer
 from server.http.document import of_model, shows
-from server.http.visits import hub_of
 from server.hub import Hub
 from tools.ports import Unavailable
 
 router = APIRouter(tags=["health"])
 
 PATIENCE_S = 2.0
+KEPT_S = 1.0
+"""For how long an answer serves whoever asks next: anybody may ask, and a question takes a database's connection."""
 OFFLINE = "offline"
 
 State = Literal["ok", "unavailable", "pending", "offline", "elsewhere"]
@@ -44,6 +47,35 @@ class Ready(BaseModel):
     dependencies: dict[str, Dependency]
 
 
+class Readiness:
+    """What was found out last, and finding it out anew: once at a time, and once a second."""
+
+    def __init__(self, find_out: Callable[[], Awaitable[Ready]], monotonic: Callable[[], float]) -> None:
+        self._find_out = find_out
+        self._monotonic = monotonic
+        self._asking = asyncio.Lock()
+        self._found: tuple[float, Ready] | None = None
+
+    async def now(self) -> Ready:
+        """The state of everything, not older than `KEPT_S`."""
+        async with self._asking:
+            if self._found is None or self._monotonic() - self._found[0] >= KEPT_S:
+                self._found = (self._monotonic(), await self._find_out())
+            return self._found[1]
+
+
+async def readiness_of(hub: Hub, *, runs_worker: bool) -> Ready:
+    """The state of everything that the server depends on."""
+    return ready(
+        {
+            "database": await _asked(hub, _answers),
+            "migrations": await _asked(hub, _migrated),
+            "model": _model(hub),
+            "worker": _worker(hub, runs_here=runs_worker),
+        }
+    )
+
+
 @router.get("/health", responses=shows(of_model(Alive)))
 async def health() -> Response:
     """The process lives."""
@@ -55,15 +87,8 @@ async def health() -> Response:
 )
 async def readiness(request: Request) -> Response:
     """The state of the database, its migrations, the model and the worker."""
-    hub = hub_of(request)
-    shown = ready(
-        {
-            "database": await _asked(hub, _answers),
-            "migrations": await _asked(hub, _migrated),
-            "model": _model(hub),
-            "worker": _worker(hub, runs_here=request.app.state.runs_worker),
-        }
-    )
+    known: Readiness = request.app.state.readiness
+    shown = await known.now()
     return json_answer(shown.model_dump(), 200 if shown.status == "ready" else 503)
 
 
@@ -90,10 +115,16 @@ async def _answers(hub: Hub) -> Dependency:
 
 async def _migrated(hub: Hub) -> Dependency:
     async with hub.pools.app.acquire(timeout_s=PATIENCE_S) as connection:
-        missing = await pending(connection, load_migrations(resource_folder("migrations")))
+        missing = await pending(connection, _migrations())
     if missing:
         return Dependency(state="pending", detail=f"{len(missing)} migrations are to be applied: glow migrate")
     return Dependency(state="ok")
+
+
+@cache
+def _migrations() -> tuple[Migration, ...]:
+    """Those that this program was started with."""
+    return load_migrations(resource_folder("migrations"))
 
 
 def _model(hub: Hub) -> Dependency:

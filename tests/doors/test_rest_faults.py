@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from server.app import AppOptions
 from server.database.errors import DatabaseUnavailable
+from server.health import KEPT_S, Readiness, Ready
 from server.logs import configure_logs
 from server.settings import Settings
 from tests.support.database import Database
@@ -100,9 +101,11 @@ async def test_a_database_that_is_away_answers_when_to_come_back(doors: Doors) -
 
 
 async def test_without_its_database_the_server_is_alive_and_not_ready(database: Database) -> None:
+    now = [0.0]
+    options = AppOptions(runs_worker=False, monotonic=lambda: now[0])
     async with (
         passed_on(database.address.port) as wire,
-        in_a_task(opened_doors(reached_by(database, wire.port), app_options=AppOptions(runs_worker=False))) as doors,
+        in_a_task(opened_doors(reached_by(database, wire.port), app_options=options)) as doors,
     ):
         client = await doors.client()
         assert (await client.get("/v1/me")).status_code == 200
@@ -112,6 +115,8 @@ async def test_without_its_database_the_server_is_alive_and_not_ready(database: 
         assert ready["dependencies"]["worker"]["state"] == "elsewhere"
 
         await wire.cut()
+        assert (await client.get("/readiness")).json()["status"] == "ready"  # as it was found a moment ago
+        now[0] += KEPT_S
 
         unready, *refused = await asyncio.gather(
             client.get("/readiness"),
@@ -124,6 +129,22 @@ async def test_without_its_database_the_server_is_alive_and_not_ready(database: 
         assert (unready.status_code, unready.json()["status"]) == (503, "not_ready")
         assert unready.json()["dependencies"]["database"]["state"] == "unavailable"
         assert (await client.get("/health")).status_code == 200
+
+
+async def test_however_many_ask_whether_the_server_is_ready_it_is_found_out_once_a_second() -> None:
+    now, found_out = [0.0], list[float]()
+
+    async def find_out() -> Ready:
+        found_out.append(now[0])
+        await asyncio.sleep(0)
+        return Ready(status="ready", dependencies={})
+
+    readiness = Readiness(find_out, lambda: now[0])
+    for moment in (0.0, KEPT_S / 2, KEPT_S):
+        now[0] = moment
+        await asyncio.gather(*(readiness.now() for _ in range(50)))
+
+    assert found_out == [0.0, KEPT_S]
 
 
 async def test_each_request_is_one_line_that_names_it(doors: Doors, lines: io.StringIO) -> None:
