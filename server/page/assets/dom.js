@@ -16,7 +16,14 @@ export function h(tag, options = {}, ...children) {
     else if (ATTRIBUTES.test(name)) node.setAttribute(name, value === true ? "" : String(value));
     else throw new Error(`no attribute of this page: ${name}`);
   }
-  node.append(...children.flat(Infinity).filter((child) => child !== undefined && child !== null && child !== false));
+  return add(node, children);
+}
+
+/** One by one: a long text has more pieces than a call takes arguments. */
+function add(node, children) {
+  for (const child of children.flat(Infinity)) {
+    if (child !== undefined && child !== null && child !== false) node.append(child);
+  }
   return node;
 }
 
@@ -55,8 +62,8 @@ function webAddress(address) {
 
 /** Puts these in place of all that the node holds. */
 export function fill(node, ...children) {
-  node.replaceChildren(...children.flat(Infinity).filter((child) => child !== undefined && child !== null && child !== false));
-  return node;
+  node.replaceChildren();
+  return add(node, children);
 }
 
 /** A button; `kind` is primary, quiet or danger. */
@@ -81,15 +88,14 @@ export function stateBadge(word) {
   return word ? badge(word.replaceAll("_", " "), TONES[word] ?? "plain") : null;
 }
 
-/** A moment as people of this browser's language write it, the exact one in its title. */
-export function time(iso) {
+/** A moment as people of this browser's language write it, to the second where asked; the exact one in its title. */
+export function time(iso, { seconds = false } = {}) {
   if (!iso) return null;
   const moment = new Date(iso);
   if (Number.isNaN(moment.getTime())) return h("span", {}, iso);
   const today = new Date().toDateString() === moment.toDateString();
-  const shown = today
-    ? moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })
-    : moment.toLocaleString([], { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+  const clock = { hour: "2-digit", minute: "2-digit", ...(seconds ? { second: "2-digit" } : {}) };
+  const shown = today ? moment.toLocaleTimeString([], clock) : moment.toLocaleString([], { day: "numeric", month: "short", ...clock });
   return h("time", { datetime: iso, title: moment.toLocaleString() }, shown);
 }
 
