@@ -1,49 +1,24 @@
 """The page in a real browser, against the whole server: what people see and do, and what a text cannot do to them."""
 
-import os
 import re
-import shutil
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import pytest
-import pytest_asyncio
 
 from agent.model import ModelRequest
 from domain.kernel import Role
 from domain.resources import resource_folder
-from server.database.embedded import EmbeddedServer
 from server.hub import HubOptions
+from tests.browser.browsing import add_document, ask, marks, sign_in
 from tests.support.database import Database
 from tests.support.held import Held
 from tests.support.scripted_model import ScriptedModel, Turn, says
-from tests.support.served import Served, firms_database, served
+from tests.support.served import Served, served
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Page
+    from playwright.async_api import Page
 
-pytest.importorskip("playwright", reason="the package playwright is not installed")
+pytestmark = marks
 
-CHROMIUM = os.environ.get("CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))), None
-)
-
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium was found; CHROMIUM= names one"),
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(120),
-]
-
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 POLICY = "documents/acme-audit/policies/engagement-letter-policy.md"
 QUESTION = "When must the engagement letter be renewed, and who signs it?"
 
@@ -65,59 +40,9 @@ def hostile(request: ModelRequest) -> Turn:
     return says(HOSTILE, f"\n[sign in]({found[0] if found else ''}/#token=stolen)\n")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> "AsyncIterator[Browser]":
-    from playwright.async_api import async_playwright
-
-    async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, headless=True)
-        yield launched
-        await launched.close()
-
-
-@pytest.fixture(scope="module")
-def firms(cluster: EmbeddedServer, template: str) -> Iterator[Database]:
-    with firms_database(cluster, template) as database:
-        yield database
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(firms: Database) -> AsyncIterator[Served]:
-    async with served(firms, runs_worker=True) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def page(browser: "Browser") -> "AsyncIterator[Page]":
-    """A tab of its own; anything that its policy had to stop, or that failed in a script, fails the test."""
-    context = await browser.new_context(viewport={"width": 1280, "height": 820})
-    opened = await context.new_page()
-    opened.set_default_timeout(20_000)
-    faults: list[str] = []
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
-    yield opened
-    await context.close()
-    assert faults == []
-
-
-async def sign_in(page: "Page", server: Served, who: str = "employee", fragment: str = "") -> None:
-    await page.goto(f"{server.url}/#token={server.token(who)}{fragment}")
-    await page.wait_for_selector(".me")
-
-
-async def ask(page: "Page", message: str) -> None:
-    """Says something, and waits until it is answered."""
-    await page.fill("#message", message)
-    await page.keyboard.press("Enter")
-    await page.wait_for_selector(".composer button[type=submit]:not([hidden])")
-    await page.wait_for_selector(".run .text, .run .banner")
-
-
 async def test_question_is_answered_with_a_call_and_a_citation_that_opens(page: "Page", server: Served) -> None:
     await sign_in(page, server, fragment="&documents")
-    await page.set_input_files("#files", str(Path(resource_folder("demo")) / POLICY))
-    await page.wait_for_selector("tr:has-text('engagement-letter-policy'):has-text('ready')")
+    await add_document(page, str(Path(resource_folder("demo")) / POLICY), "engagement-letter-policy")
 
     await page.click("text=New conversation")
     await page.click(f"button:has-text('{QUESTION}')")
@@ -133,18 +58,44 @@ async def test_question_is_answered_with_a_call_and_a_citation_that_opens(page: 
 
     await page.locator(".chip").first.click()
     assert "engagement-letter-policy" in await page.inner_text("#panel")
-    assert await page.locator("#panel .source-quote").inner_text()
+    passage = page.locator("#panel .source-quote")
+    marked = " ".join((await passage.locator("mark").inner_text()).split())
+    assert "every twelve months" in marked
+    assert marked in " ".join(answer.split())
+    assert len(await passage.inner_text()) > len(marked)
     await page.keyboard.press("Escape")
     assert await page.locator("#panel").is_hidden()
 
 
-async def test_token_leaves_the_address_bar_and_stays_in_the_tab(page: "Page", server: Served) -> None:
-    await sign_in(page, server)
-    assert "token" not in page.url
+LEDGER = """# The ledger of 𝄞 medlars 🍐
+
+🍐🍐 𝔐edlars are weighed at the gate, and 𝔐edlars alone.
+
+{quote}
+
+What is left over is pressed 🍐.
+"""
+QUOTE = "The medlar ledger is closed on the ninth working day of the month."
+
+
+async def test_cited_words_are_marked_though_letters_before_them_take_two_units(
+    page: "Page", server: Served, tmp_path: Path
+) -> None:
+    document = tmp_path / "medlars.md"
+    document.write_text(LEDGER.format(quote=QUOTE))
+    await sign_in(page, server, fragment="&documents")
+    await add_document(page, str(document), "medlars")
+    await page.click("text=New conversation")
+    await ask(page, "On which day is the medlar ledger closed?")
+    await page.locator(".chip").first.click()
+    assert await page.inner_text("#panel mark") == QUOTE
+    passage = await page.inner_text("#panel .source-quote")
+    assert "🍐🍐 𝔐edlars are weighed at the gate" in passage
+
     await page.reload()
-    await page.wait_for_selector(".me")
-    assert await page.evaluate("localStorage.length") == 0
-    assert "employee@firm-1.example" in (await page.get_attribute(".me strong", "title") or "")
+    await page.locator(".chip").first.click()
+    assert await page.inner_text("#panel .source-quote") == passage
+    assert await page.inner_text("#panel mark") == QUOTE
 
 
 async def test_conversation_is_still_there_after_a_reload(page: "Page", server: Served) -> None:
@@ -192,20 +143,6 @@ async def test_rejected_call_is_not_made(page: "Page", server: Served) -> None:
     assert "rejected" in await page.inner_text(".sheet-head")
 
 
-async def test_plain_link_to_an_approval_opens_it_after_signing_in(page: "Page", server: Served) -> None:
-    await page.goto(f"{server.url}/#approval=00000000-0000-4000-8000-000000000000")
-    await page.fill("#token", server.token())
-    await page.click("form button[type=submit]")
-    await page.wait_for_selector("text=There is no such thing, or it is not yours to see.")
-
-
-@pytest.mark.parametrize("token", ["nonsense", "mcp"])
-async def test_token_that_opens_nothing_is_said_so(page: "Page", server: Served, token: str) -> None:
-    await page.goto(f"{server.url}/#token={server.token(audience='mcp') if token == 'mcp' else token}")
-    await page.wait_for_selector(".sign-in [role=alert]")
-    assert await page.locator(".me").count() == 0
-
-
 async def test_what_a_captured_model_says_is_only_ever_text(page: "Page", firms: Database) -> None:
     async with served(firms, HubOptions(model=ScriptedModel(brain=hostile))) as server:
         await sign_in(page, server)
@@ -228,8 +165,7 @@ async def test_what_a_document_says_is_only_ever_text(page: "Page", server: Serv
     document = tmp_path / "<img src=x onerror=window.hacked=9>.md"
     document.write_text(f"# Retention of quince files\n\nQuince files are kept for nine years. {HOSTILE}\n")
     await sign_in(page, server, fragment="&documents")
-    await page.set_input_files("#files", str(document))
-    await page.wait_for_selector("tr:has-text('onerror=window.hacked=9'):has-text('ready')")
+    await add_document(page, str(document), "onerror=window.hacked=9")
     await page.click("text=New conversation")
     await ask(page, "How long are quince files kept?")
     await page.locator(".source").first.click()

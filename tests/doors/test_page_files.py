@@ -7,6 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from domain.resources import resource_folder
 from server.http.faults import answer_problems
 from server.page.routes import assets, router
 
@@ -49,6 +50,15 @@ def test_page_holds_no_script_style_or_handler_of_its_own() -> None:
 def test_every_import_is_a_file_that_is_served(name: str) -> None:
     imported = re.findall(r'from "\./([^"]+)"', assets()[name].content.decode())
     assert set(imported) <= set(assets())
+
+
+def test_every_rule_of_policy_is_told_in_plain_words() -> None:
+    rules = "".join(path.read_text(encoding="utf-8") for path in resource_folder("manifests").glob("policies/*.cedar"))
+    ids = set(re.findall(r'@id\("(\w+)"\)', rules))
+    words = assets()["words.js"].content.decode()
+    told = set(re.findall(r"^  (\w+): \"", words[words.index("const REASONS") :], re.MULTILINE))
+    assert ids
+    assert ids - told == set()
 
 
 async def test_page_is_sent_with_a_policy_that_lets_only_its_own_files_run(client: httpx.AsyncClient) -> None:

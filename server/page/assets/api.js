@@ -15,10 +15,14 @@ export class Refused extends Error {
   }
 }
 
-/** The token of this tab; it is never kept beyond it. */
+/** The token of this tab, and the organization it is used in where it needs one; never kept beyond the tab. */
 export const credential = {
   get token() { return sessionStorage.getItem(TOKEN); },
-  keep(token, organization) {
+  get kept() { return { token: this.token, organization: sessionStorage.getItem(ORGANIZATION) }; },
+  holds({ token, organization }) {
+    return token === this.token && (organization || null) === this.kept.organization;
+  },
+  keep({ token, organization }) {
     sessionStorage.setItem(TOKEN, token);
     if (organization) sessionStorage.setItem(ORGANIZATION, organization);
     else sessionStorage.removeItem(ORGANIZATION);
@@ -27,24 +31,22 @@ export const credential = {
     sessionStorage.removeItem(TOKEN);
     sessionStorage.removeItem(ORGANIZATION);
   },
-  get headers() {
-    const organization = sessionStorage.getItem(ORGANIZATION);
-    return {
-      ...(this.token ? { Authorization: `Bearer ${this.token}` } : {}),
-      ...(organization ? { "X-Organization": organization } : {}),
-    };
-  },
 };
 
-/** Called with every 401, whoever asked. */
+function headersOf({ token, organization }) {
+  return { ...(token ? { Authorization: `Bearer ${token}` } : {}), ...(organization ? { "X-Organization": organization } : {}) };
+}
+
+/** Called with every 401 that the kept credential got. */
 export const signedOut = { listener: () => {} };
 
-async function send(method, path, { body, headers = {}, signal } = {}) {
+/** `as` is a credential to ask by in place of the kept one. */
+async function send(method, path, { body, headers = {}, signal, as } = {}) {
   let response;
   try {
     response = await fetch(new URL(path, document.baseURI), {
       method, body, signal, cache: "no-store", credentials: "omit", redirect: "error", referrerPolicy: "no-referrer",
-      headers: { ...credential.headers, ...headers },
+      headers: { ...headersOf(as ?? credential.kept), ...headers },
     });
   } catch (fault) {
     if (fault.name === "AbortError") throw fault;
@@ -52,7 +54,7 @@ async function send(method, path, { body, headers = {}, signal } = {}) {
   }
   if (response.ok) return response;
   const refused = new Refused(response.status, await problemOf(response), Number(response.headers.get("Retry-After")) || null);
-  if (response.status === 401) signedOut.listener(refused);
+  if (response.status === 401 && !as) signedOut.listener(refused);
   throw refused;
 }
 

@@ -3,7 +3,7 @@
 import { get, post } from "./api.js";
 import { button, fill, go, h, stateBadge, table, time } from "./dom.js";
 import { result } from "./results.js";
-import { titles } from "./titles.js";
+import { reasonList, roleName, titles } from "./words.js";
 
 /** Those that wait first, then the decided ones. */
 export async function showApprovals(main) {
@@ -44,10 +44,10 @@ function layOut(place, item, call) {
       stateBadge(item.state)),
     h("h3", {}, waits ? "Exactly this will be done" : "What was asked for"), table(item.arguments, "Arguments"),
     h("h3", {}, waits ? "Why it waits" : "Why it had to be asked"),
-    item.reasons?.length ? h("p", {}, item.reasons.map((reason) => h("code", { class: "reason" }, reason))) : h("p", { class: "faint" }, "no reason was recorded"),
+    reasonList(item.reasons),
     h("dl", { class: "facts" },
       fact("Asked by", item.requested_by), fact("Asked at", time(item.created_at)),
-      fact("Who may decide", `${item.needs_role} or above${item.four_eyes ? ", and not the one who asked" : ""}`),
+      fact("Who may decide", `${roleName(item.needs_role)} or above${item.four_eyes ? ", and not the one who asked" : ""}`),
       fact("Expires", time(item.expires_at)),
       item.conversation_id && fact("Conversation", go(`conversation=${item.conversation_id}`, "open it")),
       item.decided_by && fact("Decided by", item.decided_by), item.decided_at && fact("Decided at", time(item.decided_at)),

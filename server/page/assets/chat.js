@@ -3,6 +3,7 @@
 
 import { chat, follow, get, isTerminal, post } from "./api.js";
 import { button, fill, h } from "./dom.js";
+import { Passages } from "./passage.js";
 import { RunView, waiting } from "./run.js";
 
 const EXAMPLES = [
@@ -19,6 +20,7 @@ export class ChatView {
     this.model = model;
     this.stopper = new AbortController();
     this.run = null;
+    this.passages = new Passages();
     this.log = h("div", { class: "log", role: "log", "aria-label": "Conversation", "aria-live": "off" });
     this.title = h("h1", { tabIndex: -1 }, "New conversation");
     this.live = h("p", { class: "unseen", role: "status" });
@@ -122,11 +124,12 @@ export class ChatView {
 
   /** A message of the past, told to a view as the events it once was. */
   answered(message) {
-    const view = new RunView();
+    const view = new RunView({ passages: this.passages });
     this.log.append(view.node);
     if (message.text) view.apply({ type: "message.completed", message_id: message.message_id, text: message.text, citations: message.citations });
     for (const call of message.tool_calls ?? []) {
-      view.call(call.call_id, call.tool, call.arguments).completed(call.outcome, call.result, call.error);
+      view.call(call.call_id, call.tool, call.arguments);
+      view.apply({ type: "tool.completed", call_id: call.call_id, outcome: call.outcome, ...within(call.result) });
       if (call.outcome === "waiting") this.stillWaiting(view, call);
     }
   }
@@ -139,7 +142,7 @@ export class ChatView {
   }
 
   begin(retry) {
-    const view = new RunView({ retry });
+    const view = new RunView({ retry, passages: this.passages });
     view.status = "running";
     this.log.append(view.node);
     view.thinks();
@@ -255,6 +258,11 @@ export class ChatView {
   toEnd() {
     this.scroller.scrollTop = this.scroller.scrollHeight;
   }
+}
+
+/** A past call is kept as the model was told of it: what it gave is one thing among others there, and long ones are cut. */
+function within(told) {
+  return typeof told === "object" ? { result: told?.result, error: told?.error } : {};
 }
 
 function notice(text, action) {

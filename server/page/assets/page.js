@@ -5,8 +5,9 @@ import { showApproval, showApprovals } from "./approvals.js";
 import { ChatView } from "./chat.js";
 import { button, fill, go, h } from "./dom.js";
 import { close } from "./panel.js";
-import { titles } from "./titles.js";
 import { showActivity, showDocuments, showTasks } from "./records.js";
+import { isAway, linkedCredential, settled, signIn } from "./sign_in.js";
+import { roleName, titles } from "./words.js";
 
 const VIEWS = [["", "Chat"], ["approvals", "Approvals"], ["tasks", "Tasks"], ["documents", "Documents"], ["activity", "Activity"]];
 const APPROVALS_EVERY_MS = 30_000;
@@ -19,35 +20,23 @@ let me = null;
 let model = null;
 let chat = null;
 let leaving = new AbortController();
+let watching = null;
 const places = { conversations: null, views: new Map(), waiting: null };
 
-/** The fragment's names and values; a token in it is kept for this tab and taken out of the address bar at once. */
-function address() {
-  const found = new URLSearchParams(location.hash.slice(1));
-  const token = found.get("token");
-  if (token) {
-    credential.keep(token, found.get("organization"));
-    found.delete("token");
-    found.delete("organization");
-    const rest = found.toString().replace(/=(?=&|$)/g, "");
-    history.replaceState(null, "", rest ? `#${rest}` : location.pathname);
-  }
-  return found;
-}
-
-async function start() {
-  address();
-  if (!credential.token) return signIn();
+/** From the very beginning, with whoever is signed in as the server knows them; `linked` is a link's credential. */
+async function start(linked = linkedCredential()) {
   try {
+    if (linked && !(await settled(linked, leave()))) return void (me = null);
+    if (!credential.token) return askToken();
     me = await get("v1/me");
   } catch (fault) {
-    return fault.status === 0 || fault.status >= 500 ? away() : signIn(fault);
+    return isAway(fault) ? away(linked) : askToken(fault);
   }
   offline.hidden = true;
   document.body.classList.add("signed-in");
   [model] = await Promise.all([modelName(), learnTools()]);
   layOutSide();
-  watchApprovals();
+  watching ??= watchApprovals();
   await route();
 }
 
@@ -68,30 +57,37 @@ async function learnTools() {
   } catch { /* Names will do. */ }
 }
 
-async function route() {
-  const found = address();
+/** Ends what the view at hand is doing, and gives the place for the next. */
+function leave() {
   leaving.abort();
   leaving = new AbortController();
   chat?.leave();
   chat = null;
   close();
   document.body.classList.remove("side-open");
+  return main;
+}
+
+async function route() {
+  leave();
+  const { signal } = leaving;
+  const found = new URLSearchParams(location.hash.slice(1));
   const view = [...found.keys()][0] ?? "";
   mark(view);
-  document.title = `${VIEWS.find(([name]) => name === view)?.[1] ?? "Approval"} · Prisma Glow`;
+  document.title = `${view === "approval" ? "Approval" : VIEWS.find(([name]) => name === viewOf(view))?.[1] ?? "Chat"} · Prisma Glow`;
   try {
     if (found.has("approval")) await showApproval(main, found.get("approval"));
     else if (view === "approvals") await showApprovals(main);
-    else if (view === "tasks") await showTasks(main, leaving.signal);
-    else if (view === "documents") await showDocuments(main, leaving.signal);
+    else if (view === "tasks") await showTasks(main, signal);
+    else if (view === "documents") await showDocuments(main, signal);
     else if (view === "activity") await showActivity(main);
     else openChat(found.get("conversation"));
   } catch (fault) {
-    if (fault.name === "AbortError" || fault.status === 401) return;
+    if (signal.aborted || fault.status === 401) return;
     const words = fault.status === 404 ? "There is no such thing, or it is not yours to see." : fault.message;
     fill(main, h("div", { class: "wide" }, h("h1", { tabIndex: -1 }, "Not to be shown"), h("p", { class: "error", role: "alert" }, words), button("Try again", route)));
   }
-  if (!chat) main.querySelector("h1")?.focus();
+  if (!chat && !signal.aborted) main.querySelector("h1")?.focus();
 }
 
 function openChat(conversation) {
@@ -103,10 +99,14 @@ function conversationChanged(id) {
   listConversations();
 }
 
+/** The view in the list at the side to which this one belongs. */
+function viewOf(view) {
+  return { conversation: "", approval: "approvals" }[view] ?? view;
+}
+
 function mark(view, conversation = new URLSearchParams(location.hash.slice(1)).get("conversation")) {
-  const current = { conversation: "", approval: "approvals" }[view] ?? view;
   for (const [name, node] of places.views) {
-    if (name === current) node.setAttribute("aria-current", "page");
+    if (name === viewOf(view)) node.setAttribute("aria-current", "page");
     else node.removeAttribute("aria-current");
   }
   for (const node of places.conversations?.querySelectorAll("a") ?? []) {
@@ -137,7 +137,7 @@ function startAnew() {
 function identity() {
   return h("div", { class: "me" },
     h("strong", { title: me.principal }, me.display_name || me.principal),
-    h("span", { class: "faint" }, `${me.role} at ${me.organization}`),
+    h("span", { class: "faint" }, `${roleName(me.role)} at ${me.organization}`),
     h("div", { class: "row" },
       h("span", { class: "faint", title: "How far the agent goes without asking, from L0 to L3" }, `Agent autonomy ${me.autonomy}`),
       button("Sign out", signOut, { kind: "quiet small" })));
@@ -175,43 +175,28 @@ function signOut() {
   location.assign(location.pathname);
 }
 
-function signIn(fault) {
-  document.body.classList.remove("signed-in");
+function askToken(fault) {
+  me = null;
+  leave();
   fill(side);
-  chat?.leave();
-  const token = h("input", { id: "token", type: "password", autocomplete: "off", spellcheck: "false", required: true });
-  const organization = h("input", { id: "organization", type: "text", autocomplete: "off", spellcheck: "false" });
-  const enter = (event) => {
-    event.preventDefault();
-    credential.keep(token.value.trim(), organization.value.trim());
-    start();
-  };
-  const expired = credential.token && fault;
-  fill(main, h("form", { class: "sign-in", on: { submit: enter } },
-    h("div", { class: "brand" }, h("span", { class: "mark", "aria-hidden": "true" }), "Prisma Glow"),
-    h("h1", { tabIndex: -1 }, "Sign in"),
-    expired && h("p", { class: "error", role: "alert" }, fault.message),
-    h("label", { for: "token" }, "Access token"), token,
-    h("p", { class: "faint" }, "From your administrator, or by ", h("code", {}, "glow token --organization … --user … --for api"), ". It stays in this tab only."),
-    h("details", {}, h("summary", {}, "You belong to several organizations?"), h("label", { for: "organization" }, "Organization"), organization),
-    h("button", { type: "submit", class: "button primary" }, "Sign in")));
-  token.focus();
+  signIn(main, () => start(null), fault);
 }
 
 /** The server is away: said once, and tried again until it is back. */
-async function away() {
+async function away(linked) {
   offline.hidden = false;
   await pause(3000);
-  return start();
+  return start(linked);
 }
 
 signedOut.listener = (fault) => {
-  if (me) {
-    me = null;
-    signIn(fault);
-  }
+  if (me) askToken(fault);
 };
-window.addEventListener("hashchange", () => (me ? route() : start()));
+window.addEventListener("hashchange", () => {
+  const linked = linkedCredential();
+  if (me && !linked) route();
+  else start(linked);
+});
 window.addEventListener("approval-asked", countApprovals);
 window.addEventListener("approval-decided", countApprovals);
 window.addEventListener("offline", () => { offline.hidden = false; });

@@ -2,26 +2,36 @@
 
 import { download } from "./api.js";
 import { button, fill, h, link } from "./dom.js";
+import { placeOf } from "./words.js";
 
 const panel = document.getElementById("panel");
 let opener = null;
 
-/** Opens the passage a citation points to; focus comes back to what opened it. */
-export function openCitation(citation, from) {
+/**
+ * Opens the passage a citation points to, the cited words marked in it: `around` is what stands before them, they
+ * themselves, and what stands after, or nothing where only the quote is known. Focus comes back to what opened it.
+ */
+export function openCitation(citation, around, from) {
   opener = from;
-  const place = [citation.page && `Page ${citation.page}`, citation.section].filter(Boolean).join(" · ");
+  const place = placeOf(citation);
   fill(panel,
     h("header", {}, h("h2", { id: "panel-title", tabIndex: -1 }, `Source ${citation.marker}`), button("Close", close, { kind: "quiet" })),
     h("p", { class: "source-title" }, citation.title),
     place && h("p", { class: "source-place" }, place),
-    h("blockquote", { class: "source-quote" }, citation.quote),
+    quoteOf(citation, around),
     h("dl", { class: "facts" },
       h("dt", {}, "Characters"), h("dd", {}, `${citation.start}–${citation.end}`),
       h("dt", {}, "Document"), h("dd", { class: "mono" }, citation.document_id),
       /^https?:/.test(citation.uri) && [h("dt", {}, "Address"), h("dd", { class: "kept" }, link(citation.uri, citation.uri))]),
     fetcher(citation));
   panel.hidden = false;
-  document.getElementById("panel-title").focus();
+  panel.querySelector("mark")?.scrollIntoView({ block: "nearest" });
+  document.getElementById("panel-title").focus({ preventScroll: true });
+}
+
+function quoteOf(citation, around) {
+  const [before, words, after] = around ?? ["", citation.quote, ""];
+  return h("blockquote", { class: "source-quote" }, before, h("mark", {}, words), after);
 }
 
 /** The whole document, as a file: it is never opened as a page of this server. */

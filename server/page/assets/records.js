@@ -4,6 +4,7 @@ import { get, pause, upload } from "./api.js";
 import { frame } from "./approvals.js";
 import { button, fill, h, stateBadge, table, time } from "./dom.js";
 import { result } from "./results.js";
+import { reasonList, roleName, toolName } from "./words.js";
 
 const POLL_MS = 1500;
 
@@ -20,7 +21,7 @@ export async function showActivity(main) {
     return page.items.length;
   }
   if (!(await load())) return fill(place, empty("Nothing has been called yet. Ask something, and it stands here."));
-  fill(place, h("div", { class: "scroll" }, h("table", { class: "ledger" },
+  fill(place, h("div", { class: "scroll" }, h("table", { class: "ledger calls" },
     h("caption", { class: "unseen" }, "Calls, newest first"),
     h("thead", {}, h("tr", {}, ["Time", "Tool", "Who", "Door", "Decision", "Outcome", ""].map((name) => h("th", { scope: "col" }, name || h("span", { class: "unseen" }, "Details"))))),
     body)), more);
@@ -34,8 +35,8 @@ function activityRows(item) {
     toggle.setAttribute("aria-expanded", String(!details.hidden));
     if (!details.hidden) fill(details.firstElementChild, await activityDetails(item));
   });
-  const row = h("tr", {}, h("td", {}, time(item.time)), h("td", { class: "mono" }, item.tool),
-    h("td", {}, item.principal, h("span", { class: "faint" }, ` ${item.mode}`)), h("td", {}, item.door),
+  const row = h("tr", {}, h("td", { class: "moment" }, time(item.time, { seconds: true })), h("td", { class: "titled" }, toolName(item.tool)),
+    h("td", {}, item.principal, h("span", { class: "faint" }, item.mode === "agent" ? " by the agent" : "")), h("td", {}, item.door),
     h("td", {}, stateBadge(item.decision)), h("td", {}, stateBadge(item.outcome)), h("td", {}, toggle));
   return [row, details];
 }
@@ -44,11 +45,11 @@ async function activityDetails(item) {
   try {
     const call = await get(`v1/activity/${item.call_id}`);
     return [
-      h("h4", {}, "Reasons"), h("p", {}, (call.reasons ?? []).map((reason) => h("code", { class: "reason" }, reason))),
+      h("h4", {}, "Reasons"), reasonList(call.reasons),
       h("h4", {}, "Arguments"), typeof call.arguments === "object" ? table(call.arguments, "Arguments") : h("p", { class: "kept" }, call.arguments ?? "–"),
       call.result !== undefined && [h("h4", {}, "Result"), result(call.result)],
       call.error_code && h("p", {}, "Error ", h("code", {}, call.error_code)),
-      h("p", { class: "faint mono small" }, `call ${call.call_id} · ${call.role ?? "no role"} · ${call.duration_ms ?? "–"} ms`),
+      h("p", { class: "faint mono small" }, `call ${call.call_id} · ${roleName(call.role) || "no role"} · ${call.duration_ms ?? "–"} ms`),
     ];
   } catch (fault) {
     return h("p", { class: "error" }, fault.message);

@@ -1,6 +1,7 @@
 // What a call gave, as a person reads it: passages as passages, a report as its figures and its table, the rest as data.
 
 import { h, json, table } from "./dom.js";
+import { placeOf } from "./words.js";
 
 /** Nodes for a result of any tool. */
 export function result(value) {
@@ -21,7 +22,7 @@ function isPassages(value) {
 
 function passages(items) {
   return h("ol", { class: "passages" }, items.map((item) => h("li", {},
-    h("strong", {}, item.title), h("span", { class: "faint" }, [item.page && ` · page ${item.page}`, item.section && ` · ${item.section}`].filter(Boolean).join("")),
+    h("strong", {}, item.title), " ", h("span", { class: "faint" }, placeOf(item)),
     h("p", { class: "clamp" }, item.text))));
 }
 

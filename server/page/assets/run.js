@@ -4,13 +4,15 @@ import { get } from "./api.js";
 import { badge, button, fill, go, h, stateBadge, table, time } from "./dom.js";
 import { markdown } from "./markdown.js";
 import { openCitation } from "./panel.js";
+import { Passages } from "./passage.js";
 import { result as resultOf } from "./results.js";
-import { titles, toolName } from "./titles.js";
+import { placeOf, reasonList, roleName, titles, toolName } from "./words.js";
 
 /** The nodes of one run; `apply` takes its events, live or read back, and each only once. */
 export class RunView {
-  constructor({ retry } = {}) {
+  constructor({ retry, passages = new Passages() } = {}) {
     this.node = h("div", { class: "run" });
+    this.passages = passages;
     this.sequence = 0;
     this.status = null;
     this.model = null;
@@ -44,7 +46,7 @@ export class RunView {
   }
 
   text(id) {
-    if (!this.texts.has(id)) this.texts.set(id, new TextView(this.add(h("div", { class: "text" }))));
+    if (!this.texts.has(id)) this.texts.set(id, new TextView(this.add(h("div", { class: "text" })), this.passages));
     return this.texts.get(id);
   }
 
@@ -73,7 +75,10 @@ const SHOWS = {
   "tool.called": (run, event) => run.call(event.call_id, event.tool, event.arguments),
   "tool.decided": (run, event) => run.call(event.call_id).decided(event.decision, event.reasons),
   "tool.progress": (run, event) => run.call(event.call_id).progressed(event.progress, event.message),
-  "tool.completed": (run, event) => run.call(event.call_id).completed(event.outcome, event.result, event.error),
+  "tool.completed": (run, event) => {
+    run.passages.learn(event.result);
+    run.call(event.call_id).completed(event.outcome, event.result, event.error);
+  },
   "approval.requested": (run, event) => run.add(waiting(event)),
   "approval.decided": (run, event) => run.add(h("p", { class: "note" }, `${event.by} answered: ${event.decision}.`)),
   "run.waiting": (run) => run.end("waiting"),
@@ -84,8 +89,9 @@ const SHOWS = {
 
 /** Text as it flows, laid out anew at most once a frame. */
 class TextView {
-  constructor(node) {
+  constructor(node, passages) {
     this.node = node;
+    this.passages = passages;
     this.text = "";
     this.citations = [];
     this.due = 0;
@@ -127,18 +133,22 @@ class TextView {
     if (!citation) return null;
     const label = `Source ${number}: ${citation.title}`;
     const node = h("button", { type: "button", class: "chip", title: label, "aria-label": label }, String(number));
-    node.addEventListener("click", () => openCitation(citation, node));
+    node.addEventListener("click", () => this.open(citation, node));
     return node;
+  }
+
+  open(citation, from) {
+    openCitation(citation, this.passages.around(citation), from);
   }
 
   sources() {
     if (!this.citations.length) return null;
     return h("ul", { class: "sources", "aria-label": "Sources" }, this.citations.map((citation) => {
-      const place = [citation.page && `p. ${citation.page}`, citation.section].filter(Boolean).join(", ");
+      const place = placeOf(citation);
       const node = h("button", { type: "button", class: "source" },
         h("span", { class: "number" }, String(citation.marker)), h("span", { class: "name" }, citation.title),
         place && h("span", { class: "place" }, place));
-      node.addEventListener("click", () => openCitation(citation, node));
+      node.addEventListener("click", () => this.open(citation, node));
       return h("li", {}, node);
     }));
   }
@@ -166,7 +176,7 @@ export class CallView {
     this.known = true;
     fill(this.verdict, decision === "allow" ? null : stateBadge(decision));
     fill(this.decision, h("h4", {}, "Decision"),
-      h("p", {}, stateBadge(decision), " ", (reasons ?? []).map((reason) => h("code", { class: "reason" }, reason))));
+      h("p", {}, stateBadge(decision)), reasonList(reasons));
   }
 
   progressed(progress, message) {
@@ -207,7 +217,7 @@ export function waiting(event) {
   const node = h("div", { class: "banner", role: "status" },
     h("div", {},
       lead,
-      h("span", { title: event.tool }, titles.get(event.tool) ?? event.tool), ` waits for ${event.needs_role} or above`,
+      h("span", { title: event.tool }, titles.get(event.tool) ?? event.tool), ` waits for ${roleName(event.needs_role)} or above`,
       event.four_eyes ? ", and not the one who asked" : "", ", until ", time(event.expires_at), ". ", state),
     go(`approval=${event.approval_id}`, "Review", { class: "button primary" }));
   const refresh = async () => {
