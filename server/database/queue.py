@@ -1,21 +1,24 @@
 """The durable queue on the same PostgreSQL, as glow_service: jobs in after a commit, and what a crash left swept up.
 
-Payloads hold ids only, since the queue knows no organizations. One job a subject at a time: a second one is skipped by
-its dedupe key, so that the sweep may be generous.
+Payloads hold ids only, since the queue knows no organizations. A subject that is not at its end has a job: one that
+waits its turn, is put off until later, or is under way; where it has none the sweep gives it one.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import orjson
+import structlog
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment, QueryQueueBuilder, QuerySchedulerBuilder
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.core.qm import QueueManager
+from pgqueuer.domain.errors import PgqException, RetryRequested
 from pgqueuer.domain.models import Job as QueuedJob
 from pgqueuer.domain.settings import DBSettings
 
@@ -26,22 +29,50 @@ from server.database.pool import Pool
 from server.logins import Login
 from tools.work import Job
 
+log = structlog.get_logger()
+
+Handle = Callable[[Job, int], Awaitable[timedelta | None]]
+"""Does a job that was tried so many times before; gives how long it rests where it is not at its end, else None."""
+
 BATCH = 10
 HEARTBEAT_TIMEOUT = timedelta(seconds=20)
 DEQUEUE_TIMEOUT = timedelta(seconds=5)
+CANCELLED_WITHIN = timedelta(seconds=5)
 
-# A run without progress, or whose worker went away and took its job along; a document nobody has begun to read. Waiting
-# runs are looked at again too: the decision they wait for may have come while their last job was still ending.
+SWEPT_AT_ONCE = 500
+
+# What is not at its end and has no job, neither waiting nor put off nor under way: a crash came before the job, or took
+# it along. Oldest first, each organization in its turn: however much one has left behind, no other is kept waiting.
 LEFT_BEHIND = """
-SELECT 'task_run' AS kind, r.organization_id, r.task_run_id AS subject_id
-FROM task_runs r LEFT JOIN task_run_progress p USING (organization_id, task_run_id)
-WHERE (p.status IS NULL AND r.created_at < now() - $1::interval)
-   OR (p.status IN ('running', 'waiting') AND p.updated_at < now() - $2::interval)
+WITH unfinished AS (
+    SELECT 'task_run' AS kind, r.organization_id, r.task_run_id AS subject_id,
+           coalesce(p.updated_at, r.created_at) AS since
+    FROM task_runs r LEFT JOIN task_run_progress p USING (organization_id, task_run_id)
+    WHERE p.status IS NULL OR p.status IN ('running', 'waiting')
+    UNION ALL
+    SELECT 'document_index', d.organization_id, d.document_id, d.updated_at
+    FROM knowledge_documents d
+    WHERE d.status IN ('queued', 'parsing') AND d.deleted_at IS NULL
+), left_behind AS (
+    SELECT u.*, row_number() OVER (PARTITION BY u.organization_id ORDER BY u.since, u.subject_id) AS turn
+    FROM unfinished u
+    WHERE u.since < now() - $1::interval AND NOT EXISTS (
+        SELECT FROM queue.pgqueuer q
+        WHERE q.status IN ('queued', 'picked') AND split_part(q.dedupe_key, '/', 1) = u.kind || ':' || u.subject_id)
+)
+SELECT kind, organization_id, subject_id FROM left_behind ORDER BY turn, since, subject_id LIMIT $2
+"""
+
+# A job that is put off gives way to one that is to be done now. One that is under way may have read what has changed
+# since: it stays, and is followed by another.
+MAKE_WAY = """
+WITH put_off AS (
+    DELETE FROM queue.pgqueuer WHERE dedupe_key = ANY ($1) AND status = 'queued' AND execute_after > now()
+    RETURNING dedupe_key
+)
+SELECT dedupe_key, false AS under_way FROM put_off
 UNION ALL
-SELECT 'document_index', d.organization_id, d.document_id
-FROM knowledge_documents d
-WHERE d.status IN ('queued', 'parsing') AND d.deleted_at IS NULL AND d.updated_at < now() - $1::interval
-LIMIT 500
+SELECT dedupe_key, true FROM queue.pgqueuer WHERE dedupe_key = ANY ($1) AND status = 'picked'
 """
 
 
@@ -63,51 +94,93 @@ class PostgresJobs:
         self._pool = pool
 
     async def enqueue(self, jobs: Sequence[Job]) -> None:
-        """Enqueue the jobs in one statement; one that waits or is under way already is skipped.
+        """Enqueue jobs to be done now, whatever is known of their subjects already.
 
+        A job that waits its turn is enough; one that was put off is brought forward; one that is under way is followed
+        by another, since it may have looked too early.
         Raises  Unavailable: no database; the sweep finds the jobs by their rows.
         """
+        async with self._connection() as connection:
+            keyed = {key_of(job): job for job in jobs}
+            skipped = await _insert(connection, keyed)
+            if not skipped:
+                return
+            rows = await connection.fetch(MAKE_WAY, list(skipped))
+            await _insert(connection, {_key_after(row): skipped[row["dedupe_key"]] for row in rows})
+
+    async def sweep(self, unqueued_for: timedelta) -> Sequence[Job]:
+        """Enqueue what is unfinished and has had no job for that long, and say what it was; at most 500 at once.
+
+        Raises  Unavailable: no database.
+        """
+        async with self._connection() as connection:
+            rows = await connection.fetch(LEFT_BEHIND, unqueued_for, SWEPT_AT_ONCE)
+            left = [
+                Job(
+                    kind=row["kind"],
+                    organization_id=OrganizationId(row["organization_id"]),
+                    subject_id=row["subject_id"],
+                )
+                for row in rows
+            ]
+            await _insert(connection, {key_of(job): job for job in left})
+        return left
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[AnyConnection]:
         async with self._pool.acquire() as connection:
             try:
-                await queue_on(connection).enqueue(
-                    [job.kind for job in jobs],
-                    [payload_of(job) for job in jobs],
-                    [0] * len(jobs),
-                    dedupe_key=[f"{job.kind}:{job.subject_id}" for job in jobs],
-                    on_conflict="skip",
-                )
+                yield connection
             except TimeoutError as late:
                 raise DatabaseUnavailable(Login.SERVICE, "the queue did not answer") from late
 
-    async def left_behind(self, unqueued_for: timedelta, silent_for: timedelta) -> Sequence[Job]:
-        """What a crash between commit and enqueue, or in the midst of a job, has left; at most 500."""
-        async with self._pool.acquire() as connection:
-            rows = await connection.fetch(LEFT_BEHIND, unqueued_for, silent_for)
-        return [
-            Job(kind=row["kind"], organization_id=OrganizationId(row["organization_id"]), subject_id=row["subject_id"])
-            for row in rows
-        ]
+
+async def _insert(connection: AnyConnection, jobs: Mapping[str, Job]) -> Mapping[str, Job]:
+    """Enqueue the jobs by their keys, in one statement; gives those whose key has a job already."""
+    if not jobs:
+        return {}
+    ids = await queue_on(connection).enqueue(
+        [job.kind for job in jobs.values()],
+        [payload_of(job) for job in jobs.values()],
+        [0] * len(jobs),
+        dedupe_key=list(jobs),
+        on_conflict="skip",
+    )
+    return {key: job for (key, job), job_id in zip(jobs.items(), ids, strict=True) if job_id is None}
 
 
 class Consumer:
     """Takes jobs on one connection of its own until cancelled."""
 
-    def __init__(
-        self, connection: "asyncpg.Connection[Any]", kinds: Sequence[str], handle: Callable[[Job], Awaitable[None]]
-    ) -> None:
+    def __init__(self, connection: "asyncpg.Connection[Any]", kinds: Sequence[str], handle: Handle) -> None:
         self._manager = QueueManager(queue_on(connection))
 
         async def take(queued: QueuedJob) -> None:
-            await handle(job_of(str(queued.entrypoint), queued.payload))
+            pause = await _pause(queued, handle)
+            if pause is not None:
+                raise RetryRequested(pause)
 
         for kind in kinds:
             self._manager.entrypoint(kind)(take)
 
-    async def run(self) -> None:
-        """Take jobs; a job whose worker was silent for too long is taken by another.
+    async def run(self, drain: timedelta) -> None:
+        """Take jobs until cancelled; those under way then have `drain` to end, and go back to the queue otherwise.
 
+        A job whose worker was silent for too long is taken by another.
         Raises  Unavailable: the connection was lost.
         """
+        taking = asyncio.create_task(self._take(), name="queue.taking")
+        taking.add_done_callback(_forget_fault)
+        try:
+            await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            self._manager.shutdown.set()
+            await asyncio.wait([taking], timeout=drain.total_seconds())
+            raise
+        finally:
+            await _cancelled(taking)
+
+    async def _take(self) -> None:
         try:
             await self._manager.run(
                 dequeue_timeout=DEQUEUE_TIMEOUT,
@@ -115,14 +188,34 @@ class Consumer:
                 shutdown_on_listener_failure=True,
                 heartbeat_timeout=HEARTBEAT_TIMEOUT,
             )
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ExceptionGroup) as fault:
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, PgqException, ExceptionGroup) as fault:
             raise DatabaseUnavailable(Login.SERVICE, f"the queue was lost ({type(fault).__name__})") from fault
 
 
+async def _pause(queued: QueuedJob, handle: Handle) -> timedelta | None:
+    try:
+        return await handle(job_of(str(queued.entrypoint), queued.payload), queued.attempts)
+    except asyncio.CancelledError:
+        # The worker stops. The cancellation ends here, or the engine would forget the job instead of passing it on.
+        return timedelta(0)
+
+
+def _forget_fault(taking: "asyncio.Task[None]") -> None:
+    """What fails while the consumer is stopping has nobody left to be told."""
+    if not taking.cancelled():
+        taking.exception()
+
+
+async def _cancelled(taking: "asyncio.Task[None]") -> None:
+    """Cancel what still runs and see it end, in a time of its own: the connection closes after it."""
+    taking.cancel()
+    _, running = await asyncio.wait([taking], timeout=CANCELLED_WITHIN.total_seconds())
+    if running:
+        log.error("queue.jobs_hang")
+
+
 @asynccontextmanager
-async def consuming(
-    service_url: str, kinds: Sequence[str], handle: Callable[[Job], Awaitable[None]]
-) -> AsyncGenerator[Consumer]:
+async def consuming(service_url: str, kinds: Sequence[str], handle: Handle) -> AsyncGenerator[Consumer]:
     """A consumer of these kinds of jobs, on a connection that lasts as long as the block.
 
     Raises  Unavailable: no database.
@@ -135,6 +228,17 @@ async def consuming(
         yield Consumer(connection, kinds, handle)
     finally:
         await connection.close()
+
+
+def key_of(job: Job) -> str:
+    """What a subject's one job is known by."""
+    return f"{job.kind}:{job.subject_id}"
+
+
+def _key_after(row: "asyncpg.Record") -> str:
+    """The key of a job that takes another's place, or follows one that is under way."""
+    key: str = row["dedupe_key"]
+    return f"{key}/{uuid4()}" if row["under_way"] else key
 
 
 def payload_of(job: Job) -> bytes:

@@ -6,6 +6,7 @@ import structlog
 
 from domain.kernel import CallId, NewId, Principal
 from server.database.identities import PostgresIdentities
+from server.worker.again import Again
 from tools.gate import Gate
 from tools.outcomes import CallOutcome, CallRequest
 from tools.work import Job
@@ -21,12 +22,16 @@ class DocumentWorker:
     identities: PostgresIdentities
     new_id: NewId
 
-    async def work(self, job: Job) -> None:
-        """Index one document; what went wrong with it stands on the document, in words."""
+    async def work(self, job: Job) -> Again | None:
+        """Index one document, or say that it is still to be indexed; a file that cannot be read is at its end too."""
         outcome = await self.index(job)
-        if outcome is not None and outcome.outcome != "done":
-            code = None if outcome.error is None else outcome.error.code
-            log.warning("document.not_indexed", documentId=str(job.subject_id), outcome=outcome.outcome, code=code)
+        if outcome is None:
+            return Again()
+        code = None if outcome.error is None else outcome.error.code
+        if outcome.outcome == "done" or code == "document_not_found":
+            return None
+        log.warning("document.not_indexed", documentId=str(job.subject_id), outcome=outcome.outcome, code=code)
+        return Again()
 
     async def index(self, job: Job) -> CallOutcome | None:
         """The outcome of the call; None: the organization has no service account to do it as."""

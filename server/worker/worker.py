@@ -8,6 +8,7 @@ import structlog
 
 from domain.kernel import NewId
 from server.database.queue import PostgresJobs, consuming
+from server.worker.again import Again
 from server.worker.documents import DocumentWorker
 from server.worker.task_runs import TaskRunWorker
 from tools.outcomes import reference_of
@@ -18,8 +19,8 @@ log = structlog.get_logger()
 
 SWEEP_EVERY_S = 5.0
 UNQUEUED_FOR = timedelta(seconds=5)
-SILENT_FOR = timedelta(seconds=30)
 RECONNECT_AFTER_S = 1.0
+DRAIN = timedelta(seconds=10)
 
 
 class Worker:
@@ -33,14 +34,17 @@ class Worker:
         task_runs: TaskRunWorker,
         documents: DocumentWorker,
         new_id: NewId,
+        drain: timedelta = DRAIN,
     ) -> None:
+        """`drain`: how long jobs under way may go on once the worker is cancelled; then they go back to the queue."""
         self._service_url = service_url
         self._jobs = jobs
-        self._handlers: dict[str, Callable[[Job], Awaitable[None]]] = {
+        self._handlers: dict[str, Callable[[Job], Awaitable[Again | None]]] = {
             "task_run": task_runs.work,
             "document_index": documents.work,
         }
         self._new_id = new_id
+        self._drain = drain
         self._alive = False
 
     @property
@@ -59,29 +63,33 @@ class Worker:
             try:
                 async with consuming(self._service_url, tuple(self._handlers), self._handle) as consumer:
                     self._alive = True
-                    await consumer.run()
+                    await consumer.run(self._drain)
             except Unavailable as away:
                 log.warning("worker.lost_database", reason=str(away))
             finally:
                 self._alive = False
             await asyncio.sleep(RECONNECT_AFTER_S)
 
-    async def _handle(self, job: Job) -> None:
-        """One job. What goes wrong is logged here: the queue's own log must hold no more than ids."""
+    async def _handle(self, job: Job, attempts: int) -> timedelta | None:
+        """One job, and how long it rests where it is not at its end."""
+        again = await self._work(job)
+        return None if again is None else again.pause(attempts)
+
+    async def _work(self, job: Job) -> Again | None:
+        """What goes wrong is logged here: the queue's own log must hold no more than ids."""
         try:
-            await self._handlers[job.kind](job)
+            return await self._handlers[job.kind](job)
         except Unavailable:
-            log.warning("job.left_to_sweep", kind=job.kind, subjectId=str(job.subject_id))
+            log.warning("job.put_off", kind=job.kind, subjectId=str(job.subject_id))
         except Exception as fault:
             reference = reference_of(self._new_id())
             log.error("job.faulted", kind=job.kind, subjectId=str(job.subject_id), reference=reference, exc_info=fault)
+        return Again()
 
     async def _sweep(self) -> None:
         while True:
             try:
-                left = await self._jobs.left_behind(UNQUEUED_FOR, SILENT_FOR)
-                if left:
-                    await self._jobs.enqueue(left)
+                await self._jobs.sweep(UNQUEUED_FOR)
             except Unavailable:
                 log.warning("sweep.no_database")
             await asyncio.sleep(SWEEP_EVERY_S)
