@@ -2,8 +2,11 @@
 
 import logging
 import sys
-from collections.abc import Callable, MutableMapping
-from typing import TextIO
+import traceback
+from collections.abc import Callable, Generator, Iterator, MutableMapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Protocol, TextIO, cast, runtime_checkable
 
 import orjson
 import structlog
@@ -16,6 +19,7 @@ QUIET = ("uvicorn.access", "sse_starlette", "httpx", "httpx2", "httpcore", "http
 log = structlog.get_logger()
 
 Event = MutableMapping[str, object]
+Raised = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def configure_logs(*, level: str = "INFO", stream: TextIO | None = None) -> None:
@@ -70,6 +74,50 @@ class AccessLog:
             log.info("http.request", method=scope["method"], path=scope["path"], status=status, duration=duration)
 
 
+@runtime_checkable
+class DatabaseError(Protocol):
+    """What PostgreSQL's errors carry; their class is for the folders that may import the driver."""
+
+    sqlstate: str | None
+    detail: str | None
+
+
+def _told(exc_info: Raised) -> str:
+    """An exception with its traceback, without the rows that PostgreSQL quotes (`Failing row contains ...`)."""
+    with _without_rows(exc_info[1]):
+        return "".join(traceback.format_exception(*exc_info)).rstrip("\n")
+
+
+@contextmanager
+def _without_rows(raised: BaseException) -> Generator[None]:
+    """The database's errors below an exception lack their DETAIL for the length of the block.
+
+    Cut from the text it could not be: what it quotes has as many lines as the document that it is a row of.
+    """
+    quoting = [(error, error.detail) for error in _all_below(raised) if isinstance(error, DatabaseError)]
+    for error, _ in quoting:
+        error.detail = None
+    try:
+        yield
+    finally:
+        for error, detail in quoting:
+            error.detail = detail
+
+
+def _all_below(raised: BaseException) -> Iterator[BaseException]:
+    """The exception, what caused it, and what it was raised in the midst of, each once."""
+    waiting, seen = [raised], set[int]()
+    while waiting:
+        error = waiting.pop()
+        if id(error) in seen:
+            continue
+        seen.add(id(error))
+        yield error
+        waiting += [each for each in (error.__cause__, error.__context__) if each is not None]
+        if isinstance(error, BaseExceptionGroup):
+            waiting += cast("BaseExceptionGroup[BaseException]", error).exceptions
+
+
 def _renamed(_logger: object, _method: str, event: Event) -> Event:
     event["message"] = event.pop("event", "")
     return event
@@ -103,7 +151,7 @@ _SHARED: list[structlog.types.Processor] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
 _RENDER: list[structlog.types.Processor] = [
-    structlog.processors.format_exc_info,
+    structlog.processors.ExceptionRenderer(_told),
     _of_service,
     _renamed,
     _json,

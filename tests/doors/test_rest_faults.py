@@ -5,6 +5,7 @@ import io
 import logging
 from collections.abc import AsyncIterator, Iterator
 
+import asyncpg
 import orjson
 import pytest
 import structlog
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from server.app import AppOptions
+from server.database.connection import Connection
 from server.database.errors import DatabaseUnavailable
 from server.health import KEPT_S, Readiness, Ready
 from server.logs import configure_logs
@@ -168,6 +170,45 @@ async def test_lines_of_libraries_are_json_too(lines: io.StringIO) -> None:
     library, own = parsed(lines)
     assert (library["message"], library["level"]) == ("took 3 s\nand a line more", "warning")
     assert own["message"] == "odd"
+
+
+async def test_a_row_that_the_database_quotes_stands_in_no_line(
+    superuser_connection: Connection, lines: io.StringIO
+) -> None:
+    await superuser_connection.execute("CREATE TEMPORARY TABLE minutes (words text, kept text NOT NULL)")
+    words = "Salaries:\nhunter2\n  | and hunter3"
+    with pytest.raises(asyncpg.NotNullViolationError) as refused:
+        await superuser_connection.execute("INSERT INTO minutes VALUES ($1, NULL)", words)
+    quoting = refused.value
+    try:
+        raise ExceptionGroup("several", [RuntimeError("a fault"), quoting]) from quoting
+    except ExceptionGroup as group:
+        structlog.get_logger().error("faulted", exc_info=group)
+        logging.getLogger("some.library").exception("faulted too")
+
+    assert words in str(quoting)
+    own, library = (str(line["exception"]) for line in parsed(lines))
+    for told in (own, library):
+        assert told.count('null value in column "kept"') == 2
+        assert "a fault" in told
+        assert "hunter" not in told
+
+
+async def test_no_line_holds_a_token(doors: Doors, lines: io.StringIO) -> None:
+    break_in(doors)
+    good = await doors.token("employee@acme")
+    wrong = [await doors.token("employee@acme", "mcp"), good[:-4] + "AAAA", "made.up.entirely"]
+
+    for token in (good, *wrong):
+        client = await doors.stranger({"Authorization": f"Bearer {token}"})
+        for path in ("/v1/me", "/v1/faulty", f"/v1/activity?token={token}", "/v1/approvals/x"):
+            await client.get(path)
+        await client.post("/v1/tools/task_create/call", json={"arguments": {"title": 1}})
+        await client.post("/mcp", json={})
+
+    written = lines.getvalue()
+    assert "http.faulted" in written
+    assert not [token for token in (good, *wrong) if token in written or token.rsplit(".", 1)[-1] in written]
 
 
 async def test_only_pages_of_allowed_origins_may_call(database: Database) -> None:
