@@ -58,8 +58,10 @@ class Passage:
     @property
     def place(self) -> str:
         """Where it stands, for people: title, then section or page."""
+        # A document's first heading is mostly its title, which is said already.
+        section = " > ".join(heading for heading in self.section.split(" > ") if heading != self.title)
         page = f"page {self.page}" if self.page is not None else ""
-        return ", ".join(part for part in (self.title, self.section, page) if part)
+        return ", ".join(part for part in (self.title, section, page) if part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,6 +99,20 @@ def test_passages_are_read_from_results_with_gaps() -> None:
     first, second = passages_of({"items": items})
     assert (first.marker, first.place) == (4, "A, S, page 2")
     assert (second.marker, second.place) == (2, "untitled")
+
+
+@pytest.mark.parametrize(
+    ("section", "place"),
+    [
+        ("Engagement letters (EL) > EL-4 Renewal", "Engagement letters (EL), EL-4 Renewal"),
+        ("Engagement letters (EL)", "Engagement letters (EL)"),
+        ("EL-4 Renewal", "Engagement letters (EL), EL-4 Renewal"),
+        ("", "Engagement letters (EL)"),
+    ],
+)
+def test_a_place_says_the_title_once_though_it_is_the_first_heading_too(section: str, place: str) -> None:
+    passage = Passage(marker=1, title="Engagement letters (EL)", text="Renew it.", section=section)
+    assert passage.place == place
     assert passages_of({}) == []
 
 
