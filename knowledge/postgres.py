@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from domain.kernel import EngagementId
-from domain.storage.postgres import Connection, Row
+from domain.storage.postgres import Connection, Row, plan_anew
 from knowledge.model import (
     ChunkId,
     Document,
@@ -105,6 +105,7 @@ class PostgresDocuments:
         )
 
     async def list(self, query: DocumentQuery) -> Sequence[Document]:
+        await plan_anew(self._connection)
         after = query.page.after
         rows = await self._connection.fetch(
             _LIST,
@@ -278,6 +279,7 @@ class PostgresIndex:
         self._connection = connection
 
     async def search(self, terms: Sequence[str], limit: int, filters: SearchFilters) -> Sequence[Passage]:
+        await plan_anew(self._connection)
         rows = await self._connection.fetch(
             SEARCH,
             terms,

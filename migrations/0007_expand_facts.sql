@@ -8,9 +8,7 @@ DECLARE
     own_engagements uuid[];
 BEGIN
     PERFORM set_config('glow.organization_id', for_organization::text, true),
-            set_config('glow.principal_id', for_principal::text, true),
-            -- Under row level security one prepared statement serves all organizations: never plan for another's size.
-            set_config('plan_cache_mode', 'force_custom_plan', true);
+            set_config('glow.principal_id', for_principal::text, true);
     SELECT m.role INTO held_role FROM memberships m
         WHERE m.organization_id = for_organization AND m.user_id = for_principal;
     IF held_role = 'CLIENT' THEN

@@ -24,7 +24,7 @@ from domain.kernel import (
     Role,
     RunId,
 )
-from domain.storage.postgres import Connection, Row
+from domain.storage.postgres import Connection, Row, plan_anew
 
 _WORDS_APART = "\x1f"
 """Between the words of a list on its way into the database: unnest() would flatten an array of arrays."""
@@ -195,6 +195,7 @@ class PostgresActivity:
         self._connection = connection
 
     async def list(self, query: ActivityQuery) -> Sequence[ActivityItem]:
+        await plan_anew(self._connection)
         after = query.page.after
         by_id = _uuid_or_none(query.principal)
         rows = await self._connection.fetch(

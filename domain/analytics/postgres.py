@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from domain.activity.postgres import DURATION, NEWEST, OUTCOME, OWN_ONLY
 from domain.analytics.model import GroupBy, ToolUse, ToolUseQuery
-from domain.storage.postgres import Connection, Row
+from domain.storage.postgres import Connection, Row, plan_anew
 
 _GROUPS: Mapping[GroupBy, str] = {
     "tool": "o.tool",
@@ -64,6 +64,7 @@ class PostgresAnalytics:
         self._connection = connection
 
     async def tool_use(self, query: ToolUseQuery) -> Sequence[ToolUse]:
+        await plan_anew(self._connection)
         rows = await self._connection.fetch(
             _STATEMENTS[query.group_by],
             query.period.since,

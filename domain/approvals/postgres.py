@@ -20,7 +20,7 @@ from domain.kernel import (
     RunId,
     TaskRunId,
 )
-from domain.storage.postgres import Connection, Row
+from domain.storage.postgres import Connection, Row, plan_anew
 
 _ADD = """
 INSERT INTO approvals (organization_id, approval_id, call_id, tool, manifest_digest, policy_digest, arguments,
@@ -104,6 +104,7 @@ class PostgresApprovals:
         )
 
     async def list(self, query: ApprovalQuery, now: datetime) -> Sequence[ApprovalItem]:
+        await plan_anew(self._connection)
         after = query.page.after
         rows = await self._connection.fetch(
             _LIST,

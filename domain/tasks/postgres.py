@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 
 from domain.kernel import Audience, CallId, EngagementId, Outcome, PrincipalId, TaskId, TaskRunId
-from domain.storage.postgres import Connection, Row
+from domain.storage.postgres import Connection, Row, plan_anew
 from domain.tasks.model import (
     QUEUED,
     Assignee,
@@ -117,6 +117,7 @@ class PostgresTasks:
         )
 
     async def list(self, query: TaskQuery) -> Sequence[Task]:
+        await plan_anew(self._connection)
         after = query.page.after
         rows = await self._connection.fetch(
             _LIST,

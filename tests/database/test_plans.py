@@ -4,18 +4,32 @@ Under row level security one prepared statement serves all organizations, and a 
 a large one whole. What is looked at are plans and the rows that they touch, never times.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 import orjson
 import pytest
 
-from knowledge.postgres import SEARCH
+from domain.activity.model import ActivityQuery
+from domain.activity.postgres import PostgresActivity
+from domain.analytics.model import ToolUseQuery
+from domain.analytics.postgres import PostgresAnalytics
+from domain.analytics.service import period_of
+from domain.approvals.model import ApprovalQuery
+from domain.approvals.postgres import PostgresApprovals
+from domain.kernel import utc_now
+from domain.tasks.model import TaskQuery
+from domain.tasks.postgres import PostgresTasks
+from knowledge.model import DocumentQuery, SearchFilters
+from knowledge.postgres import SEARCH, PostgresDocuments, PostgresIndex
 from server.database.connection import Connection
 from tests.support.firms import FIRM_A, FIRM_B, Firm, seed_firms, stand_in
 
 CHUNKS = 6_000
 TERMS = 400
 LARGE, SMALL = FIRM_A, FIRM_B
+MODE = "SELECT current_setting('plan_cache_mode')"
+LAST_DAY = period_of(None, None, now=utc_now())
 
 # Each of the large firm's passages holds ten of four hundred terms, term 1 one of every ten passages.
 FILL = """
@@ -24,7 +38,8 @@ INSERT INTO knowledge_terms (organization_id, term) SELECT $1, 'term' || n FROM 
 FILL_CHUNKS = """
 INSERT INTO knowledge_chunks (organization_id, chunk_id, document_id, ordinal, start_offset, end_offset, text,
     token_count, length, audience, trust)
-SELECT $1::uuid, md5($1::uuid::text || n)::uuid, $2, n, n, n + 1, 'x', 1, 10, 'firm', 'internal' FROM generate_series(1, $3::int) n
+SELECT $1::uuid, md5($1::uuid::text || n)::uuid, $2, n, n, n + 1, 'x', 1, 10, 'firm', 'internal'
+FROM generate_series(1, $3::int) n
 """
 FILL_POSTINGS = """
 INSERT INTO knowledge_postings (organization_id, term_id, chunk_id, frequency, length, audience, trust)
@@ -55,7 +70,8 @@ async def touched_by_search(app: Connection, firm: Firm) -> int:
     """Rows that a search reads from the postings, for one of the firm's people, by a statement prepared before."""
     async with app.transaction():
         await stand_in(app, firm, "partner")
-        await app.fetch(SEARCH, ["term1"], 10, None, None, None, None)
+        await PostgresIndex(app).search(["term1"], 10, SearchFilters())
+        assert await app.fetchval(MODE) == "force_custom_plan"
         explained = await app.fetchval(
             f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {SEARCH}", ["term1"], 10, None, None, None, None
         )
@@ -82,11 +98,27 @@ async def test_a_search_reads_only_the_postings_of_its_terms_whoever_had_the_con
         assert await touched_by_search(app, LARGE) <= postings_of_the_term * 2
 
 
-async def test_a_transaction_in_context_plans_anew_each_time(app: Connection) -> None:
+Read = Callable[[Connection], Awaitable[object]]
+READS: dict[str, Read] = {
+    "search": lambda app: PostgresIndex(app).search(["term1"], 10, SearchFilters()),
+    "documents": lambda app: PostgresDocuments(app).list(DocumentQuery()),
+    "tasks": lambda app: PostgresTasks(app).list(TaskQuery()),
+    "approvals": lambda app: PostgresApprovals(app).list(ApprovalQuery(), utc_now()),
+    "activity": lambda app: PostgresActivity(app).list(ActivityQuery()),
+    "tool_use": lambda app: PostgresAnalytics(app).tool_use(ToolUseQuery(period=LAST_DAY, group_by="tool")),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
+async def test_searches_lists_and_reports_are_planned_anew_and_their_mode_ends_with_the_transaction(
+    app: Connection, read: Read
+) -> None:
     async with app.transaction():
         await stand_in(app, SMALL, "partner")
-        assert await app.fetchval("SELECT current_setting('plan_cache_mode')") == "force_custom_plan"
-    assert await app.fetchval("SELECT current_setting('plan_cache_mode')") == "auto"
+        assert await app.fetchval(MODE) == "auto"
+        await read(app)
+        assert await app.fetchval(MODE) == "force_custom_plan"
+    assert await app.fetchval(MODE) == "auto"
 
 
 async def test_the_organization_that_row_security_adds_leads_into_the_key(app: Connection) -> None:
