@@ -191,6 +191,10 @@ INSERT INTO knowledge_documents (organization_id, document_id, title, uri, media
 VALUES ($1, $2, 'Notes', 'glow:notes', 'text/plain', 'client', $3, 'internal', 'queued', 5, '', $4, now(), now())
 """
 _FILE = "INSERT INTO knowledge_files (organization_id, document_id, content) VALUES ($1, $2, 'notes')"
+_DIGESTS = """
+UPDATE knowledge_documents d SET content_sha256 = sha256(f.content) FROM knowledge_files f
+WHERE f.organization_id = d.organization_id AND f.document_id = d.document_id
+"""
 _APPROVAL = """
 INSERT INTO approvals (organization_id, approval_id, call_id, tool, manifest_digest, policy_digest, arguments,
     arguments_digest, reasons, requested_by, requested_kind, requested_mode, requested_door, requested_scheduled,
@@ -213,6 +217,8 @@ async def seed_world(owner: Connection, entrances: Sequence[str]) -> None:
     documents = [FIRM_A.id("unindexed"), *(one_of("document", *each) for each in used_up)]
     await owner.executemany(_DOCUMENT, [(ORGANIZATION, each, engagement, partner) for each in documents])
     await owner.executemany(_FILE, [(ORGANIZATION, each) for each in documents])
+    # What is handed out is held to its digest, which the seed leaves empty.
+    await owner.execute(_DIGESTS)
     approvals = [one_of("approval", *each) for each in used_up]
     await owner.executemany(_APPROVAL, [(ORGANIZATION, each, FIRM_A.id("employee")) for each in approvals])
     await insert_events(owner, [_earlier_call(who) for who in WHOS])
