@@ -79,7 +79,7 @@ export function badge(word, tone = "plain", title) {
 const TONES = {
   allow: "good", done: "good", executed: "good", approved: "good", ready: "good", completed: "good",
   needs_approval: "warn", waiting: "warn", pending: "warn", queued: "warn", running: "warn", parsing: "warn",
-  embedding: "warn", executing: "warn", open: "warn", in_progress: "warn",
+  embedding: "warn", executing: "warn", in_progress: "warn",
   deny: "bad", denied: "bad", invalid: "bad", failed: "bad", rejected: "bad", expired: "bad",
 };
 
@@ -115,5 +115,11 @@ export function table(values, caption) {
 
 function cell(value) {
   if (value === null || value === undefined) return h("span", { class: "faint" }, "–");
-  return typeof value === "object" ? h("pre", { class: "small" }, json(value)) : h("span", { class: "kept" }, String(value));
+  if (typeof value !== "object") return h("span", { class: "kept" }, String(value));
+  if (!Object.values(value).every(isPlain)) return h("pre", { class: "small", tabIndex: 0 }, json(value));
+  return Array.isArray(value) ? h("span", { class: "kept" }, value.join(", ") || "–") : table(value);
+}
+
+function isPlain(value) {
+  return value === null || typeof value !== "object";
 }

@@ -36,7 +36,7 @@ function activityRows(item) {
     if (!details.hidden) fill(details.firstElementChild, await activityDetails(item));
   });
   const row = h("tr", {}, h("td", { class: "moment" }, time(item.time, { seconds: true })), h("td", { class: "titled" }, toolName(item.tool)),
-    h("td", {}, item.principal, h("span", { class: "faint" }, item.mode === "agent" ? " by the agent" : "")), h("td", {}, item.door),
+    h("td", { class: "titled" }, item.principal, item.mode === "agent" && h("span", { class: "name" }, "through the agent")), h("td", {}, item.door),
     h("td", {}, stateBadge(item.decision)), h("td", {}, stateBadge(item.outcome)), h("td", {}, toggle));
   return [row, details];
 }

@@ -8,6 +8,7 @@ export function result(value) {
   if (isPassages(value)) return passages(value.items);
   if (isReport(value)) return report(value);
   if (isOneThing(value)) return table(Object.values(value)[0], Object.keys(value)[0]);
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return table(value, "Result");
   return h("pre", { class: "small", tabIndex: 0 }, json(value));
 }
 
