@@ -7,14 +7,16 @@ that the check would notice. Cells that no door can produce are listed in tests/
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any, get_args
 from uuid import UUID
 
+import httpx
 import pytest
 
 from domain.activity.model import ActivityCall
 from domain.activity.service import ActivityService, CallNotFound
-from domain.kernel import DOORS, CallId, Level, Mode, Principal, PrincipalKind, Role
+from domain.kernel import DOORS, CallId, Door, Level, Mode, Principal, PrincipalKind, Role
 from domain.resources import resource_folder
 from server.auth import Caller
 from server.database.connection import Connection
@@ -38,13 +40,16 @@ from tests.support.driven_doors import (
     obedient,
     serving,
 )
+from tests.support.firms import FIRM_A
 from tests.support.mutants import MUTANTS, mutated
 from tests.support.parity import (
     ACTS,
     DRIVEN,
+    NOT_DRIVEN,
     UNREACHABLE,
     Cell,
     Seen,
+    Told,
     Who,
     assert_parity,
     cells,
@@ -173,6 +178,7 @@ def test_each_reason_for_a_cell_to_be_unreachable_holds_for_some_and_never_for_a
         assert any(listed.holds(cell) for cell in everything), listed.why
     reachable = {cell.door for cell in everything if not is_unreachable(cell)}
     assert reachable == set(DRIVEN)
+    assert {*DRIVEN, *NOT_DRIVEN} == set(DOORS)
 
 
 @pytest.mark.parametrize(("audience", "kind"), list(product(AUDIENCES, KINDS)))
@@ -307,6 +313,49 @@ async def test_every_door_decides_alike_and_records_alike(world: World, superuse
     tried = {(each.cell.door, each.tool) for each in seen}
     assert tried >= set(product(DRIVEN, ACTS))
     assert await cells_recorded(superuser_connection) == {cell for cell in cells() if not is_unreachable(cell)}
+
+
+UPLOADERS = tuple(who for who in EVERYBODY if who.role in (Role.READONLY, Role.EMPLOYEE, Role.CLIENT, Role.EQR))
+
+
+async def test_a_file_is_taken_in_alike_by_rest_and_at_the_command_line(
+    world: World, superuser_connection: Connection, tmp_path: Path
+) -> None:
+    engagement = str(FIRM_A.id("engagement"))
+    path = tmp_path / "notes.txt"
+    path.write_text("The letter is renewed each year.", encoding="utf-8")
+    seen: list[Seen] = []
+    for who in UPLOADERS:
+        async with httpx.AsyncClient(base_url=world.site.url, headers=world.site.headers(who, "api")) as http:
+            # Without a type of its own, as a file on a disk has none.
+            files = {"file": (path.name, path.read_bytes(), "")}
+            await http.post("/v1/knowledge/documents", files=files, data={"engagement_id": engagement})
+        seen.append(await uploaded(world, superuser_connection, who, "rest"))
+        whose = ("--organization", "firm-1", "--user", who.email, "--engagement", engagement)
+        await world.host.run("ingest", str(path), *whose)
+        seen.append(await uploaded(world, superuser_connection, who, "cli"))
+    assert_parity(seen)
+    assert {each.told.outcome for each in seen} == {"done", "denied"}
+
+
+async def uploaded(world: World, inspector: Connection, who: Who, door: Door) -> Seen:
+    """The one upload of a member through a door, which tells of it by what became of the file."""
+    query = "SELECT DISTINCT call_id FROM activity_events WHERE tool = $1 AND principal_id = $2 AND door = $3"
+    rows = await inspector.fetch(query, "document_upload", who.id, door)
+    (call_id,) = (row["call_id"] for row in rows)
+    (recorded,) = await recorded_calls(world.site.hub, [call_id])
+    stored = await inspector.fetchval("SELECT count(*) FROM knowledge_documents WHERE uploaded_by = $1", who.id)
+    cell = Cell(door=door, kind=who.kind, mode="person", attended=True)
+    return Seen(
+        entrance=f"{door} upload",
+        cell=cell,
+        case="upload",
+        tool="document_upload",
+        who=who,
+        expected=expected(ACTS["document_upload"], cell, who.role, who.level, client_own=True),
+        told=Told(call_id=call_id, outcome="done" if stored else "denied"),
+        recorded=recorded,
+    )
 
 
 async def cells_recorded(inspector: Connection) -> set[Cell]:

@@ -142,7 +142,10 @@ UNREACHABLE: tuple[Unreachable, ...] = (
 )
 
 DRIVEN: tuple[Door, ...] = ("chat", "mcp", "rest", "cli", "worker")
-"""The doors there are. `slack` comes later, and a widget's token opens no route that takes a tool by its name."""
+NOT_DRIVEN: Mapping[Door, str] = {
+    "slack": "there is no such door yet",
+    "widget": "its token opens no route that takes a tool by its name; chat and decisions are the code of `rest`",
+}
 
 
 def cells() -> Iterator[Cell]:
