@@ -1,15 +1,18 @@
-"""The openai SDK as a sender of requests: its client and credentials, its raw response, our own faults.
+"""Requests to the provider: the openai SDK's address, credentials and HTTP client, our own body, raw bytes and faults.
 
 Imported lazily (by chat_completions.py, in a thread): the SDK takes one to three seconds.
 """
 
-from collections.abc import AsyncGenerator
+import json
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
 
 import aiohttp
 import httpx2
 import openai
+import orjson
 
+from agent.json_values import parsed
 from agent.model import Json
 from agent.providers.faults import ProviderFault, fault_of_status
 from domain.kernel import Clock
@@ -18,6 +21,8 @@ _KEEP_ALIVE_S = 60.0
 _MOST_CONNECTIONS = 1000
 _NO_KEY = "none"
 """What a compatible server without a key is sent; the SDK insists on one."""
+_WANTED = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+_LOST = (httpx2.HTTPError, httpx2.InvalidURL, aiohttp.ClientError, OSError)
 
 
 class RawAnswer:
@@ -34,13 +39,14 @@ class RawAnswer:
         """
         try:
             return await anext(self._reads, None)
-        except (httpx2.HTTPError, aiohttp.ClientError, OSError) as broken:
+        except _LOST as broken:
             raise ProviderFault("interrupted", detail=repr(broken)) from None
 
 
 class OpenAiTransport:
     """Sends Chat Completions requests and gives the response's bytes; every failure is a ProviderFault.
 
+    The SDK's own methods are passed by: they build each request, and each answer, from many layers (ADR-0007).
     It neither retries nor waits longer than `connect_s` for a connection; how long to wait for bytes is the caller's.
     """
 
@@ -56,21 +62,18 @@ class OpenAiTransport:
         timeout = httpx2.Timeout(None, connect=connect_s)
         limits = httpx2.Limits(max_connections=_MOST_CONNECTIONS, keepalive_expiry=_KEEP_ALIVE_S)
         self._clock = clock
-        self._client = openai.AsyncOpenAI(
-            api_key=api_key or _NO_KEY,
-            base_url=base_url,
-            timeout=timeout,
-            max_retries=0,
-            # A redirect would carry the conversation to a host that nobody configured.
-            http_client=http_client
-            or openai.DefaultAioHttpClient(timeout=timeout, limits=limits, follow_redirects=False),
+        # A redirect would carry the conversation to a host that nobody configured.
+        self._http = http_client or openai.DefaultAioHttpClient(timeout=timeout, limits=limits, follow_redirects=False)
+        sdk = openai.AsyncOpenAI(
+            api_key=api_key or _NO_KEY, base_url=base_url, timeout=timeout, max_retries=0, http_client=self._http
         )
-        # The SDK loads its resources on first use; here it is still in the thread.
-        self._create = self._client.chat.completions.with_streaming_response.create
+        self._url = sdk.base_url.copy_with(path=sdk.base_url.path.rstrip("/") + "/chat/completions")
+        self._headers = httpx2.Headers({**_texts(sdk.default_headers), **sdk.auth_headers, **_WANTED})
+        self._timeout = timeout.as_dict()
 
     async def close(self) -> None:
         """Closes the connections that are kept open between turns."""
-        await self._client.close()
+        await self._http.aclose()
 
     @asynccontextmanager
     async def post(self, model: str, body: Json) -> AsyncGenerator[RawAnswer, None]:
@@ -79,26 +82,40 @@ class OpenAiTransport:
         Raises  ProviderFault: no connection, or another status.
         """
         try:
-            # `extra_body` goes into the request as it is, where `messages` and `tools` would first be walked and
-            # rebuilt (0.9 ms a turn, performance.md); it replaces the empty list.
-            sent = self._create(
-                model=model,
-                messages=[],
-                stream=True,
-                stream_options={"include_usage": True},
-                extra_body=body,
-                extra_headers={"Accept": "text/event-stream", "Accept-Encoding": "identity"},
-            )
-            async with sent as response, aclosing(response.http_response.aiter_bytes()) as reads:
+            async with aclosing(await self._sent(model, body)) as response:
+                if not response.is_success:
+                    raise await self._status_fault(response) from None
                 media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-                yield RawAnswer(media_type, reads)
-        except openai.APIStatusError as refused:
-            raise self._status_fault(refused) from None
-        except openai.APIConnectionError as failed:
+                async with aclosing(response.aiter_bytes()) as reads:
+                    yield RawAnswer(media_type, reads)
+        except _LOST as failed:
             # The aiohttp transport calls a connection that was closed at once a timeout; ours are the caller's.
-            raise ProviderFault("connection", detail=repr(failed.__cause__)) from None
-        except (httpx2.HTTPError, aiohttp.ClientError, OSError) as failed:
             raise ProviderFault("connection", detail=repr(failed)) from None
 
-    def _status_fault(self, refused: openai.APIStatusError) -> ProviderFault:
-        return fault_of_status(refused.status_code, refused.response.headers, refused.body, self._clock())
+    async def _sent(self, model: str, body: Json) -> httpx2.Response:
+        asked = {"model": model, "stream": True, "stream_options": {"include_usage": True}, **body}
+        content, extensions = _json(asked), {"timeout": self._timeout}
+        request = httpx2.Request("POST", self._url, headers=self._headers, content=content, extensions=extensions)
+        try:
+            return await self._http.send(request, stream=True)
+        except ValueError as unsendable:
+            # What aiohttp says of an address that is none, and of a key that no header can carry.
+            raise ProviderFault("connection", detail=repr(unsendable)) from None
+
+    async def _status_fault(self, refused: httpx2.Response) -> ProviderFault:
+        said = parsed(await refused.aread())
+        body = refused.text if said is None else said
+        return fault_of_status(refused.status_code, refused.headers, body, self._clock())
+
+
+def _json(asked: Json) -> bytes:
+    try:
+        return orjson.dumps(asked)
+    except orjson.JSONEncodeError:
+        # Half of a surrogate pair in a name that a model made up, or a number beyond 64 bits in a schema.
+        return json.dumps(asked).encode()
+
+
+def _texts(headers: Mapping[str, object]) -> dict[str, str]:
+    """Without those that the SDK marks as not to be sent."""
+    return {name: value for name, value in headers.items() if isinstance(value, str)}
