@@ -21,11 +21,11 @@ from knowledge.prepare import PreparedDocument
 from server.auth import Authenticator
 from server.database.conversations import PostgresSessions
 from server.database.identities import PostgresIdentities
-from server.logins import DatabaseUrls
 from server.database.pool import DatabasePools, open_pools
 from server.database.queue import PostgresJobs
 from server.database.recorder import GroupRecorder
 from server.database.unit_of_work import PostgresTransactions
+from server.logins import DatabaseUrls
 from server.offers import PolicyOffers
 from server.settings import Settings
 from server.tokens import Tokens, audiences

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from server.logins import DatabaseUrls
 from server.home import JWT_SECRET, GlowHome
+from server.logins import DatabaseUrls
 
 ModelApi = Literal["chat_completions", "offline"]
 Network = IPv4Network | IPv6Network
