@@ -60,7 +60,7 @@ async def test_link_of_somebody_else_is_asked_about_and_can_be_declined(
     assert await page.locator(".me").is_hidden()
     assert await acts_as(page) == "employee@firm-1.example"
 
-    await page.click("text=Stay")
+    await page.click("text=Stay as")
     assert await shown_as(page) == "employee@firm-1.example"
     assert await acts_as(page) == "employee@firm-1.example"
 
@@ -71,7 +71,7 @@ async def test_link_of_somebody_else_is_followed_only_by_a_click_and_then_named(
 ) -> None:
     await sign_in(page, server)
     await open_link(page, server, f"{server.token(Role.MANAGER)}&tasks", anew=anew)
-    await page.click("text=Become")
+    await page.click("text=Switch to")
     assert await shown_as(page) == "manager@more-1.example"
     assert await acts_as(page) == "manager@more-1.example"
     await page.wait_for_selector("h1:has-text('Tasks')")

@@ -59,7 +59,7 @@ function ask(main, kept, other, linked) {
     location.reload();
   };
   const stay = kept
-    ? button(other ? `Stay ${nameOf(kept)}` : "Go on", afresh(() => {}), { kind: "primary" })
+    ? button(other ? `Stay as ${nameOf(kept)}` : "Go on", afresh(() => {}), { kind: "primary" })
     : button("Do not sign in", afresh(() => credential.forget()), { kind: "primary" });
   fill(main, h("section", { class: "sign-in", "aria-labelledby": "who" },
     brand(),
@@ -67,9 +67,9 @@ function ask(main, kept, other, linked) {
     kept ? [h("p", {}, "You are signed in as"), person(kept)] : h("p", {}, "Your sign-in has ended."),
     other
       ? [h("p", {}, "The link that was opened would sign you in as"), person(other),
-        h("p", { class: "faint" }, "What you then do is done, and recorded, under that name. If you did not ask for this link, do not.")]
+        h("p", { class: "faint" }, "What you then do is done, and recorded, under that name. If you did not ask for this link, stay who you are.")]
       : h("p", {}, "The link that was opened holds a token that is not valid here. It was not used."),
-    h("div", { class: "buttons" }, stay, other && button(`Become ${nameOf(other)}`, afresh(() => credential.keep(linked))))));
+    h("div", { class: "buttons" }, stay, other && button(`Switch to ${nameOf(other)}`, afresh(() => credential.keep(linked))))));
   stay.focus();
   return false;
 }
