@@ -381,19 +381,20 @@ NOTICED_BY = {
 READONLY = Who(role=Role.READONLY, level=Level.L1)
 
 
-@pytest.mark.parametrize(("entrance", "mutant"), list(product(ENTRANCES, MUTANTS)))
-async def test_a_door_without_its_gate_or_its_policy_is_noticed(world: World, entrance: str, mutant: str) -> None:
-    case, words = NOTICED_BY[mutant]
-    cases, place = cases_of(case), ENTRANCES.index(entrance)
+@pytest.mark.parametrize("entrance", ENTRANCES)
+async def test_a_door_without_its_gate_or_its_policy_is_noticed(world: World, entrance: str) -> None:
+    place = ENTRANCES.index(entrance)
     intact = world.entrances(world.site, world.host)[place]
-    control = await seen_through(intact, world.site.hub, [READONLY], cases)
-    assert_parity(control)
-    async with (
-        mutated(world.site.hub, MUTANTS[mutant]) as hub,
-        serving(hub) as site,
-        command_host(world.environment, mutant) as host,
-    ):
-        broken = world.entrances(site, host)[place]
-        seen = await seen_through(broken, world.site.hub, [READONLY], cases)
-    with pytest.raises(AssertionError, match=words):
-        assert_parity([*control, *seen])
+    for mutant, build in MUTANTS.items():
+        case, words = NOTICED_BY[mutant]
+        control = await seen_through(intact, world.site.hub, [READONLY], cases_of(case))
+        assert_parity(control)
+        async with (
+            mutated(world.site.hub, build) as hub,
+            serving(hub) as site,
+            command_host(world.environment, mutant) as host,
+        ):
+            broken = world.entrances(site, host)[place]
+            seen = await seen_through(broken, world.site.hub, [READONLY], cases_of(case))
+        with pytest.raises(AssertionError, match=words):
+            assert_parity([*control, *seen])
