@@ -307,7 +307,8 @@ async def test_who_may_see_a_waiting_call_but_not_decide_it_is_told_of_the_call_
     waiting = await gate.call("task_create", {"title": "T"}, AGENT)
     told = await done(gate, "call_get", {"call_id": str(waiting.call_id)}, principal_of(who="EQR"))
     assert (told["call_id"], told["outcome"]) == (str(waiting.call_id), "waiting")
-    assert "approval_id" in told and "approval" not in told
+    assert "approval_id" in told
+    assert "approval" not in told
 
 
 @pytest.mark.parametrize(
