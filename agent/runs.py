@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Self
+from typing import ClassVar, Self
 
 import structlog
 
@@ -23,10 +23,11 @@ from agent.frames import Fold, RunSummary, terminal_frame
 from agent.live_run import LiveRun, RunJournal, RunLost, ending_of
 from agent.model import ModelFailed
 from agent.orchestrator import Orchestrator
+from agent.places import Places
 from agent.run_opening import NewMessage, RunOpener
 from agent.run_reader import INTERRUPTED, Pause, RunReader, last_sequence
 from agent.run_stream import RunStream
-from domain.kernel import Clock, ConversationId, NewId, Principal, RunId
+from domain.kernel import Clock, ConversationId, DomainError, NewId, Principal, RunId
 from tools.outcomes import reference_of
 from tools.ports import Unavailable
 
@@ -40,6 +41,15 @@ UNAVAILABLE = RunFailed(
 
 LEASE = 0.75
 """The share of `stale_after` for which a sign of life entitles this process: it lets go before another takes over."""
+
+
+class TooManyRuns(DomainError):
+    """So many runs of this principal are going in this process that another one has to wait."""
+
+    code: ClassVar[str] = "too_many_runs"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} runs of yours are going: wait for one of them to end, or cancel it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +74,8 @@ class RunOptions:
     """How long whoever cancels a run waits to see it ended."""
     grace: timedelta = timedelta(seconds=10)
     """What running runs get to finish at shutdown."""
+    most_of_a_principal: int = 8
+    """Runs that one principal may have going in this process."""
     history_limit: int = 200
     """Stored messages that a turn looks back over; the model's window may hold fewer."""
 
@@ -99,6 +111,7 @@ class Runs(AbstractAsyncContextManager["Runs"]):
         )
         self._reader = RunReader(sessions, poll=self._options.poll, pause=pause)
         self._live: dict[RunId, LiveRun] = {}
+        self._places = Places(self._options.most_of_a_principal)
         self._tasks = asyncio.TaskGroup()
         self._closing = AsyncExitStack()
 
@@ -118,21 +131,35 @@ class Runs(AbstractAsyncContextManager["Runs"]):
         """Store the message and its run in one transaction, and carry the run from here on.
 
         Raises  InvalidMessage, UnknownAgent, ConversationNotFound, EngagementNotFound, ClientMessageReused.
-                ConversationBusy: a run of the conversation is going.
+                ConversationBusy: a run of the conversation is going. TooManyRuns: of other conversations.
                 Unavailable: no database; nothing was stored.
         """
         agent = replace(principal, mode="agent")
+        if not self._places.take(agent):
+            raise TooManyRuns(self._places.most)
+        carried = False
         try:
-            opened = await self._opener.open(agent, asked)
+            opened = await self._opened(agent, asked)
+            if isinstance(opened, RunHandle):
+                return opened
+            self._carry(agent, opened)
+            carried = True
+        finally:
+            if not carried:
+                self._places.leave(agent)
+        return RunHandle(run_id=opened.run.run_id, conversation_id=opened.run.conversation_id)
+
+    async def _opened(self, agent: Principal, asked: NewMessage) -> OpenedRun | RunHandle:
+        """The run that the message begins, or the handle of the one that it began when it came before."""
+        try:
+            return await self._opener.open(agent, asked)
         except (ConversationBusy, ConversationTaken) as busy:
             earlier = await self._opener.asked_before(agent, busy.conversation_id, asked)
             if earlier is not None:
                 return RunHandle(run_id=earlier, conversation_id=busy.conversation_id, replayed=True)
             if not await self.recover():
                 raise ConversationBusy(busy.conversation_id) from busy
-            opened = await self._opener.open(agent, asked)
-        self._carry(agent, opened)
-        return RunHandle(run_id=opened.run.run_id, conversation_id=opened.run.conversation_id)
+            return await self._opener.open(agent, asked)
 
     # Carrying -------------------------------------------------------------------------------------------------------
 
@@ -158,6 +185,7 @@ class Runs(AbstractAsyncContextManager["Runs"]):
             log.error("run.abandoned", exc_info=fault)
         finally:
             del self._live[run.run_id]
+            self._places.leave(live.principal)
 
     async def _perform(self, live: LiveRun) -> RunEnded | None:
         """Emit what the orchestrator tells, and give how the run is to end; None: it is no longer ours to end."""

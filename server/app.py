@@ -18,6 +18,7 @@ from server.http.bodies import Json
 from server.http.document import REFUSALS, document_of
 from server.http.faults import LastResort, answer_problems
 from server.http.headers import SecureAnswers, admit_origins, believe_proxies
+from server.http.limits import Limits
 from server.http.marks import MarkedRequests
 from server.http.negotiation import json_wanted
 from server.http.sse import EventStreams
@@ -85,6 +86,7 @@ def create_app(open_hub: OpenHub, options: AppOptions | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.streams = EventStreams()
+    app.state.limits = Limits()
     app.state.document = _documents(app)
     _add_routes(app)
     answer_problems(app)

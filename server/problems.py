@@ -42,6 +42,11 @@ def unavailable() -> Problem:
     return Problem(503, "unavailable", detail, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
+def too_many(of_what: str, detail: str) -> Problem:
+    """One principal has as much of it under way as it may; there is room again when some of that has ended."""
+    return Problem(429, f"too_many_{of_what}", detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
 def problem_response(problem: Problem, request: Request | None = None) -> Response:
     """The problem as it goes out."""
     body: dict[str, object] = {

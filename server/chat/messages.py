@@ -61,17 +61,18 @@ def answers_or_streams() -> Responses:
     return {200: {"description": "The answer, or the run's events as they come", "content": content}}
 
 
-@router.post("/v1/chat", responses={**answers_or_streams(), **BODY_REFUSALS, **problems(409)})
+@router.post("/v1/chat", responses={**answers_or_streams(), **BODY_REFUSALS, **problems(409, 429)})
 async def chat(
     request: Request, visit: People, body: Annotated[ChatMessage, Depends(JsonBody(ChatMessage))]
 ) -> Response:
     """Say something to an agent. The run goes on whether or not anybody waits for its answer."""
     wanted = choose(request, JSON, EVENT_STREAM)
     principal, runs = visit.in_chat, visit.hub.runs
-    begun = await runs.start(principal, _message(visit, body))
-    if wanted == EVENT_STREAM:
-        return visit.streams.show(runs.follow(principal, begun.run_id))
-    return json_answer((await runs.answer(principal, begun.run_id)).json())
+    with visit.limits.streaming(principal):
+        begun = await runs.start(principal, _message(visit, body))
+        if wanted == JSON:
+            return json_answer((await runs.answer(principal, begun.run_id)).json())
+    return visit.follow(begun.run_id)
 
 
 def _message(visit: People, body: ChatMessage) -> NewMessage:

@@ -11,7 +11,7 @@ from domain.kernel import RunId
 from server.chat.messages import RunAnswer, streams
 from server.http.answers import json_answer
 from server.http.bodies import NoBody
-from server.http.document import BODY_REFUSALS, of_model, shows
+from server.http.document import BODY_REFUSALS, of_model, problems, shows
 from server.http.negotiation import EVENT_STREAM, choose
 from server.http.visits import People
 
@@ -30,7 +30,11 @@ async def get_run(visit: People, run_id: UUID) -> Response:
 
 @router.get(
     "/v1/runs/{run_id}/events",
-    responses={**streams("The run's events, to its terminal one"), 204: {"description": "Nothing follows"}},
+    responses={
+        **streams("The run's events, to its terminal one"),
+        204: {"description": "Nothing follows"},
+        **problems(429),
+    },
 )
 async def run_events(
     request: Request,
@@ -45,7 +49,7 @@ async def run_events(
     principal, runs = visit.in_chat, visit.hub.runs
     if await runs.exhausted(principal, RunId(run_id), seen):
         return Response(status_code=204)
-    return visit.streams.show(runs.follow(principal, RunId(run_id), seen))
+    return visit.follow(RunId(run_id), seen)
 
 
 @router.post("/v1/runs/{run_id}/cancel", responses={**shows(of_model(RunAnswer)), **BODY_REFUSALS})

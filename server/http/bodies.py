@@ -3,6 +3,8 @@
 FastAPI's own reading of bodies is not used: it answers 500 to NaN, to 1e999 and to a lone surrogate.
 """
 
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import aclosing
 from email.message import Message
 from itertools import islice
 from typing import Generic, TypeVar, cast
@@ -126,19 +128,32 @@ async def read_bytes(request: Request, limit: int) -> bytes:
 
 
 async def _read(request: Request, limit: int) -> bytes:
+    refuse_declared(request, limit)
+    try:
+        async with aclosing(request.stream()) as body, aclosing(up_to(limit, body)) as chunks:
+            return b"".join([chunk async for chunk in chunks])
+    except ClientDisconnect as gone:
+        raise Problem(400, "incomplete_body", "The connection ended before the body did.") from gone
+
+
+def refuse_declared(request: Request, limit: int) -> None:
+    """Raises  Problem: 413, the request says itself that its body is larger."""
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and (len(declared) > 18 or int(declared) > limit):
         raise too_large(limit)
-    chunks, size = list[bytes](), 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                raise too_large(limit)
-            chunks.append(chunk)
-    except ClientDisconnect as gone:
-        raise Problem(400, "incomplete_body", "The connection ended before the body did.") from gone
-    return b"".join(chunks)
+
+
+async def up_to(limit: int, body: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
+    """The body as it comes.
+
+    Raises  Problem: 413, as soon as it is larger.
+    """
+    size = 0
+    async for chunk in body:
+        size += len(chunk)
+        if size > limit:
+            raise too_large(limit)
+        yield chunk
 
 
 def require_media_type(request: Request, wanted: str) -> None:

@@ -14,9 +14,10 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.conversations.model import ClientMessageReused, ConversationBusy
+from agent.runs import TooManyRuns
 from domain.kernel import DomainError, NotFound
 from server.http.bodies import invalid_request
-from server.problems import Problem, not_found, problem_response, unavailable
+from server.problems import Problem, not_found, problem_response, too_many, unavailable
 from tools.outcomes import reference_of
 from tools.ports import Unavailable
 
@@ -98,6 +99,8 @@ def problem_of(fault: Exception, request: Request) -> Problem:
             return not_found()
         case ConversationBusy() | ClientMessageReused():
             return Problem(409, fault.code, _sentence(fault))
+        case TooManyRuns():
+            return too_many("runs", _sentence(fault))
         case DomainError():
             return Problem(422, fault.code, _sentence(fault))
         case RequestValidationError():

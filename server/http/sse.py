@@ -2,16 +2,28 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 
 from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import EventSourceResponse
+from starlette.types import Receive, Scope, Send
 
 from agent.events import RunFrame
 
 PING_S = 15
 SEND_TIMEOUT_S = 30.0
 """For a reader that takes nothing any more; it may come back with Last-Event-ID."""
+
+
+class AdmittedStream(EventSourceResponse):
+    """Asks for its place only when it is sent: an answer that was made and never sent has none to give back."""
+
+    admitted: AbstractContextManager[None]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises  Problem: there is no place."""
+        with self.admitted:
+            await super().__call__(scope, receive, send)
 
 
 class EventStreams:
@@ -30,15 +42,19 @@ class EventStreams:
         for task in self._open:
             task.cancel()
 
-    def show(self, frames: AsyncGenerator[RunFrame, None]) -> EventSourceResponse:
-        """The answer that shows frames as they come."""
-        return EventSourceResponse(
+    def show(
+        self, frames: AsyncGenerator[RunFrame, None], admitted: AbstractContextManager[None]
+    ) -> EventSourceResponse:
+        """The answer that shows frames as they come; it holds what admits it from its first byte to its last."""
+        answer = AdmittedStream(
             self._encoded(frames),
             ping=PING_S,
             ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
             sep="\n",
             send_timeout=SEND_TIMEOUT_S,
         )
+        answer.admitted = admitted
+        return answer
 
     async def _encoded(self, frames: AsyncGenerator[RunFrame, None]) -> AsyncIterator[bytes]:
         """Runs within one task, the answer's own: cancelling that, and no task beside each stream, is what ends it."""

@@ -11,12 +11,23 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from server.http.bodies import Model, faults_of, invalid_request, require_media_type, too_large
+from server.http.bodies import (
+    Model,
+    faults_of,
+    invalid_request,
+    refuse_declared,
+    require_media_type,
+    too_large,
+    up_to,
+)
+from server.http.visits import People
 from server.problems import Problem
 
 MULTIPART = "multipart/form-data"
 FILE_LIMIT = 50 * 1024 * 1024
 """Bytes of one file."""
+BODY_LIMIT = 200 * 1024 * 1024
+"""Bytes of all files together, with what stands between them."""
 MOST_FILES = 20
 MOST_FIELDS = 10
 FIELD_LIMIT = 10_000
@@ -46,22 +57,29 @@ class LimitedParser(MultiPartParser):
 
 
 class UploadBody(Generic[Model]):
-    """A dependency that gives the request's files and its fields as `fields`; the files are gone after the answer."""
+    """A dependency that gives the request's files and its fields as `fields`; the files are gone after the answer.
 
-    def __init__(self, fields: type[Model]) -> None:
+    `tool`: what the files are for. Nothing is read for a caller who may not call it, whatever the arguments.
+    """
+
+    def __init__(self, fields: type[Model], tool: str) -> None:
         self.fields = fields
+        self.tool = tool
 
-    async def __call__(self, request: Request) -> AsyncGenerator[Upload[Model]]:
-        """Raises  Problem: 415, 413, 400 `malformed_multipart`, 422."""
+    async def __call__(self, request: Request, visit: People) -> AsyncGenerator[Upload[Model]]:
+        """Raises  Problem: 415, 403, 429, 413, 400 `malformed_multipart`, 422."""
         require_media_type(request, MULTIPART)
-        form = await _parsed(request)
-        try:
-            yield _checked(form, self.fields)
-        finally:
-            await form.close()
+        await visit.require_offered(self.tool)
+        with visit.limits.uploading(visit.principal):
+            form = await _parsed(request)
+            try:
+                yield _checked(form, self.fields)
+            finally:
+                await form.close()
 
 
 async def _parsed(request: Request) -> FormData:
+    refuse_declared(request, BODY_LIMIT)
     _, options = parse_options_header(request.headers["content-type"])
     boundary = options.get(b"boundary", b"")
     if not 1 <= len(boundary) <= 70:
@@ -69,7 +87,7 @@ async def _parsed(request: Request) -> FormData:
     # The charset that a sender may name is not looked at: fields are UTF-8.
     headers = Headers({"content-type": f'{MULTIPART}; boundary="{boundary.decode("latin-1")}"'})
     try:
-        async with aclosing(request.stream()) as stream:
+        async with aclosing(request.stream()) as body, aclosing(up_to(BODY_LIMIT, body)) as stream:
             parser = LimitedParser(
                 headers, stream, max_files=MOST_FILES, max_fields=MOST_FIELDS, max_part_size=FIELD_LIMIT
             )

@@ -8,11 +8,13 @@ from typing import Annotated
 import structlog
 from fastapi import Depends
 from starlette.requests import Request
+from starlette.responses import Response
 
-from domain.kernel import CallId, Door, Principal
+from domain.kernel import CallId, Door, Principal, RunId
 from server.auth import Caller, wrong_audience
 from server.database.unit_of_work import Session
 from server.http.answers import refusal_members
+from server.http.limits import Limits
 from server.http.marks import Marks, marks_of
 from server.http.sse import EventStreams
 from server.hub import Hub
@@ -36,6 +38,7 @@ class Visit:
     caller: Caller
     marks: Marks
     streams: EventStreams
+    limits: Limits
 
     @property
     def principal(self) -> Principal:
@@ -47,9 +50,25 @@ class Visit:
         """The caller as the one for whom a model acts."""
         return self.caller.principal(self._door("chat"), mode="agent")
 
+    def follow(self, run_id: RunId, after: int = 0) -> Response:
+        """A run's events behind `after`, as they come."""
+        frames = self.hub.runs.follow(self.in_chat, run_id, after)
+        return self.streams.show(frames, self.limits.streaming(self.principal))
+
     async def call(self, tool: str, arguments: object, *, dry_run: bool = False) -> CallOutcome:
         """One call through the gate, marked with this request."""
         return await self.hub.gate.call(self._request(tool, arguments, dry_run=dry_run), self.principal)
+
+    async def require_offered(self, tool: str) -> None:
+        """For a route whose body is worth not reading: policy is asked before, as far as it looks at no arguments.
+
+        Raises  Problem: 403, it denies every call of this tool; recorded as the call that would have been.
+        """
+        if any(manifest.name == tool for manifest in await self.hub.offers.manifests(self.principal)):
+            return
+        outcome = await self.refuse(tool, {}, "not_offered")
+        detail = "Your role does not allow this, whatever is sent; it was not read."
+        raise Problem(403, "denied", detail, extra=refusal_members(outcome))
 
     async def refuse(self, tool: str, arguments: object, reason: str) -> CallOutcome:
         """Record a call that this door refuses before policy is asked."""
@@ -93,7 +112,8 @@ def open_to(audiences: tuple[Audience, ...], refused: Refused | None = None) -> 
         hub = hub_of(request)
         caller = await hub.authenticator.caller(request)
         structlog.contextvars.bind_contextvars(orgId=str(caller.member.organization_id))
-        visit = Visit(hub=hub, caller=caller, marks=marks_of(request), streams=request.app.state.streams)
+        state = request.app.state
+        visit = Visit(hub=hub, caller=caller, marks=marks_of(request), streams=state.streams, limits=state.limits)
         if caller.audience not in audiences:
             raise await _turned_away(visit, None if refused is None else refused(request))
         return visit

@@ -17,7 +17,16 @@ from domain.kernel import Audience, EngagementId
 from knowledge.model import DocumentId, DocumentQuery, DocumentStatus
 from server.http.answers import json_answer, refusal_members, result_answer
 from server.http.bodies import Body, Json, ToolArguments, invalid_request
-from server.http.document import BODY_REFUSALS, CALL_REFUSALS, WAITING, listed, shows, tool_result, with_members
+from server.http.document import (
+    BODY_REFUSALS,
+    CALL_REFUSALS,
+    WAITING,
+    listed,
+    problems,
+    shows,
+    tool_result,
+    with_members,
+)
 from server.http.parameters import PageAsked
 from server.http.uploads import NAME_LIMIT, Upload, UploadBody
 from server.http.visits import Api, People, Visit
@@ -81,10 +90,13 @@ async def search(visit: Api, arguments: Annotated[Json, Depends(ToolArguments("k
         **shows(UPLOADED, status=201, description="Indexed, with `wait`"),
         **BODY_REFUSALS,
         **CALL_REFUSALS,
+        **problems(429),
     },
 )
 async def upload(
-    visit: People, form: Annotated[Upload[UploadFields], Depends(UploadBody(UploadFields))], wait: bool = False
+    visit: People,
+    form: Annotated[Upload[UploadFields], Depends(UploadBody(UploadFields, "document_upload"))],
+    wait: bool = False,
 ) -> Response:
     """Upload files; each becomes a document of its own. `wait`: answer once they are indexed."""
     if form.fields.title is not None and len(form.files) > 1:

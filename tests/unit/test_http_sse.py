@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import nullcontext
 from uuid import UUID
 
 import pytest
@@ -55,7 +56,7 @@ def test_a_frames_text_goes_out_as_it_stands() -> None:
 
 
 async def test_a_stream_tells_proxies_not_to_hold_it_back_and_pings() -> None:
-    answer = EventStreams().show(Frames()())
+    answer = EventStreams().show(Frames()(), nullcontext())
 
     assert answer.headers["x-accel-buffering"] == "no"
     assert answer.headers["cache-control"] == "no-store"
@@ -65,7 +66,7 @@ async def test_a_stream_tells_proxies_not_to_hold_it_back_and_pings() -> None:
 async def test_ended_with_all_others_a_stream_is_a_whole_answer() -> None:
     streams, frames, reader = EventStreams(), Frames(), Reader()
     answering = asyncio.create_task(
-        streams.show(frames())({"type": "http", "method": "GET"}, reader.receive, reader.send)
+        streams.show(frames(), nullcontext())({"type": "http", "method": "GET"}, reader.receive, reader.send)
     )
     await reader.first_event.wait()
 
@@ -75,14 +76,14 @@ async def test_ended_with_all_others_a_stream_is_a_whole_answer() -> None:
     assert reader.bodies == [WIRE, b""]
     assert frames.closed.is_set()
     late = Reader()
-    await streams.show(Frames()())({"type": "http", "method": "GET"}, late.receive, late.send)
+    await streams.show(Frames()(), nullcontext())({"type": "http", "method": "GET"}, late.receive, late.send)
     assert late.bodies == [b""]
 
 
 async def test_a_stream_that_is_cancelled_by_itself_is_cancelled() -> None:
     streams, frames, reader = EventStreams(), Frames(), Reader()
     answering = asyncio.create_task(
-        streams.show(frames())({"type": "http", "method": "GET"}, reader.receive, reader.send)
+        streams.show(frames(), nullcontext())({"type": "http", "method": "GET"}, reader.receive, reader.send)
     )
     await reader.first_event.wait()
 

@@ -1,0 +1,52 @@
+"""What one principal may have under way at once at this door, so that what is left serves the others."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from agent.places import Places
+from domain.kernel import Principal
+from server.problems import Problem, too_many
+
+STREAMS = 32
+"""Answers that follow a run, as events or waiting for its end."""
+UPLOADS = 4
+"""Requests whose files are being taken in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The places of this process, by what they are for."""
+
+    streams: Places = field(default_factory=lambda: Places(STREAMS))
+    uploads: Places = field(default_factory=lambda: Places(UPLOADS))
+
+    @contextmanager
+    def streaming(self, principal: Principal) -> Generator[None]:
+        """A place for following a run.
+
+        Raises  Problem: 429 `too_many_streams`.
+        """
+        refused = too_many("streams", f"You follow {self.streams.most} runs already; close one of them.")
+        with _place(self.streams, principal, refused):
+            yield
+
+    @contextmanager
+    def uploading(self, principal: Principal) -> Generator[None]:
+        """A place for an upload.
+
+        Raises  Problem: 429 `too_many_uploads`.
+        """
+        refused = too_many("uploads", f"{self.uploads.most} uploads of yours are under way; wait for one of them.")
+        with _place(self.uploads, principal, refused):
+            yield
+
+
+@contextmanager
+def _place(places: Places, principal: Principal, refused: Problem) -> Generator[None]:
+    if not places.take(principal):
+        raise refused
+    try:
+        yield
+    finally:
+        places.leave(principal)
