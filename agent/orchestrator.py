@@ -12,7 +12,7 @@ from agent.loop import Journal, TurnSetup, run_turn
 from agent.model import Model, ToolOffer
 from agent.personas import Persona, Personas
 from agent.window import Window
-from domain.kernel import ApprovalId, CallId, Clock, NewId, Principal, Trust
+from domain.kernel import ApprovalId, CallId, Clock, NewId, Principal, Role, Trust
 from knowledge.tokens import count_tokens
 from tools.outcomes import CallRequest
 
@@ -22,8 +22,8 @@ ApprovalUrl = Callable[[ApprovalId], str | None]
 class Offers(Protocol):
     """Which tools a model is shown, and how far what they return is to be trusted."""
 
-    async def for_principal(self, principal: Principal, persona: Persona) -> Sequence[ToolOffer]:
-        """The persona's tools that this principal's role may call at this door, in the persona's order."""
+    def for_principal(self, principal: Principal, role: Role, persona: Persona) -> Sequence[ToolOffer]:
+        """The persona's tools that this principal, in this role, may call at this door; in the persona's order."""
         ...
 
     def trust_of(self, tool: str) -> Trust:
@@ -68,10 +68,9 @@ class Orchestrator:
     async def run(self, principal: Principal, opened: OpenedRun, journal: Journal) -> AsyncGenerator[AgentEvent, None]:
         """A run's events between its start and its terminal event; see agent.loop.run_turn."""
         persona = self.persona(opened.run.agent)
-        offers = await self._offers.for_principal(principal, persona)
         setup = TurnSetup(
             model=self._model,
-            offers=offers,
+            offers=self._offers.for_principal(principal, opened.surroundings.role, persona),
             calls=self._calls(principal, opened, persona),
             transcript=self._transcript(opened, persona),
             journal=journal,

@@ -56,10 +56,14 @@ class Policies:
 
     def may_offer(self, manifest: Manifest, principal: Principal, facts: Facts) -> bool:
         """Whether a list of tools shows this one: nothing forbids it to the principal before arguments are known."""
+        return not isinstance(self.before_arguments(manifest, principal, facts), Deny)
+
+    def before_arguments(self, manifest: Manifest, principal: Principal, facts: Facts) -> Verdict:
+        """The verdict on a call of this tool whose arguments raise no objection."""
         situation = situation_of(
             manifest, principal, facts, persona_ceiling=Level.L3, minimum_level=None, approved=False
         )
-        return not isinstance(self.decide(_before_arguments(situation)), Deny)
+        return self.decide(_before_arguments(situation))
 
     def _decide(self, situation: Situation) -> Verdict:
         call, without_approval = self._engine.ask(situation)
