@@ -41,6 +41,17 @@ CANCELLED_WITHIN = timedelta(seconds=5)
 
 SWEPT_AT_ONCE = 500
 
+LOST = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # A connection that is cut in the midst of one operation refuses the next with this.
+    asyncpg.InternalClientError,
+    PgqException,
+    ExceptionGroup,
+)
+"""What the engine ends with when its connection is gone."""
+
 # What is not at its end and has no job, neither waiting nor put off nor under way: a crash came before the job, or took
 # it along. Oldest first, each organization in its turn: however much one has left behind, no other is kept waiting.
 LEFT_BEHIND = """
@@ -188,7 +199,7 @@ class Consumer:
                 shutdown_on_listener_failure=True,
                 heartbeat_timeout=HEARTBEAT_TIMEOUT,
             )
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, PgqException, ExceptionGroup) as fault:
+        except LOST as fault:
             raise DatabaseUnavailable(Login.SERVICE, f"the queue was lost ({type(fault).__name__})") from fault
 
 

@@ -55,20 +55,30 @@ class Worker:
     async def run(self) -> None:
         """Take jobs and sweep until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._take_jobs(), name="worker.jobs")
-            group.create_task(self._sweep(), name="worker.sweep")
+            group.create_task(self._over_and_over(self._take_jobs, RECONNECT_AFTER_S), name="worker.jobs")
+            group.create_task(self._over_and_over(self._sweep, SWEEP_EVERY_S), name="worker.sweep")
 
-    async def _take_jobs(self) -> None:
+    async def _over_and_over(self, work: Callable[[], Awaitable[None]], pause_s: float) -> None:
+        """No fault of one time ends it for good."""
         while True:
             try:
-                async with consuming(self._service_url, tuple(self._handlers), self._handle) as consumer:
-                    self._alive = True
-                    await consumer.run(self._drain)
+                await work()
             except Unavailable as away:
                 log.warning("worker.lost_database", reason=str(away))
-            finally:
-                self._alive = False
-            await asyncio.sleep(RECONNECT_AFTER_S)
+            except Exception as fault:
+                log.error("worker.faulted", reference=reference_of(self._new_id()), exc_info=fault)
+            await asyncio.sleep(pause_s)
+
+    async def _take_jobs(self) -> None:
+        try:
+            async with consuming(self._service_url, tuple(self._handlers), self._handle) as consumer:
+                self._alive = True
+                await consumer.run(self._drain)
+        finally:
+            self._alive = False
+
+    async def _sweep(self) -> None:
+        await self._jobs.sweep(UNQUEUED_FOR)
 
     async def _handle(self, job: Job, attempts: int) -> timedelta | None:
         """One job, and how long it rests where it is not at its end."""
@@ -85,11 +95,3 @@ class Worker:
             reference = reference_of(self._new_id())
             log.error("job.faulted", kind=job.kind, subjectId=str(job.subject_id), reference=reference, exc_info=fault)
         return Again()
-
-    async def _sweep(self) -> None:
-        while True:
-            try:
-                await self._jobs.sweep(UNQUEUED_FOR)
-            except Unavailable:
-                log.warning("sweep.no_database")
-            await asyncio.sleep(SWEEP_EVERY_S)

@@ -1,7 +1,7 @@
 """Background work: a run brought to its end whatever stops a worker in between, and what cannot be done now put off."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import cast
@@ -412,3 +412,33 @@ async def test_a_job_that_faults_is_put_off_and_the_queue_learns_nothing_of_the_
     assert (row["status"], row["attempts"], row["put_off"]) == ("queued", 1, True)
     logged = await superuser_connection.fetch("SELECT traceback::text AS text FROM queue.pgqueuer_log")
     assert not any("secret" in (row["text"] or "") for row in logged)
+
+
+class FaultySweep(PostgresJobs):
+    """A queue whose sweep never works."""
+
+    async def sweep(self, unqueued_for: timedelta) -> Sequence[Job]:
+        raise RuntimeError("out of order")
+
+
+async def test_a_fault_of_the_sweep_keeps_no_job_from_being_done(
+    gate: GateOnTest,
+    identities: PostgresIdentities,
+    faults: Faults,
+    pools: DatabasePools,
+    database: Database,
+    superuser_connection: Connection,
+) -> None:
+    job = await uploaded(gate)
+    jobs = FaultySweep(pools.service)
+    faults.stage, faults.stays = "committed", False
+    worker = Worker(
+        service_url=database.dsn(Login.SERVICE),
+        jobs=jobs,
+        task_runs=worker_on(gate, identities),
+        documents=indexing(gate, identities),
+        new_id=new_id,
+    )
+    await jobs.enqueue([job])
+    await stopped_at(faults.reached, worker)
+    assert await superuser_connection.fetch(JOBS) == []
