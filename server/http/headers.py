@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from fastapi import FastAPI
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from server.problems import Problem, problem_response
 from server.settings import Network
 
 NOTHING = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -53,11 +55,23 @@ class SecureAnswers:
         await self._app(scope, receive, secured)
 
 
+class CrossOrigin(CORSMiddleware):
+    """Answers a browser that asks whether another origin's page may call; a refusal is a problem like any other."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """200 with what is let in, or 400."""
+        answer = super().preflight_response(request_headers)
+        if answer.status_code < 400:
+            return answer
+        detail = "This origin, method or header is not let in from other origins' pages (GLOW_ALLOWED_ORIGINS)."
+        return problem_response(Problem(400, "cross_origin_refused", detail, headers={"Vary": "Origin"}))
+
+
 def admit_origins(app: FastAPI, origins: Sequence[str]) -> None:
     """Let pages of these origins call; without any, no header says a word of other origins."""
     if origins:
         app.add_middleware(
-            CORSMiddleware,
+            CrossOrigin,
             allow_origins=origins,
             allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
             allow_headers=CORS_HEADERS,
