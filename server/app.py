@@ -24,7 +24,7 @@ from server.http.negotiation import json_wanted
 from server.http.sse import EventStreams
 from server.hub import Hub
 from server.logs import AccessLog
-from server.mcp.door import mount_mcp
+from server.mcp.mount import mount_mcp
 from server.page.routes import router as page
 from server.rest import activity, analytics, approvals, docs, knowledge, me, tasks, tools
 from server.settings import Network

@@ -10,7 +10,6 @@ from typing import cast
 from urllib.parse import urlsplit
 
 import anyio
-from fastapi import FastAPI
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from mcp.types import INVALID_REQUEST, PARSE_ERROR, jsonrpc_message_adapter
@@ -18,13 +17,12 @@ from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from server.auth import Caller, unauthenticated
 from server.http.bodies import JSON_LIMIT, checked, read_json_bytes
 from server.hub import Hub
-from server.mcp.metadata import metadata_routes, metadata_url
+from server.mcp.metadata import metadata_url
 from server.mcp.protocol import CALLER, UNAVAILABLE, protocol_server
 from server.problems import RETRY_AFTER_S, Problem, problem_response, unavailable
 from tools.ports import Unavailable
@@ -45,7 +43,7 @@ class McpDoor:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Entered once, by the lifespan of the application that serves this door."""
+        """Entered once, and left by the same task."""
         async with self._manager.run():
             yield
 
@@ -104,16 +102,6 @@ class McpDoor:
                 group.start_soon(_cancel_when_closed, receive, group.cancel_scope)
             await self._manager.handle_request(scope, _replayed(body), _marked(scope, send))
             group.cancel_scope.cancel()
-
-
-def mount_mcp(app: FastAPI, hub: Hub) -> McpDoor:
-    """Serve the door and its metadata on this application, whose lifespan must hold `running()` of what this gives.
-
-    A plain route and no mount: /mcp itself answers, without a redirect to /mcp/.
-    """
-    door = McpDoor(hub)
-    app.router.routes.extend([Route("/mcp", door, include_in_schema=False), *metadata_routes(hub.public_url)])
-    return door
 
 
 def _hosts(hub: Hub) -> TransportSecuritySettings:
