@@ -59,17 +59,15 @@ class LimitedParser(MultiPartParser):
 class UploadBody(Generic[Model]):
     """A dependency that gives the request's files and its fields as `fields`; the files are gone after the answer.
 
-    `tool`: what the files are for. Nothing is read for a caller who may not call it, whatever the arguments.
+    They are read, within bounds, whoever sends them: whether they may come in is the gate's to say and to record.
     """
 
-    def __init__(self, fields: type[Model], tool: str) -> None:
+    def __init__(self, fields: type[Model]) -> None:
         self.fields = fields
-        self.tool = tool
 
     async def __call__(self, request: Request, visit: People) -> AsyncGenerator[Upload[Model]]:
         """Raises  Problem: 415, 403, 429, 413, 400 `malformed_multipart`, 422."""
         require_media_type(request, MULTIPART)
-        await visit.require_offered(self.tool)
         with visit.limits.uploading(visit.principal):
             form = await _parsed(request)
             try:

@@ -59,17 +59,6 @@ class Visit:
         """One call through the gate, marked with this request."""
         return await self.hub.gate.call(self._request(tool, arguments, dry_run=dry_run), self.principal)
 
-    async def require_offered(self, tool: str) -> None:
-        """For a route whose body is worth not reading: policy is asked before, as far as it looks at no arguments.
-
-        Raises  Problem: 403, it denies every call of this tool; recorded as the call that would have been.
-        """
-        if any(manifest.name == tool for manifest in await self.hub.offers.manifests(self.principal)):
-            return
-        outcome = await self.refuse(tool, {}, "not_offered")
-        detail = "Your role does not allow this, whatever is sent; it was not read."
-        raise Problem(403, "denied", detail, extra=refusal_members(outcome))
-
     async def refuse(self, tool: str, arguments: object, reason: str) -> CallOutcome:
         """Record a call that this door refuses before policy is asked."""
         return await self.hub.gate.refuse(self._request(tool, arguments), self.principal, reason)

@@ -95,7 +95,7 @@ async def search(visit: Api, arguments: Annotated[Json, Depends(ToolArguments("k
 )
 async def upload(
     visit: People,
-    form: Annotated[Upload[UploadFields], Depends(UploadBody(UploadFields, "document_upload"))],
+    form: Annotated[Upload[UploadFields], Depends(UploadBody(UploadFields))],
     wait: bool = False,
 ) -> Response:
     """Upload files; each becomes a document of its own. `wait`: answer once they are indexed."""

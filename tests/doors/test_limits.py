@@ -101,23 +101,6 @@ async def test_uploads_of_one_principal_leave_room_for_the_others(doors: Doors) 
         assert (await other.post("/v1/knowledge/documents", files=FILE)).status_code == 202
 
 
-async def test_no_files_are_taken_from_whom_they_could_not_serve(doors: Doors) -> None:
-    reader, read = await doors.client("readonly@acme"), 0
-
-    async def watched() -> AsyncIterator[bytes]:
-        nonlocal read
-        read += 1
-        yield b"--x"
-
-    form = {"Content-Type": "multipart/form-data; boundary=x"}
-    problem = problem_of(await reader.post("/v1/knowledge/documents", content=watched(), headers=form), 403, "denied")
-
-    assert read == 0
-    assert (problem["outcome"], problem["verdict"]) == ("denied", {"decision": "deny", "reasons": ["not_offered"]})
-    recorded = (await reader.get(f"/v1/activity/{problem['call_id']}")).json()
-    assert (recorded["tool"], recorded["outcome"]) == ("document_upload", "denied")
-
-
 async def test_an_upload_that_says_it_is_too_large_is_not_read(doors: Doors) -> None:
     client, read = await doors.client(), 0
 

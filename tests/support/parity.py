@@ -37,10 +37,7 @@ class Act:
     minimum: Level | None = None
     """For what is started as a workflow: from which level on the agent does so without asking."""
     waits: bool = True
-    """False: nobody can be asked, since what it works on leaves with the request; what would wait is refused.
-
-    `document_upload` alone; it is allowed from L1 on, where the table of domain.md would ask.  Source  docs/policy.md
-    """
+    """False: nobody can be asked, since what it works on leaves with the request; what would wait is refused."""
 
 
 ACTS: Mapping[str, Act] = {
@@ -60,7 +57,6 @@ ACTS: Mapping[str, Act] = {
         least_role=Role.EMPLOYEE,
         doors=HAND_DOORS,
         client_too=True,
-        minimum=Level.L1,
         waits=False,
     ),
     "document_content": Act(effect="read", least_role=Role.READONLY, doors=frozenset({"rest", "cli", "widget"})),

@@ -138,7 +138,6 @@ CASES: tuple[Case, ...] = (
         name="upload without a file",
         tool="document_upload",
         arguments=_fixed({"title": "Notes", "content_sha256": "0" * 64, "size_bytes": 4}),
-        minimum=Level.L1,
     ),
     Case(
         name="upload for a client without a file",
@@ -147,7 +146,6 @@ CASES: tuple[Case, ...] = (
             {"title": "Notes", "content_sha256": "0" * 64, "size_bytes": 4, "engagement_id": _ids("engagement")}
         ),
         client_own=True,
-        minimum=Level.L1,
     ),
     Case(
         name="index",

@@ -75,7 +75,8 @@ FIRES: dict[str, list[dict[str, Any]]] = {
         {"level": 2, "effect": "prepare", "autonomy": "workflow", "minimum_level": 3},
     ],
     "upload_cannot_wait": [
-        {"tool": "document_upload", "level": 0, "effect": "prepare", "autonomy": "workflow", "minimum_level": 1},
+        {"tool": "document_upload", "level": 1, "effect": "prepare"},
+        {"tool": "document_upload", "level": 0, "effect": "prepare"},
     ],
     "autonomy_needs_approval_commit": [{"level": 2, "effect": "commit"}],
     "irreversible_needs_approval": [{"level": 3, "effect": "irreversible"}, {**BY_HAND, "effect": "irreversible"}],
