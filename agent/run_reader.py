@@ -46,7 +46,7 @@ class RunReader:
             if frames and frames[-1].terminal:
                 return
             if run.status != "running" and seen >= run.last_sequence:
-                for frame in _owed(run, seen):
+                for frame in owed(run, seen):
                     yield frame
                 return
             if not frames:
@@ -68,7 +68,7 @@ def last_sequence(run: Run) -> int | None:
     return run.last_sequence if run.ended_in_log else run.last_sequence + 1
 
 
-def _owed(run: Run, seen: int) -> Sequence[RunFrame]:
+def owed(run: Run, seen: int) -> Sequence[RunFrame]:
     """The terminal frame that a run's row promises and its log lacks.
 
     A process that dies between the two leaves it so; whoever writes it, writes the same bytes.

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from agent.conversations.ports import RunLog
-from agent.events import AgentEvent, MessageDelta, RunFrame
-from agent.frames import frame_of
+from agent.events import AgentEvent, MessageDelta, RunEnded, RunFrame
+from agent.frames import frame_of, terminal_frame
 from domain.kernel import OrganizationId, RunId
 from tools.ports import Unavailable
 
@@ -72,6 +72,23 @@ class RunStream:
             await self._changed.wait()
         if self._fault is not None:
             raise self._fault
+
+    async def end(self, ended: RunEnded) -> None:
+        """Show the terminal frame, then store it; for a run whose every event is flushed and whose row has ended.
+
+        Nobody waits for its commit, since the row says the same already: a reader who misses it in the log is given
+        these very bytes (agent/run_reader.py).
+        Raises  Unavailable: it could not be written, or an event before it.
+        """
+        if self._fault is not None:
+            raise self._fault
+        self._numbered += 1
+        last = [terminal_frame(ended, self._run_id, self._numbered)]
+        self._show(last)
+        self._announce()
+        stored = await self._stored(last, urgent=True)
+        if isinstance(stored, Unavailable):
+            raise stored
 
     async def write(self) -> None:
         """Writes until `close`; the run's own task group owns it."""

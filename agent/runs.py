@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import ClassVar, Self
@@ -25,7 +25,7 @@ from agent.model import ModelFailed
 from agent.orchestrator import Orchestrator
 from agent.places import Places
 from agent.run_opening import NewMessage, RunOpener
-from agent.run_reader import INTERRUPTED, Pause, RunReader, last_sequence
+from agent.run_reader import INTERRUPTED, Pause, RunReader, last_sequence, owed
 from agent.run_stream import RunStream
 from domain.kernel import Clock, ConversationId, DomainError, NewId, Principal, RunId
 from tools.outcomes import reference_of
@@ -178,14 +178,16 @@ class Runs(AbstractAsyncContextManager["Runs"]):
             conversationId=str(run.conversation_id),
             runId=str(run.run_id),
         )
+        place = ExitStack()
+        place.callback(self._places.leave, live.principal)
         try:
             async with _writing(live.stream):
-                await self._finish(live, await self._perform(live))
+                await self._finish(live, await self._perform(live), place)
         except Exception as fault:
             log.error("run.abandoned", exc_info=fault)
         finally:
             del self._live[run.run_id]
-            self._places.leave(live.principal)
+            place.close()
 
     async def _perform(self, live: LiveRun) -> RunEnded | None:
         """Emit what the orchestrator tells, and give how the run is to end; None: it is no longer ours to end."""
@@ -216,7 +218,7 @@ class Runs(AbstractAsyncContextManager["Runs"]):
                 if isinstance(event, RunUsage):
                     live.usage = event
 
-    async def _finish(self, live: LiveRun, ended: RunEnded | None) -> None:
+    async def _finish(self, live: LiveRun, ended: RunEnded | None, place: ExitStack) -> None:
         """All that was told, then the row, then the terminal frame: whoever sees the row ended can read the rest."""
         if ended is None or live.lost:
             log.warning("run.lost")
@@ -226,8 +228,8 @@ class Runs(AbstractAsyncContextManager["Runs"]):
         except Unavailable:
             ended = UNAVAILABLE
         if await live.journal.finish(ending_of(ended, live.usage)):
-            live.stream.emit(ended)
-            await live.stream.flush()
+            place.close()
+            await live.stream.end(ended)
         else:
             log.warning("run.lost")
 
@@ -315,6 +317,8 @@ class Runs(AbstractAsyncContextManager["Runs"]):
             for frame in frames:
                 gathered.add(frame)
             seen = frames[-1].sequence
+        for frame in owed(run, seen):
+            gathered.add(frame)
         return replace(gathered.summary(run_id), conversation_id=str(run.conversation_id))
 
     async def cancel(self, principal: Principal, run_id: RunId) -> Run:

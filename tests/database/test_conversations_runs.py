@@ -332,9 +332,11 @@ async def test_the_terminal_frame_that_a_crash_swallowed_is_told_from_the_row(
     async with process_on(pools, ScriptedModel(says("Yes."))) as process:
         begun = await process.say("Well?")
         whole = await process.frames(begun.run_id)
-        await superuser_connection.execute(
-            "DELETE FROM run_events WHERE run_id = $1 AND type = 'run.completed'", begun.run_id
-        )
+    # Leaving the process waits until the frame, shown before, is stored.
+    swallowed = "DELETE FROM run_events WHERE run_id = $1 AND type = 'run.completed'"
+    assert await superuser_connection.execute(swallowed, begun.run_id) == "DELETE 1"
+    async with process_on(pools, ScriptedModel()) as process:
+        assert (await process.runs.summary(EVA, begun.run_id)).status == "completed"
         assert await process.frames(begun.run_id) == whole
         assert await process.frames(begun.run_id, after=len(whole) - 1) == whole[-1:]
         assert await process.frames(begun.run_id, after=len(whole)) == []

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from agent.events import MessageDelta, MessageStarted, RunCompleted, RunFrame
+from agent.frames import terminal_frame
 from agent.run_stream import KEPT_FRAMES, TAKEN_AWAY, RunStream
 from domain.kernel import OrganizationId
 from tests.support.turns import PRINCIPAL, RUN
@@ -97,6 +98,35 @@ async def test_what_is_urgent_does_not_wait_for_text_that_lingers() -> None:
         log.let_through.release()
         await stream.flush()
         assert [frame.sequence for frame in stream.after(0) or ()] == [1, 2, 3]
+
+
+async def test_the_terminal_frame_is_shown_before_it_is_stored_since_the_row_says_the_same() -> None:
+    log = HeldLog()
+    async with writing(log) as stream:
+        stream.emit(MessageStarted(message_id="m"))
+        log.let_through.release()
+        await stream.flush()
+        looked = stream.changed
+        ending = asyncio.create_task(stream.end(RunCompleted()))
+        await looked.wait()
+        assert list(stream.after(1) or ()) == [terminal_frame(RunCompleted(), RUN, 2)]
+        assert not ending.done()
+        log.let_through.release()
+        await ending
+        assert log.batches[-1] == (["run.completed"], True)
+
+
+async def test_after_a_gap_no_terminal_frame_is_shown_but_read_from_the_row() -> None:
+    log = HeldLog()
+    log.fault = Unavailable("away")
+    async with writing(log) as stream:
+        stream.emit(MessageStarted(message_id="m"))
+        log.let_through.release()
+        with pytest.raises(Unavailable):
+            await stream.flush()
+        with pytest.raises(Unavailable):
+            await stream.end(RunCompleted())
+        assert (len(log.batches), stream.after(0)) == (1, ())
 
 
 async def test_a_run_that_is_anothers_by_now_writes_and_shows_nothing_more() -> None:
