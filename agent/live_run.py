@@ -46,9 +46,11 @@ class RunJournal:
             return await store.finish(self._run_id, ending, self._noted, self._clock())
 
     async def _keep(self) -> bool:
+        steps = tuple(self._noted)
         async with self._sessions.session(self._principal, read_only=False) as store:
-            kept = await store.keep(self._run_id, self._noted, self._clock())
-        self._noted.clear()
+            kept = await store.keep(self._run_id, steps, self._clock())
+        # What was noted meanwhile is not kept yet.
+        del self._noted[: len(steps)]
         return kept
 
 

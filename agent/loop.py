@@ -55,6 +55,8 @@ async def run_turn(setup: TurnSetup) -> AsyncGenerator[AgentEvent, None]:
     except (Exception, asyncio.CancelledError):
         yield loop.usage()
         raise
+    finally:
+        await loop.settled()
     yield loop.usage()
 
 
@@ -67,6 +69,7 @@ class _Loop:
         self._spent = Spent()
         self._waiting: list[tuple[CallOutcome, ApprovalAsked]] = []
         self._deadline = asyncio.get_running_loop().time() + self._budget.seconds
+        self._keeping: asyncio.Task[None] | None = None
 
     async def events(self) -> AsyncGenerator[AgentEvent, None]:
         """Turn after turn of the model, until there is an answer."""
@@ -78,6 +81,7 @@ class _Loop:
                 async with aclosing(self._hear(heard, limit)) as events:
                     async for event in events:
                         yield event
+            await self._kept()
             step = next_step(heard, limit)
             match step:
                 case Call(calls):
@@ -112,6 +116,7 @@ class _Loop:
         try:
             async with aclosing(turn) as events:
                 async for event in events:
+                    await self._kept()
                     yield event
         except ModelFailed as failed:
             if heard.text:
@@ -129,7 +134,7 @@ class _Loop:
         return self._setup.transcript.request((), last_turn_notice(limit, self._budget))
 
     async def _call(self, heard: Heard, asked: Sequence[ToolCall]) -> AsyncGenerator[AgentEvent, None]:
-        """The calls of one turn; the step is kept before the model hears of their results."""
+        """The calls of one turn; their step is being kept while the model hears of their results."""
         calls = Calls(setup=self._setup.calls, asked=asked, deadline=self._deadline, spent=self._spent)
         try:
             if heard.text:
@@ -141,7 +146,23 @@ class _Loop:
             self._note(heard, calls.made())
         self._spent.repairs += calls.malformed
         self._waiting += [(outcome, outcome.approval) for outcome in calls.outcomes if outcome.approval is not None]
-        await self._setup.journal.keep()
+        self._keeping = asyncio.create_task(self._setup.journal.keep())
+
+    async def _kept(self) -> None:
+        """Returns when the last calls' step is committed: before that, nothing is told or done of what followed it.
+
+        Raises  as the journal raised it.
+        """
+        if self._keeping is not None:
+            await self._keeping
+            self._keeping = None
+
+    async def settled(self) -> None:
+        """Returns when no step is being kept any more; whoever ends the run writes down what was not."""
+        if self._keeping is not None:
+            await asyncio.wait([self._keeping])
+            if not self._keeping.cancelled():
+                self._keeping.exception()
 
     def _answered(self, heard: Heard, words: str) -> Sequence[AgentEvent]:
         """The last words, and the end of the message they stand in."""

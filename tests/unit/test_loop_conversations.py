@@ -29,7 +29,7 @@ from agent.model import (
 )
 from domain.kernel import CallId
 from tests.support.scripted_gate import EXPIRES, ScriptedGate, approval_of, denied, done, invalid, unknown, waiting
-from tests.support.scripted_model import HoldAt, ScriptedModel, Turn, asks, call, refuses, says
+from tests.support.scripted_model import HoldAt, Pace, ScriptedModel, Turn, asks, at_once, call, refuses, says
 from tests.support.turns import ListJournal, Told, begun_and_ended, nth, setup_of, tell, told_by
 from tools.ports import Unavailable
 
@@ -119,18 +119,73 @@ async def test_parallel_calls_are_made_in_the_models_order_and_each_gets_its_own
     assert [made.outcome for made in told.journal.noted[0].calls] == ["done", "invalid", "done"]
 
 
-async def test_a_step_is_kept_before_the_model_hears_of_it() -> None:
-    journal = ListJournal()
-    kept: list[int] = []
+class SlowJournal(ListJournal):
+    """Keeps a step only when the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+        self.let = asyncio.Event()
+        self.fault: Exception | None = None
+
+    async def keep(self) -> None:
+        self.asked.set()
+        await self.let.wait()
+        if self.fault is not None:
+            raise self.fault
+        await super().keep()
+
+
+def answers_after_a_call(heard: asyncio.Event, pace: Pace = at_once) -> ScriptedModel:
+    """Asks for one call, then answers; `heard` once it hears of the result."""
 
     def brain(request: ModelRequest) -> Turn:
-        kept.append(len(journal.kept))
-        return says("Done.") if len(kept) == 2 else asks(call("task_create"))
+        if len(request.messages) == 2:
+            return asks(call("task_create"))
+        heard.set()
+        return says("Done.")
 
+    return ScriptedModel(brain=brain, pace=pace)
+
+
+async def test_a_step_is_kept_before_anything_is_told_of_what_the_model_says_to_it() -> None:
+    heard, journal = asyncio.Event(), SlowJournal()
     told = Told(journal)
-    await tell(setup_of(ScriptedModel(brain=brain), ScriptedGate(task_create=done({})), journal), told)
+    setup = setup_of(answers_after_a_call(heard), ScriptedGate(task_create=done({})), journal)
+    running = asyncio.create_task(tell(setup, told))
+    await asyncio.gather(heard.wait(), journal.asked.wait())
+    assert isinstance(told.events[-1], ToolCompleted)
+    journal.let.set()
+    await running
     assert told.raised is None
-    assert kept == [0, 1]
+    assert (len(journal.kept), len(journal.noted)) == (1, 2)
+    assert isinstance(told.events[-2], MessageCompleted)
+
+
+async def test_where_a_step_cannot_be_kept_nothing_more_is_told() -> None:
+    heard, journal = asyncio.Event(), SlowJournal()
+    journal.fault = Unavailable("away")
+    journal.let.set()
+    told = Told(journal)
+    await tell(setup_of(answers_after_a_call(heard), ScriptedGate(task_create=done({})), journal), told)
+    assert told.raised is journal.fault
+    assert [type(event) for event in told.events[-2:]] == [ToolCompleted, RunUsage]
+
+
+async def test_a_run_cancelled_while_a_step_is_being_kept_ends_when_that_is_settled() -> None:
+    heard, journal = asyncio.Event(), SlowJournal()
+    hold = HoldAt(3)
+    told = Told(journal)
+    setup = setup_of(answers_after_a_call(heard, hold), ScriptedGate(task_create=done({})), journal)
+    running = asyncio.create_task(tell(setup, told))
+    await asyncio.gather(hold.reached.wait(), journal.asked.wait())
+    running.cancel()
+    await asyncio.wait([running], timeout=0)
+    assert not running.done()
+    journal.let.set()
+    await running
+    assert isinstance(told.raised, asyncio.CancelledError)
+    assert len(journal.kept) == 1
 
 
 @pytest.mark.parametrize(
