@@ -15,6 +15,18 @@ from tools.ports import Unavailable
 log = structlog.get_logger()
 
 TAKEN_AWAY = Unavailable("this process was away too long: another has ended the run")
+LINGERS: frozenset[str] = frozenset(
+    {
+        "run.started",
+        "message.delta",
+        "tool.called",
+        "tool.decided",
+        "tool.progress",
+        "tool.completed",
+        "run.usage",
+    }
+)
+"""What may wait a moment to be committed with others' frames. A message's first words do not, nor does its end."""
 KEPT_FRAMES = 256
 """Frames that stay in memory for followers; whoever is further behind reads the database."""
 
@@ -39,6 +51,7 @@ class RunStream:
         self._urgent = asyncio.Event()
         self._recent: deque[RunFrame] = deque(maxlen=KEPT_FRAMES)
         self._changed = asyncio.Event()
+        self._awaited = False
         self._writing = False
         self._closed = False
         self._fault: Unavailable | None = None
@@ -54,13 +67,12 @@ class RunStream:
         if self._fault is not None:
             raise self._fault
         last = self._pending[-1] if self._pending else None
-        if not isinstance(event, MessageDelta):
-            self._pending.append(event)
-            self._urgent.set()
-        elif isinstance(last, MessageDelta) and last.message_id == event.message_id:
+        if isinstance(event, MessageDelta) and isinstance(last, MessageDelta) and last.message_id == event.message_id:
             self._pending[-1] = MessageDelta(message_id=event.message_id, delta=last.delta + event.delta)
         else:
             self._pending.append(event)
+        if event.type not in LINGERS:
+            self._urgent.set()
         self._arrived.set()
 
     async def flush(self) -> None:
@@ -68,8 +80,11 @@ class RunStream:
 
         Raises  Unavailable: it could not be written.
         """
+        self._awaited = True
+        self._urgent.set()
         while self._fault is None and (self._pending or self._writing):
             await self._changed.wait()
+        self._awaited = False
         if self._fault is not None:
             raise self._fault
 
@@ -155,7 +170,7 @@ class RunStream:
         self._urgent.clear()
         frames = [frame_of(event, self._run_id, self._numbered + n) for n, event in enumerate(events, start=1)]
         self._numbered += len(frames)
-        return frames, any(not isinstance(event, MessageDelta) for event in events)
+        return frames, self._awaited or any(event.type not in LINGERS for event in events)
 
     async def _stored(self, frames: Sequence[RunFrame], *, urgent: bool) -> Sequence[RunFrame] | Unavailable:
         """The frames once they are committed, or why they cannot be shown."""

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from agent.events import MessageDelta, MessageStarted, RunCompleted, RunFrame
+from agent.events import MessageDelta, MessageStarted, RunCompleted, RunFrame, RunUsage
 from agent.frames import terminal_frame
 from agent.run_stream import KEPT_FRAMES, TAKEN_AWAY, RunStream
 from domain.kernel import OrganizationId
@@ -75,13 +75,26 @@ async def test_text_that_arrives_while_a_write_is_under_way_becomes_one_delta() 
         assert shown[1].terminal
 
 
-async def test_a_batch_of_text_alone_may_linger() -> None:
+USAGE = RunUsage(input_tokens=1, output_tokens=1, model_calls=1, tool_calls=0)
+
+
+async def test_text_and_what_a_run_merely_does_may_linger() -> None:
     log = HeldLog()
     async with writing(log) as stream:
         stream.emit(delta("a"))
+        stream.emit(USAGE)
+        await log.arrived.wait()
+        assert log.batches == [(["message.delta", "run.usage"], False)]
+        log.let_through.release()
+
+
+async def test_what_is_waited_for_does_not_linger() -> None:
+    log = HeldLog()
+    async with writing(log) as stream:
+        stream.emit(USAGE)
         log.let_through.release()
         await stream.flush()
-        assert log.batches == [(["message.delta"], False)]
+        assert log.batches == [(["run.usage"], True)]
 
 
 async def test_what_is_urgent_does_not_wait_for_text_that_lingers() -> None:
