@@ -12,6 +12,8 @@ from domain.kernel import Principal, RunId
 PAGE = 500
 """Frames read at once."""
 
+Frames = Sequence[RunFrame]
+"""One or more, in order."""
 Pause = Callable[[float], Awaitable[None]]
 
 
@@ -32,7 +34,7 @@ class RunReader:
         async with self._sessions.session(principal, read_only=True) as store:
             return await store.frames(run_id, after, PAGE)
 
-    async def follow(self, principal: Principal, run_id: RunId, after: int) -> AsyncGenerator[RunFrame, None]:
+    async def pages(self, principal: Principal, run_id: RunId, after: int) -> AsyncGenerator[Frames, None]:
         """Every frame above `after` as it is stored, to the terminal one; nothing when that was seen before.
 
         Raises  RunNotFound: no such run that this principal may see.
@@ -40,14 +42,14 @@ class RunReader:
         seen = after
         while True:
             run, frames = await self._look(principal, run_id, seen)
-            for frame in frames:
-                yield frame
-                seen = frame.sequence
+            if frames:
+                yield frames
+                seen = frames[-1].sequence
             if frames and frames[-1].terminal:
                 return
             if run.status != "running" and seen >= run.last_sequence:
-                for frame in owed(run, seen):
-                    yield frame
+                if last := owed(run, seen):
+                    yield last
                 return
             if not frames:
                 await self._pause(self._poll.total_seconds())

@@ -25,7 +25,7 @@ from agent.model import ModelFailed
 from agent.orchestrator import Orchestrator
 from agent.places import Places
 from agent.run_opening import NewMessage, RunOpener
-from agent.run_reader import INTERRUPTED, Pause, RunReader, last_sequence, owed
+from agent.run_reader import INTERRUPTED, Frames, Pause, RunReader, last_sequence, owed
 from agent.run_stream import RunStream
 from domain.kernel import Clock, ConversationId, DomainError, NewId, Principal, RunId
 from tools.outcomes import reference_of
@@ -256,35 +256,45 @@ class Runs(AbstractAsyncContextManager["Runs"]):
     async def follow(self, principal: Principal, run_id: RunId, after: int = 0) -> AsyncGenerator[RunFrame, None]:
         """Every committed frame above `after`, then each as it is committed, to the terminal one.
 
-        Nothing when that was seen before. The run does not notice its followers, nor how slow they are.
+        Raises  RunNotFound: no such run that this principal may see.
+        """
+        async with aclosing(self.pages(principal, run_id, after)) as pages:
+            async for page in pages:
+                for frame in page:
+                    yield frame
+
+    async def pages(self, principal: Principal, run_id: RunId, after: int = 0) -> AsyncGenerator[Frames, None]:
+        """What `follow` tells, as many frames at a time as are there: none of them holds up another.
+
+        Nothing when all was seen before. The run does not notice its followers, nor how slow they are.
         Raises  RunNotFound: no such run that this principal may see.
         """
         seen = after
         live = self._live.get(run_id)
         if live is not None and live.belongs_to(principal):
-            async with aclosing(self._follow_live(live, principal, after)) as frames:
-                async for frame in frames:
-                    yield frame
-                    seen = frame.sequence
-                    if frame.terminal:
+            async with aclosing(self._pages_live(live, principal, after)) as pages:
+                async for page in pages:
+                    yield page
+                    seen = page[-1].sequence
+                    if page[-1].terminal:
                         return
-        async with aclosing(self._reader.follow(principal, run_id, seen)) as frames:
-            async for frame in frames:
-                yield frame
+        async with aclosing(self._reader.pages(principal, run_id, seen)) as pages:
+            async for page in pages:
+                yield page
 
-    async def _follow_live(self, live: LiveRun, principal: Principal, after: int) -> AsyncGenerator[RunFrame, None]:
+    async def _pages_live(self, live: LiveRun, principal: Principal, after: int) -> AsyncGenerator[Frames, None]:
         seen = after
         while True:
             changed, closed = live.stream.changed, live.stream.closed
             frames = live.stream.after(seen)
             if frames is None:
                 frames = await self._reader.page(principal, live.opened.run.run_id, seen)
-            for frame in frames:
-                yield frame
-                seen = frame.sequence
-            if not frames:
-                if closed:
-                    return
+            if frames:
+                yield frames
+                seen = frames[-1].sequence
+            elif closed:
+                return
+            else:
                 await changed.wait()
 
     async def exhausted(self, principal: Principal, run_id: RunId, after: int) -> bool:

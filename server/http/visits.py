@@ -52,8 +52,8 @@ class Visit:
 
     def follow(self, run_id: RunId, after: int = 0) -> Response:
         """A run's events behind `after`, as they come."""
-        frames = self.hub.runs.follow(self.in_chat, run_id, after)
-        return self.streams.show(frames, self.limits.streaming(self.principal))
+        pages = self.hub.runs.pages(self.in_chat, run_id, after)
+        return self.streams.show(pages, self.limits.streaming(self.principal))
 
     async def call(self, tool: str, arguments: object, *, dry_run: bool = False) -> CallOutcome:
         """One call through the gate, marked with this request."""

@@ -1,8 +1,9 @@
 """Event streams without a socket: bytes as they are stored, a comment every 15 s, and ends that are told apart."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -10,9 +11,10 @@ from starlette.types import Message
 
 from agent.events import RunFrame
 from domain.kernel import RunId
-from server.http.sse import EventStreams, encoded
+from server.http.sse import PIECE, EventStreams, encoded, pieces
 
 FRAME = RunFrame(run_id=RunId(UUID(int=1)), sequence=3, type="message.delta", data='{"delta":"é\\n\u2028\u0085💶"}')
+NEXT = RunFrame(run_id=FRAME.run_id, sequence=4, type="run.completed", data="{}")
 WIRE = b'id: 3\nevent: message.delta\ndata: {"delta":"\xc3\xa9\\n\xe2\x80\xa8\xc2\x85\xf0\x9f\x92\xb6"}\n\n'
 
 
@@ -38,14 +40,14 @@ class Reader:
 
 
 class Frames:
-    """One frame, and then nothing for ever."""
+    """Two frames that are there together, and then nothing for ever."""
 
     def __init__(self) -> None:
         self.closed = asyncio.Event()
 
-    async def __call__(self) -> AsyncGenerator[RunFrame, None]:
+    async def __call__(self) -> AsyncGenerator[Sequence[RunFrame], None]:
         try:
-            yield FRAME
+            yield [FRAME, NEXT]
             await asyncio.Event().wait()
         finally:
             self.closed.set()
@@ -53,6 +55,15 @@ class Frames:
 
 def test_a_frames_text_goes_out_as_it_stands() -> None:
     assert encoded(FRAME) == WIRE
+
+
+def test_frames_are_joined_up_to_a_size_and_no_byte_changes() -> None:
+    large = replace(FRAME, data="x" * PIECE)
+    frames = [FRAME, NEXT, large, FRAME, large, NEXT]
+    joined = list(pieces(frames))
+    assert b"".join(joined) == b"".join(map(encoded, frames))
+    assert len(joined) == 3
+    assert list(pieces([])) == []
 
 
 async def test_a_stream_tells_proxies_not_to_hold_it_back_and_pings() -> None:
@@ -73,7 +84,7 @@ async def test_ended_with_all_others_a_stream_is_a_whole_answer() -> None:
     streams.end_all()
 
     await answering
-    assert reader.bodies == [WIRE, b""]
+    assert reader.bodies == [WIRE + encoded(NEXT), b""]
     assert frames.closed.is_set()
     late = Reader()
     await streams.show(Frames()(), nullcontext())({"type": "http", "method": "GET"}, late.receive, late.send)
