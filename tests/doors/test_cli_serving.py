@@ -125,6 +125,14 @@ def test_serve_without_a_secret_stops_and_says_what_to_set(
         assert "Traceback" not in serving.output
 
 
+def test_serve_without_any_setting_leaves_nothing_on_the_disk(folder: Path, port: int) -> None:
+    home = folder / "home"
+    with glow(folder, {"GLOW_HOME": str(home)}, "serve", "--port", str(port)) as serving:
+        assert serving.ended() == 1
+        assert "GLOW_JWT_SECRET: set it" in serving.output
+    assert not home.exists()
+
+
 def test_a_worker_alone_runs_what_others_asked_for(folder: Path, environment: dict[str, str]) -> None:
     acme = ("--organization", "acme-audit", "--user", "manager@acme.example")
     task = _json(folder, environment, "tools", "call", "task_list", *acme, "--arguments", '{"limit": 100}')
