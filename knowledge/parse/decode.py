@@ -7,6 +7,8 @@ import re
 
 from knowledge.parse.document import Unreadable
 
+SAMPLE = 100_000
+"""Characters, or bytes, that are looked at to tell text from what is none."""
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -14,9 +16,11 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_WIDE = tuple(mark for mark, encoding in _BOMS if encoding != "utf-8")
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _CONTROLS = re.compile(r"[\x01-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
+_BYTE_CONTROLS = re.compile(_CONTROLS.pattern.encode("ascii"))
 _NEWLINES = re.compile(r"\r\n?|\u2028|\u2029|\x85")
 
 
@@ -45,6 +49,17 @@ def decode_html(content: bytes) -> str:
         return decode_text(content)
 
 
+def is_binary(content: bytes) -> bool:
+    """Whether the bytes are no text in any encoding that is read here, before one is tried.
+
+    Text holds no NUL unless its mark says that its characters are wider than a byte.
+    """
+    if content.startswith(_WIDE):
+        return False
+    sample = content[:SAMPLE]
+    return b"\x00" in content or _too_strange(len(_BYTE_CONTROLS.findall(sample)), len(sample))
+
+
 def storable(text: str) -> str:
     """`text` with one kind of newline and nothing that PostgreSQL refuses: NUL dropped, lone surrogates replaced."""
     text = _NEWLINES.sub("\n", text)
@@ -53,8 +68,12 @@ def storable(text: str) -> str:
 
 def _readable(text: str) -> str:
     """`text` as it is stored, unless so much of it is control characters that it was never meant to be read."""
-    sample = text[:100_000]
+    sample = text[:SAMPLE]
     strange = len(_CONTROLS.findall(sample)) + sample.count("\x00") + sample.count("\ufffd")
-    if strange > 2 + len(sample) // 50:
+    if _too_strange(strange, len(sample)):
         raise Unreadable("it is not a text file, though its name or type says so")
     return storable(text)
+
+
+def _too_strange(strange: int, length: int) -> bool:
+    return strange > 2 + length // 50

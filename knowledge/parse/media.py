@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
+from knowledge.parse.decode import is_binary
 from knowledge.parse.document import MediaType, Unreadable, UnsupportedFormat
 
 _BY_SUFFIX: dict[str, MediaType] = {
@@ -64,6 +65,8 @@ def media_type_of(content: bytes, filename: str | None = None, declared: str | N
     declared = (declared or "").partition(";")[0].strip().lower()
     if suffix == ".pdf" or (declared == "application/pdf" and suffix not in _BY_SUFFIX):
         raise Unreadable("it is called a PDF but does not begin like one; it may be damaged")
+    if is_binary(content):
+        raise UnsupportedFormat("it is not a text file: it holds bytes that no text holds")
     return _text_type(content, suffix, declared)
 
 

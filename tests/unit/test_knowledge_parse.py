@@ -246,6 +246,24 @@ def test_formats_that_no_parser_reads_are_told_apart(content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        b"MZ\x00\x01",
+        b"words and then\x00",
+        b"\xef\xbb\xbfwords\x00",
+        b"\x01\x02\x03\x04words",
+        "no mark".encode("utf-16-le"),
+    ],
+)
+@pytest.mark.parametrize(("filename", "declared"), [("a.exe", "application/octet-stream"), ("a.txt", "text/plain")])
+def test_bytes_that_no_text_holds_are_no_text_whatever_they_are_called(
+    content: bytes, filename: str, declared: str
+) -> None:
+    with pytest.raises(UnsupportedFormat, match="not a text file"):
+        media_type_of(content, filename, declared)
+
+
+@pytest.mark.parametrize(
     ("content", "filename", "declared", "media_type"),
     [
         (b"%PDF-1.4", "renamed.txt", "text/plain", "application/pdf"),
@@ -255,6 +273,9 @@ def test_formats_that_no_parser_reads_are_told_apart(content: bytes) -> None:
         (b" <!DOCTYPE html><p>x", None, None, "text/html"),
         (b"x", "a.txt", "application/pdf", "text/plain"),
         (b"x", None, None, "text/plain"),
+        ("wide ü".encode("utf-16"), "a.txt", None, "text/plain"),
+        ("wide ü".encode("utf-32"), "a.txt", None, "text/plain"),
+        (b"a line\x0cof a \x1b[1mterminal\x1b[0m", "a.log", None, "text/plain"),
     ],
 )
 def test_the_kind_is_known_by_content_then_name_then_declaration(
