@@ -6,8 +6,12 @@ from domain.activity.postgres import DURATION, NEWEST, OUTCOME, OWN_ONLY
 from domain.analytics.model import GroupBy, ToolUse, ToolUseQuery
 from domain.storage.postgres import Connection, Row, plan_anew
 
+UNKNOWN_TOOL = "(unknown)"
+"""The group of all calls of tools that there are not: a caller's invention names no row of a report."""
+
+# Without a manifest there was no effect to record: the name is whatever the caller made up.
 _GROUPS: Mapping[GroupBy, str] = {
-    "tool": "o.tool",
+    "tool": f"CASE WHEN o.effect IS NULL THEN '{UNKNOWN_TOOL}' ELSE o.tool END",
     "door": "o.door",
     "outcome": f"coalesce({OUTCOME}, 'under way')",
     "day": "to_char(o.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from domain.activity.model import ActivityEvent
 from domain.activity.postgres import insert_events
 from domain.analytics.model import GroupBy, Report
 from domain.analytics.postgres import PostgresAnalytics
@@ -31,6 +32,19 @@ async def reported(
         return await AnalyticsService(PostgresAnalytics(app)).tool_use(period, group_by, engagement)
 
 
+def unknown(tool: str) -> ActivityEvent:
+    """A call of a tool that there is not."""
+    return event(
+        kind="tool.invalid",
+        decision=None,
+        outcome="invalid",
+        tool=tool,
+        effect=None,
+        error_code="unknown_tool",
+        duration_ms=None,
+    )
+
+
 async def some_calls(app: Connection) -> None:
     written = ticket(FIRM_A, "employee", ("tasks",), engagement_id=EngagementId(FIRM_A.id("engagement")))
     asked = event(kind="tool.waiting", decision="needs_approval", outcome="waiting", approval_id=ApprovalId(uuid4()))
@@ -50,7 +64,8 @@ async def some_calls(app: Connection) -> None:
                     occurred_at=later(DAY),
                     principal_id=PrincipalId(FIRM_A.id("client")),
                 ),
-                event(kind="tool.invalid", decision=None, outcome="invalid", tool="made_up", duration_ms=None),
+                unknown("made_up"),
+                unknown("x' OR 1=1"),
                 asked,
                 followed(asked, kind="tool.rejected", outcome="rejected", occurred_at=later(DAY)),
                 event(occurred_at=later(-30 * DAY)),
@@ -62,12 +77,19 @@ async def test_every_call_of_the_period_is_counted_once(app: Connection) -> None
     await some_calls(app)
     report = await reported(app)
     figures = {figure.label: figure.value for figure in report.headline}
-    assert figures["Calls"] == 104
+    assert figures["Calls"] == 105
     assert figures["Done"] == 101
     assert figures["Denied by policy"] == 1
     assert figures["Needed approval"] == 1
-    assert figures["Ended otherwise"] == 3
+    assert figures["Ended otherwise"] == 4
     assert figures["Waiting now"] == 0
+
+
+async def test_names_that_callers_made_up_share_one_row(app: Connection) -> None:
+    await some_calls(app)
+    report = await reported(app)
+    assert [row[:2] for row in report.table.rows if row[0] == "(unknown)"] == [("(unknown)", 2)]
+    assert "made_up" not in repr(report)
 
 
 async def test_latency_is_that_of_the_calls(app: Connection) -> None:
@@ -76,16 +98,16 @@ async def test_latency_is_that_of_the_calls(app: Connection) -> None:
     rows = {row[0]: dict(zip(report.table.columns, row, strict=True)) for row in report.table.rows}
     assert rows["task_create"]["p50_ms"] == 20.0
     assert rows["knowledge_search"]["p95_ms"] == pytest.approx(95.0, abs=1.0)
-    assert rows["made_up"]["p50_ms"] is None
-    assert rows["made_up"]["no_verdict"] == 1
+    assert rows["(unknown)"]["p50_ms"] is None
+    assert rows["(unknown)"]["no_verdict"] == 2
 
 
 @pytest.mark.parametrize(
     ("group_by", "groups"),
     [
-        ("tool", ["knowledge_search", "made_up", "task_create", "task_run"]),
+        ("tool", ["knowledge_search", "(unknown)", "task_create", "task_run"]),
         ("door", ["chat", "mcp"]),
-        ("outcome", ["done", "denied", "invalid", "rejected"]),
+        ("outcome", ["done", "invalid", "denied", "rejected"]),
         ("day", ["2026-11-02", "2026-11-03"]),
         ("principal", ["employee@firm-1.example", "client@firm-1.example"]),
     ],
@@ -100,13 +122,13 @@ async def test_groups_stand_by_size_and_days_in_order(app: Connection, group_by:
         "allowed": 101,
         "denied": 1,
         "needed_approval": 1,
-        "no_verdict": 1,
+        "no_verdict": 2,
     }
 
 
 async def test_one_reports_over_ones_own_calls_and_a_partner_over_the_organizations(app: Connection) -> None:
     await some_calls(app)
-    assert (await reported(app, who="employee")).headline[0].value == 103
+    assert (await reported(app, who="employee")).headline[0].value == 104
     assert (await reported(app, who="client")).headline[0].value == 1
 
 
