@@ -12,8 +12,13 @@ _SEARCH_SIGNATURE = (
     "(Answered by the offline model: no language model is configured or reachable. It searched {how} and quotes what"
     " fits best; it does not reason.)"
 )
+_FOUND = "From the documents:"
+_NEAREST = "I did not find this said in so many words; the nearest I found:"
 WHICH_CALL = "Which call do you mean? Say /call and its id."
-WHICH_RUN = "Which run do you mean? Say: status of run, and its id."
+WHICH_RUN = (
+    "Which run do you mean? None was started or spoken of in this conversation. Say: status of run, and its"
+    " task_run_id, which the answer to “run task ...” names; or: show task TITLE, which names its latest run."
+)
 _MOST_ROWS = 15
 _LONGEST_TEXT = 4000
 _LEVELS = {"L0": "Manual", "L1": "Suggest", "L2": "Auto-prepare", "L3": "Autopilot"}
@@ -42,7 +47,7 @@ def passages(query: str, result: Json) -> str:
     if not found.quotes:
         return "I found nothing about this in the documents that you may see."
     quotes = found.quotes if found.clear else found.quotes[:1]
-    opening = "From the documents:" if found.clear else "I found no passage that clearly answers this. The nearest is:"
+    opening = _FOUND if found.clear else _NEAREST
     quoted = (f"“{quote.text}” [{quote.passage.marker}] ({quote.passage.place})" for quote in quotes)
     return "\n\n".join((opening, *quoted))
 

@@ -71,12 +71,13 @@ def _waiting(step: Step, doing: str) -> str:
     who = f"{role} or above" if role else "a person with the right to"
     not_you = ", but not the person who asked for it," if step.approval.get("four_eyes") is True else ""
     until = moment(step.approval.get("expires_at"))
-    where = text(step.approval.get("url"))
+    where, approval_id = text(step.approval.get("url")), text(step.approval.get("id"))
     return lines(
         f"I asked to {doing}; it waits for a person's approval, and nothing is done before.",
         f"- who may decide: {who}{not_you}{f' until {until}' if until else ''}",
         f"- where: {where}" if where else "",
-        f"- approval {text(step.approval.get('id'))}" if step.approval.get("id") else "",
+        # The address ends in the id mostly, and once is enough.
+        f"- approval {approval_id}" if approval_id not in where else "",
         *map(_because, step.reasons),
     )
 

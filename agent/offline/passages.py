@@ -2,47 +2,44 @@
 
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from agent.json_values import items, mapping, text, whole
+from agent.offline.questions import KindOfAnswer, asked_terms, kinds_asked
 from agent.offline.sentences import blocks_of, terms_of
 
 _POINTS_BACK = re.compile(
     r"^(?:[A-Z]{1,4}-?[\d.]+ )?(?:It|They|This|These|That|Those|Such|He|She|Both|Otherwise|Then)\b"
 )
+_CLAUSE = re.compile(r"(?:[A-Z]{1,4}-?)?[\d.]+")
 _LONGEST_SENTENCE = 600
 _LONGEST_QUOTE = 450
 _MOST_QUOTES = 3
 _SAID = 0.5
 """What a term counts for again once a chosen sentence holds it."""
-_WORTH_MORE = 0.37
+_WORTH_MORE = 0.45
 """The share of the question's weight that a further quote must add."""
 _CLEAR = 0.5
-"""The share of the question's weight that the quoted sentences must hold for them to count as an answer."""
-
-
-def _either(*forms: str) -> re.Pattern[str]:
-    return re.compile(rf"\b(?:{'|'.join(forms)})\b", re.IGNORECASE)
-
-
-_KINDS_OF_ANSWER = (
-    (
-        _either("when", "how (?:long|often|soon)", "deadline", "due", "how many (?:days|months|years)"),
-        _either(
-            r"\d+", "every", "within", "before", "after", "until", "annual\\w*", "(?:day|week|month|quarter|year)\\w*"
-        ),
-    ),
-    (_either("how (?:much|many)", "limit", "amount", "total", "materiality", "payable"), _either(r"\d+")),
-    (
-        _either("who(?:se|m)?"),
-        _either("partner", "manager", "director", "reviewer", "owner", "client", "employee", "auditor", "committee"),
-    ),
-    (_either("why"), _either("because", "since", "so that", "therefore", "reason", "due to", "as")),
+"""The share of the question's weight that the quotes and their headings must hold to count as an answer."""
+_OF_ITS_OWN = 0.4
+"""The share that the first quote must hold without its headings."""
+_SAME_MEANING = 0.9
+"""What another word for a term counts for."""
+_SUBJECT_WORDS = 6
+"""A sentence's first words mostly tell what it is about."""
+_DENIES = re.compile(r"\b(?:(?:do|does|did) not|neither|no further)\b", re.IGNORECASE)
+"""Who does not do something, and when, is seldom what was asked."""
+_LONG = 35
+"""Words; a sentence of more, or a table that was taken for one, holds many terms by chance."""
+_FRONT_MATTER = re.compile(
+    r"\b(?:Owner|Version|In force from|Applies to|Replaces|Standards|Prepared by|Reviewed by|Field Entry)\b[: ]"
 )
-"""What a question asks for, and what a sentence that answers it is likely to hold."""
+_FRONT_MATTER_ROW = re.compile(
+    r"^\|? ?(?:Owner|Version|In force from|Applies to|Replaces|Standards|Prepared by|Reviewed by|Client|Field)\b ?[:|]"
+)
+_ASKS_FOR_FRONT_MATTER = re.compile(r"\b(?:own(?:s|er)|version|in force|applies|prepared|reviewed by)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,10 +102,18 @@ class _Sentence:
     text: str
     context: frozenset[str]
     """The terms of what stands around it: title, section, heading, the sentence before."""
+    paragraph: str
 
     @cached_property
     def terms(self) -> frozenset[str]:
-        return frozenset(terms_of(self.text))
+        # A compound is found by its parts too: who asks for "sign off" means the sign-off.
+        return frozenset((*terms_of(self.text), *terms_of(self.text.replace("-", " "))))
+
+    @cached_property
+    def subject(self) -> frozenset[str]:
+        """The terms of its first words, a clause's number aside."""
+        words = [word for word in self.text.split() if not _CLAUSE.fullmatch(word)]
+        return frozenset(terms_of(" ".join(words[:_SUBJECT_WORDS])))
 
 
 def extract(question: str, passages: Sequence[Passage]) -> Extract:
@@ -120,7 +125,7 @@ def extract(question: str, passages: Sequence[Passage]) -> Extract:
     while len(chosen) < _MOST_QUOTES and (best := asked.best(chosen)) is not None:
         chosen.append(best)
         runs.append(_with_neighbours(best, sentences))
-        asked.held |= {term for one in runs[-1] for term in one.terms}
+        asked.hold(runs[-1])
     return Extract(quotes=tuple(_quote(run) for run in runs), clear=asked.answered_by(runs))
 
 
@@ -130,7 +135,8 @@ def _sentences(passage: Passage, rank: int) -> list[_Sentence]:
     found: list[_Sentence] = []
     for block, sentences in enumerate(blocks_of(passage.text)):
         for sentence in sentences:
-            one = _Sentence(passage, rank, len(found), block, sentence.strip()[:_LONGEST_SENTENCE], around | before)
+            said, paragraph = sentence.strip()[:_LONGEST_SENTENCE], " ".join(sentences)[:_LONGEST_SENTENCE]
+            one = _Sentence(passage, rank, len(found), block, said, around | before, paragraph)
             found.append(one)
             before = one.terms
     return found
@@ -141,20 +147,27 @@ class _Question:
 
     def __init__(self, words: str, sentences: Sequence[_Sentence]) -> None:
         self._sentences = sentences
-        self._fits = [answers for asks, answers in _KINDS_OF_ANSWER if asks.search(words)]
-        asked = frozenset(terms_of(words))
-        seen = Counter(term for sentence in sentences for term in sentence.terms & asked)
+        self._kinds = kinds_asked(words)
+        self._front_matter = _ASKS_FOR_FRONT_MATTER.search(words) is not None
+        self._denial = _DENIES.search(words) is not None
+        self._asked = asked_terms(words)
+        seen = {term: sum(1 for one in sentences if self._says(term, one.terms)) for term in self._asked}
         # The rarer a term is among the sentences, the more it says; one that is nowhere, the most.
-        self._weights = {term: math.log(1 + len(sentences) / (seen[term] or 0.5)) for term in asked}
+        self._weights = {term: math.log(1 + len(sentences) / (seen[term] or 0.5)) for term in self._asked}
         self._whole = sum(self._weights.values())
-        self.held: set[str] = set()
+        self._held: set[str] = set()
+
+    def hold(self, run: Sequence[_Sentence]) -> None:
+        """Notes what a quote says, for the next to say something else."""
+        terms = frozenset(term for one in run for term in one.terms)
+        self._held |= {term for term in self._asked if self._says(term, terms)}
 
     def best(self, chosen: Sequence[_Sentence]) -> _Sentence | None:
         """The sentence that adds most to what is chosen; None when none adds enough to be worth reading."""
         scored = [
             (self._score(one, chosen), -one.rank, -one.position, one)
             for one in self._sentences
-            if one.terms & self._weights.keys() and not _beside(one, chosen)
+            if self._share(one.terms) and not _beside(one, chosen)
         ]
         if not scored:
             return None
@@ -162,24 +175,58 @@ class _Question:
         return best if not chosen or score >= _WORTH_MORE * self._whole else None
 
     def answered_by(self, runs: Sequence[Sequence[_Sentence]]) -> bool:
-        """Whether the quotes, with what stands around them, hold enough of the question to be called an answer."""
-        around = {term for run in runs for one in run for term in one.terms | one.context}
-        held = sum(weight for term, weight in self._weights.items() if term in around)
-        return bool(runs) and held >= _CLEAR * self._whole
+        """Whether the quotes say enough of what is asked, and what they say is of the kind that is asked for."""
+        if not runs:
+            return False
+        own = frozenset(term for one in runs[0] for term in one.terms)
+        around = frozenset(term for run in runs for one in run for term in one.terms | one.context)
+        said = " ".join(one.text for one in runs[0])
+        fits = all(kind.answers.search(said) for kind in self._kinds)
+        return fits and self._share(own) >= _OF_ITS_OWN and self._share(around) >= _CLEAR
+
+    def _says(self, term: str, terms: frozenset[str]) -> float:
+        """How well `terms` say `term`: 1 by the word itself, less by another for it, else 0."""
+        return 1.0 if term in terms else _SAME_MEANING if self._asked[term] & terms else 0.0
+
+    def _share(self, terms: frozenset[str]) -> float:
+        held = sum(weight * self._says(term, terms) for term, weight in self._weights.items())
+        return held / self._whole if self._whole else 0.0
 
     def _score(self, one: _Sentence, chosen: Sequence[_Sentence]) -> float:
-        own = sum(self._worth(term) for term in self._weights if term in one.terms)
-        near = sum(self._weights.get(term, 0.0) for term in one.context - one.terms - self.held)
-        fitting = sum(1 for answers in self._fits if answers.search(one.text))
-        score = (own + 0.4 * near) * (1 + 0.15 * fitting) / (1 + 0.12 * one.rank)
-        if one.text.count("|") > 1:
+        score = sum(self._worth(term, one) for term in self._weights) * self._fit(one) / (1 + 0.12 * one.rank)
+        if _is_front_matter(one):
+            score *= 1.5 if self._front_matter else 0.2
+        elif one.text.count("|") > 1:
             score *= 0.6
         elif _is_heading(one):
             score *= 0.4
+        if not self._denial and _DENIES.search(one.text):
+            score *= 0.8
+        score /= 1 + 0.012 * max(0, len(one.text.split()) - _LONG)
         return score * 1.2 if any(one.passage == other.passage for other in chosen) else score
 
-    def _worth(self, term: str) -> float:
-        return self._weights[term] * (_SAID if term in self.held else 1.0)
+    def _worth(self, term: str, one: _Sentence) -> float:
+        """What the sentence says of `term`: most where it begins with it, least where only its surroundings do."""
+        if own := self._says(term, one.terms):
+            again = _SAID if term in self._held else 1.0
+            return self._weights[term] * own * again * (1.3 if self._says(term, one.subject) else 1.0)
+        return 0.0 if term in self._held else 0.4 * self._weights[term] * self._says(term, one.context)
+
+    def _fit(self, one: _Sentence) -> float:
+        """How far the sentence, or else its paragraph, is of the kinds of answer that are asked for."""
+        fits = [_fit_to(kind, one) for kind in self._kinds]
+        return sum(fits) / len(fits) if fits else 1.0
+
+
+def _fit_to(kind: KindOfAnswer, one: _Sentence) -> float:
+    if kind.answers.search(one.text):
+        return 1.3 if kind.plainly is not None and kind.plainly.search(one.text) else 1.15
+    return 0.9 if kind.answers.search(one.paragraph) else 0.4
+
+
+def _is_front_matter(one: _Sentence) -> bool:
+    """What a document says about itself before it begins."""
+    return _FRONT_MATTER_ROW.match(one.text) is not None or len(_FRONT_MATTER.findall(one.text)) > 1
 
 
 def _beside(one: _Sentence, chosen: Sequence[_Sentence]) -> bool:

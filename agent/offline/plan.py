@@ -26,6 +26,7 @@ from agent.offline.intents import (
     ShowTaskRun,
     ThingReference,
 )
+from agent.offline.questions import widened
 from agent.offline.talk import Json, Talk
 
 _PASSAGES = 8
@@ -119,7 +120,7 @@ def _said(talk: Talk, tool: str, words: Callable[[Json], str]) -> Say | None:
 def _search(query: str, talk: Talk) -> Move:
     step = talk.step("knowledge_search")
     if step is None:
-        return Ask(tool="knowledge_search", arguments={"query": query, "limit": _PASSAGES})
+        return Ask(tool="knowledge_search", arguments={"query": widened(query), "limit": _PASSAGES})
     if not step.done:
         return Say(text=not_done(step))
     return Say(text=answers.passages(query, step.result), signature=answers.search_signature(step.result))

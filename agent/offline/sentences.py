@@ -9,12 +9,13 @@ _STOPWORDS = frozenset(
         r"\w+",
         """
         a about after all am an and any are as at be been before being but by can could did do does find for from had
-        has have how i if in into is it its long many may me much must my no not of often on or our please search shall
+        has have how i if in into is it its long many may me much must my no not of off often on or our please search shall
         she should so tell than that the their them then there these they this those to under up was we were what when
         where which while who whom whose why will with would you your
         """,
     )
 )
+_WORKING_PAPER = re.compile(r"\bwork(?:ing)?[ -]papers?\b", re.IGNORECASE)
 _ENDING = re.compile(r"(?<=\w{3})(?:ations?|ments?|ings?|als?|ers?|ie[sd]|e[sd]|[sey])$")
 _ABBREVIATIONS = r"(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bp\.p\.)(?<!\bNo\.)(?<!\bcf\.)(?<!\bvs\.)"
 _SENTENCE_END = re.compile(_ABBREVIATIONS + r"(?:(?<=[.!?])|(?<=[.!?][\"”»)]))\s+(?=[\"“«(]?[A-Z0-9])")
@@ -26,7 +27,7 @@ _RULE = re.compile(r"^[\s|:=+_*-]*$")
 
 def terms_of(words: str) -> list[str]:
     """The words that carry meaning, cut to crude stems: renewed, renewal and renews are all `renew`."""
-    lowered = (word.lower() for word in _WORD.findall(words))
+    lowered = (word.lower() for word in _WORD.findall(_WORKING_PAPER.sub("workpaper", words)))
     return [_stem(word) for word in lowered if word not in _STOPWORDS]
 
 

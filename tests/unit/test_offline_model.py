@@ -135,7 +135,7 @@ def test_nothing_found_is_said() -> None:
 
 def test_what_only_touches_the_question_is_not_sold_as_an_answer() -> None:
     answer = Chat("Which pension fund must the cook of the partner join?").play(FOUND)
-    assert answer.startswith("I found no passage that clearly answers this.")
+    assert answer.startswith("I did not find this said in so many words; the nearest I found:")
 
 
 def test_text_comes_in_small_deltas_that_make_up_the_whole() -> None:
