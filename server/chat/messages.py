@@ -8,14 +8,15 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agent.conversations.model import MESSAGE_LENGTH
-from agent.runs import NewMessage
+from agent.conversations.model import MESSAGE_LENGTH, ConversationNotFound, EngagementNotFound, UnknownAgent
+from agent.runs import NewMessage, RunHandle
 from domain.kernel import ConversationId, EngagementId
 from server.http.answers import json_answer
 from server.http.bodies import Body, JsonBody
 from server.http.document import BODY_REFUSALS, Responses, of_model, problems, shows
 from server.http.negotiation import EVENT_STREAM, JSON, choose
 from server.http.visits import People
+from server.problems import not_found
 
 router = APIRouter(tags=["chat"])
 
@@ -67,12 +68,26 @@ async def chat(
 ) -> Response:
     """Say something to an agent. The run goes on whether or not anybody waits for its answer."""
     wanted = choose(request, JSON, EVENT_STREAM)
-    principal, runs = visit.in_chat, visit.hub.runs
-    with visit.limits.streaming(principal):
-        begun = await runs.start(principal, _message(visit, body))
+    with visit.limits.streaming(visit.in_chat):
+        begun = await _begun(visit, _message(visit, body))
         if wanted == JSON:
-            return json_answer((await runs.answer(principal, begun.run_id)).json())
+            return json_answer((await visit.hub.runs.answer(visit.in_chat, begun.run_id)).json())
     return visit.follow(begun.run_id)
+
+
+async def _begun(visit: People, message: NewMessage) -> RunHandle:
+    """The run that a message begins.
+
+    Raises  Problem: 404, which says what the body names that is not there.
+    """
+    try:
+        return await visit.hub.runs.start(visit.in_chat, message)
+    except UnknownAgent as missing:
+        raise not_found("agent") from missing
+    except EngagementNotFound as missing:
+        raise not_found("engagement") from missing
+    except ConversationNotFound as missing:
+        raise not_found("conversation") from missing
 
 
 def _message(visit: People, body: ChatMessage) -> NewMessage:

@@ -251,12 +251,13 @@ async def test_a_failed_run_is_still_an_answer(database: Database) -> None:
     assert "hunter2" not in answer.text
 
 
-async def test_an_unknown_agent_or_engagement_is_not_found(doors: Doors) -> None:
+async def test_an_unknown_agent_engagement_or_conversation_is_not_found_and_named(doors: Doors) -> None:
     client = await doors.client()
 
-    problem_of(await talk(client, agent="nobody"), 404, "not_found")
-    problem_of(await talk(client, engagement_id=str(uuid4())), 404, "not_found")
-    problem_of(await talk(client, conversation_id=str(uuid4())), 404, "not_found")
+    unknown = {"agent": "nobody", "engagement_id": str(uuid4()), "conversation_id": str(uuid4())}
+    for member, value in unknown.items():
+        problem = problem_of(await talk(client, **{member: value}), 404, "not_found")
+        assert problem["detail"] == f"There is no such {member.removesuffix('_id')}."
 
 
 async def test_a_call_that_waits_ends_the_answer_as_waiting(database: Database) -> None:
