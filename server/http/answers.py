@@ -10,6 +10,7 @@ from server.problems import Problem, not_found
 from tools.outcomes import CallOutcome, Json, error_json, verdict_json
 
 Show = Callable[[Json], object]
+Place = Callable[[Json], str]
 
 TOO_LATE_OR_EARLY = frozenset({"already_decided", "approval_expired", "document_not_ready"})
 """Of a resource that is there, in a state that does not allow what was asked."""
@@ -34,14 +35,18 @@ def call_answer(outcome: CallOutcome) -> Response:
             raise refused(outcome)
 
 
-def result_answer(outcome: CallOutcome, show: Show, status: int = 200) -> Response:
+def result_answer(outcome: CallOutcome, show: Show, status: int = 200, place: Place | None = None) -> Response:
     """What a call gave, as the resource that a route is about; a waiting call answers 202 with itself.
 
+    `place`: where what the call made is found from now on.
     Raises  Problem: it was refused or failed; 404 where the resource does not exist for this principal.
     """
     if outcome.outcome == "done":
+        result = outcome.result or {}
         headers = {"X-Call-Id": str(outcome.call_id)}
-        return json_answer(show(outcome.result or {}), status, headers)
+        if place is not None:
+            headers["Location"] = place(result)
+        return json_answer(show(result), status, headers)
     try:
         return call_answer(outcome)
     except Problem as problem:

@@ -94,9 +94,12 @@ CALL_REFUSALS = problems(409, 502, 504)
 """Of every route whose work is a tool call, besides."""
 
 
-def shows(schema: Json, *, status: int = 200, description: str = "Done") -> Responses:
-    """What a route answers, for its documentation."""
-    return {status: {"description": description, "content": {"application/json": {"schema": schema}}}}
+def shows(schema: Json, *, status: int = 200, description: str = "Done", located: str | None = None) -> Responses:
+    """What a route answers, for its documentation. `located`: what the header Location names, where there is one."""
+    shown: dict[str, Any] = {"description": description, "content": {"application/json": {"schema": schema}}}
+    if located is not None:
+        shown["headers"] = {"Location": {"description": located, "schema": {"type": "string"}}}
+    return {status: shown}
 
 
 def tool_result(tool: str, *path: str) -> Json:

@@ -75,7 +75,7 @@ def admit_origins(app: FastAPI, origins: Sequence[str]) -> None:
             allow_origins=origins,
             allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
             allow_headers=CORS_HEADERS,
-            expose_headers=("X-Request-Id", "X-Call-Id", "Retry-After", "WWW-Authenticate"),
+            expose_headers=("X-Request-Id", "X-Call-Id", "Location", "Retry-After", "WWW-Authenticate"),
         )
 
 

@@ -42,6 +42,7 @@ DOCUMENT = tool_result("document_upload", "document")
 INDEXED_WITHIN_S = 60.0
 """How long `?wait=true` waits for the worker; then the answer is 202 all the same."""
 LOOK_EVERY_S = 0.1
+LOCATED = "The document, where the upload made exactly one"
 UNFINISHED: frozenset[object] = frozenset({"queued", "parsing", "embedding"})
 
 
@@ -86,8 +87,8 @@ async def search(visit: Api, arguments: Annotated[Json, Depends(ToolArguments("k
     "/documents",
     status_code=202,
     responses={
-        **shows(UPLOADED, status=202, description="Queued to be indexed"),
-        **shows(UPLOADED, status=201, description="Indexed, with `wait`"),
+        **shows(UPLOADED, status=202, description="Queued to be indexed", located=LOCATED),
+        **shows(UPLOADED, status=201, description="Indexed, with `wait`", located=LOCATED),
         **BODY_REFUSALS,
         **CALL_REFUSALS,
         **problems(429),
@@ -109,7 +110,7 @@ async def upload(
     current = await _indexed(visit, waited_for)
     items = [_item(file, outcome, current) for file, outcome in zip(form.files, outcomes, strict=True)]
     unfinished = any(item.get("status") in UNFINISHED for item in items)
-    return json_answer({"items": items}, 202 if unfinished else 201)
+    return json_answer({"items": items}, 202 if unfinished else 201, _place(uploaded))
 
 
 @router.get("/documents", responses=shows(listed(DOCUMENT)))
@@ -192,6 +193,11 @@ async def _indexed(visit: Visit, waited_for: Sequence[DocumentId]) -> Mapping[st
         if clock() >= deadline or not any(document["status"] in UNFINISHED for document in documents):
             return {cast(str, document["document_id"]): document for document in documents}
         await asyncio.sleep(LOOK_EVERY_S)
+
+
+def _place(uploaded: Sequence[object]) -> Mapping[str, str]:
+    """Where the one document is found; of several, a header cannot say it."""
+    return {"Location": f"/v1/knowledge/documents/{uploaded[0]}"} if len(uploaded) == 1 else {}
 
 
 def _item(file: UploadFile, outcome: CallOutcome, current: Mapping[str, Json]) -> Json:

@@ -1,6 +1,6 @@
 """Tasks and their runs: read under row level security, created and started through the gate."""
 
-from typing import Annotated
+from typing import Annotated, cast
 from uuid import UUID
 
 from fastapi import APIRouter, Depends
@@ -43,11 +43,12 @@ async def list_tasks(
 @router.post(
     "/v1/tasks",
     status_code=201,
-    responses={**shows(TASK, status=201), **WAITING, **BODY_REFUSALS, **CALL_REFUSALS},
+    responses={**shows(TASK, status=201, located="The task"), **WAITING, **BODY_REFUSALS, **CALL_REFUSALS},
 )
 async def create_task(visit: Api, arguments: Annotated[Json, Depends(ToolArguments("task_create"))]) -> Response:
     """Create a task, for people or for a workflow."""
-    return result_answer(await visit.call("task_create", arguments), lambda result: result["task"], 201)
+    outcome = await visit.call("task_create", arguments)
+    return result_answer(outcome, lambda result: result["task"], 201, place=_task_place)
 
 
 @router.get("/v1/tasks/{task_id}", responses=shows(TASK))
@@ -65,6 +66,7 @@ async def get_task(visit: Api, task_id: UUID) -> Response:
             {"anyOf": [TASK_RUN, WAITING[202]["content"]["application/json"]["schema"]]},
             status=202,
             description="Accepted: it runs in the background, or waits for a person's approval (`outcome`: waiting)",
+            located="The run, where it is accepted",
         ),
         **BODY_REFUSALS,
         **CALL_REFUSALS,
@@ -77,7 +79,7 @@ async def run_task(
 ) -> Response:
     """Start a task's workflow in the background."""
     outcome = await visit.call("task_run", {**arguments, "task_id": str(task_id)})
-    return result_answer(outcome, lambda result: result["task_run"], 202)
+    return result_answer(outcome, lambda result: result["task_run"], 202, place=_run_place)
 
 
 @router.get("/v1/task-runs/{task_run_id}", responses=shows(TASK_RUN))
@@ -85,3 +87,11 @@ async def get_task_run(visit: Api, task_run_id: UUID) -> Response:
     """One run of a task, with its steps as far as it has come."""
     async with visit.session() as session:
         return json_answer(task_run_json(await session.work.tasks.get_run(TaskRunId(task_run_id))))
+
+
+def _task_place(result: Json) -> str:
+    return f"/v1/tasks/{cast(Json, result['task'])['task_id']}"
+
+
+def _run_place(result: Json) -> str:
+    return f"/v1/task-runs/{cast(Json, result['task_run'])['task_run_id']}"

@@ -95,11 +95,13 @@ async def test_a_task_is_created_shown_and_run_in_the_background(doors: Doors) -
     created = await client.post("/v1/tasks", json={"title": "Refresh", "kind": "refresh_analytics"})
     task = created.json()
     assert (created.status_code, task["status"]) == (201, "open")
-    assert (await client.get(f"/v1/tasks/{task['task_id']}")).json() == task
+    assert (await client.get(created.headers["location"])).json() == task
+    assert created.headers["location"] == f"/v1/tasks/{task['task_id']}"
     accepted = await client.post(f"/v1/tasks/{task['task_id']}/runs", json={"input": {}})
     run = accepted.json()
     assert (accepted.status_code, run["task_id"]) == (202, task["task_id"])
-    shown = await client.get(f"/v1/task-runs/{run['task_run_id']}")
+    assert accepted.headers["location"] == f"/v1/task-runs/{run['task_run_id']}"
+    shown = await client.get(accepted.headers["location"])
     assert shown.json()["task_run_id"] == run["task_run_id"]
     assert shown.json()["status"] in ("queued", "running", "completed")
 
@@ -274,6 +276,7 @@ async def test_an_upload_is_indexed_found_handed_out_and_deleted(doors: Doors) -
     uploaded = await upload(client, ("letters.md", LETTER, "text/markdown"))
     document = uploaded.json()["items"][0]
     path = f"/v1/knowledge/documents/{document['document_id']}"
+    assert uploaded.headers["location"] == path
     assert (uploaded.status_code, document["status"], document["title"]) == (201, "ready", "letters.md")
     found = (await client.post("/v1/knowledge/search", json={"query": "who signs the letter", "mode": "hybrid"})).json()
     assert found["mode"] == "lexical"
@@ -333,6 +336,7 @@ async def test_several_files_become_documents_each_and_a_bad_one_is_told_apart(d
 
     good, bad = answer.json()["items"]
     assert (answer.status_code, good["status"]) == (201, "ready")
+    assert answer.headers["location"] == f"/v1/knowledge/documents/{good['document_id']}"
     assert (bad["title"], bad["outcome"], bad["error"]["code"]) == ("b.zip", "invalid", "unsupported_format")
 
 
