@@ -1,5 +1,6 @@
 """Runs: what became of a message, its events from wherever a reader left off, and ending one early."""
 
+from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
@@ -7,10 +8,11 @@ from fastapi import APIRouter, Depends, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from domain.kernel import RunId
+from agent.frames import RunSummary
+from domain.kernel import ApprovalId, RunId
 from server.chat.messages import RunAnswer, streams
 from server.http.answers import json_answer
-from server.http.bodies import NoBody
+from server.http.bodies import Json, NoBody
 from server.http.document import BODY_REFUSALS, of_model, problems, shows
 from server.http.negotiation import EVENT_STREAM, choose
 from server.http.visits import People
@@ -25,7 +27,7 @@ Sequence = Annotated[int, Query(ge=0, le=LARGEST_SEQUENCE)]
 @router.get("/v1/runs/{run_id}", responses=shows(of_model(RunAnswer)))
 async def get_run(visit: People, run_id: UUID) -> Response:
     """A run's answer, as far as it has come."""
-    return json_answer((await visit.hub.runs.summary(visit.in_chat, RunId(run_id))).json())
+    return json_answer((await _as_it_stands(visit, RunId(run_id))).json())
 
 
 @router.get(
@@ -55,6 +57,21 @@ async def run_events(
 @router.post("/v1/runs/{run_id}/cancel", responses={**shows(of_model(RunAnswer)), **BODY_REFUSALS})
 async def cancel_run(visit: People, run_id: UUID, _nothing: Annotated[None, Depends(NoBody())]) -> Response:
     """End a run early; one that has ended stays as it ended. The answer is the run as it stands then."""
-    principal, runs = visit.in_chat, visit.hub.runs
-    await runs.cancel(principal, RunId(run_id))
-    return json_answer((await runs.summary(principal, RunId(run_id))).json())
+    await visit.hub.runs.cancel(visit.in_chat, RunId(run_id))
+    return json_answer((await _as_it_stands(visit, RunId(run_id))).json())
+
+
+async def _as_it_stands(visit: People, run_id: RunId) -> RunSummary:
+    """A run's answer so far; one that left questions to people waits only as long as one of them is open."""
+    summary = await visit.hub.runs.summary(visit.in_chat, run_id)
+    if summary.status != "waiting":
+        return summary
+    async with visit.session() as session:
+        approvals, now = session.work.approvals, visit.hub.clock()
+        asked = [(each, await approvals.get(_id_of(each), now)) for each in summary.approvals]
+    pending = tuple(each for each, item in asked if item.approval.state == "pending")
+    return replace(summary, status="waiting" if pending else "completed", approvals=pending)
+
+
+def _id_of(asked: Json) -> ApprovalId:
+    return ApprovalId(UUID(str(asked["approval_id"])))

@@ -151,6 +151,20 @@ async def test_an_approved_call_is_made_once_and_the_second_answer_comes_too_lat
     assert tasks.count("Refresh the analytics") == 1
 
 
+async def test_a_run_waits_as_long_as_one_of_its_approvals_is_pending(doors: Doors) -> None:
+    client = await doors.client("employee@borealis")
+    approval = await waiting_approval(doors)
+    path = f"/v1/runs/{approval['run_id']}"
+
+    waiting = (await client.get(path)).json()
+    await client.post(f"/v1/approvals/{approval['id']}/decision", json={"decision": "reject"})
+    decided = (await client.get(path)).json()
+
+    assert (waiting["status"], [each["approval_id"] for each in waiting["approvals"]]) == ("waiting", [approval["id"]])
+    assert decided == {**waiting, "status": "completed", "approvals": []}
+    assert (await client.post(f"{path}/cancel")).json() == decided
+
+
 async def test_a_rejected_call_is_never_made(doors: Doors) -> None:
     client = await doors.client("employee@borealis")
     approval = await waiting_approval(doors)
