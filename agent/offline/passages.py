@@ -13,6 +13,8 @@ from agent.offline.sentences import blocks_of, terms_of
 _POINTS_BACK = re.compile(
     r"^(?:[A-Z]{1,4}-?[\d.]+ )?(?:It|They|This|These|That|Those|Such|He|She|Both|Otherwise|Then)\b"
 )
+_COLUMN = re.compile(r"\S {2,}(?=\S)")
+_COMPOUND = re.compile(r"(?<=[a-z])-(?=[a-z])")
 _CLAUSE = re.compile(r"(?:[A-Z]{1,4}-?)?[\d.]+")
 _LONGEST_SENTENCE = 600
 _LONGEST_QUOTE = 450
@@ -21,9 +23,9 @@ _SAID = 0.5
 """What a term counts for again once a chosen sentence holds it."""
 _WORTH_MORE = 0.45
 """The share of the question's weight that a further quote must add."""
-_CLEAR = 0.5
+_CLEAR = 0.6
 """The share of the question's weight that the quotes and their headings must hold to count as an answer."""
-_OF_ITS_OWN = 0.4
+_OF_ITS_OWN = 0.45
 """The share that the first quote must hold without its headings."""
 _SAME_MEANING = 0.9
 """What another word for a term counts for."""
@@ -107,7 +109,7 @@ class _Sentence:
     @cached_property
     def terms(self) -> frozenset[str]:
         # A compound is found by its parts too: who asks for "sign off" means the sign-off.
-        return frozenset((*terms_of(self.text), *terms_of(self.text.replace("-", " "))))
+        return frozenset((*terms_of(self.text), *terms_of(_COMPOUND.sub(" ", self.text))))
 
     @cached_property
     def subject(self) -> frozenset[str]:
@@ -196,8 +198,8 @@ class _Question:
         score = sum(self._worth(term, one) for term in self._weights) * self._fit(one) / (1 + 0.12 * one.rank)
         if _is_front_matter(one):
             score *= 1.5 if self._front_matter else 0.2
-        elif one.text.count("|") > 1:
-            score *= 0.6
+        elif _is_row(one):
+            score *= 0.9 if self._kinds and all(kind.answers.search(one.text) for kind in self._kinds) else 0.6
         elif _is_heading(one):
             score *= 0.4
         if not self._denial and _DENIES.search(one.text):
@@ -232,6 +234,10 @@ def _is_front_matter(one: _Sentence) -> bool:
 def _beside(one: _Sentence, chosen: Sequence[_Sentence]) -> bool:
     """True where a chosen sentence says the same, or stands in the same paragraph, which is quoted whole."""
     return any(one.text == other.text or (one.rank, one.block) == (other.rank, other.block) for other in chosen)
+
+
+def _is_row(one: _Sentence) -> bool:
+    return one.text.count("|") > 1 or len(_COLUMN.findall(one.text)) > 1
 
 
 def _is_heading(one: _Sentence) -> bool:

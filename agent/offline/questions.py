@@ -27,8 +27,9 @@ _NUMBER = (
 )
 _UNIT = r"(?:minute|hour|day|week|month|quarter|year)s?"
 _MONTH = r"(?:January|February|March|April|May|June|July|August|September|October|November|December)"
+_DURATION = rf"\b{_NUMBER}[ -](?:(?:calendar|working|consecutive|full|financial) )?{_UNIT}\b"
 _SPAN = (
-    rf"\b{_NUMBER}[ -](?:(?:calendar|working|consecutive|full|financial) )?{_UNIT}\b",
+    _DURATION,
     rf"\b(?:each|every|once an?) (?:\w+ )?(?:{_UNIT}|{_MONTH}|\w+day)\b",
     r"\b(?:dai|week|month|quarter|year|annual)ly\b",
     rf"\b\d{{1,2}} {_MONTH}\b|\b{_MONTH} \d|\b\d{{4}}-\d\d-\d\d\b",
@@ -36,21 +37,20 @@ _SPAN = (
 _MOMENT = (*_SPAN, r"\b(?:before|after|until|as soon as|on the (?:same )?day|at the latest|if|once)\b")
 _ROLE = (
     r"(?:partner|manager|director|reviewer|owner|client|employee|auditor|committee|associate|administrator|controller"
-    r"|head of \w+|member of staff|team|office|lawyer)s?"
+    r"|head of \w+|member of staff|team|office|lawyer|firm)s?"
 )
 _AMOUNT = (r"(?:EUR|USD|GBP|CHF|[€$£]) ?\d", r"\d ?(?:percent|per cent|%)", r"\b\d{1,3}(?:,\d{3})+\b", r"\bnil\b")
 
 _KINDS = (
     KindOfAnswer(
-        asks=_either(
-            r"\bhow (?:long|often|soon|quickly|fast)\b",
-            rf"\bhow many (?:\w+ )?{_UNIT}\b",
-            r"\bdeadline\b",
-            r"\bdue date\b",
-            r"\bfrequency\b",
-        ),
+        asks=_either(r"\bhow long\b", rf"\bhow many (?:\w+ )?{_UNIT}\b"),
+        answers=_either(_DURATION),
+        plainly=_either(rf"\b(?:for|within|after|every|at least|until|than) {_NUMBER}\b"),
+    ),
+    KindOfAnswer(
+        asks=_either(r"\bhow (?:often|soon|quickly|fast)\b", r"\bdeadline\b", r"\bdue date\b", r"\bfrequency\b"),
         answers=_either(*_SPAN),
-        plainly=_either(rf"\b(?:for|within|after|every|at least|until|on the|than) {_NUMBER}\b"),
+        plainly=_either(rf"\b(?:within|after|every|at least|until|on the) {_NUMBER}\b"),
     ),
     # "when" within a sentence mostly names a condition: "What happens when a letter lapses?"
     KindOfAnswer(asks=_either(r"^\W*(?:by |since |until )?when\b", r"\band when\b"), answers=_either(*_MOMENT)),
@@ -74,6 +74,10 @@ _KINDS = (
         ),
     ),
     KindOfAnswer(
+        asks=_either(r"^\W*who(?: is|'s|’s) (?:the|our)\b[\w ]*\W*$"),
+        answers=_either(r"(?-i:\b[A-Z][a-z]+ [A-Z][a-z]+\b)"),
+    ),
+    KindOfAnswer(
         asks=_either(r"^\W*why\b", r"\band why\b", r"\breason (?:for|why)\b"),
         answers=_either(r"\b(?:because|since|so that|therefore|reasons?|due to|caused?)\b"),
     ),
@@ -92,6 +96,7 @@ _OTHER_WORDS = {
     "approves approve authorise authorises": "consent approval",
     "destroy destroyed shred shredded": "destruction destroyed",
     "penalty fine": "surcharge",
+    "own owns owned": "belong",
     "backup backups": "back-ups",
     "finalise finalised finalize close": "assembled",
 }
