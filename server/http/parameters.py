@@ -1,12 +1,19 @@
 """Parameters of queries: pages of lists, texts, moments; an odd one is 422, and none reaches the database as it is."""
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
 from typing import Annotated
 
 from fastapi import Depends, Query
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BeforeValidator
+from starlette.requests import Request
 
 from domain.paging import DEFAULT_PAGE, PAGE_LIMIT, InvalidCursor, PageRequest, Position, page_request
+from server.http.bodies import invalid_request
+from tools.json_schema import MAX_FAULTS, shortened
 
 
 def _storable(text: str) -> str:
@@ -45,12 +52,32 @@ Until = Annotated[datetime, BeforeValidator(_end)]
 """Up to here, excluded; a plain date is meant with its whole day."""
 
 
+async def only_known(request: Request) -> None:
+    """A dependency of lists: a filter that is misspelt must not pass for one that lets everything through.
+
+    Raises  Problem: 422, a parameter that the route does not take.
+    """
+    route: APIRoute = request.scope["route"]
+    known = set(_names_of(route.dependant))
+    unknown = list(islice((name for name in request.query_params if name not in known), MAX_FAULTS))
+    if unknown:
+        raise invalid_request([{"path": shortened(name), "message": "is no parameter of this"} for name in unknown])
+
+
+def _names_of(dependant: Dependant) -> Iterator[str]:
+    yield from (parameter.alias for parameter in dependant.query_params)
+    for each in dependant.dependencies:
+        yield from _names_of(each)
+
+
 async def page(
-    limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT)] = DEFAULT_PAGE, cursor: Text | None = None
+    _known: Annotated[None, Depends(only_known)],
+    limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT)] = DEFAULT_PAGE,
+    cursor: Text | None = None,
 ) -> PageRequest:
     """A dependency: the page of a list that is asked for.
 
-    Raises  InvalidCursor.
+    Raises  InvalidCursor.  Problem: 422, a parameter that the list does not take.
     """
     asked = page_request(cursor, limit)
     if asked.after is None:

@@ -19,7 +19,7 @@ from server.http.document import (
     of_model,
     shows,
 )
-from server.http.parameters import Text
+from server.http.parameters import Text, only_known
 from server.http.visits import API, Api, Visit, open_to
 from server.problems import not_found
 from tools.manifest import Manifest
@@ -76,7 +76,10 @@ def called(request: Request) -> tuple[str, Json]:
 
 @router.get("/v1/tools", responses=shows(listed(of_model(ToolView))))
 async def list_tools(
-    visit: Api, limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT)] = PAGE_LIMIT, cursor: Text | None = None
+    visit: Api,
+    _known: Annotated[None, Depends(only_known)],
+    limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT)] = PAGE_LIMIT,
+    cursor: Text | None = None,
 ) -> Response:
     """The tools that the caller's role may call here, by name; also those that models never see."""
     # Paged by name, which is what a tool is known by: the cursor is the last one's.

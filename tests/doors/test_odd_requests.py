@@ -88,6 +88,17 @@ async def test_an_odd_limit_or_cursor_is_refused_by_every_list(doors: Doors) -> 
         assert harmless(answer), (path, cursor, answer.text)
 
 
+async def test_a_parameter_that_no_list_takes_is_refused_by_its_name(doors: Doors) -> None:
+    client = await doors.client()
+
+    for path in LISTS:
+        problem = problem_of(await client.get(f"{path}?bogus=1&limit=5"), 422, "invalid_request")
+        assert problem["details"] == [{"path": "bogus", "message": "is no parameter of this"}]
+        assert (await client.get(f"{path}?limit=5")).status_code == 200
+    problem_of(await (await doors.stranger()).get("/v1/activity?bogus=1"), 401, "unauthenticated")
+    assert (await client.get("/v1/activity?from=2026-01-01&to=2026-12-31&door=rest&limit=5")).status_code == 200
+
+
 async def test_an_odd_filter_is_refused(doors: Doors) -> None:
     client = await doors.client("partner@acme")
     filters = ("tool=%00", "door=window", "decision=maybe", "outcome=x", "principal=%00", "conversation_id=1")
