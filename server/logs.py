@@ -47,6 +47,11 @@ def configure_logs(*, level: str = "INFO", stream: TextIO | None = None) -> None
     logging.captureWarnings(capture=True)
 
 
+def name_in_lines(**known: object) -> None:
+    """Let the lines of what is under way, from here on, name what it is found to be about; None is not known."""
+    structlog.contextvars.bind_contextvars(**{name: str(value) for name, value in known.items() if value is not None})
+
+
 class AccessLog:
     """Middleware: one line for each request once it is answered, a stream's when it ends."""
 

@@ -16,9 +16,19 @@ from server.http.bodies import Body, Json, JsonBody
 from server.http.document import BODY_REFUSALS, listed, of_model, problems, shows
 from server.http.parameters import PageAsked
 from server.http.visits import Api
+from server.logs import name_in_lines
 from tools.views import page_json
 
 router = APIRouter(prefix="/v1/conversations", tags=["chat"])
+
+
+async def named(conversation_id: UUID) -> ConversationId:
+    """A dependency: the conversation that the path names; the log's lines name it too."""
+    name_in_lines(conversationId=conversation_id)
+    return ConversationId(conversation_id)
+
+
+Named = Annotated[ConversationId, Depends(named)]
 
 
 class ConversationView(BaseModel):
@@ -57,32 +67,32 @@ async def list_conversations(visit: Api, page: PageAsked) -> Response:
 
 
 @router.get("/{conversation_id}", responses=shows(of_model(ConversationView)))
-async def get_conversation(visit: Api, conversation_id: UUID) -> Response:
+async def get_conversation(visit: Api, conversation_id: Named) -> Response:
     """One conversation, without its messages."""
-    found = await visit.hub.conversations.get(visit.principal, ConversationId(conversation_id))
+    found = await visit.hub.conversations.get(visit.principal, conversation_id)
     return json_answer(conversation_json(found))
 
 
 @router.patch("/{conversation_id}", responses={**shows(of_model(ConversationView)), **BODY_REFUSALS})
 async def rename_conversation(
-    visit: Api, conversation_id: UUID, body: Annotated[Renamed, Depends(JsonBody(Renamed))]
+    visit: Api, conversation_id: Named, body: Annotated[Renamed, Depends(JsonBody(Renamed))]
 ) -> Response:
     """Give a conversation another title."""
-    found = await visit.hub.conversations.rename(visit.principal, ConversationId(conversation_id), body.title)
+    found = await visit.hub.conversations.rename(visit.principal, conversation_id, body.title)
     return json_answer(conversation_json(found))
 
 
 @router.delete("/{conversation_id}", status_code=204, responses={204: {"description": "Deleted"}, **problems(409)})
-async def delete_conversation(visit: Api, conversation_id: UUID) -> Response:
+async def delete_conversation(visit: Api, conversation_id: Named) -> Response:
     """Delete a conversation with its messages and runs; the record of its calls stays."""
-    await visit.hub.conversations.delete(visit.principal, ConversationId(conversation_id))
+    await visit.hub.conversations.delete(visit.principal, conversation_id)
     return Response(status_code=204)
 
 
 @router.get("/{conversation_id}/messages", responses=shows(listed(of_model(MessageView))))
-async def list_messages(visit: Api, conversation_id: UUID, page: PageAsked) -> Response:
+async def list_messages(visit: Api, conversation_id: Named, page: PageAsked) -> Response:
     """What was said, oldest first."""
-    found = await visit.hub.conversations.messages(visit.principal, ConversationId(conversation_id), page)
+    found = await visit.hub.conversations.messages(visit.principal, conversation_id, page)
     return json_answer(page_json(found, message_json))
 
 

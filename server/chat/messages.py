@@ -16,6 +16,7 @@ from server.http.bodies import Body, JsonBody
 from server.http.document import BODY_REFUSALS, Responses, of_model, problems, shows
 from server.http.negotiation import EVENT_STREAM, JSON, choose
 from server.http.visits import People
+from server.logs import name_in_lines
 from server.problems import not_found
 
 router = APIRouter(tags=["chat"])
@@ -80,14 +81,17 @@ async def _begun(visit: People, message: NewMessage) -> RunHandle:
 
     Raises  Problem: 404, which says what the body names that is not there.
     """
+    name_in_lines(conversationId=message.conversation_id, engagementId=message.engagement_id)
     try:
-        return await visit.hub.runs.start(visit.in_chat, message)
+        begun = await visit.hub.runs.start(visit.in_chat, message)
     except UnknownAgent as missing:
         raise not_found("agent") from missing
     except EngagementNotFound as missing:
         raise not_found("engagement") from missing
     except ConversationNotFound as missing:
         raise not_found("conversation") from missing
+    name_in_lines(conversationId=begun.conversation_id, runId=begun.run_id)
+    return begun
 
 
 def _message(visit: People, body: ChatMessage) -> NewMessage:

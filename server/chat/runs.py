@@ -16,6 +16,7 @@ from server.http.bodies import Json, NoBody
 from server.http.document import BODY_REFUSALS, of_model, problems, shows
 from server.http.negotiation import EVENT_STREAM, choose
 from server.http.visits import People
+from server.logs import name_in_lines
 
 router = APIRouter(tags=["chat"])
 
@@ -24,10 +25,19 @@ LARGEST_SEQUENCE = 2**53
 Sequence = Annotated[int, Query(ge=0, le=LARGEST_SEQUENCE)]
 
 
+async def named(run_id: UUID) -> RunId:
+    """A dependency: the run that the path names; the log's lines name it too."""
+    name_in_lines(runId=run_id)
+    return RunId(run_id)
+
+
+Named = Annotated[RunId, Depends(named)]
+
+
 @router.get("/v1/runs/{run_id}", responses=shows(of_model(RunAnswer)))
-async def get_run(visit: People, run_id: UUID) -> Response:
+async def get_run(visit: People, run_id: Named) -> Response:
     """A run's answer, as far as it has come."""
-    return json_answer((await _as_it_stands(visit, RunId(run_id))).json())
+    return json_answer((await _as_it_stands(visit, run_id)).json())
 
 
 @router.get(
@@ -41,7 +51,7 @@ async def get_run(visit: People, run_id: UUID) -> Response:
 async def run_events(
     request: Request,
     visit: People,
-    run_id: UUID,
+    run_id: Named,
     after: Sequence = 0,
     last_event_id: Annotated[int | None, Header(ge=0, le=LARGEST_SEQUENCE)] = None,
 ) -> Response:
@@ -49,21 +59,22 @@ async def run_events(
     choose(request, EVENT_STREAM)
     seen = after if last_event_id is None else last_event_id
     principal, runs = visit.in_chat, visit.hub.runs
-    if await runs.exhausted(principal, RunId(run_id), seen):
+    if await runs.exhausted(principal, run_id, seen):
         return Response(status_code=204)
-    return visit.follow(RunId(run_id), seen)
+    return visit.follow(run_id, seen)
 
 
 @router.post("/v1/runs/{run_id}/cancel", responses={**shows(of_model(RunAnswer)), **BODY_REFUSALS})
-async def cancel_run(visit: People, run_id: UUID, _nothing: Annotated[None, Depends(NoBody())]) -> Response:
+async def cancel_run(visit: People, run_id: Named, _nothing: Annotated[None, Depends(NoBody())]) -> Response:
     """End a run early; one that has ended stays as it ended. The answer is the run as it stands then."""
-    await visit.hub.runs.cancel(visit.in_chat, RunId(run_id))
-    return json_answer((await _as_it_stands(visit, RunId(run_id))).json())
+    await visit.hub.runs.cancel(visit.in_chat, run_id)
+    return json_answer((await _as_it_stands(visit, run_id)).json())
 
 
 async def _as_it_stands(visit: People, run_id: RunId) -> RunSummary:
     """A run's answer so far; one that left questions to people waits only as long as one of them is open."""
     summary = await visit.hub.runs.summary(visit.in_chat, run_id)
+    name_in_lines(conversationId=summary.conversation_id)
     if summary.status != "waiting":
         return summary
     async with visit.session() as session:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, Query
 from fastapi.dependencies.models import Dependant
@@ -11,8 +12,10 @@ from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BeforeValidator
 from starlette.requests import Request
 
+from domain.kernel import EngagementId
 from domain.paging import DEFAULT_PAGE, PAGE_LIMIT, InvalidCursor, PageRequest, Position, page_request
 from server.http.bodies import invalid_request
+from server.logs import name_in_lines
 from tools.json_schema import MAX_FAULTS, shortened
 
 
@@ -90,3 +93,12 @@ async def page(
 
 
 PageAsked = Annotated[PageRequest, Depends(page)]
+
+
+async def engagement(engagement_id: UUID | None = None) -> EngagementId | None:
+    """A dependency: the engagement that a list is of, where it is of one; the log's lines name it."""
+    name_in_lines(engagementId=engagement_id)
+    return None if engagement_id is None else EngagementId(engagement_id)
+
+
+EngagementAsked = Annotated[EngagementId | None, Depends(engagement)]

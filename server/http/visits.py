@@ -3,9 +3,9 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, cast
+from uuid import UUID
 
-import structlog
 from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,6 +18,7 @@ from server.http.limits import Limits
 from server.http.marks import Marks, marks_of
 from server.http.sse import EventStreams
 from server.hub import Hub
+from server.logs import name_in_lines
 from server.problems import Problem
 from server.tokens import Audience
 from tools.outcomes import CallOutcome, CallRequest, Json
@@ -57,11 +58,12 @@ class Visit:
 
     async def call(self, tool: str, arguments: object, *, dry_run: bool = False) -> CallOutcome:
         """One call through the gate, marked with this request."""
-        return await self.hub.gate.call(self._request(tool, arguments, dry_run=dry_run), self.principal)
+        request = self._request(tool, arguments, dry_run=dry_run)
+        return _in_lines(await self.hub.gate.call(request, self.principal))
 
     async def refuse(self, tool: str, arguments: object, reason: str) -> CallOutcome:
         """Record a call that this door refuses before policy is asked."""
-        return await self.hub.gate.refuse(self._request(tool, arguments), self.principal, reason)
+        return _in_lines(await self.hub.gate.refuse(self._request(tool, arguments), self.principal, reason))
 
     @asynccontextmanager
     async def session(self) -> AsyncGenerator[Session]:
@@ -80,8 +82,10 @@ class Visit:
         return "widget" if self.caller.audience == "widget" else door
 
     def _request(self, tool: str, arguments: object, *, dry_run: bool = False) -> CallRequest:
+        call_id = CallId(self.hub.new_id())
+        name_in_lines(callId=call_id, engagementId=_engagement_of(arguments))
         return CallRequest(
-            call_id=CallId(self.hub.new_id()),
+            call_id=call_id,
             tool=tool,
             arguments=arguments,
             dry_run=dry_run,
@@ -100,7 +104,7 @@ def open_to(audiences: tuple[Audience, ...], refused: Refused | None = None) -> 
     async def opened(request: Request) -> Visit:
         hub = hub_of(request)
         caller = await hub.authenticator.caller(request)
-        structlog.contextvars.bind_contextvars(orgId=str(caller.member.organization_id))
+        name_in_lines(orgId=caller.member.organization_id)
         state = request.app.state
         visit = Visit(hub=hub, caller=caller, marks=marks_of(request), streams=state.streams, limits=state.limits)
         if caller.audience not in audiences:
@@ -113,6 +117,20 @@ def open_to(audiences: tuple[Audience, ...], refused: Refused | None = None) -> 
 def hub_of(request: Request) -> Hub:
     """What the server is made of; its lifespan put it there."""
     return request.app.state.hub
+
+
+def _in_lines(outcome: CallOutcome) -> CallOutcome:
+    name_in_lines(outcome=outcome.outcome)
+    return outcome
+
+
+def _engagement_of(arguments: object) -> UUID | None:
+    """The engagement that arguments name, which no schema has passed yet: anything but an id stays out of the log."""
+    named = cast(Json, arguments).get("engagement_id") if isinstance(arguments, dict) else None
+    try:
+        return UUID(named) if isinstance(named, str) else None
+    except ValueError:
+        return None
 
 
 async def _turned_away(visit: Visit, called: tuple[str, Json] | None) -> Problem:

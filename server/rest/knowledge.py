@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
-from domain.kernel import Audience, EngagementId
+from domain.kernel import Audience
 from knowledge.model import DocumentId, DocumentQuery, DocumentStatus
 from server.http.answers import json_answer, refusal_members, result_answer
 from server.http.bodies import Body, Json, ToolArguments, invalid_request
@@ -27,7 +27,7 @@ from server.http.document import (
     tool_result,
     with_members,
 )
-from server.http.parameters import PageAsked
+from server.http.parameters import EngagementAsked, PageAsked
 from server.http.uploads import NAME_LIMIT, Upload, UploadBody
 from server.http.visits import Api, People, Visit
 from server.problems import Problem
@@ -115,12 +115,10 @@ async def upload(
 
 @router.get("/documents", responses=shows(listed(DOCUMENT)))
 async def list_documents(
-    visit: Api, page: PageAsked, status: DocumentStatus | None = None, engagement_id: UUID | None = None
+    visit: Api, page: PageAsked, engagement_id: EngagementAsked, status: DocumentStatus | None = None
 ) -> Response:
     """The documents that the caller may see, newest first."""
-    query = DocumentQuery(
-        page=page, status=status, engagement_id=None if engagement_id is None else EngagementId(engagement_id)
-    )
+    query = DocumentQuery(page=page, status=status, engagement_id=engagement_id)
     async with visit.session() as session:
         return json_answer(page_json(await session.work.knowledge.list(query), document_json))
 

@@ -6,12 +6,12 @@ from uuid import UUID
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
-from domain.kernel import EngagementId, TaskId, TaskRunId
+from domain.kernel import TaskId, TaskRunId
 from domain.tasks.model import TaskQuery, TaskStatus
 from server.http.answers import json_answer, result_answer
 from server.http.bodies import Json, ToolArguments
 from server.http.document import BODY_REFUSALS, CALL_REFUSALS, WAITING, listed, shows, tool_result
-from server.http.parameters import PageAsked, Text
+from server.http.parameters import EngagementAsked, PageAsked, Text
 from server.http.visits import Api
 from tools.views import page_json, task_json, task_run_json
 
@@ -25,17 +25,12 @@ TASK_RUN = tool_result("task_run_get", "task_run")
 async def list_tasks(
     visit: Api,
     page: PageAsked,
+    engagement_id: EngagementAsked,
     status: TaskStatus | None = None,
-    engagement_id: UUID | None = None,
     assignee: Text | None = None,
 ) -> Response:
     """The tasks that the caller may see, newest first."""
-    query = TaskQuery(
-        page=page,
-        status=status,
-        engagement_id=None if engagement_id is None else EngagementId(engagement_id),
-        assignee=assignee,
-    )
+    query = TaskQuery(page=page, status=status, engagement_id=engagement_id, assignee=assignee)
     async with visit.session() as session:
         return json_answer(page_json(await session.work.tasks.list(query), task_json))
 

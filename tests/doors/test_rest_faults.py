@@ -4,6 +4,7 @@ import asyncio
 import io
 import logging
 from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
 
 import asyncpg
 import orjson
@@ -161,6 +162,30 @@ async def test_each_request_is_one_line_that_names_it(doors: Doors, lines: io.St
     assert isinstance(line["duration"], float)
     assert "somebody" not in lines.getvalue()
     assert "Bearer" not in lines.getvalue()
+
+
+async def test_a_requests_line_names_the_call_the_conversation_and_the_run_it_was_about(
+    doors: Doors, lines: io.StringIO
+) -> None:
+    client = await doors.client()
+    engagement = str(uuid4())
+
+    refused = await client.post("/v1/tasks", json={"title": "x", "engagement_id": engagement})
+    odd = await client.post("/v1/tasks", json={"title": "x", "engagement_id": "somebody's words"})
+    chat = (await client.post("/v1/chat", json={"message": "what may you do?"})).json()
+    await client.get(f"/v1/runs/{chat['run_id']}")
+    await client.get(f"/v1/conversations/{chat['conversation_id']}/messages")
+    await client.get(f"/v1/tasks?engagement_id={engagement}")
+
+    call, unread, said, run, conversation, listed = (
+        line for line in parsed(lines) if line["message"] == "http.request"
+    )
+    assert (call["callId"], call["outcome"], call["engagementId"]) == (refused.json()["call_id"], "invalid", engagement)
+    assert (unread["callId"], "engagementId" in unread) == (odd.json()["call_id"], False)
+    for line in (said, run):
+        assert (line["conversationId"], line["runId"]) == (chat["conversation_id"], chat["run_id"])
+    assert (conversation["conversationId"], listed["engagementId"]) == (chat["conversation_id"], engagement)
+    assert "callId" not in listed
 
 
 async def test_lines_of_libraries_are_json_too(lines: io.StringIO) -> None:
