@@ -183,6 +183,7 @@ _SENTENCES = (
         _read_task_run,
         rf"\b(?:status|state|progress|result|outcome) of {_OURS}(?:task[ -])?run\b[:#]? ?(?P<rest>{_ID})?",
     ),
+    _sentence(_read_task_run, r"^(?P<rest>)(?:run )?status[.?!]*$"),
     _sentence(_read_task_run, rf"^how is {_OURS}(?:task[ -])?run\b ?(?P<rest>{_ID})?"),
     _sentence(
         _read_task_run,

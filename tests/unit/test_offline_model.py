@@ -168,6 +168,20 @@ def test_it_means_what_was_last_spoken_of() -> None:
     assert "The run is completed" in chat.text
 
 
+def test_the_run_that_was_started_by_a_title_is_followed_in_later_messages() -> None:
+    chat = Chat("run task send reminder")
+    chat.play(done(items=[{"task_id": TASK, "title": "Send reminder"}]), STARTED)
+    for message in ("status of the run", "What is the status of the run?", "how is the run going?", "status"):
+        chat.then(message).play(done(task_run={"task_run_id": RUN, "status": "running"}))
+        assert chat.calls == [("task_run_get", {"task_run_id": RUN})]
+
+
+def test_without_a_run_in_the_conversation_it_says_what_to_give() -> None:
+    answer = Chat("status of the run").play()
+    assert "task_run_id" in answer
+    assert "show task TITLE" in answer
+
+
 def test_a_waiting_call_is_followed_to_its_end() -> None:
     chat = Chat("create a task to refresh the analytics")
     chat.play(WAITING)
@@ -298,6 +312,14 @@ def test_a_waiting_call_says_who_may_decide_where_and_why() -> None:
         "prepare-at-L1",
     ):
         assert part in answer
+
+
+def test_an_approval_is_named_once() -> None:
+    approval = {"id": CALL, "url": f"http://127.0.0.1:8000/#approval={CALL}"}
+    answer = Chat("create a task to call the client").play({"outcome": "waiting", "approval": approval})
+    assert answer.count(CALL) == 1
+    without_address = {"outcome": "waiting", "approval": {"id": CALL}}
+    assert f"- approval {CALL}" in Chat("create a task to call the client").play(without_address)
 
 
 @pytest.mark.parametrize(
