@@ -15,14 +15,23 @@ from server.database.connection import Connection
 from server.hub import HubOptions
 from server.settings import Settings
 from tests.support.database import Database
-from tests.support.faulty_server import ROOT, SPEAKING, FaultyServer, Nursery, nursery
-from tests.support.firms import FIRM_A, FIRM_B, seed_firms
+from tests.support.faulty_server import (
+    ROOT,
+    SPEAKING,
+    FaultyServer,
+    Nursery,
+    call_of,
+    killed_at,
+    nursery,
+    posted,
+)
+from tests.support.firms import FIRM_A, seed_firms
+from tests.support.parted import PARTED, PLANTED, assert_nothing_parted, calls_of
 from tools.gate import no_fault
 
 pytestmark = pytest.mark.timeout(120)
 
 Json = dict[str, Any]
-KILLED = 9
 TASK: Json = {"title": "Ask for the bank letter"}
 
 READ = ("parsed", "facts", "verdict", "work", "committed", "recorded")
@@ -32,82 +41,7 @@ APPROVE = ("parsed", "prepared", "facts", "verdict", "ticket", "approved.ticket"
 REJECT = ("parsed", "prepared", "facts", "verdict", "ticket", "work", "outcome", "committed")
 
 
-# What must hold of the whole record, whatever was killed when ---------------------------------------------------------
-
-# Each gives rows only where an effect and its event part.
-PARTED: dict[str, str] = {
-    "a ticket without an end": """
-        SELECT t.call_id FROM activity_events t WHERE t.kind = 'tool.allowed' AND NOT EXISTS (
-            SELECT FROM activity_events e WHERE e.call_id = t.call_id
-              AND e.kind IN ('tool.completed', 'tool.failed', 'tool.cancelled'))
-    """,
-    "a task that no completed call made": """
-        SELECT t.task_id FROM tasks t WHERE t.title LIKE 'Ask for%' AND NOT EXISTS (
-            SELECT FROM activity_events e JOIN activity_payloads p USING (organization_id, event_id)
-            WHERE e.kind = 'tool.completed' AND e.tool = 'task_create'
-              AND p.result::jsonb #>> '{task,task_id}' = t.task_id::text)
-    """,
-    "a completed call without its task": """
-        SELECT e.call_id FROM activity_events e JOIN activity_payloads p USING (organization_id, event_id)
-        WHERE e.kind = 'tool.completed' AND e.tool = 'task_create' AND NOT EXISTS (
-            SELECT FROM tasks t WHERE t.task_id::text = p.result::jsonb #>> '{task,task_id}')
-    """,
-    "a run that no completed call started": """
-        SELECT r.task_run_id FROM task_runs r WHERE r.call_id <> r.task_run_id AND NOT EXISTS (
-            SELECT FROM activity_events e WHERE e.call_id = r.call_id AND e.kind = 'tool.completed')
-    """,
-    "a completed call without its run": """
-        SELECT e.call_id FROM activity_events e WHERE e.kind = 'tool.completed' AND e.tool = 'task_run' AND NOT EXISTS (
-            SELECT FROM task_runs r WHERE r.call_id = e.call_id)
-    """,
-    "an approval whose state the record does not tell": """
-        SELECT a.approval_id, a.state FROM approvals a
-        JOIN LATERAL (SELECT array_agg(e.kind ORDER BY e.kind) AS kinds FROM activity_events e
-                      WHERE e.call_id = a.call_id) k ON true
-        WHERE a.approval_id <> a.call_id AND k.kinds IS DISTINCT FROM (CASE a.state
-            WHEN 'pending' THEN '{tool.waiting}'
-            WHEN 'rejected' THEN '{tool.rejected,tool.waiting}'
-            WHEN 'executed' THEN '{tool.allowed,tool.completed,tool.waiting}' END)::text[]
-    """,
-    "a waiting call without its approval": """
-        SELECT e.call_id FROM activity_events e WHERE e.kind = 'tool.waiting' AND NOT EXISTS (
-            SELECT FROM approvals a WHERE a.call_id = e.call_id AND a.approval_id = e.approval_id)
-    """,
-    "a settled approval without the call that decided it": """
-        SELECT a.approval_id FROM approvals a WHERE a.approval_id <> a.call_id AND a.state <> 'pending'
-          AND 1 <> (SELECT count(*) FROM activity_events e JOIN activity_payloads p USING (organization_id, event_id)
-                    WHERE e.kind = 'tool.completed' AND e.tool = 'approval_decide'
-                      AND p.result::jsonb #>> '{approval,id}' = a.approval_id::text)
-    """,
-}
-
-
-_EVENT = """
-INSERT INTO activity_events (organization_id, event_id, kind, opens, occurred_at, call_id, tool, door, principal_id,
-    principal_kind, mode, attended, facts, approval_id)
-SELECT organization_id, gen_random_uuid(), '{kind}', true, now(), gen_random_uuid(), '{tool}', 'rest', user_id,
-    'person', 'person', true, '{{}}', gen_random_uuid()
-FROM memberships WHERE role = 'EMPLOYEE' LIMIT 1
-"""
-_RESULT = """
-INSERT INTO activity_payloads (organization_id, event_id, salt, result)
-SELECT organization_id, event_id, '', '{"task": {"task_id": "none"}}' FROM activity_events WHERE tool = 'task_create'
-"""
-_APPROVAL = """
-INSERT INTO approvals SELECT (jsonb_populate_record(a, jsonb_build_object('approval_id', gen_random_uuid(),
-    'call_id', gen_random_uuid(), 'state', '{state}'))).* FROM approvals a LIMIT 1
-"""
-# How each could come about, were a transaction cut in two.
-PLANTED: dict[str, tuple[str, ...]] = {
-    "a ticket without an end": (_EVENT.format(kind="tool.allowed", tool="task_list"),),
-    "a task that no completed call made": ("UPDATE tasks SET title = 'Ask for the bank letter'",),
-    "a completed call without its task": (_EVENT.format(kind="tool.completed", tool="task_create"), _RESULT),
-    "a run that no completed call started": ("UPDATE task_runs SET call_id = gen_random_uuid()",),
-    "a completed call without its run": (_EVENT.format(kind="tool.completed", tool="task_run"),),
-    "an approval whose state the record does not tell": (_APPROVAL.format(state="pending"),),
-    "a waiting call without its approval": (_EVENT.format(kind="tool.waiting", tool="task_list"),),
-    "a settled approval without the call that decided it": (_APPROVAL.format(state="rejected"),),
-}
+# The checks themselves ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", PARTED)
@@ -130,17 +64,6 @@ def test_no_setting_and_no_command_arms_the_fault_hook() -> None:
     assert named == ["hub.py"]
 
 
-async def assert_nothing_parted(inspector: Connection, when: str) -> None:
-    for fault, query in PARTED.items():
-        assert not [dict(row) for row in await inspector.fetch(query)], f"{when}: {fault}"
-
-
-async def calls_of(inspector: Connection, tool: str) -> int:
-    """How many calls of a tool the record has, however they ended, but for the seeded ones."""
-    query = "SELECT count(DISTINCT call_id) FROM activity_events WHERE tool = $1 AND call_id <> ALL ($2)"
-    return cast(int, await inspector.fetchval(query, tool, [firm.id("thing") for firm in (FIRM_A, FIRM_B)]))
-
-
 # The servers ----------------------------------------------------------------------------------------------------------
 
 
@@ -149,23 +72,6 @@ async def servers(database: Database, owner_connection: Connection) -> AsyncIter
     await seed_firms(owner_connection)
     async with nursery(database) as running:
         yield running
-
-
-async def killed_at(servers: Nursery, step: str, path: str, body: Json, nth: int = 1) -> None:
-    """Send a request to a server that dies at this step, and see it die without an answer."""
-    async with servers.server(step, nth) as server, server.client() as client:
-        with pytest.raises(httpx.TransportError):
-            await client.post(path, json=body)
-        assert await server.ended() == KILLED, step
-
-
-async def posted(server: FaultyServer, path: str, body: Json) -> httpx.Response:
-    async with server.client() as client:
-        return await client.post(path, json=body)
-
-
-def call_of(tool: str) -> str:
-    return f"/v1/tools/{tool}/call"
 
 
 @asynccontextmanager

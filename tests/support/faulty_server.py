@@ -1,7 +1,8 @@
 """Real server processes that kill themselves, as by `kill -9`, at one step of a call; for tests alone.
 
-A nursery has imported everything and forks a server for each request on its standard input: {"step", "nth"}. The server
-answers with its port; the nursery says how it ended. Only this program arms the gate's fault hook, by what it is told.
+A nursery has imported everything and forks a server for each request on its standard input: {"step", "nth", "works"},
+`works` telling whether its worker runs. The server answers with its port; the nursery says how it ended. Only this
+program arms the gate's fault hook, by what it is told.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +19,7 @@ from typing import Any, cast
 
 import httpx
 import orjson
+import pytest
 
 from agent.model import ModelRequest, ToolCall, ToolResultMessage, UserMessage
 from agent.runs import RunOptions
@@ -69,10 +71,15 @@ class Nursery:
     process: asyncio.subprocess.Process
 
     @asynccontextmanager
-    async def server(self, step: str | None = None, nth: int = 1) -> AsyncGenerator[FaultyServer]:
-        """A server that is killed at the nth time it comes to `step`; one that is still alive is killed at the end."""
+    async def server(
+        self, step: str | None = None, nth: int = 1, *, works: bool = False
+    ) -> AsyncGenerator[FaultyServer]:
+        """A server that is killed at the nth time it comes to `step`; one that is still alive is killed at the end.
+
+        `works`: its worker takes jobs.
+        """
         assert self.process.stdin is not None
-        self.process.stdin.write(orjson.dumps({"step": step, "nth": nth}) + b"\n")
+        self.process.stdin.write(orjson.dumps({"step": step, "nth": nth, "works": works}) + b"\n")
         born = await self.line()
         yield FaultyServer(url=f"http://127.0.0.1:{born['port']}", nursery=self)
         if step is None:
@@ -105,6 +112,38 @@ async def nursery(database: Database) -> AsyncGenerator[Nursery]:
         await process.wait()
 
 
+async def killed_at(servers: Nursery, step: str, path: str, body: Json, nth: int = 1) -> None:
+    """Send a request to a server that dies at this step, and see it die without an answer."""
+    await killed_asking(servers, step, lambda client: client.post(path, json=body), nth)
+
+
+async def killed_asking(
+    servers: Nursery, step: str, ask: Callable[[httpx.AsyncClient], Awaitable[httpx.Response]], nth: int = 1
+) -> None:
+    """The same, whatever is asked."""
+    async with servers.server(step, nth) as server, server.client() as client:
+        with pytest.raises(httpx.TransportError):
+            await ask(client)
+        assert await server.ended() == signal.SIGKILL, step
+
+
+async def killed_working(servers: Nursery, step: str) -> None:
+    """Start a server whose worker dies at this step, without being asked for anything."""
+    async with servers.server(step, works=True) as server:
+        assert await server.ended() == signal.SIGKILL, step
+
+
+async def posted(server: FaultyServer, path: str, body: Json) -> httpx.Response:
+    """The answer of a server that lives."""
+    async with server.client() as client:
+        return await client.post(path, json=body)
+
+
+def call_of(tool: str) -> str:
+    """Where a tool is called by hand."""
+    return f"/v1/tools/{tool}/call"
+
+
 def _tokens() -> Tokens:
     return Tokens(
         secret=settings_of_tests().signing_secret(),
@@ -124,7 +163,8 @@ def _breed(urls: DatabaseUrls, answers: int) -> None:
         asked = cast(Json, json.loads(line))
         child = os.fork()
         if child == 0:
-            asyncio.run(_serve(urls, _fatal(asked["step"], asked["nth"]), lambda words: _say(answers, words)))
+            fault = _fatal(asked["step"], asked["nth"])
+            asyncio.run(_serve(urls, fault, lambda words: _say(answers, words), runs_worker=asked["works"]))
             os._exit(0)
         _, status = os.waitpid(child, 0)
         _say(answers, {"signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0})
@@ -144,7 +184,7 @@ def _fatal(step: str | None, nth: int) -> Fault:
     return fault
 
 
-async def _serve(urls: DatabaseUrls, fault: Fault, say: Callable[[Json], None]) -> None:
+async def _serve(urls: DatabaseUrls, fault: Fault, say: Callable[[Json], None], *, runs_worker: bool) -> None:
     async def speak() -> None:
         await fault(SPEAKING)
 
@@ -152,7 +192,7 @@ async def _serve(urls: DatabaseUrls, fault: Fault, say: Callable[[Json], None]) 
     async with open_hub(settings_of_tests(), urls, PUBLIC_URL, options) as hub:
         await serve(
             hub,
-            ServeOptions(host="127.0.0.1", port=0, runs_worker=False),
+            ServeOptions(host="127.0.0.1", port=0, runs_worker=runs_worker),
             asyncio.Event(),
             started=lambda port: say({"port": port, "pid": os.getpid()}),
         )
