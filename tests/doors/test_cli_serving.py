@@ -24,6 +24,13 @@ from server.logins import Login
 from tests.support.database import Database, run_apart
 from tests.support.environment import external, names_of_settings, unused_port
 
+GLOW = """
+import signal, sys
+# A shell that runs the tests in the background has its children ignore Ctrl-C; a terminal's do not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from server.cli.main import main
+sys.exit(main())
+"""
 QUESTION = "When must the engagement letter be renewed, and who signs it?"
 PATIENCE_S = 60.0
 
@@ -62,7 +69,7 @@ def glow(folder: Path, environment: Mapping[str, str], *words: str) -> Generator
     """The command, running in a folder without `.env`; killed at the end if it still runs."""
     kept = {name: value for name, value in os.environ.items() if name not in names_of_settings()}
     with subprocess.Popen(
-        [sys.executable, "-c", "import sys; from server.cli.main import main; sys.exit(main())", *words],
+        [sys.executable, "-c", GLOW, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
