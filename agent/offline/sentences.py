@@ -10,8 +10,8 @@ _STOPWORDS = frozenset(
         """
         a about after all am an and any are as at be been before being but by can could did do does find for from had
         has have how i if in into is it its long many may me much must my no not of off often on or our please search
-        shall she should so tell than that the their them then there these they this those to under up was we were what when
-        where which while who whom whose why will with would you your
+        shall she should so tell than that the their them then there these they this those to under up was we were what
+        when where which while who whom whose why will with would you your
         """,
     )
 )

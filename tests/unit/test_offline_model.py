@@ -315,10 +315,10 @@ def test_a_waiting_call_says_who_may_decide_where_and_why() -> None:
 
 
 def test_an_approval_is_named_once() -> None:
-    approval = {"id": CALL, "url": f"http://127.0.0.1:8000/#approval={CALL}"}
+    approval: Json = {"id": CALL, "url": f"http://127.0.0.1:8000/#approval={CALL}"}
     answer = Chat("create a task to call the client").play({"outcome": "waiting", "approval": approval})
     assert answer.count(CALL) == 1
-    without_address = {"outcome": "waiting", "approval": {"id": CALL}}
+    without_address: Json = {"outcome": "waiting", "approval": {"id": CALL}}
     assert f"- approval {CALL}" in Chat("create a task to call the client").play(without_address)
 
 
