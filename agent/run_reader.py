@@ -71,11 +71,11 @@ def last_sequence(run: Run) -> int | None:
 
 
 def owed(run: Run, seen: int) -> Sequence[RunFrame]:
-    """The terminal frame that a run's row promises and its log lacks.
+    """The terminal frame that an ended run's row promises and its log lacks.
 
     A process that dies between the two leaves it so; whoever writes it, writes the same bytes.
     """
-    if run.ended_in_log or seen > run.last_sequence:
+    if run.status == "running" or run.ended_in_log or seen > run.last_sequence:
         return ()
     return (terminal_frame(_ended(run), run.run_id, run.last_sequence + 1),)
 

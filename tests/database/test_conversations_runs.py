@@ -130,6 +130,16 @@ async def test_a_second_message_while_a_run_is_going_is_refused(pools: DatabaseP
             await process.conversations.delete(EVA, begun.conversation_id)
 
 
+@pytest.mark.parametrize("step", [0, 1])
+async def test_a_run_that_is_going_is_told_as_running_and_owes_no_end(pools: DatabasePools, step: int) -> None:
+    hold = HoldAt(step)
+    async with process_on(pools, ScriptedModel(says("half ", "whole"), pace=hold)) as process:
+        begun = await process.say("Go on.")
+        await hold.reached.wait()
+        assert (await process.runs.summary(EVA, begun.run_id)).status == "running"
+        assert not await process.runs.exhausted(EVA, begun.run_id, 1)
+
+
 async def test_of_two_messages_at_once_one_gets_in(pools: DatabasePools) -> None:
     async with process_on(pools, ScriptedModel(brain=lambda _: says("Yes."))) as process:
         begun = await process.say("First.")
