@@ -48,8 +48,9 @@ manifests: setup-dev ## manifests, policies and migrations
 	$(BIN)/glow tools validate
 	$(BIN)/python -m checks.migrations
 
-lock-check: setup-dev ## the locks are hashed, without addresses, in step
+lock-check: setup-dev ## the locks are hashed, without addresses, in step, and lack nothing
 	$(BIN)/python -m checks.lock
+	$(BIN)/python -m pip --disable-pip-version-check check
 
 adr-check: setup-dev ## every decision is indexed and has a status
 	$(BIN)/python -m checks.decisions

@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = {"runtime": "requirements.txt", "dev": "requirements-dev.txt"}
 OLDEST_PYTHON = (3, 11)
+QUIETLY = ("-qq", "--disable-pip-version-check", "--no-input")
 
 
 class SetupError(Exception):
@@ -48,14 +49,26 @@ def install(root: Path, lock_name: str) -> None:
         _run([sys.executable, "-m", "venv", "--clear", str(venv)], "no .venv (on Debian: apt install python3-venv)")
     for stamp in venv.glob(".installed-*"):
         stamp.unlink()
-    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-input"]
-    _run([*pip, "--require-hashes", "-r", str(root / lock_name)], f"pip could not install {lock_name}")
+    pip = _pip(venv)
+    install_lock(venv, root / lock_name)
     _run(
-        [*pip, "--no-deps", "--no-build-isolation", "--no-index", "-e", str(root)],
+        [*pip, "install", *QUIETLY, "--no-deps", "--no-build-isolation", "--no-index", "-e", str(root)],
         "pip could not link the checkout into .venv",
     )
     for name in LOCKS.values() if lock_name == LOCKS["dev"] else [lock_name]:
         _stamp(root, name).write_text(lock_key(root, name) + "\n")
+
+
+def install_lock(venv: Path, lock: Path) -> None:
+    """Install what the lock names, and nothing else.
+
+    The lock is the whole closure. Left to resolve it again, pip looks for the newest release of what is wanted with
+    an extra (`coverage[toml]`), and refuses it for want of a hash once there is a newer one than the lock's.
+
+    Raises  SetupError: pip failed.
+    """
+    command = [*_pip(venv), "install", *QUIETLY, "--no-deps", "--require-hashes", "-r", str(lock)]
+    _run(command, f"pip could not install {lock.name}")
 
 
 def main(arguments: list[str]) -> int:
@@ -77,6 +90,10 @@ def main(arguments: list[str]) -> int:
         print(f"Setting up failed: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _pip(venv: Path) -> list[str]:
+    return [str(venv / "bin" / "python"), "-m", "pip"]
 
 
 def _stamp(root: Path, lock_name: str) -> Path:

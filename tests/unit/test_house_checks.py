@@ -1,7 +1,10 @@
 """The checks of `make check` catch what they are there to catch."""
 
+import hashlib
 import shutil
+import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -109,6 +112,38 @@ def test_other_settings_of_pyproject_do_not_ask_for_a_new_installation(checkout:
     with (checkout / "pyproject.toml").open("a") as pyproject:
         pyproject.write("\n[tool.other]\nx = 1\n")
     assert environment.is_installed(checkout, "requirements-dev.txt")
+
+
+def test_lock_installs_though_the_index_has_a_newer_release_of_what_is_wanted_with_an_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = tmp_path / "index"
+    index.mkdir()
+    pinned = [wheel(index, "counted", "1.0"), wheel(index, "counting", "1.0", "counted[more]>=1.0")]
+    wheel(index, "counted", "1.1")
+    names = tmp_path / "requirements.txt"
+    names.write_text("".join(f"{name}==1.0 --hash=sha256:{digest}\n" for name, digest in pinned))
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    for setting, value in {"NO_INDEX": "1", "FIND_LINKS": str(index)}.items():
+        monkeypatch.setenv(f"PIP_{setting}", value)
+    environment.install_lock(tmp_path / "venv", names)
+    installed = {path.name for path in (tmp_path / "venv").glob("lib/python*/site-packages/count*")}
+    assert installed == {"counted-1.0.dist-info", "counting-1.0.dist-info"}
+
+
+def wheel(index: Path, name: str, version: str, needs: str = "counted==0; extra == 'none'") -> tuple[str, str]:
+    """A package with the extra `more` and nothing in it, put into a folder that serves as an index; name and digest."""
+    metadata = (
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nProvides-Extra: more\nRequires-Dist: {needs}\n"
+    )
+    files = {"METADATA": metadata, "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}
+    folder = f"{name}-{version}.dist-info"
+    record = "".join(f"{folder}/{file},,\n" for file in (*files, "RECORD"))
+    path = index / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, text in {**files, "RECORD": record}.items():
+            archive.writestr(f"{folder}/{file}", text)
+    return name, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("name", ["requirements-dev.txt", "pyproject.toml"])
