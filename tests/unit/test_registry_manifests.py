@@ -1,5 +1,6 @@
 """A manifest is taken whole or not at all, and what is wrong with it is said with its file and place."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -90,7 +91,8 @@ def load(tmp_path: Path) -> Write:
 def changed(text: str, **changes: Any) -> str:
     """The manifest with some keys set anew, or left out where None is given as `...`."""
     raw = cast(dict[str, Any], yaml.safe_load(text)) | changes
-    return yaml.safe_dump({key: value for key, value in raw.items() if value is not ...})
+    # JSON is YAML too.
+    return json.dumps({key: value for key, value in raw.items() if value is not ...})
 
 
 def faults_of(load: Write, **files: str) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Workflows: read and held to the tools they use at start, and their references replaced at run time."""
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,7 +65,7 @@ def plain() -> Json:
 def load(folder: Path, raw: object, known: Mapping[str, Manifest] | None = None) -> Workflows:
     shutil.copy(FOLDER / "workflows.schema.json", folder)
     (folder / "workflows").mkdir()
-    (folder / "workflows" / "tidy.yaml").write_text(yaml.safe_dump(raw))
+    (folder / "workflows" / "tidy.yaml").write_text(json.dumps(raw))
     return Workflows.load(folder / "workflows", manifests() if known is None else known)
 
 
