@@ -86,6 +86,11 @@ class Pool:
             yield connection
         except (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError) as error:
             raise DatabaseUnavailable(self.login, "the connection was lost") from error
+        except asyncpg.InternalClientError as error:
+            # The server has said that it ends the connection, and the end itself is still on its way: the driver knows
+            # that something came which nobody asked for, and refuses to send.
+            connection.terminate()
+            raise DatabaseUnavailable(self.login, "the connection was lost") from error
         except (asyncpg.InterfaceError, OSError) as error:
             if _is_lost(connection):
                 raise DatabaseUnavailable(self.login, "the connection was lost") from error

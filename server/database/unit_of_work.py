@@ -205,6 +205,6 @@ async def _rolled_back(connection: PooledConnection, transaction: Transaction) -
     """Roll back; on a connection that is lost the server does it."""
     try:
         await asyncio.shield(transaction.rollback())
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
         # The exception that led here is the one to tell; the pool drops the connection.
         connection.terminate()

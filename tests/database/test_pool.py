@@ -7,9 +7,10 @@ import pytest
 
 from server.database.connection import Connection
 from server.database.errors import DatabaseMisconfigured, DatabaseUnavailable
-from server.database.pool import DatabasePools, PoolOptions, open_pools
+from server.database.pool import DatabasePools, Pool, PoolOptions, open_pools
 from server.logins import DatabaseUrls, Login
 from tests.support.database import Database
+from tests.support.half_closed import half_closed
 
 
 async def test_each_pool_logs_in_as_its_own_role(pools: DatabasePools) -> None:
@@ -60,6 +61,26 @@ async def test_a_connection_lost_in_the_work_says_that_the_database_is_unavailab
         await work()
     async with pools.app.acquire() as connection:
         assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_a_connection_that_was_ended_but_not_closed_yet_is_lost_too(
+    database: Database, superuser_connection: Connection
+) -> None:
+    async with (
+        half_closed(database.address.host, database.address.port) as port,
+        open_pools(dataclasses.replace(database.urls(), app=_at_port(database, port))) as pools,
+    ):
+        async with pools.app.acquire() as connection:
+            process = await connection.fetchval("SELECT pg_backend_pid()")
+        await superuser_connection.execute("SELECT pg_terminate_backend($1, 5000)", process)
+        with pytest.raises(DatabaseUnavailable, match="lost"):
+            await _transaction_on(pools.app)
+        assert await _transaction_on(pools.app) == 1
+
+
+async def _transaction_on(pool: Pool) -> int:
+    async with pool.acquire() as connection, connection.transaction():
+        return await connection.fetchval("SELECT 1")
 
 
 async def test_an_error_of_the_work_passes_through_unchanged(pools: DatabasePools) -> None:
