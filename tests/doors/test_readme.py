@@ -1,0 +1,104 @@
+"""A new user who types what README.md says beside a running demo sees what README.md shows."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from domain.resources import resource_folder
+from tests.doors.test_cli_serving import GLOW, folder, glow, port
+from tests.support.environment import names_of_settings
+from tests.support.readme import Command, Ids, commands_of, python_of
+
+__all__ = ["folder", "port"]
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ENDED = "<the command has ended>"
+
+needs_a_shell = pytest.mark.skipif(
+    shutil.which("bash") is None or shutil.which("curl") is None, reason="the README's commands need bash and curl"
+)
+
+
+class Shell:
+    """A reader's terminal."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def type(self, line: str) -> str:
+        """What a command prints, errors too."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{line}\necho; echo '{ENDED}'\n")
+        self._process.stdin.flush()
+        printed: list[str] = []
+        for said in self._process.stdout:
+            if said.strip() == ENDED:
+                return "".join(printed)
+            printed.append(said)
+        raise AssertionError("".join(printed))
+
+
+@contextmanager
+def shell(folder: Path, port: int) -> Generator[Shell]:
+    """bash, in which `.venv/bin/glow` and `.venv/bin/python` are this tree's and the demo is on another port."""
+    kept = {name: value for name, value in os.environ.items() if name not in names_of_settings()}
+    root = str(resource_folder("manifests").parent)
+    (folder / "client.py").write_text(python_of(README), encoding="utf-8")
+    (folder / "glow.py").write_text(GLOW, encoding="utf-8")
+    environment = {**kept, "PYTHONPATH": root, "GLOW_HOME": str(folder / "home"), "GLOW_PUBLIC_URL": _url(port)}
+    with subprocess.Popen(
+        ["bash", "--norc", "--noprofile"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+        env=environment,
+    ) as process:
+        try:
+            yield Shell(process)
+        finally:
+            process.kill()
+
+
+def _url(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
+
+
+def _typed(line: str, port: int) -> str:
+    programs = {"glow": f"{sys.executable} glow.py", "python": sys.executable}
+    placed = re.sub(r"\.venv/bin/(glow|python)", lambda found: programs[found[1]], line)
+    return placed.replace(_url(8000), _url(port))
+
+
+def test_the_readme_shows_commands_with_their_output() -> None:
+    shown = [each for each in commands_of(README) if each.shows is not None]
+    assert len(shown) >= 8, shown
+
+
+@needs_a_shell
+@pytest.mark.timeout(300)
+def test_every_command_of_the_readme_prints_what_it_shows(folder: Path, port: int) -> None:
+    ids = Ids()
+    with glow(folder, {"GLOW_HOME": str(folder / "home")}, "demo", "--port", str(port)) as demo:
+        demo.until("Ctrl-C stops")
+        with shell(folder, port) as reader:
+            for each in commands_of(README):
+                _read_along(reader, each, ids, port)
+        assert demo.stop(signal.SIGINT) == 0
+
+
+def _read_along(reader: Shell, each: Command, ids: Ids, port: int) -> None:
+    printed = reader.type(_typed(ids.into(each.line), port))
+    if each.shows is not None:
+        shows = each.shows.replace(_url(8000), _url(port))
+        assert ids.hold(shows, printed), f"$ {each.line}\nREADME.md shows:\n{shows}\n\nprinted:\n{printed}"
