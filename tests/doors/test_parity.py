@@ -294,25 +294,41 @@ async def _recorded(activity: ActivityService, call_id: UUID | None) -> Activity
         return None
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_every_door_decides_alike_and_records_alike(world: World, superuser_connection: Connection) -> None:
-    others = [who for who in WHOS if who not in EVERYBODY]
     # What is indexed changes what a search finds, so everybody has searched before anybody indexes.
     indexing = cases_of("index")
+    before = [case for case in CASES if case not in indexing]
     seen: list[Seen] = []
-    for entrance in world.entrances(world.site, world.host):
-        seen += await seen_through(
-            entrance, world.site.hub, EVERYBODY, [case for case in CASES if case not in indexing]
-        )
-        # By a person's own hand the level makes no difference, and a command takes its time.
-        levelled = others if entrance.mode == "agent" else [who for who in others if who.kind == "service_account"]
-        seen += await seen_through(entrance, world.site.hub, levelled, cases_of(*LEVELLED))
-    for entrance in world.entrances(world.site, world.host):
-        seen += await seen_through(entrance, world.site.hub, EVERYBODY, indexing)
+    for cases in (before, indexing):
+        for entrance in world.entrances(world.site, world.host):
+            seen += await seen_through(entrance, world.site.hub, EVERYBODY, cases)
+            seen += await seen_through(entrance, world.site.hub, levelled_through(entrance), levelled(entrance, cases))
     assert_parity(seen)
-    tried = {(each.cell.door, each.tool) for each in seen}
-    assert tried >= set(product(DRIVEN, ACTS))
+    assert untried(seen) == set()
     assert await cells_recorded(superuser_connection) == {cell for cell in cells() if not is_unreachable(cell)}
+
+
+OTHERS = tuple(who for who in WHOS if who not in EVERYBODY)
+
+
+def levelled_through(entrance: Entrance) -> list[Who]:
+    """Who tries an entrance at the other levels: where a command takes its time, only those whose level counts."""
+    return [who for who in OTHERS if not isinstance(entrance, CliCalls) or who.kind == "service_account"]
+
+
+def levelled(entrance: Entrance, cases: Sequence[Case]) -> list[Case]:
+    """What is tried at the other levels: everything, but by commands one of each kind."""
+    return [case for case in cases if not isinstance(entrance, CliCalls) or case.name in LEVELLED]
+
+
+def untried(seen: Sequence[Seen]) -> set[tuple[str, str, Role, Level]]:
+    """The squares of tool x entrance x role x level that were not driven, of those whose door can make such a call.
+
+    At the command line a person's own hand is not subject to its level, and each member tries every third case.
+    """
+    wanted = set(product(ACTS, (name for name in ENTRANCES if name not in ("cli", "rest routes")), Role, Level))
+    return wanted - {(each.tool, each.entrance, each.who.role, each.who.level) for each in seen}
 
 
 UPLOADERS = tuple(who for who in EVERYBODY if who.role in (Role.READONLY, Role.EMPLOYEE, Role.CLIENT, Role.EQR))

@@ -158,7 +158,7 @@ CASES: tuple[Case, ...] = (
 )
 
 LEVELLED = ("list", "create", "create for another", "run", "run what is for people")
-"""What is tried at every level: a read, what prepares, and what starts a workflow."""
+"""What commands try at every level: a read, what prepares, and what starts a workflow."""
 
 
 def cases_of(*names: str) -> tuple[Case, ...]:
@@ -211,7 +211,7 @@ async def seed_world(owner: Connection, entrances: Sequence[str]) -> None:
     clients = [who for who in WHOS if who.role is Role.CLIENT]
     await owner.executemany(_ENGAGED, [(ORGANIZATION, engagement, who.id) for who in clients])
     await owner.execute(_TASK, ORGANIZATION, FIRM_A.id("workflow task"), engagement, partner)
-    used_up = [(who, entrance) for who in EVERYBODY for entrance in entrances]
+    used_up = [(who, entrance) for who in WHOS for entrance in entrances]
     documents = [FIRM_A.id("unindexed"), *(one_of("document", *each) for each in used_up)]
     await owner.executemany(_DOCUMENT, [(ORGANIZATION, each, engagement, partner) for each in documents])
     await owner.executemany(_FILE, [(ORGANIZATION, each) for each in documents])
