@@ -19,8 +19,9 @@ help: ## list the targets
 setup: ## make .venv with what the server needs
 	@$(PYTHON) checks/environment.py runtime
 
-setup-dev: ## make .venv with what tests and checks need too
+setup-dev: ## make .venv with what tests and checks need too, and the packages of Node
 	@$(PYTHON) checks/environment.py dev
+	@$(BIN)/python -m checks.node
 
 demo: setup ## serve the demo firm on http://127.0.0.1:8000 (PORT= changes it)
 	@$(BIN)/glow demo --port $(PORT)
@@ -71,4 +72,4 @@ benchmarks: setup-dev ## measure speed beside its floors
 	$(BIN)/python -m benchmarks
 
 clean: ## remove what was built; .glow, the demo's data, stays
-	rm -rf .venv dist build .coverage .coverage.* .hypothesis .import_linter_cache .pytest_cache .ruff_cache
+	rm -rf .venv tests/node/node_modules web/node_modules dist build .coverage .coverage.* .hypothesis .import_linter_cache .pytest_cache .ruff_cache

