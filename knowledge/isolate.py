@@ -183,7 +183,14 @@ async def _is_ready(control: socket.socket) -> bool:
 def _environment() -> dict[str, str]:
     """What a process that reads hostile files needs: where the code lies, and nothing that opens a door."""
     code = str(Path(__file__).resolve().parent.parent)
-    return {"PYTHONPATH": code, "PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {
+        "PYTHONPATH": code,
+        "PATH": os.defpath,
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # Wherever lxml is installed openpyxl would read some parts by it, and not by defusedxml.
+        "OPENPYXL_LXML": "False",
+    }
 
 
 async def _stopped(nursery: _Nursery) -> None:

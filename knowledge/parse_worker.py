@@ -98,7 +98,8 @@ def _received(link: socket.socket) -> bytes:
 
 def _warm_up() -> None:
     """Loads what every document needs, once for all children: the token ranks take a third of a second."""
-    importlib.import_module("pypdf")
+    for parser in ("pypdf", "openpyxl", "knowledge.parse.package"):
+        importlib.import_module(parser)
     chunk_document(parse_markdown(b"warm"))
 
 

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from domain.kernel import DomainError
 
 BlockKind = Literal["heading", "paragraph", "table", "list_item", "code"]
-MediaType = Literal["text/plain", "text/markdown", "text/html", "application/pdf"]
+MediaType = Literal[
+    "text/plain",
+    "text/markdown",
+    "text/html",
+    "text/csv",
+    "application/pdf",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+]
+DOCX: Final = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +54,12 @@ class ParseLimits:
     """How large a document may be; the time it may take is held by the process that parses it (knowledge.isolate)."""
 
     size_bytes: int = 25_000_000
+    unpacked_bytes: int = 200_000_000
+    """Of all that an Office file packs together."""
     pages: int = 2_000
+    rows: int = 100_000
+    """Of all the sheets of a workbook together, or of a CSV file."""
+    columns: int = 500
     characters: int = 10_000_000
 
 

@@ -6,8 +6,9 @@ import re
 from collections import Counter
 from html.parser import HTMLParser
 
+from knowledge.parse.builder import DocumentBuilder
 from knowledge.parse.decode import decode_html, storable
-from knowledge.parse.document import Block, BlockKind, Outline, ParsedDocument, Unreadable, first_heading
+from knowledge.parse.document import ParsedDocument, Unreadable, first_heading
 
 _VOID = frozenset(
     ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr")
@@ -42,34 +43,10 @@ def parse_html(content: bytes) -> ParsedDocument:
         raise Unreadable("the page shows no text")
     return ParsedDocument(
         media_type="text/html",
-        text="".join(page.parts),
+        text=page.text,
         blocks=tuple(page.blocks),
         title=" ".join(reader.title.split()) or first_heading(page.blocks),
     )
-
-
-class _Page:
-    """The canonical text as it grows, and the blocks in it."""
-
-    def __init__(self) -> None:
-        self.parts: list[str] = []
-        self.blocks: list[Block] = []
-        self.outline = Outline()
-        self._length = 0
-
-    def add(self, kind: BlockKind, text: str) -> None:
-        if not text or text.isspace():
-            return
-        if self.blocks:
-            together = kind == "list_item" and self.blocks[-1].kind == "list_item"
-            self._append("\n" if together else "\n\n")
-        start = self._length
-        self._append(text)
-        self.blocks.append(Block(kind=kind, start=start, end=self._length, path=self.outline.path))
-
-    def _append(self, text: str) -> None:
-        self.parts.append(text)
-        self._length += len(text)
 
 
 class _PageReader(HTMLParser):
@@ -77,7 +54,7 @@ class _PageReader(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.page = _Page()
+        self.page = DocumentBuilder()
         self.title = ""
         self._open: list[tuple[str, bool]] = []
         self._count: Counter[str] = Counter()
@@ -165,8 +142,7 @@ class _PageReader(HTMLParser):
         text = _collapsed(text)
         level = next((level for tag, level in _HEADINGS.items() if self._count[tag]), 0)
         if level and text:
-            self.page.outline.enter(level, text)
-            self.page.add("heading", text)
+            self.page.add_heading(level, text)
         elif text and self._count["li"]:
             self.page.add("list_item", "- " + text)
         else:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import struct
 from pathlib import PurePosixPath
 
 from knowledge.parse.decode import is_binary
-from knowledge.parse.document import MediaType, Unreadable, UnsupportedFormat
+from knowledge.parse.document import DOCX, XLSX, MediaType, Unreadable, UnsupportedFormat
 
 _BY_SUFFIX: dict[str, MediaType] = {
     ".md": "text/markdown",
@@ -16,8 +17,8 @@ _BY_SUFFIX: dict[str, MediaType] = {
     ".xhtml": "text/html",
     ".txt": "text/plain",
     ".text": "text/plain",
-    ".csv": "text/plain",
-    ".tsv": "text/plain",
+    ".csv": "text/csv",
+    ".tsv": "text/csv",
     ".log": "text/plain",
 }
 _BY_DECLARATION: dict[str, MediaType] = {
@@ -25,11 +26,12 @@ _BY_DECLARATION: dict[str, MediaType] = {
     "text/x-markdown": "text/markdown",
     "text/html": "text/html",
     "application/xhtml+xml": "text/html",
+    "text/csv": "text/csv",
+    "application/csv": "text/csv",
+    "text/tab-separated-values": "text/csv",
 }
 _FOREIGN: tuple[tuple[bytes, str], ...] = (
-    (b"PK\x03\x04", "an Office document or an archive; save it as PDF, HTML or text"),
-    (b"\xd0\xcf\x11\xe0", "an old Office document; save it as PDF, HTML or text"),
-    (b"{\\rtf", "a rich text (RTF) document; save it as PDF, HTML or text"),
+    (b"{\\rtf", "a rich text (RTF) document; save it as DOCX, PDF or text"),
     (b"\x89PNG", "an image, and this server recognizes no text in images"),
     (b"\xff\xd8\xff", "an image, and this server recognizes no text in images"),
     (b"GIF8", "an image, and this server recognizes no text in images"),
@@ -40,6 +42,18 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"\x7fELF", "a program"),
     (b"MZ\x90", "a program"),
 )
+_PACKED: tuple[tuple[bytes, MediaType], ...] = ((b"word/document", DOCX), (b"xl/workbook.xml", XLSX))
+_PACKED_FOREIGN: tuple[tuple[bytes, str], ...] = (
+    (b"xl/workbook.bin", "a binary workbook (XLSB); save it as XLSX"),
+    (b"ppt/presentation", "a presentation; save it as PDF"),
+    (b"content.xml", "an OpenDocument file; save it as DOCX, XLSX or PDF"),
+)
+_OFFICE_SUFFIXES = frozenset((".docx", ".docm", ".dotx", ".xlsx", ".xlsm", ".xltx"))
+_OLD_OFFICE = b"\xd0\xcf\x11\xe0"
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
+"""What an Office document with a password is kept in: an old container around the packed one."""
+_DIRECTORY_END = b"PK\x05\x06"
+_LARGEST_DIRECTORY = 4_000_000
 _HTML_START = re.compile(
     rb"\s*(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!--.{0,500}?-->\s*)?<(?:!doctype\s+html|html)\b",
     re.IGNORECASE | re.DOTALL,
@@ -52,22 +66,61 @@ def media_type_of(content: bytes, filename: str | None = None, declared: str | N
     """The kind of document that `content` is.
 
     Raises  UnsupportedFormat: it is of a kind that no parser here reads.
-            Unreadable: it is empty, or calls itself a PDF and is none.
+            Unreadable: it is empty, has a password, or calls itself a PDF or an Office document and is none.
     """
     if not content.strip():
         raise Unreadable("the file is empty")
     if b"%PDF-" in content[:_PDF_HEADER_WITHIN]:
         return "application/pdf"
+    suffix = PurePosixPath(filename or "").suffix.lower()
+    if content.startswith(b"PK\x03\x04"):
+        return _packed_type(content, suffix)
+    if content.startswith(_OLD_OFFICE):
+        raise _old_office(content)
     for magic, words in _FOREIGN:
         if content.startswith(magic):
             raise UnsupportedFormat(f"it is {words}")
-    suffix = PurePosixPath(filename or "").suffix.lower()
+    if suffix in _OFFICE_SUFFIXES:
+        raise Unreadable(f"it is called {suffix} but does not begin like one; it may be damaged")
     declared = (declared or "").partition(";")[0].strip().lower()
     if suffix == ".pdf" or (declared == "application/pdf" and suffix not in _BY_SUFFIX):
         raise Unreadable("it is called a PDF but does not begin like one; it may be damaged")
     if is_binary(content):
         raise UnsupportedFormat("it is not a text file: it holds bytes that no text holds")
     return _text_type(content, suffix, declared)
+
+
+def _packed_type(content: bytes, suffix: str) -> MediaType:
+    """The kind of an archive by the names of what it holds."""
+    names = _directory(content)
+    for name, media_type in _PACKED:
+        if name in names:
+            return media_type
+    for name, words in _PACKED_FOREIGN:
+        if name in names:
+            raise UnsupportedFormat(f"it is {words}")
+    if suffix in _OFFICE_SUFFIXES:
+        raise Unreadable(f"it is called {suffix} but does not hold what one holds; it may be damaged or cut short")
+    raise UnsupportedFormat("it is a compressed archive; upload what is inside")
+
+
+def _directory(content: bytes) -> bytes:
+    """The bytes of an archive's directory, which lies at its end; none where it is damaged or beyond all measure.
+
+    Looked through as it is: this runs in the server itself, where nothing of a stranger's file is unpacked.
+    Source  PKWARE APPNOTE 4.3.16.
+    """
+    end = content.rfind(_DIRECTORY_END, max(0, len(content) - 66_000))
+    if end < 0 or end + 20 > len(content):
+        return b""
+    size, start = struct.unpack_from("<II", content, end + 12)
+    return content[start : start + size] if size <= _LARGEST_DIRECTORY else b""
+
+
+def _old_office(content: bytes) -> Unreadable:
+    if _ENCRYPTED in content:
+        return Unreadable("it is protected by a password; save a copy without one")
+    return UnsupportedFormat("it is an old Office document; save it as DOCX, XLSX or PDF")
 
 
 def _text_type(content: bytes, suffix: str, declared: str) -> MediaType:

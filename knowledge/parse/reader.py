@@ -9,6 +9,9 @@ from knowledge.parse.html import parse_html
 from knowledge.parse.markdown import parse_markdown
 from knowledge.parse.pdf import parse_pdf
 from knowledge.parse.plain import parse_plain
+from knowledge.parse.sheets import parse_xlsx
+from knowledge.parse.table import parse_csv
+from knowledge.parse.word import parse_docx
 
 
 def parse_document(content: bytes, *, media_type: MediaType, limits: ParseLimits = DEFAULT_LIMITS) -> ParsedDocument:
@@ -36,5 +39,11 @@ def _parse(media_type: MediaType, content: bytes, limits: ParseLimits) -> Parsed
             return parse_html(content)
         case "application/pdf":
             return parse_pdf(content, limits)
+        case "text/csv":
+            return parse_csv(content, limits)
+        case "application/vnd.openxmlformats-officedocument.wordprocessingml.document":
+            return parse_docx(content, limits)
+        case "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet":
+            return parse_xlsx(content, limits)
         case _:
             assert_never(media_type)

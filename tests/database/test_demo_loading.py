@@ -34,7 +34,7 @@ async def test_every_document_is_taken_in_and_a_second_start_wants_none(hub: Hub
     wanted = await wanted_documents(owner_connection, FOLDER)
     said: list[str] = []
     await take_in(Intake(hub), wanted, said.append)
-    assert len(said) == len(wanted) == 20
+    assert len(said) == len(wanted) == 23
     assert await wanted_documents(owner_connection, FOLDER) == []
     for organization in load_firm(FOLDER).organizations:
         documents = await _documents(hub, organization.slug)
@@ -69,7 +69,7 @@ async def test_a_start_killed_between_upload_and_index_is_finished_without_a_sec
     again, *rest = await wanted_documents(owner_connection, FOLDER)
     assert again.document == first.document
     assert again.stored is not None
-    assert len(rest) == 19
+    assert len(rest) == 22
     await take_in(Intake(hub), [again], _silent)
     (document,) = await _documents(hub, first.organization.slug)
     assert (document.document_id, document.status) == (again.stored.document_id, "ready")

@@ -19,6 +19,7 @@ from server.logins import Login
 from server.settings import load_settings
 from tests.support.database import Database, bare_database, fresh_database, run_apart
 from tests.support.environment import bare_environment, external, unused_port
+from tests.support.office import paragraph, word
 
 ACME = ("--organization", "acme-audit")
 EMPLOYEE = ("--user", "employee@acme.example")
@@ -160,6 +161,8 @@ def test_a_folder_is_ingested_whole_and_each_file_is_reported(glow: Glow, tmp_pa
         "deep/b.html": b"<!doctype html><h1>Walrus</h1><p>Its tusks are ivory.</p>",
         "deep/c.docx": b"PK\x03\x04 an archive",
         "deep/d.pdf": b"%PDF-1.4 broken",
+        "deep/e.docx": word(paragraph("Walrus tusks are ivory.")),
+        "deep/f.csv": b"Animal;Tusks\nWalrus;2\n",
         "empty.txt": b"",
         ".hidden/e.txt": b"not meant",
         ".f.txt": b"not meant either",
@@ -174,6 +177,8 @@ def test_a_folder_is_ingested_whole_and_each_file_is_reported(glow: Glow, tmp_pa
         "deep/b.html": "ready",
         "deep/c.docx": "refused",
         "deep/d.pdf": "failed",
+        "deep/e.docx": "ready",
+        "deep/f.csv": "ready",
         "empty.txt": "refused",
     }
     assert all("reason" in item for item in glow.json["items"] if item["status"] != "ready")

@@ -218,11 +218,11 @@ def test_the_declared_documents_are_exactly_the_files_that_are_there() -> None:
     assert declared == Counter(path for path in (DEMO / "documents").rglob("*") if path.is_file())
 
 
-def test_acme_has_a_dozen_documents_in_four_formats_and_two_of_them_have_pages() -> None:
+def test_acme_has_a_dozen_documents_in_every_format_and_two_of_them_have_pages() -> None:
     formats = Counter(Path(document.file).suffix for document in ACME.documents)
     assert len(ACME.documents) >= 12
-    assert set(formats) == {".md", ".txt", ".html", ".pdf"}
-    assert min(formats.values()) >= 2
+    assert set(formats) == {".md", ".txt", ".html", ".pdf", ".docx", ".xlsx", ".csv"}
+    assert min(formats[each] for each in (".md", ".txt", ".html", ".pdf")) >= 2
 
 
 @each_document
@@ -425,3 +425,38 @@ def test_building_a_pdf_again_gives_the_same_pages(source: Path, target: Path, t
     again = tmp_path / target.name
     again.write_bytes(render(source.read_text(encoding="utf-8")))
     assert (read(again).text, read(again).page_starts) == (read(target).text, read(target).page_starts)
+
+
+# The Office documents and what they are built from
+
+
+def office() -> list[tuple[Path, Path]]:
+    return cast("Callable[[], list[tuple[Path, Path]]]", run_path(str(DEMO / "build_office.py"))["pairs"])()
+
+
+def test_every_office_document_has_its_source() -> None:
+    documents = DEMO / "documents"
+    assert {target for _, target in office()} == {*documents.rglob("*.docx"), *documents.rglob("*.xlsx")}
+
+
+@pytest.mark.parametrize(("source", "target"), office(), ids=lambda path: path.name)
+def test_an_office_document_is_what_its_source_builds(source: Path, target: Path) -> None:
+    maker = "document_of" if target.suffix == ".docx" else "workbook_of"
+    built_anew = cast("Callable[[str], bytes]", run_path(str(DEMO / "build_office.py"))[maker])(
+        source.read_text("utf-8")
+    )
+    assert parse_document(built_anew, media_type=media_type_of(built_anew)).text == read(target).text
+
+
+def test_the_fixed_assets_agree_between_the_client_and_the_workpaper() -> None:
+    folder = DEMO / "documents/acme-audit/ostrivane-2026"
+    lead = words_of(folder / "workpapers/n1-fixed-assets.xlsx")
+    costs = [float(cost.replace(",", ".")) for cost in re.findall(r"Cost in EUR: (-?[0-9,]+)", words_of(REGISTER))]
+    additions, disposals = sum(cost for cost in costs if cost > 0), -sum(cost for cost in costs if cost < 0)
+    assert f"Total | Net book value 1 July 2025, EUR: 9717000 | Additions, EUR: {additions:.0f}" in lead.replace(
+        "Asset class: Total", "Total"
+    )
+    assert f"Disposals, EUR: {disposals:.0f}" in lead
+
+
+REGISTER = DEMO / "documents/acme-audit/ostrivane-2026/client/pbc10-fixed-asset-additions.csv"

@@ -128,7 +128,7 @@ function documentTable(items) {
 }
 
 function dropZone(said, done) {
-  const input = h("input", { type: "file", id: "files", multiple: true, class: "unseen", accept: ".txt,.md,.markdown,.html,.htm,.pdf" });
+  const input = h("input", { type: "file", id: "files", multiple: true, class: "unseen", accept: ".txt,.md,.markdown,.html,.htm,.csv,.tsv,.pdf,.docx,.docm,.xlsx,.xlsm" });
   const zone = h("div", { class: "drop" }, h("label", { for: "files" }, h("strong", {}, "Add documents"), h("span", {}, "Drop files here, or choose them. Text, Markdown, HTML or PDF.")), input);
   const take = async (files) => {
     if (!files.length) return;

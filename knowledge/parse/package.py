@@ -1,0 +1,97 @@
+"""The packed parts of an Office file: looked over before any is unpacked, so that no bomb goes off."""
+
+from __future__ import annotations
+
+import posixpath
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Final
+from urllib.parse import unquote
+from xml.etree.ElementTree import Element, ParseError
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from knowledge.parse.document import ParseLimits, Unreadable
+
+MOST_PARTS: Final = 10_000
+DAMAGED: Final = "the file is damaged or was cut short; save it again in the program that made it"
+_DECLARES: Final = "its XML declares entities or a document type, which no Office program writes"
+_RELATIONSHIP = "{http://schemas.openxmlformats.org/package/2006/relationships}Relationship"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relationship:
+    """Where one part of a package points to another; what points outside of it is left out."""
+
+    kind: str
+    """The last word of its type, as in "styles"."""
+    part: str
+    """The name of the part."""
+
+
+class Package:
+    """An Office file's parts by name.
+
+    Raises  Unreadable, from the constructor: no archive, protected, or more than `limits` once unpacked. The sizes that
+            the archive declares are also those that unpacking stops at.
+    """
+
+    def __init__(self, content: bytes, limits: ParseLimits) -> None:
+        try:
+            self._archive = ZipFile(BytesIO(content))
+        except (BadZipFile, ValueError, NotImplementedError, OSError) as damaged:
+            raise Unreadable(DAMAGED) from damaged
+        _look_over(self._archive.infolist(), limits)
+
+    def xml(self, name: str) -> Element | None:
+        """The root of a part; None: there is no such part.
+
+        Raises  Unreadable: it is damaged, or declares entities.
+        """
+        try:
+            return fromstring(self._archive.read(name), forbid_dtd=True)
+        except KeyError:
+            return None
+        except (BadZipFile, zlib.error, EOFError, ParseError, ValueError) as damaged:
+            reason = _DECLARES if isinstance(damaged, DefusedXmlException) else DAMAGED
+            raise Unreadable(reason) from damaged
+
+    def relationships(self, name: str) -> list[Relationship]:
+        """Where the part of this name points to within the package; the empty name stands for the package itself."""
+        folder, file = posixpath.split(name)
+        root = self.xml(posixpath.join(folder, "_rels", f"{file}.rels"))
+        return (
+            [] if root is None else [_relationship(folder, each) for each in root.iter(_RELATIONSHIP) if _inside(each)]
+        )
+
+    def related(self, name: str, kind: str) -> str | None:
+        """The first part that this one points to as `kind`."""
+        return next((each.part for each in self.relationships(name) if each.kind == kind), None)
+
+
+def _look_over(entries: list[ZipInfo], limits: ParseLimits) -> None:
+    if len(entries) > MOST_PARTS:
+        raise Unreadable(f"it is packed from {len(entries):,} parts, and at most {MOST_PARTS:,} are read")
+    size = sum(entry.file_size for entry in entries)
+    if size > limits.unpacked_bytes:
+        raise Unreadable(f"unpacked it has {size:,} bytes, and at most {limits.unpacked_bytes:,} are read")
+    if any(entry.flag_bits & 0x1 for entry in entries):
+        raise Unreadable("it is protected by a password")
+    if any(entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED) for entry in entries):
+        raise Unreadable("it is packed in a way that no Office program packs")
+
+
+def _inside(relationship: Element) -> bool:
+    """What points to a place outside is never looked at, and so never fetched."""
+    return relationship.get("TargetMode", "Internal") == "Internal"
+
+
+def _relationship(folder: str, element: Element) -> Relationship:
+    target = unquote(element.get("Target", ""))
+    place = target if target.startswith("/") else posixpath.join("/", folder, target)
+    return Relationship(
+        kind=element.get("Type", "").rpartition("/")[2], part=posixpath.normpath(place).removeprefix("/")
+    )
