@@ -28,6 +28,7 @@ from server.mcp.mount import mount_mcp
 from server.page.routes import router as page
 from server.rest import activity, analytics, approvals, docs, knowledge, me, tasks, tools
 from server.settings import Network
+from server.widget import sessions
 from server.worker.worker import Worker
 from tools.manifest import Manifest
 
@@ -42,6 +43,7 @@ JSON_ROUTERS: tuple[APIRouter, ...] = (
     approvals.router,
     analytics.router,
     activity.router,
+    sessions.router,
 )
 """Whose routes answer with JSON and nothing else."""
 OTHER_ROUTERS: tuple[APIRouter, ...] = (messages.router, runs.router, knowledge.files)

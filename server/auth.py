@@ -23,6 +23,10 @@ class Caller:
 
     member: Member
     audience: Audience
+    expires_at: datetime | None = None
+    """None: nothing says when it ends."""
+    origin: str | None = None
+    """The origin whose pages alone may use the credential."""
 
     def principal(self, door: Door, mode: Mode | Literal["by_credential"] = "by_credential") -> Principal:
         """The principal of one call: an `api` token's own hand is a person, every other credential an agent."""
@@ -70,7 +74,12 @@ class Authenticator:
         except InvalidToken as invalid:
             raise unauthenticated(f"{str(invalid).capitalize()}.", error="invalid_token") from invalid
         member = await self._member(credential, wanted)
-        caller = Caller(member=member, audience=credential.audience)
+        caller = Caller(
+            member=member,
+            audience=credential.audience,
+            expires_at=credential.expires_at,
+            origin=credential.origin,
+        )
         self._remember((token, wanted), min(credential.expires_at, self._clock() + KEPT_FOR), caller)
         return caller
 
@@ -109,6 +118,22 @@ def unauthenticated(detail: str, *, error: str | None) -> Problem:
 def wrong_audience(audience: Audience) -> Problem:
     """403: a valid token, for another door."""
     return Problem(403, "wrong_audience", f"A token for `{audience}` does not open this route.")
+
+
+def wrong_origin(caller: Caller, request: Request, own: str) -> Problem | None:
+    """403 where the request does not come from the page that the credential is bound to; None: it may go on.
+
+    `own`: the hub's origin. A page of the hub's own sends no Origin with what it only reads, and the browser says so.
+    A widget's token that is bound to no page, as `glow token --for widget` makes it, is of use to no other site's page.
+    """
+    sent = request.headers.get("origin")
+    if sent is None and request.headers.get("sec-fetch-site") == "same-origin":
+        sent = own
+    bound = caller.origin is not None or caller.audience == "widget"
+    let_in = (None, own) if caller.origin is None else (caller.origin,)
+    if not bound or sent in let_in:
+        return None
+    return Problem(403, "wrong_origin", "The token is bound to the pages of another origin than this request's.")
 
 
 def as_agent(principal: Principal) -> Principal:

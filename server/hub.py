@@ -27,6 +27,7 @@ from server.database.recorder import GroupRecorder
 from server.database.unit_of_work import PostgresTransactions
 from server.logins import DatabaseUrls
 from server.offers import PolicyOffers
+from server.origins import origin_of
 from server.settings import Settings
 from server.tokens import Tokens, audiences
 from server.worker.documents import DocumentWorker
@@ -82,6 +83,11 @@ class Hub:
     def staging(self) -> Staging:
         """Where a door holds uploaded bytes for the length of one call."""
         return self.rules.staging
+
+    @property
+    def own_origin(self) -> str:
+        """The origin of the hub's own pages."""
+        return origin_of(self.public_url)
 
     def approval_url(self, approval_id: ApprovalId) -> str:
         """A plain link to the page where a person decides; it proves nothing about who opens it."""

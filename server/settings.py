@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from server.home import JWT_SECRET, GlowHome
 from server.logins import DatabaseUrls
+from server.origins import NotAnOrigin, origin_named
 
 ModelApi = Literal["chat_completions", "offline"]
 Network = IPv4Network | IPv6Network
@@ -54,9 +55,10 @@ def _http_url(url: str) -> str:
 
 
 def _origin(text: str) -> str:
-    if urlsplit(_http_url(text)).path.strip("/"):
-        raise ValueError("not an origin like https://intranet.example.com (no path, no wildcard)")
-    return text.rstrip("/").lower()
+    try:
+        return origin_named(text)
+    except NotAnOrigin:
+        raise ValueError("not an origin like https://intranet.example.com (no path, no wildcard)") from None
 
 
 def _secret(secret: SecretStr) -> SecretStr:

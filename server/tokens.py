@@ -14,6 +14,7 @@ from domain.kernel import Clock, PrincipalId
 Audience = Literal["api", "mcp", "widget", "service"]
 AUDIENCES: tuple[Audience, ...] = ("api", "mcp", "widget", "service")
 ALGORITHM = "HS256"
+ORIGIN_CLAIM = "glow_origin"
 LONGEST_TOKEN = 8192
 NO_ORGANIZATION = "the token's organization cannot be read"
 END_OF_TIME = 253_402_300_800.0
@@ -33,6 +34,8 @@ class Credential:
     organization: str | None
     """The organization's slug, where the issuer gives one."""
     expires_at: datetime
+    origin: str | None = None
+    """The only origin whose pages may use it; None: it is bound to no page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +52,15 @@ class Tokens:
     organization_claim: str
     clock: Clock
 
-    def sign(self, principal_id: PrincipalId, organization: str, audience: Audience, lifetime: timedelta) -> str:
-        """A token for one principal in one organization."""
+    def sign(
+        self,
+        principal_id: PrincipalId,
+        organization: str,
+        audience: Audience,
+        lifetime: timedelta,
+        origin: str | None = None,
+    ) -> str:
+        """A token for one principal in one organization; with an origin it is of use to that origin's pages alone."""
         now = self.clock()
         claims: dict[str, object] = {
             "iss": self.issuer,
@@ -59,6 +69,8 @@ class Tokens:
             "iat": int(now.timestamp()),
             "exp": int((now + lifetime).timestamp()),
         }
+        if origin is not None:
+            claims[ORIGIN_CLAIM] = origin
         _place(claims, self.organization_claim.split("."), organization)
         return jwt.encode(claims, self.secret.get_secret_value(), algorithm=ALGORITHM)
 
@@ -74,6 +86,7 @@ class Tokens:
             audience=self._audience(claims.get("aud")),
             organization=_found(claims, self.organization_claim.split(".")),
             expires_at=datetime.fromtimestamp(cast(float, claims["exp"]), tz=self.clock().tzinfo),
+            origin=_origin(claims.get(ORIGIN_CLAIM)),
         )
 
     def _verified(self, token: str) -> Mapping[str, object]:
@@ -125,6 +138,13 @@ def _principal(subject: object) -> PrincipalId:
         return PrincipalId(UUID(cast(str, subject)))
     except (ValueError, TypeError, AttributeError) as error:
         raise InvalidToken("the token names nobody that is known here") from error
+
+
+def _origin(claim: object) -> str | None:
+    """Raises  InvalidToken: something else than a text stands there, which must not count as bound to nothing."""
+    if claim is not None and not isinstance(claim, str):
+        raise InvalidToken("the token's origin cannot be read")
+    return claim
 
 
 def _place(claims: dict[str, object], path: list[str], value: str) -> None:

@@ -81,11 +81,14 @@ def token(
         Literal["api", "mcp", "widget"], typer.Option("--for", help="What it opens: `mcp` only /mcp, as an agent.")
     ] = "api",
     expires: Annotated[str, typer.Option("--expires", help="How long it holds: 90s, 30m, 1h, 30d.")] = "1h",
+    origin: Annotated[
+        str | None, typer.Option("--origin", help="Whose pages alone may use it, as https://app.example.com.")
+    ] = None,
 ) -> None:
     """Print a bearer token for one person in one organization."""
     from server.cli import tokens
 
-    tokens.token(organization, user, audience, expires)
+    tokens.token(organization, user, audience, expires, origin)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from server.cli.running import run
 from server.database.identities import Member, PostgresIdentities
 from server.database.pool import open_pools
 from server.database.provision import provided
+from server.origins import NotAnOrigin, origin_named
 from server.settings import Settings, load_settings
 from server.tokens import Audience, Tokens, audiences
 
@@ -20,13 +21,14 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LIFETIME = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 
 
-def token(organization: str, user: str, audience: Audience, expires: str) -> None:
+def token(organization: str, user: str, audience: Audience, expires: str, origin: str | None) -> None:
     """Print the token and nothing else."""
     lifetime = lifetime_of(expires)
+    bound_to = None if origin is None else origin_of_page(origin)
     settings = load_settings()
     signer = signer_of(settings)
     member = run(_member(settings, organization, user))
-    say(signer.sign(member.principal_id, member.organization, audience, lifetime))
+    say(signer.sign(member.principal_id, member.organization, audience, lifetime, bound_to))
 
 
 def signer_of(settings: Settings) -> Tokens:
@@ -58,6 +60,17 @@ def lifetime_of(text: str) -> timedelta:
     if lifetime > LONGEST:
         raise typer.BadParameter("a token holds for a year at most", param_hint="--expires")
     return lifetime
+
+
+def origin_of_page(text: str) -> str:
+    """The origin, as browsers write it.
+
+    Raises  typer.BadParameter: it is none.
+    """
+    try:
+        return origin_named(text)
+    except NotAnOrigin as wrong:
+        raise typer.BadParameter(f"{wrong}; write it like https://app.example.com", param_hint="--origin") from wrong
 
 
 async def _member(settings: Settings, organization: str, user: str) -> Member:

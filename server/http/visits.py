@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from domain.kernel import CallId, Door, Principal, RunId
-from server.auth import Caller, wrong_audience
+from server.auth import Caller, wrong_audience, wrong_origin
 from server.database.unit_of_work import Session
 from server.http.answers import refusal_members
 from server.http.limits import Limits
@@ -97,7 +97,7 @@ class Visit:
 def open_to(audiences: tuple[Audience, ...], refused: Refused | None = None) -> Callable[[Request], Awaitable[Visit]]:
     """A dependency: the visit of a caller whose token is for one of these audiences.
 
-    `refused`: where another audience's token is recorded as a denied call, what it called.
+    `refused`: where a token for another audience or another site's page is recorded as a denied call, what it called.
     Raises  Problem: 401, 403.
     """
 
@@ -107,8 +107,13 @@ def open_to(audiences: tuple[Audience, ...], refused: Refused | None = None) -> 
         name_in_lines(orgId=caller.member.organization_id)
         state = request.app.state
         visit = Visit(hub=hub, caller=caller, marks=marks_of(request), streams=state.streams, limits=state.limits)
-        if caller.audience not in audiences:
-            raise await _turned_away(visit, None if refused is None else refused(request))
+        problem = (
+            wrong_audience(caller.audience)
+            if caller.audience not in audiences
+            else wrong_origin(caller, request, hub.own_origin)
+        )
+        if problem is not None:
+            raise await _turned_away(visit, problem, None if refused is None else refused(request))
         return visit
 
     return opened
@@ -133,8 +138,7 @@ def _engagement_of(arguments: object) -> UUID | None:
         return None
 
 
-async def _turned_away(visit: Visit, called: tuple[str, Json] | None) -> Problem:
-    problem = wrong_audience(visit.caller.audience)
+async def _turned_away(visit: Visit, problem: Problem, called: tuple[str, Json] | None) -> Problem:
     if called is not None:
         problem.extra.update(refusal_members(await visit.refuse(*called, reason=problem.code)))
     return problem

@@ -65,11 +65,14 @@ async def token_of(hub: Hub, who: str, audience: Audience = "api", lifetime: tim
 
 
 @asynccontextmanager
-async def opened_hub(database: Database, options: HubOptions | None = None) -> AsyncGenerator[Hub]:
+async def opened_hub(
+    database: Database, options: HubOptions | None = None, allowed_origins: tuple[str, ...] = ()
+) -> AsyncGenerator[Hub]:
     """The hub over the demo firm's people and tasks; without its documents, which take longer."""
     async with connected(database.dsn(Login.OWNER)) as owner:
         await found_demo(owner, resource_folder("demo"), utc_now())
-    async with open_hub(settings_of_tests(), database.urls(), PUBLIC_URL, options) as hub:
+    settings = settings_of_tests(allowed_origins)
+    async with open_hub(settings, database.urls(), PUBLIC_URL, options) as hub:
         yield hub
 
 
@@ -78,7 +81,8 @@ async def opened_doors(
     database: Database, options: HubOptions | None = None, app_options: AppOptions | None = None
 ) -> AsyncGenerator[Doors]:
     """The application with its lifespan running, its worker too."""
-    async with opened_hub(database, options) as hub, AsyncExitStack() as clients:
+    origins = app_options.allowed_origins if app_options else ()
+    async with opened_hub(database, options, origins) as hub, AsyncExitStack() as clients:
         app = create_app(lambda: nullcontext(hub), app_options)
         async with app.router.lifespan_context(app):
             yield Doors(hub=hub, app=app, clients=clients)
@@ -106,9 +110,13 @@ async def in_a_task(opening: AbstractAsyncContextManager[Opened]) -> AsyncGenera
         await holding
 
 
-def settings_of_tests() -> Settings:
+def settings_of_tests(allowed_origins: tuple[str, ...] = ()) -> Settings:
     """Settings without anything of the machine's own: the offline model, and a secret for tokens."""
-    return Settings(jwt_secret=SecretStr("a secret of tests, 32 bytes long or more"), model_api="offline")
+    return Settings(
+        jwt_secret=SecretStr("a secret of tests, 32 bytes long or more"),
+        model_api="offline",
+        allowed_origins=allowed_origins,
+    )
 
 
 def problem_of(answer: httpx.Response, status: int, code: str) -> dict[str, object]:

@@ -1,0 +1,1 @@
+"""The widget door: short sessions for a chat on another origin's page; what they open is the chat door's own code."""
