@@ -28,6 +28,7 @@ from tests.support.database import Database
 from tests.support.doors import PUBLIC_URL, settings_of_tests
 from tests.support.driven_doors import (
     ROUTES,
+    WIDGET_BUTTONS,
     ChatCalls,
     CliCalls,
     Entrance,
@@ -35,10 +36,13 @@ from tests.support.driven_doors import (
     RestCalls,
     RestRoutes,
     Site,
+    WidgetButtons,
+    WidgetCalls,
     WorkerCalls,
     cell_of,
     obedient,
     serving,
+    widget_headers,
 )
 from tests.support.firms import FIRM_A
 from tests.support.mutants import MUTANTS, mutated
@@ -80,7 +84,20 @@ Json = dict[str, Any]
 
 MANIFESTS = load_manifests(resource_folder("manifests"))
 MODERN, LEGACY = "2026-07-28", "legacy"
-ENTRANCES = ("rest api", "rest service", "rest routes", "chat", f"mcp {MODERN}", f"mcp {LEGACY}", "cli", "worker")
+ENTRANCES = (
+    "rest api",
+    "rest service",
+    "rest routes",
+    "chat",
+    f"mcp {MODERN}",
+    f"mcp {LEGACY}",
+    "widget",
+    "widget buttons",
+    "cli",
+    "worker",
+)
+SOME_TOOLS_ONLY = ("rest routes", "widget buttons")
+"""Entrances by which not every tool can be called."""
 KINDS: tuple[PrincipalKind, ...] = get_args(PrincipalKind)
 MODES: tuple[Mode, ...] = get_args(Mode)
 
@@ -219,6 +236,8 @@ class World:
             ChatCalls(site),
             McpCalls(site, revision=MODERN),
             McpCalls(site, revision=LEGACY),
+            WidgetCalls(site),
+            WidgetButtons(site),
             CliCalls(host),
             WorkerCalls(hub=site.hub, gate=site.hub.gate, owner=self.owner),
         ]
@@ -275,6 +294,8 @@ def tried_through(entrance: Entrance, place: int, cases: Sequence[Case]) -> list
     match entrance:
         case RestRoutes():
             return [case for case in cases if case.tool in ROUTES]
+        case WidgetButtons():
+            return [case for case in cases if case.tool in WIDGET_BUTTONS]
         case CliCalls() if len(cases) > len(LEVELLED):
             return [case for number, case in enumerate(cases) if (number + place) % 3 == 0]
         case _:
@@ -327,14 +348,15 @@ def untried(seen: Sequence[Seen]) -> set[tuple[str, str, Role, Level]]:
 
     At the command line a person's own hand is not subject to its level, and each member tries every third case.
     """
-    wanted = set(product(ACTS, (name for name in ENTRANCES if name not in ("cli", "rest routes")), Role, Level))
+    through = [name for name in ENTRANCES if name not in ("cli", *SOME_TOOLS_ONLY)]
+    wanted = set(product(ACTS, through, Role, Level))
     return wanted - {(each.tool, each.entrance, each.who.role, each.who.level) for each in seen}
 
 
 UPLOADERS = tuple(who for who in EVERYBODY if who.role in (Role.READONLY, Role.EMPLOYEE, Role.CLIENT, Role.EQR))
 
 
-async def test_a_file_is_taken_in_alike_by_rest_and_at_the_command_line(
+async def test_a_file_is_taken_in_alike_by_rest_by_the_widget_and_at_the_command_line(
     world: World, superuser_connection: Connection, tmp_path: Path
 ) -> None:
     engagement = str(FIRM_A.id("engagement"))
@@ -342,11 +364,16 @@ async def test_a_file_is_taken_in_alike_by_rest_and_at_the_command_line(
     path.write_text("The letter is renewed each year.", encoding="utf-8")
     seen: list[Seen] = []
     for who in UPLOADERS:
-        async with httpx.AsyncClient(base_url=world.site.url, headers=world.site.headers(who, "api")) as http:
-            # Without a type of its own, as a file on a disk has none.
-            files = {"file": (path.name, path.read_bytes(), "")}
-            await http.post("/v1/knowledge/documents", files=files, data={"engagement_id": engagement})
-        seen.append(await uploaded(world, superuser_connection, who, "rest"))
+        by_door: dict[Door, dict[str, str]] = {
+            "rest": world.site.headers(who, "api"),
+            "widget": widget_headers(world.site, who),
+        }
+        for door, headers in by_door.items():
+            async with httpx.AsyncClient(base_url=world.site.url, headers=headers) as http:
+                # Without a type of its own, as a file on a disk has none.
+                files = {"file": (path.name, path.read_bytes(), "")}
+                await http.post("/v1/knowledge/documents", files=files, data={"engagement_id": engagement})
+            seen.append(await uploaded(world, superuser_connection, who, door))
         whose = ("--organization", "firm-1", "--user", who.email, "--engagement", engagement)
         await world.host.run("ingest", str(path), *whose)
         seen.append(await uploaded(world, superuser_connection, who, "cli"))
@@ -360,7 +387,9 @@ async def uploaded(world: World, inspector: Connection, who: Who, door: Door) ->
     rows = await inspector.fetch(query, "document_upload", who.id, door)
     (call_id,) = (row["call_id"] for row in rows)
     (recorded,) = await recorded_calls(world.site.hub, [call_id])
-    stored = await inspector.fetchval("SELECT count(*) FROM knowledge_documents WHERE uploaded_by = $1", who.id)
+    stored = await inspector.fetchval(
+        "SELECT count(*) FROM activity_events WHERE call_id = $1 AND kind = 'tool.completed'", call_id
+    )
     cell = Cell(door=door, kind=who.kind, mode="person", attended=True)
     return Seen(
         entrance=f"{door} upload",
@@ -394,6 +423,8 @@ NOTICED_BY = {
     "without its policy": ("create", r"allow for \('careless',\), not deny"),
 }
 """The case that shows it, and in which words."""
+BUTTON = "reject"
+"""The case that shows it of the widget's buttons, which no other case comes through."""
 READONLY = Who(role=Role.READONLY, level=Level.L1)
 
 
@@ -403,6 +434,7 @@ async def test_a_door_without_its_gate_or_its_policy_is_noticed(world: World, en
     intact = world.entrances(world.site, world.host)[place]
     for mutant, build in MUTANTS.items():
         case, words = NOTICED_BY[mutant]
+        case = BUTTON if entrance == "widget buttons" else case
         control = await seen_through(intact, world.site.hub, [READONLY], cases_of(case))
         assert_parity(control)
         async with (

@@ -263,6 +263,70 @@ class ChatCalls:
         ]
 
 
+# Widget ---------------------------------------------------------------------------------------------------------------
+
+
+def widget_headers(site: Site, who: Who) -> dict[str, str]:
+    """What a widget on the hub's own page sends for a member.
+
+    Its token is signed here as a session signs it, since a service account, which no session is given, is tried too.
+    """
+    origin = site.hub.own_origin
+    token = site.hub.tokens.sign(PrincipalId(who.id), SLUG, "widget", timedelta(minutes=15), origin)
+    return {"Authorization": f"Bearer {token}", "Origin": origin}
+
+
+@dataclass(frozen=True, slots=True)
+class WidgetCalls:
+    """What a widget's person says, answered by the obedient model; the run's own stream tells of its calls."""
+
+    site: Site
+    name: str = "widget"
+    door: Door = "widget"
+    mode: Mode = "agent"
+
+    async def make(self, who: Who, calls: Sequence[Asked]) -> list[Told]:
+        message = {"message": orjson.dumps(calls).decode()}
+        accept = {"Accept": "text/event-stream"}
+        async with httpx.AsyncClient(base_url=self.site.url, headers=widget_headers(self.site, who)) as http:
+            answer = await http.post("/v1/chat", json=message, headers=accept, timeout=60)
+        assert answer.status_code == 200, answer.text
+        told = _told_by_events(answer.text)
+        assert len(told) == len(calls), answer.text
+        return told
+
+
+def _told_by_events(stream: str) -> list[Told]:
+    """The calls of a run's stream, in the order in which they were made."""
+    events = [cast(Json, orjson.loads(line[6:])) for line in stream.splitlines() if line.startswith("data: ")]
+    decided = {each["call_id"]: each["decision"] for each in events if each["type"] == "tool.decided"}
+    completed = {each["call_id"]: each["outcome"] for each in events if each["type"] == "tool.completed"}
+    called = [each["call_id"] for each in events if each["type"] == "tool.called"]
+    return [Told(call_id=UUID(each), outcome=completed.get(each), decision=decided.get(each)) for each in called]
+
+
+WIDGET_BUTTONS = frozenset({"approval_decide"})
+"""What a person does in a widget by pressing; its uploads bring a file, and are driven apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class WidgetButtons:
+    """The routes that a widget's buttons call."""
+
+    site: Site
+    name: str = "widget buttons"
+    door: Door = "widget"
+    mode: Mode = "person"
+
+    async def make(self, who: Who, calls: Sequence[Asked]) -> list[Told]:
+        async with httpx.AsyncClient(base_url=self.site.url, headers=widget_headers(self.site, who)) as http:
+            answers: list[Told] = []
+            for tool, arguments in calls:
+                method, path, body = ROUTES[tool](arguments)
+                answers.append(told_by(await http.request(method, path, json=body)))
+            return answers
+
+
 # Command line ---------------------------------------------------------------------------------------------------------
 
 

@@ -129,7 +129,9 @@ UNREACHABLE: tuple[Unreachable, ...] = (
     ),
     Unreachable(
         why="who calls at these doors waits for the answer; schedules, which do not, come later",
-        holds=lambda cell: cell.door in ("chat", "mcp", "rest", "cli") and cell.kind == "person" and not cell.attended,
+        holds=lambda cell: (
+            cell.door in ("chat", "mcp", "rest", "cli", "widget") and cell.kind == "person" and not cell.attended
+        ),
     ),
     Unreachable(
         why="at the command line a person acts by its own hand; the commands that act as an agent come later",
@@ -137,10 +139,9 @@ UNREACHABLE: tuple[Unreachable, ...] = (
     ),
 )
 
-DRIVEN: tuple[Door, ...] = ("chat", "mcp", "rest", "cli", "worker")
+DRIVEN: tuple[Door, ...] = ("chat", "mcp", "rest", "cli", "widget", "worker")
 NOT_DRIVEN: Mapping[Door, str] = {
     "slack": "there is no such door yet",
-    "widget": "its token opens no route that takes a tool by its name; chat and decisions are the code of `rest`",
 }
 
 
