@@ -1,7 +1,10 @@
 """Takes a message in: checks it, finds or begins its conversation, and stores it together with its run."""
 
 from dataclasses import dataclass
+from typing import cast
 from uuid import UUID, uuid5
+
+import orjson
 
 from agent.conversations.model import (
     MESSAGE_LENGTH,
@@ -18,6 +21,7 @@ from agent.conversations.model import (
 )
 from agent.conversations.ports import ConversationStore, Sessions
 from agent.orchestrator import Orchestrator
+from domain.idempotency.model import Claim, IdempotencyKey
 from domain.kernel import Clock, ConversationId, EngagementId, NewId, Principal, RunId
 
 _CONVERSATIONS = UUID("6f2b3c51-5f0e-4c0e-9d53-5b8f6f0c3a77")
@@ -33,8 +37,23 @@ class NewMessage:
     agent: str | None = None
     engagement_id: EngagementId | None = None
     client_message_id: str | None = None
+    idempotency: IdempotencyKey | None = None
     request_id: str | None = None
     trace_id: str | None = None
+
+    def claim(self, principal: Principal) -> Claim | None:
+        """The key that the message came under, bound to what it says."""
+        said = [self.message, self.conversation_id, self.agent, self.engagement_id, self.client_message_id]
+        return None if self.idempotency is None else self.idempotency.claim(principal.mode, said)
+
+
+class AskedAgain(Exception):
+    """The message came before, under the same idempotency key, and began this run."""
+
+    def __init__(self, run_id: RunId, conversation_id: ConversationId) -> None:
+        super().__init__(str(run_id))
+        self.run_id = run_id
+        self.conversation_id = conversation_id
 
 
 class RunOpener:
@@ -54,15 +73,21 @@ class RunOpener:
 
         Raises  InvalidMessage, NotAMember, UnknownAgent, ConversationNotFound, EngagementNotFound.
                 ConversationBusy, ConversationTaken: a run is going, or the message came before.
+                AskedAgain, KeyMismatch, KeyInProgress: its idempotency key is taken.
         """
         _check(asked)
+        claim = asked.claim(principal)
         async with self._sessions.session(principal, read_only=False) as store:
             surroundings = await store.surroundings()
             if surroundings is None:
                 raise NotAMember
+            if claim is not None:
+                _replay(await store.keys.claim(claim))
             conversation = await self._conversation(store, principal, asked)
             run = self._new_run(principal, asked, conversation)
             await store.add_run(run)
+            if claim is not None:
+                await store.keys.keep(claim, _kept(run))
             history = History()
             if asked.conversation_id is not None:
                 history = await store.history(conversation.conversation_id, run.run_id, self._history_limit)
@@ -123,6 +148,14 @@ class RunOpener:
             now=self._clock(),
         )
 
+    async def refuse_again(self, principal: Principal, asked: NewMessage) -> None:
+        """Raises  AskedAgain, KeyMismatch: the message's idempotency key is taken."""
+        claim = asked.claim(principal)
+        if claim is None:
+            return
+        async with self._sessions.session(principal, read_only=True) as store:
+            _replay(await store.keys.found(claim))
+
     async def asked_before(
         self, principal: Principal, conversation_id: ConversationId, asked: NewMessage
     ) -> RunId | None:
@@ -139,6 +172,17 @@ class RunOpener:
         if earlier.message != asked.message:
             raise ClientMessageReused
         return earlier.run_id
+
+
+def _kept(run: NewRun) -> str:
+    return orjson.dumps({"run_id": run.run_id, "conversation_id": run.conversation_id}).decode()
+
+
+def _replay(kept: str | None) -> None:
+    """Raises  AskedAgain: something was kept."""
+    if kept is not None:
+        begun = cast("dict[str, str]", orjson.loads(kept))
+        raise AskedAgain(RunId(UUID(begun["run_id"])), ConversationId(UUID(begun["conversation_id"])))
 
 
 def title_of(message: str) -> str:

@@ -24,10 +24,11 @@ from agent.live_run import LiveRun, RunJournal, RunLost, ending_of
 from agent.model import ModelFailed
 from agent.orchestrator import Orchestrator
 from agent.places import Places
-from agent.run_opening import NewMessage, RunOpener
+from agent.run_opening import AskedAgain, NewMessage, RunOpener
 from agent.run_reader import INTERRUPTED, Frames, Pause, RunReader, last_sequence, owed
 from agent.run_stream import RunStream
-from domain.kernel import Clock, ConversationId, DomainError, NewId, Principal, RunId
+from domain.idempotency.model import Claim
+from domain.kernel import Clock, ConversationId, DomainError, NewId, OrganizationId, Principal, PrincipalId, RunId
 from tools.outcomes import reference_of
 from tools.ports import Unavailable
 
@@ -59,6 +60,8 @@ class RunHandle:
     run_id: RunId
     conversation_id: ConversationId
     replayed: bool = False
+    by_key: bool = False
+    """The message came twice under one idempotency key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,7 @@ class Runs(AbstractAsyncContextManager["Runs"]):
         self._reader = RunReader(sessions, poll=self._options.poll, pause=pause)
         self._live: dict[RunId, LiveRun] = {}
         self._places = Places(self._options.most_of_a_principal)
+        self._starting: dict[tuple[OrganizationId, PrincipalId, Claim], asyncio.Event] = {}
         self._tasks = asyncio.TaskGroup()
         self._closing = AsyncExitStack()
 
@@ -132,10 +136,37 @@ class Runs(AbstractAsyncContextManager["Runs"]):
 
         Raises  InvalidMessage, UnknownAgent, ConversationNotFound, EngagementNotFound, ClientMessageReused.
                 ConversationBusy: a run of the conversation is going. TooManyRuns: of other conversations.
+                KeyMismatch, KeyInProgress: of the message's idempotency key.
                 Unavailable: no database; nothing was stored.
         """
         agent = replace(principal, mode="agent")
+        async with self._one_at_a_time(agent, asked):
+            try:
+                return await self._start(agent, asked)
+            except AskedAgain as again:
+                return RunHandle(run_id=again.run_id, conversation_id=again.conversation_id, replayed=True, by_key=True)
+
+    @asynccontextmanager
+    async def _one_at_a_time(self, agent: Principal, asked: NewMessage) -> AsyncGenerator[None]:
+        """Messages under one key that come at once find the first one's run: waiting for it, they take no place."""
+        claim = asked.claim(agent)
+        if claim is None:
+            yield
+            return
+        starting = (agent.organization_id, agent.principal_id, claim)
+        while (first := self._starting.get(starting)) is not None:
+            await first.wait()
+        started = self._starting[starting] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._starting[starting]
+            started.set()
+
+    async def _start(self, agent: Principal, asked: NewMessage) -> RunHandle:
         if not self._places.take(agent):
+            # What came before takes no place of its own.
+            await self._opener.refuse_again(agent, asked)
             raise TooManyRuns(self._places.most)
         carried = False
         try:

@@ -13,6 +13,7 @@ from agent.orchestrator import Orchestrator
 from agent.personas import Personas, load_personas
 from agent.providers.chat_completions import ChatCompletionsModel, Patience
 from agent.runs import RunOptions, Runs
+from domain.idempotency.postgres import PostgresKeyExpiry
 from domain.kernel import ApprovalId, Clock, NewId, new_id, utc_now
 from domain.resources import resource_folder
 from knowledge.isolate import IsolatedPreparer
@@ -184,7 +185,7 @@ async def open_hub(
             model=model,
             runs=runs,
             conversations=ConversationService(sessions, options.clock),
-            worker=_worker(urls, jobs, gate, transactions, identities, rules, options.clock),
+            worker=_worker(urls, pools, jobs, gate, transactions, identities, rules, options.clock),
             clock=options.clock,
             new_id=new_id,
         )
@@ -234,6 +235,7 @@ async def _model(settings: Settings, stack: AsyncExitStack) -> Model:
 
 def _worker(
     urls: DatabaseUrls,
+    pools: DatabasePools,
     jobs: PostgresJobs,
     gate: Gate,
     transactions: PostgresTransactions,
@@ -248,5 +250,6 @@ def _worker(
             gate=gate, transactions=transactions, identities=identities, workflows=rules.workflows, clock=clock
         ),
         documents=DocumentWorker(gate=gate, identities=identities, new_id=new_id),
+        keys=PostgresKeyExpiry(pools.service.acquire),
         new_id=new_id,
     )

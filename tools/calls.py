@@ -8,6 +8,7 @@ import orjson
 
 from domain.activity.model import EventKind
 from domain.approvals.model import Approval
+from domain.idempotency.model import Claim
 from domain.kernel import ApprovalId, Outcome, Principal
 from tools.manifest import Manifest, Subject
 from tools.outcomes import CallError, CallOutcome, CallRequest, Deny, Json
@@ -47,6 +48,13 @@ class Call:
     def subjects(self) -> Mapping[Subject, str]:
         """The subjects that the arguments name."""
         return subjects_of(self.manifest, self.parsed.arguments)
+
+    @property
+    def claim(self) -> Claim | None:
+        """The key that the call is made under, bound to what it says."""
+        key = self.request.idempotency
+        said = [self.manifest.name, self.parsed.canonical, self.request.dry_run]
+        return None if key is None else key.claim(self.principal.mode, said)
 
     @property
     def recorded(self) -> Recorded:

@@ -48,6 +48,7 @@ from tools.policy import Policies
 from tools.ports import CallTransaction, DuplicateCall, JobQueue, Recorder, Transactions, Unavailable
 from tools.record import Judged, Recorded, Scribe, canonical, kept_of
 from tools.registry import Invalid, Registry
+from tools.replays import REFUSED, Replayed, keep, refusal, replay
 from tools.work import CallContext, Job, PrepareContext, Work
 from tools.workflows import Workflows
 
@@ -134,6 +135,10 @@ class Gate:
             return await self._decide_and_work(call, progress)
         except Undone as undone:
             return await self._record_undone(call, undone)
+        except Replayed as before:
+            return before.ended
+        except REFUSED as refused:
+            return await self._record_undone(call, self._endings.invalid(call, None, refusal(refused)))
         except DuplicateCall:
             return await self._record_duplicate(call, progress)
         except asyncio.CancelledError as cancelled:
@@ -158,11 +163,16 @@ class Gate:
 
     async def _decide_and_work(self, call: Call, progress: Progress) -> CallOutcome:
         prepared = await self._prepare(call, progress)
+        stands = call.manifest.may_write and not call.request.dry_run
         async with self._begin(call, read_only=not call.manifest.may_write) as transaction:
             await self._fault("facts")
+            await replay(call, transaction, take=stands)
             judged = progress.judged = self._judge.judge(call, transaction.facts)
             await self._fault("verdict")
             ended = await self._act(call, transaction, judged, prepared, progress)
+            if stands:
+                await keep(call, transaction, ended)
+                await self._fault("kept")
             # From here on the commit decides; it is seen through, whoever cancels.
             progress.ended = ended if call.manifest.may_write else None
         await self._fault("committed")
@@ -170,7 +180,23 @@ class Gate:
             event = self._scribe.completed(call.recorded, judged, ended, opens=True)
             await seen_through(self._recorder.record([event]), lambda: _end(progress, ended))
             await self._fault("recorded")
+            ended = await self._kept_read(call, ended)
         await seen_through(self._enqueue(progress.jobs))
+        return ended
+
+    async def _kept_read(self, call: Call, ended: CallOutcome) -> CallOutcome:
+        """A read changed nothing: its answer is kept once it stands, and of several at once the first one's counts."""
+        if call.claim is None:
+            return ended
+        try:
+            async with self._begin(call, read_only=False) as transaction:
+                await replay(call, transaction, take=True)
+                await keep(call, transaction, ended)
+        except Replayed as before:
+            return before.ended
+        except REFUSED:
+            # Another request under this key came to its end meanwhile. This one was read and recorded all the same.
+            log.info("idempotency.read_unkept", callId=str(call.request.call_id))
         return ended
 
     async def _prepare(self, call: Call, progress: Progress) -> object:
@@ -179,6 +205,7 @@ class Gate:
         if prepare is None:
             return None
         async with self._begin(call, read_only=True) as transaction:
+            await replay(call, transaction, take=False)
             judged = progress.judged = self._judge.judge(call, transaction.facts)
             self._stop_unless_called_for(call, judged)
         if isinstance(judged.verdict, NeedsApproval):

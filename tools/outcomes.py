@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import assert_never
 from uuid import UUID
 
+from domain.idempotency.model import IdempotencyKey
 from domain.kernel import (
     ApprovalId,
     CallId,
@@ -40,6 +41,8 @@ class CallRequest:
     engagement_id: EngagementId | None = None
     agent_ceiling: Level = Level.L3
     """The persona's own ceiling of autonomy."""
+    idempotency: IdempotencyKey | None = None
+    """Under which the call is made once, however often it is asked for."""
     request_id: str | None = None
     trace_id: str | None = None
 
@@ -84,7 +87,8 @@ class CallError:
     """Why a call did not end well, in words that may be shown to anyone who may see the call.
 
     Codes of the gate: unknown_tool, invalid_arguments, denied, timeout, cancelled, internal (with a `reference` that
-    stands in the log), result_too_large, result_invalid, unavailable; else the `code` of a DomainError.
+    stands in the log), result_too_large, result_invalid, unavailable, idempotency_mismatch,
+    idempotency_in_progress; else the `code` of a DomainError.
     """
 
     code: str
@@ -116,6 +120,8 @@ class CallOutcome:
     error: CallError | None = None
     approval: ApprovalAsked | None = None
     duration_ms: float = 0.0
+    replayed: bool = False
+    """Made before, under the same idempotency key: this is how it ended then."""
 
 
 class CutOff(asyncio.CancelledError):

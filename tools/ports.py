@@ -6,6 +6,7 @@ from typing import Protocol
 
 from domain.activity.model import ActivityEvent
 from domain.approvals.model import Approval
+from domain.idempotency.ports import Keys
 from domain.kernel import Principal
 from tools.facts import Facts
 from tools.manifest import Subject
@@ -28,6 +29,11 @@ class CallTransaction(Protocol):
 
     @property
     def work(self) -> Work: ...
+
+    @property
+    def keys(self) -> Keys:
+        """The principal's idempotency keys: what is kept under them stands or falls with the call."""
+        ...
 
     async def record(self, *events: ActivityEvent) -> None:
         """Write events in this transaction: a ticket before the work, the outcome after it.

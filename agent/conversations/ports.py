@@ -21,12 +21,18 @@ from agent.conversations.model import (
     Surroundings,
 )
 from agent.events import RunFailed, RunFrame
+from domain.idempotency.ports import Keys
 from domain.kernel import ConversationId, EngagementId, OrganizationId, Principal, RunId
 from domain.paging import PageRequest
 
 
 class RunStore(Protocol):
     """A principal's own runs, within one transaction."""
+
+    @property
+    def keys(self) -> Keys:
+        """The principal's idempotency keys: what is kept under them stands or falls with what is stored."""
+        ...
 
     async def surroundings(self) -> Surroundings | None:
         """None: no membership in the organization."""

@@ -41,6 +41,8 @@ from agent.conversations.rows import (
     with_unkept,
 )
 from agent.events import Json, RunFailed, RunFrame
+from domain.idempotency.ports import Keys
+from domain.idempotency.postgres import PostgresKeys
 from domain.kernel import (
     CallId,
     ConversationId,
@@ -214,6 +216,11 @@ class PostgresConversations:
     def __init__(self, connection: Connection, principal: Principal) -> None:
         self._connection = connection
         self._principal = principal
+
+    @property
+    def keys(self) -> Keys:
+        """The principal's idempotency keys, in this transaction."""
+        return PostgresKeys(self._connection)
 
     async def surroundings(self) -> Surroundings | None:
         """Who is talking, and in which firm."""

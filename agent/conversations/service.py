@@ -1,6 +1,9 @@
 """Reading, renaming and deleting one's own conversations; a run (agent/runs.py) is what adds to them."""
 
+from dataclasses import dataclass
 from typing import ClassVar
+
+from pydantic import TypeAdapter
 
 from agent.conversations.model import (
     TITLE_LENGTH,
@@ -10,6 +13,7 @@ from agent.conversations.model import (
     Said,
 )
 from agent.conversations.ports import Sessions
+from domain.idempotency.model import IdempotencyKey
 from domain.kernel import Clock, ConversationId, DomainError, Principal
 from domain.paging import Page, PageRequest, Position, page_of
 
@@ -21,6 +25,17 @@ class InvalidTitle(DomainError):
 
     def __init__(self) -> None:
         super().__init__(f"title: must be 1 to {TITLE_LENGTH} printable characters")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renamed:
+    """A conversation under its new title; `replayed`: it was given before, under the same idempotency key."""
+
+    conversation: Conversation
+    replayed: bool = False
+
+
+_CONVERSATION = TypeAdapter(Conversation)
 
 
 class ConversationService:
@@ -42,14 +57,22 @@ class ConversationService:
             found = await store.conversation(conversation_id)
         return _present(found, conversation_id)
 
-    async def rename(self, principal: Principal, conversation_id: ConversationId, title: str) -> Conversation:
-        """Raises  ConversationNotFound, InvalidTitle."""
+    async def rename(
+        self, principal: Principal, conversation_id: ConversationId, title: str, under: IdempotencyKey | None = None
+    ) -> Renamed:
+        """Raises  ConversationNotFound, InvalidTitle, KeyMismatch, KeyInProgress."""
         words = title.strip()
         if not 0 < len(words) <= TITLE_LENGTH or not words.isprintable():
             raise InvalidTitle
+        claim = None if under is None else under.claim(principal.mode, [conversation_id, words])
         async with self._sessions.session(principal, read_only=False) as store:
-            found = await store.rename(conversation_id, words, self._clock())
-        return _present(found, conversation_id)
+            kept = None if claim is None else await store.keys.claim(claim)
+            if kept is not None:
+                return Renamed(conversation=_CONVERSATION.validate_json(kept), replayed=True)
+            found = _present(await store.rename(conversation_id, words, self._clock()), conversation_id)
+            if claim is not None:
+                await store.keys.keep(claim, _CONVERSATION.dump_json(found).decode())
+        return Renamed(conversation=found)
 
     async def delete(self, principal: Principal, conversation_id: ConversationId) -> None:
         """Takes messages and runs with it; the record of its calls stays.

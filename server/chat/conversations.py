@@ -14,6 +14,7 @@ from domain.kernel import ConversationId
 from server.http.answers import json_answer
 from server.http.bodies import Body, Json, JsonBody
 from server.http.document import BODY_REFUSALS, listed, of_model, problems, shows
+from server.http.keys import replayed_headers
 from server.http.parameters import PageAsked
 from server.http.visits import Api
 from server.logs import name_in_lines
@@ -78,8 +79,8 @@ async def rename_conversation(
     visit: Api, conversation_id: Named, body: Annotated[Renamed, Depends(JsonBody(Renamed))]
 ) -> Response:
     """Give a conversation another title."""
-    found = await visit.hub.conversations.rename(visit.principal, conversation_id, body.title)
-    return json_answer(conversation_json(found))
+    renamed = await visit.hub.conversations.rename(visit.principal, conversation_id, body.title, visit.key)
+    return json_answer(conversation_json(renamed.conversation), headers=replayed_headers(renamed.replayed))
 
 
 @router.delete("/{conversation_id}", status_code=204, responses={204: {"description": "Deleted"}, **problems(409)})

@@ -10,10 +10,12 @@ from starlette.responses import Response
 
 from agent.conversations.model import MESSAGE_LENGTH, ConversationNotFound, EngagementNotFound, UnknownAgent
 from agent.runs import NewMessage, RunHandle
+from domain.idempotency.model import KeyInProgress
 from domain.kernel import ConversationId, EngagementId
 from server.http.answers import json_answer
 from server.http.bodies import Body, JsonBody
 from server.http.document import BODY_REFUSALS, Responses, of_model, problems, shows
+from server.http.keys import replayed_headers
 from server.http.negotiation import EVENT_STREAM, JSON, choose
 from server.http.visits import People
 from server.logs import name_in_lines
@@ -72,8 +74,21 @@ async def chat(
     with visit.limits.streaming(visit.in_chat):
         begun = await _begun(visit, _message(visit, body))
         if wanted == JSON:
-            return json_answer((await visit.hub.runs.answer(visit.in_chat, begun.run_id)).json())
-    return visit.follow(begun.run_id)
+            await _ended_before(visit, begun)
+            answer = await visit.hub.runs.answer(visit.in_chat, begun.run_id)
+            return json_answer(answer.json(), headers=replayed_headers(begun.by_key))
+    followed = visit.follow(begun.run_id)
+    followed.headers.update(replayed_headers(begun.by_key))
+    return followed
+
+
+async def _ended_before(visit: People, begun: RunHandle) -> None:
+    """A message that comes again under its key is answered with the run it began, once that has its answer.
+
+    Raises  KeyInProgress.
+    """
+    if begun.by_key and (await visit.hub.runs.find(visit.in_chat, begun.run_id)).status == "running":
+        raise KeyInProgress
 
 
 async def _begun(visit: People, message: NewMessage) -> RunHandle:
@@ -101,6 +116,7 @@ def _message(visit: People, body: ChatMessage) -> NewMessage:
         agent=body.agent,
         engagement_id=None if body.engagement_id is None else EngagementId(body.engagement_id),
         client_message_id=body.client_message_id,
+        idempotency=visit.key,
         request_id=visit.marks.request_id,
         trace_id=visit.marks.trace_id,
     )

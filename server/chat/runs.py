@@ -14,6 +14,7 @@ from server.chat.messages import RunAnswer, streams
 from server.http.answers import json_answer
 from server.http.bodies import Json, NoBody
 from server.http.document import BODY_REFUSALS, of_model, problems, shows
+from server.http.keys import replayed_headers
 from server.http.negotiation import EVENT_STREAM, choose
 from server.http.visits import People
 from server.logs import name_in_lines
@@ -67,8 +68,13 @@ async def run_events(
 @router.post("/v1/runs/{run_id}/cancel", responses={**shows(of_model(RunAnswer)), **BODY_REFUSALS})
 async def cancel_run(visit: People, run_id: Named, _nothing: Annotated[None, Depends(NoBody())]) -> Response:
     """End a run early; one that has ended stays as it ended. The answer is the run as it stands then."""
-    await visit.hub.runs.cancel(visit.in_chat, run_id)
-    return json_answer((await _as_it_stands(visit, run_id)).json())
+
+    async def cancelled() -> Json:
+        await visit.hub.runs.cancel(visit.in_chat, run_id)
+        return (await _as_it_stands(visit, run_id)).json()
+
+    once = await visit.once(str(run_id), cancelled)
+    return json_answer(once.answer, headers=replayed_headers(once.replayed))
 
 
 async def _as_it_stands(visit: People, run_id: RunId) -> RunSummary:

@@ -19,6 +19,8 @@ from domain.approvals.postgres import PostgresApprovals
 from domain.approvals.service import ApprovalService
 from domain.autonomy.postgres import PostgresAutonomy
 from domain.autonomy.service import AutonomyService
+from domain.idempotency.ports import Keys
+from domain.idempotency.postgres import PostgresKeys
 from domain.kernel import OrganizationId, Principal, PrincipalId, Role
 from domain.tasks.ports import TaskRunProgress
 from domain.tasks.postgres import PostgresTaskRunProgress, PostgresTasks
@@ -57,6 +59,8 @@ class Session:
     work: Work
     progress: TaskRunProgress
     """Plumbing: how far the worker has come with task runs, written without a ticket."""
+    keys: Keys
+    """Plumbing: the principal's idempotency keys."""
 
 
 class PostgresTransactions:
@@ -97,6 +101,7 @@ class PostgresTransactions:
                 connection=connection,
                 work=self.work_on(connection),
                 progress=PostgresTaskRunProgress(connection),
+                keys=PostgresKeys(connection),
             )
 
     def work_on(self, connection: PooledConnection) -> Work:
@@ -141,6 +146,11 @@ class PostgresCall:
     def work(self) -> Work:
         """The services bound to this transaction."""
         return self._work
+
+    @property
+    def keys(self) -> Keys:
+        """The principal's idempotency keys, in this transaction."""
+        return PostgresKeys(self._connection)
 
     async def record(self, *events: ActivityEvent) -> None:
         """Write events in this transaction; DuplicateCall where the call has its ticket already."""

@@ -6,7 +6,9 @@ from typing import assert_never
 import orjson
 from starlette.responses import Response
 
-from server.problems import Problem, not_found
+from domain.idempotency.model import KeyInProgress
+from server.http.keys import replayed_headers
+from server.problems import RETRY_AFTER_S, Problem, not_found
 from tools.outcomes import CallOutcome, Json, error_json, verdict_json
 
 Show = Callable[[Json], object]
@@ -28,9 +30,9 @@ def call_answer(outcome: CallOutcome) -> Response:
     """
     match outcome.outcome:
         case "done" | "dry_run":
-            return json_answer(call_json(outcome))
+            return json_answer(call_json(outcome), headers=replayed_headers(outcome.replayed))
         case "waiting":
-            return json_answer(call_json(outcome), 202)
+            return json_answer(call_json(outcome), 202, replayed_headers(outcome.replayed))
         case _:
             raise refused(outcome)
 
@@ -43,7 +45,7 @@ def result_answer(outcome: CallOutcome, show: Show, status: int = 200, place: Pl
     """
     if outcome.outcome == "done":
         result = outcome.result or {}
-        headers = {"X-Call-Id": str(outcome.call_id)}
+        headers = {"X-Call-Id": str(outcome.call_id), **replayed_headers(outcome.replayed)}
         if place is not None:
             headers["Location"] = place(result)
         return json_answer(show(result), status, headers)
@@ -70,7 +72,8 @@ def refused(outcome: CallOutcome) -> Problem:
     shown = {} if outcome.error is None else error_json(outcome.error)
     code = str(shown.pop("code", outcome.outcome))
     detail = str(shown.pop("message", f"The call ended {outcome.outcome}."))
-    return Problem(status_of(outcome), code, detail, extra={**refusal_members(outcome), **shown})
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if code == KeyInProgress.code else None
+    return Problem(status_of(outcome), code, detail, headers=headers, extra={**refusal_members(outcome), **shown})
 
 
 def refusal_members(outcome: CallOutcome) -> Json:
@@ -92,7 +95,7 @@ def status_of(outcome: CallOutcome) -> int:
         case "denied":
             return 403
         case "invalid":
-            return 422
+            return 409 if outcome.error is not None and outcome.error.code == KeyInProgress.code else 422
         case "cancelled" | "expired" | "rejected":
             return 409
         case "failed":

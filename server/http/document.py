@@ -10,7 +10,9 @@ from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
+from domain.idempotency.model import LONGEST_KEY
 from server.http.bodies import JsonBody, ToolArguments
+from server.http.keys import METHODS
 from server.http.uploads import MULTIPART, UploadBody
 from server.problems import MEDIA_TYPE
 from tools.manifest import Manifest
@@ -146,6 +148,18 @@ WAITING = shows(
 """Of every route whose work may need an approval, besides."""
 
 
+KEY: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Names the request, so that it is done once however often it is sent: for 24 hours the same key "
+    "with the same content is answered as the first time (`Idempotency-Replayed: true`), with other content by 422 "
+    "`idempotency_mismatch`, while the first has not ended by 409 `idempotency_in_progress`. Also `X-Idempotency-Key`.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
+}
+"""Of every route that changes something."""
+
+
 def document_of(app: FastAPI, version: str, manifests: Iterable[Manifest]) -> Json:
     """The document of the app's routes."""
     tools = {manifest.name: manifest for manifest in manifests}
@@ -153,7 +167,9 @@ def document_of(app: FastAPI, version: str, manifests: Iterable[Manifest]) -> Js
         Json,
         get_openapi(title="Prisma Glow", version=version, description=DESCRIPTION, routes=app.routes),
     )
-    for operation, dependant in _operations(document, app):
+    for method, operation, dependant in _operations(document, app):
+        if method in METHODS and "security" in operation:
+            cast("list[Json]", operation.setdefault("parameters", [])).append(KEY)
         body = _request_body(dependant, tools)
         if body is not None:
             operation["requestBody"] = body
@@ -164,7 +180,7 @@ def document_of(app: FastAPI, version: str, manifests: Iterable[Manifest]) -> Js
     return document
 
 
-def _operations(document: Json, app: FastAPI) -> Iterator[tuple[Json, Dependant]]:
+def _operations(document: Json, app: FastAPI) -> Iterator[tuple[str, Json, Dependant]]:
     """Each documented operation with the dependencies of its route; what lies behind a credential is marked so."""
     paths = cast("dict[str, dict[str, Json]]", document["paths"])
     for context in iter_route_contexts(app.routes):
@@ -173,7 +189,7 @@ def _operations(document: Json, app: FastAPI) -> Iterator[tuple[Json, Dependant]
             if operation is not None:
                 if "401" in cast(Json, operation["responses"]):
                     operation["security"] = [{"bearer": []}]
-                yield operation, cast(Dependant, context.dependant)
+                yield method, operation, cast(Dependant, context.dependant)
 
 
 def _request_body(dependant: Dependant, tools: Manifests) -> Json | None:

@@ -15,9 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.conversations.model import ClientMessageReused, ConversationBusy
 from agent.runs import TooManyRuns
+from domain.idempotency.model import KeyInProgress
 from domain.kernel import DomainError, NotFound
 from server.http.bodies import invalid_request
-from server.problems import Problem, not_found, problem_response, too_many, unavailable
+from server.problems import RETRY_AFTER_S, Problem, not_found, problem_response, too_many, unavailable
 from tools.outcomes import reference_of
 from tools.ports import Unavailable
 
@@ -99,6 +100,8 @@ def problem_of(fault: Exception, request: Request) -> Problem:
             return not_found()
         case ConversationBusy() | ClientMessageReused():
             return Problem(409, fault.code, _sentence(fault))
+        case KeyInProgress():
+            return Problem(409, fault.code, _sentence(fault), headers={"Retry-After": str(RETRY_AFTER_S)})
         case TooManyRuns():
             return too_many("runs", _sentence(fault))
         case DomainError():

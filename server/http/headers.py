@@ -26,8 +26,10 @@ DEFAULTS: Mapping[str, str] = {
 CORS_HEADERS = (
     "Authorization",
     "Content-Type",
+    "Idempotency-Key",
     "Last-Event-ID",
     "X-Organization",
+    "X-Idempotency-Key",
     "X-Request-Id",
     "traceparent",
     "tracestate",
@@ -75,7 +77,14 @@ def admit_origins(app: FastAPI, origins: Sequence[str]) -> None:
             allow_origins=origins,
             allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
             allow_headers=CORS_HEADERS,
-            expose_headers=("X-Request-Id", "X-Call-Id", "Location", "Retry-After", "WWW-Authenticate"),
+            expose_headers=(
+                "X-Request-Id",
+                "X-Call-Id",
+                "Location",
+                "Retry-After",
+                "WWW-Authenticate",
+                "Idempotency-Replayed",
+            ),
         )
 
 

@@ -2,18 +2,21 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, cast
 from uuid import UUID
 
+import orjson
 from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from domain.idempotency.model import IdempotencyKey
 from domain.kernel import CallId, Door, Principal, RunId
 from server.auth import Caller, wrong_audience, wrong_origin
 from server.database.unit_of_work import Session
 from server.http.answers import refusal_members
+from server.http.keys import key_of
 from server.http.limits import Limits
 from server.http.marks import Marks, marks_of
 from server.http.sse import EventStreams
@@ -40,6 +43,8 @@ class Visit:
     marks: Marks
     streams: EventStreams
     limits: Limits
+    key: IdempotencyKey | None = None
+    """By which the request names itself, so that it is done once."""
 
     @property
     def principal(self) -> Principal:
@@ -56,24 +61,48 @@ class Visit:
         pages = self.hub.runs.pages(self.in_chat, run_id, after)
         return self.streams.show(pages, self.limits.streaming(self.principal))
 
+    def part(self, number: int, content: str) -> "Visit":
+        """The visit for one of several acts that a request asks for, all of which are done under its key."""
+        return self if self.key is None else replace(self, key=replace(self.key, part=number, content=content))
+
     async def call(self, tool: str, arguments: object, *, dry_run: bool = False) -> CallOutcome:
-        """One call through the gate, marked with this request."""
-        request = self._request(tool, arguments, dry_run=dry_run)
+        """One call through the gate, marked with this request, under the key that it names itself by."""
+        request = replace(self._request(tool, arguments, dry_run=dry_run), idempotency=self.key)
         return _in_lines(await self.hub.gate.call(request, self.principal))
 
     async def refuse(self, tool: str, arguments: object, reason: str) -> CallOutcome:
         """Record a call that this door refuses before policy is asked."""
         return _in_lines(await self.hub.gate.refuse(self._request(tool, arguments), self.principal, reason))
 
+    async def once(self, parsed: object, make: Callable[[], Awaitable[Json]]) -> "Once":
+        """What `make` gives, or gave under this request's key before: for what is no call, and does no harm twice.
+
+        Raises  KeyMismatch, KeyInProgress.
+        """
+        if self.key is None:
+            return Once(answer=await make())
+        claim = self.key.claim(self.principal.mode, parsed)
+        async with self.session() as session:
+            kept = await session.keys.found(claim)
+        if kept is not None:
+            return Once(answer=orjson.loads(kept), replayed=True)
+        made = await make()
+        async with self.session(read_only=False) as session:
+            kept = await session.keys.claim(claim)
+            if kept is None:
+                await session.keys.keep(claim, orjson.dumps(made).decode())
+        return Once(answer=made) if kept is None else Once(answer=orjson.loads(kept), replayed=True)
+
     @asynccontextmanager
-    async def session(self) -> AsyncGenerator[Session]:
+    async def session(self, *, read_only: bool = True) -> AsyncGenerator[Session]:
         """The caller's own view of the database, for lists and gets.
 
         Raises  Problem: 403, the membership is gone.
         """
         principal = self.principal
         transactions = self.hub.transactions
-        async with transactions.session(principal.organization_id, principal.principal_id) as session:
+        opened = transactions.session(principal.organization_id, principal.principal_id, read_only=read_only)
+        async with opened as session:
             if session.role is None:
                 raise Problem(403, "not_a_member", "You no longer belong to this organization.")
             yield session
@@ -92,6 +121,14 @@ class Visit:
             request_id=self.marks.request_id,
             trace_id=self.marks.trace_id,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Once:
+    """An answer, and whether it was given before."""
+
+    answer: Json
+    replayed: bool = False
 
 
 def open_to(audiences: tuple[Audience, ...], refused: Refused | None = None) -> Callable[[Request], Awaitable[Visit]]:
@@ -114,7 +151,7 @@ def open_to(audiences: tuple[Audience, ...], refused: Refused | None = None) -> 
         )
         if problem is not None:
             raise await _turned_away(visit, problem, None if refused is None else refused(request))
-        return visit
+        return replace(visit, key=key_of(request))
 
     return opened
 

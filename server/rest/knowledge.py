@@ -13,9 +13,10 @@ from pydantic import ConfigDict, Field
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
+from domain.idempotency.model import KeyInProgress, KeyMismatch
 from domain.kernel import Audience
 from knowledge.model import DocumentId, DocumentQuery, DocumentStatus
-from server.http.answers import json_answer, refusal_members, result_answer
+from server.http.answers import json_answer, refusal_members, refused, result_answer
 from server.http.bodies import Body, Json, ToolArguments, invalid_request
 from server.http.document import (
     BODY_REFUSALS,
@@ -27,6 +28,7 @@ from server.http.document import (
     tool_result,
     with_members,
 )
+from server.http.keys import replayed_headers
 from server.http.parameters import EngagementAsked, PageAsked
 from server.http.uploads import NAME_LIMIT, Upload, UploadBody
 from server.http.visits import Api, People, Visit
@@ -43,6 +45,7 @@ INDEXED_WITHIN_S = 60.0
 """How long `?wait=true` waits for the worker; then the answer is 202 all the same."""
 LOOK_EVERY_S = 0.1
 LOCATED = "The document, where the upload made exactly one"
+KEY_REFUSED = frozenset({KeyMismatch.code, KeyInProgress.code})
 UNFINISHED: frozenset[object] = frozenset({"queued", "parsing", "embedding"})
 
 
@@ -102,7 +105,7 @@ async def upload(
     """Upload files; each becomes a document of its own. `wait`: answer once they are indexed."""
     if form.fields.title is not None and len(form.files) > 1:
         raise invalid_request([{"path": "title", "message": "names one document, and there are several files"}])
-    outcomes = [await _upload(visit, file, form.fields) for file in form.files]
+    outcomes = await _uploaded(visit, form)
     if all(outcome.outcome != "done" for outcome in outcomes):
         return result_answer(outcomes[0], lambda result: result)
     uploaded = [document["document_id"] for outcome in outcomes if (document := _document(outcome))]
@@ -110,7 +113,8 @@ async def upload(
     current = await _indexed(visit, waited_for)
     items = [_item(file, outcome, current) for file, outcome in zip(form.files, outcomes, strict=True)]
     unfinished = any(item.get("status") in UNFINISHED for item in items)
-    return json_answer({"items": items}, 202 if unfinished else 201, _place(uploaded))
+    before = replayed_headers(any(outcome.replayed for outcome in outcomes))
+    return json_answer({"items": items}, 202 if unfinished else 201, {**_place(uploaded), **before})
 
 
 @router.get("/documents", responses=shows(listed(DOCUMENT)))
@@ -158,6 +162,28 @@ async def document_content(visit: Api, document_id: UUID) -> Response:
     async with visit.session() as session:
         content = (await session.work.knowledge.file(DocumentId(document_id))).content
     return _file(outcome, await _held(content, outcome))
+
+
+async def _uploaded(visit: Visit, form: Upload[UploadFields]) -> Sequence[CallOutcome]:
+    """Each file's call, in their order; under one key all of them, or none where it stands for other files."""
+    content = "" if visit.key is None else await _digest_of(form.files)
+    outcomes: list[CallOutcome] = []
+    for number, file in enumerate(form.files):
+        outcome = await _upload(visit.part(number, content), file, form.fields)
+        if outcome.error is not None and outcome.error.code in KEY_REFUSED:
+            raise refused(outcome)
+        outcomes.append(outcome)
+    return outcomes
+
+
+async def _digest_of(files: Sequence[UploadFile]) -> str:
+    """Of all files' content, in their order: which of them there are is part of what a key stands for."""
+    whole = hashlib.sha256()
+    for file in files:
+        digest = await asyncio.to_thread(hashlib.sha256, await file.read())
+        whole.update(digest.digest())
+        await file.seek(0)
+    return whole.hexdigest()
 
 
 async def _upload(visit: Visit, file: UploadFile, fields: UploadFields) -> CallOutcome:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import structlog
 
+from domain.idempotency.ports import KeyExpiry
 from domain.kernel import NewId
 from server.database.queue import PostgresJobs, consuming
 from server.worker.again import Again
@@ -18,6 +19,7 @@ from tools.work import Job
 log = structlog.get_logger()
 
 SWEEP_EVERY_S = 5.0
+EXPIRE_EVERY_S = 60.0
 UNQUEUED_FOR = timedelta(seconds=5)
 RECONNECT_AFTER_S = 1.0
 DRAIN = timedelta(seconds=10)
@@ -33,6 +35,7 @@ class Worker:
         jobs: PostgresJobs,
         task_runs: TaskRunWorker,
         documents: DocumentWorker,
+        keys: KeyExpiry,
         new_id: NewId,
         drain: timedelta = DRAIN,
     ) -> None:
@@ -43,6 +46,7 @@ class Worker:
             "task_run": task_runs.work,
             "document_index": documents.work,
         }
+        self._keys = keys
         self._new_id = new_id
         self._drain = drain
         self._alive = False
@@ -57,6 +61,7 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._over_and_over(self._take_jobs, RECONNECT_AFTER_S), name="worker.jobs")
             group.create_task(self._over_and_over(self._sweep, SWEEP_EVERY_S), name="worker.sweep")
+            group.create_task(self._over_and_over(self._expire, EXPIRE_EVERY_S), name="worker.expire")
 
     async def _over_and_over(self, work: Callable[[], Awaitable[None]], pause_s: float) -> None:
         """No fault of one time ends it for good."""
@@ -79,6 +84,11 @@ class Worker:
 
     async def _sweep(self) -> None:
         await self._jobs.sweep(UNQUEUED_FOR)
+
+    async def _expire(self) -> None:
+        """Idempotency keys that nobody may rely on any more, a batch at a time."""
+        while await self._keys.remove_expired():
+            pass
 
     async def _handle(self, job: Job, attempts: int) -> timedelta | None:
         """One job, and how long it rests where it is not at its end."""

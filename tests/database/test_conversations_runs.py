@@ -498,7 +498,9 @@ async def test_conversations_are_listed_read_renamed_and_deleted(
         rest = await conversations.messages(EVA, begun.conversation_id, page_request(said.next_cursor))
         assert [(each.text, len(each.citations)) for each in rest.items] == [("", 0), ("See [1].", 1)]
         assert rest.next_cursor is None
-        assert (await conversations.rename(EVA, begun.conversation_id, " The policy ")).title == "The policy"
+        assert (
+            await conversations.rename(EVA, begun.conversation_id, " The policy ")
+        ).conversation.title == "The policy"
         with pytest.raises(InvalidTitle):
             await conversations.rename(EVA, begun.conversation_id, "two\nlines")
         await conversations.delete(EVA, begun.conversation_id)

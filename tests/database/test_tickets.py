@@ -41,6 +41,7 @@ PLUMBING = {
     "runs",
     "run_events",
     "task_run_progress",
+    "idempotency_keys",
     "activity_events",
     "activity_payloads",
     "users",

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
+from domain.idempotency.postgres import PostgresKeyExpiry
 from domain.kernel import OrganizationId, TaskRunId, new_id, utc_now
 from server.database.connection import Connection
 from server.database.identities import PostgresIdentities
@@ -344,6 +345,7 @@ def whole_worker(
         jobs=PostgresJobs(pools.service),
         task_runs=worker_on(gate, identities),
         documents=documents or indexing(gate, identities),
+        keys=PostgresKeyExpiry(pools.service.acquire),
         new_id=new_id,
         drain=drain,
     )
@@ -437,6 +439,7 @@ async def test_a_fault_of_the_sweep_keeps_no_job_from_being_done(
         jobs=jobs,
         task_runs=worker_on(gate, identities),
         documents=indexing(gate, identities),
+        keys=PostgresKeyExpiry(pools.service.acquire),
         new_id=new_id,
     )
     await jobs.enqueue([job])

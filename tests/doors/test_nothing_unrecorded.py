@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from tests.support.faulty_server import (
     FaultyServer,
     Nursery,
     call_of,
+    killed_asking,
     killed_at,
     nursery,
     posted,
@@ -146,6 +148,55 @@ async def test_a_call_that_is_killed_stands_whole_or_not_at_all(
     assert answer.status_code in (200, 422), answer.text
     assert await calls_of(superuser_connection, made.tool) == standing + 1
     await assert_nothing_parted(superuser_connection, f"{name} made again")
+
+
+async def test_a_keyed_call_that_is_killed_is_done_once_in_the_end(
+    servers: Nursery, superuser_connection: Connection
+) -> None:
+    for step in (*WRITE[1:], "kept"):
+        key = {"Idempotency-Key": f"killed at {step}"}
+        task: Json = {"title": f"Killed at {step}"}
+        await killed_asking(servers, step, partial(tasked, task=task, key=key))
+        stands = int(step == "committed")
+        assert await made_of(superuser_connection, task) == (stands, stands), step
+        async with restarted(servers) as server, server.client() as client:
+            answers = [await tasked(client, task=task, key=key) for _ in range(2)]
+            other = await tasked(client, task=TASK, key=key)
+        assert [answer.status_code for answer in answers] == [201, 201], step
+        assert answers[0].content == answers[1].content
+        assert (answers[0].headers.get("idempotency-replayed") == "true") is bool(stands), step
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+        assert await made_of(superuser_connection, task) == (1, 1), step
+        await assert_nothing_parted(superuser_connection, f"a keyed call at {step}")
+
+
+async def tasked(client: httpx.AsyncClient, *, task: Json, key: Json) -> httpx.Response:
+    """A task that is asked for under a key."""
+    return await client.post("/v1/tasks", json=task, headers=key)
+
+
+async def made_of(inspector: Connection, task: Json) -> tuple[int, int]:
+    """How many tasks there are of this title, and how many keys stand for one."""
+    tasks = await inspector.fetchval("SELECT count(*) FROM tasks WHERE title = $1", task["title"])
+    keys = await inspector.fetchval(
+        "SELECT count(*) FROM idempotency_keys WHERE answer::jsonb #>> '{result,task,title}' = $1", task["title"]
+    )
+    return tasks, keys
+
+
+async def test_a_message_under_a_key_whose_process_was_killed_is_answered_with_the_run_it_began(
+    servers: Nursery, superuser_connection: Connection
+) -> None:
+    message, key = {"message": message_of(("task_create", TASK))}, {"Idempotency-Key": "asked once"}
+    await killed_asking(servers, "committed", lambda client: client.post("/v1/chat", json=message, headers=key))
+    run = await superuser_connection.fetchrow("SELECT run_id FROM runs WHERE status = 'running'")
+    assert run is not None
+    async with restarted(servers) as server, server.client() as client:
+        await last_event(client, run["run_id"])
+        again = await client.post("/v1/chat", json=message, headers=key)
+    assert (again.json()["run_id"], again.json()["status"]) == (str(run["run_id"]), "failed")
+    assert again.json()["error"]["code"] == "interrupted"
+    assert await superuser_connection.fetchval("SELECT count(*) FROM tasks WHERE title = $1", TASK["title"]) == 1
 
 
 async def test_a_call_that_waits_leaves_its_question_or_nothing(

@@ -64,3 +64,5 @@ INSERT INTO activity_events (organization_id, event_id, kind, opens, occurred_at
     VALUES (:org, :thing, 'tool.completed', true, now(), :thing, 'task_list', 'read', 'chat', :employee, 'person',
         'agent', true, '{}');
 INSERT INTO activity_payloads (organization_id, event_id, salt, arguments) VALUES (:org, :thing, '', '{}');
+INSERT INTO idempotency_keys (organization_id, principal_id, mode, route, key, part, content_digest, answer)
+    VALUES (:org, :employee, 'person', 'POST /v1/tasks', 'key', 0, '', '{}');

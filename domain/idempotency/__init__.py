@@ -1,0 +1,1 @@
+"""Idempotency keys: a request that comes twice is done once, and answered alike."""
