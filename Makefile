@@ -11,7 +11,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # pytest has the last word
 .PHONY: help setup setup-dev demo test check fmt lint types imports manifests lock-check adr-check openapi-check \
-	coverage openapi lock benchmarks clean
+	web web-check coverage openapi lock benchmarks clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -29,7 +29,7 @@ demo: setup ## serve the demo firm on http://127.0.0.1:8000 (PORT= changes it)
 test: setup-dev ## run every test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-check: lint types imports manifests lock-check adr-check openapi-check coverage ## everything that must hold before a change is merged
+check: lint types imports manifests lock-check adr-check openapi-check web-check coverage ## everything that must hold before a change is merged
 
 fmt: setup-dev ## format the code
 	$(BIN)/ruff format .
@@ -55,6 +55,12 @@ lock-check: setup-dev ## the locks are hashed, without addresses, in step, and l
 
 adr-check: setup-dev ## every decision is indexed and has a status
 	$(BIN)/python -m checks.decisions
+
+web: setup-dev ## build the widget and the page from web/ into what ships
+	$(BIN)/python -m checks.web build
+
+web-check: setup-dev ## what ships of the widget and the page is what web/ says
+	$(BIN)/python -m checks.web
 
 openapi-check: setup-dev ## docs/openapi.json is what the server says
 	$(BIN)/python -m checks.openapi

@@ -1,4 +1,4 @@
-"""Serves the page and its files: a fixed few, from the package, under a policy that lets nothing else run."""
+"""Serves page and widget: a fixed few files, from the package, under a policy that lets nothing else run."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from starlette.responses import Response
 from server.problems import not_found
 
 FOLDER = Path(__file__).with_name("assets")
+WIDGET = "widget.js"
 MEDIA_TYPES: Mapping[str, str] = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -28,9 +29,9 @@ POLICY = (
     "base-uri 'none'",
     "form-action 'none'",
     "frame-ancestors 'none'",
-    # Where the browser knows them: no text ever becomes HTML or script, whatever a later change forgets.
+    # Where the browser knows them: text becomes HTML by the sanitizer alone, whatever a later change forgets.
     "require-trusted-types-for 'script'",
-    "trusted-types 'none'",
+    "trusted-types dompurify",
 )
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": "; ".join(POLICY),
@@ -41,6 +42,13 @@ HEADERS: Mapping[str, str] = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     # Asked about each time, and only then: an updated server is seen at once.
     "Cache-Control": "no-cache",
+}
+WIDGET_HEADERS: Mapping[str, str] = {
+    # Anybody's page may load the program, which holds nothing of anybody's; what it may then ask is CORS's to say.
+    "Access-Control-Allow-Origin": "*",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "public, max-age=300",
 }
 
 router = APIRouter(include_in_schema=False)
@@ -58,18 +66,24 @@ class Asset:
 @router.api_route("/", methods=["GET", "HEAD"])
 async def page(request: Request) -> Response:
     """The page itself."""
-    return _answer(request, "index.html")
+    return _answer(request, "index.html", HEADERS)
+
+
+@router.api_route("/widget.js", methods=["GET", "HEAD"])
+async def widget(request: Request) -> Response:
+    """The widget, for any site's page."""
+    return _answer(request, WIDGET, WIDGET_HEADERS)
 
 
 @router.api_route("/assets/{name}", methods=["GET", "HEAD"])
 async def asset(request: Request, name: str) -> Response:
-    """One of its files; the name is looked up and never becomes a path."""
-    return _answer(request, name)
+    """One of the page's files; the name is looked up and never becomes a path."""
+    return _answer(request, name, HEADERS)
 
 
 @cache
 def assets() -> Mapping[str, Asset]:
-    """Every file of the page by its name, read once."""
+    """Every file by its name, read once."""
     return {path.name: _read(path) for path in sorted(FOLDER.iterdir()) if path.suffix in MEDIA_TYPES}
 
 
@@ -79,11 +93,11 @@ def _read(path: Path) -> Asset:
     return Asset(content=content, media_type=MEDIA_TYPES[path.suffix], etag=etag)
 
 
-def _answer(request: Request, name: str) -> Response:
+def _answer(request: Request, name: str, headers: Mapping[str, str]) -> Response:
     found = assets().get(name)
     if found is None:
         raise not_found("page")
-    headers = {**HEADERS, "ETag": found.etag}
+    tagged = {**headers, "ETag": found.etag}
     if request.headers.get("if-none-match") == found.etag:
-        return Response(status_code=304, headers=headers)
-    return Response(found.content, headers=headers, media_type=found.media_type)
+        return Response(status_code=304, headers=tagged)
+    return Response(found.content, headers=tagged, media_type=found.media_type)

@@ -112,14 +112,15 @@ async def test_conversation_is_still_there_after_a_reload(page: "Page", server: 
 async def test_call_that_waits_is_reviewed_and_approved_on_the_page(page: "Page", server: Served) -> None:
     await sign_in(page, server, Role.MANAGER)
     await ask(page, "Create a task to refresh the analytics")
-    await page.click(".banner >> text=Review")
-    await page.wait_for_selector(".sheet")
+    await page.click("nav >> text=Approvals")
+    await page.click(".card-title")
+    await page.wait_for_selector(".sheet .decide")
     assert "#approval=" in page.url
     assert "refresh_analytics" in await page.inner_text(".sheet .values")
     assert "manager@more-1.example" in await page.inner_text(".sheet .facts")
 
-    await page.fill("#comment", "Go ahead")
-    await page.click("text=Approve")
+    await page.fill(".decide textarea", "Go ahead")
+    await page.click(".decide >> text=Approve")
     await page.wait_for_selector(".sheet .result")
     assert "executed" in await page.inner_text(".sheet-head")
     assert "done" in await page.inner_text(".sheet .result")
@@ -136,9 +137,8 @@ async def test_call_that_waits_is_reviewed_and_approved_on_the_page(page: "Page"
 async def test_rejected_call_is_not_made(page: "Page", server: Served) -> None:
     await sign_in(page, server, Role.MANAGER)
     await ask(page, "Create a task to refresh the analytics")
-    await page.click(".banner >> text=Review")
-    await page.fill("#comment", "Not now")
-    await page.click("text=Reject")
+    await page.fill(".sheet .decide textarea", "Not now")
+    await page.click(".sheet >> text=Reject")
     await page.wait_for_selector(".sheet .result")
     assert "rejected" in await page.inner_text(".sheet-head")
 
@@ -150,12 +150,12 @@ async def test_what_a_captured_model_says_is_only_ever_text(page: "Page", firms:
         assert "<script>window.hacked = 1</script>" in await page.inner_text(".run .text")
         assert "onerror=window.hacked=8" in await page.inner_text(".said")
         assert f"sign in ({server.url}/#token=stolen)" in await page.inner_text(".run .text")
-        assert await page.locator("#main a").count() == 1
-        link = page.locator("#main a")
+        link = page.locator(".run .text a")
+        assert await link.count() == 1
         assert await link.get_attribute("href") == "https://bank.example/x"
         assert "noopener" in (await link.get_attribute("rel") or "")
         assert "bank.example" in await page.inner_text(".where")
-        assert await page.locator("#main :is(script, img, iframe, svg, style, b)").count() == 0
+        assert await page.locator(".run .text :is(script, img, iframe, svg, style, b)").count() == 0
         await page.reload()
         await page.wait_for_selector(".run .text")
         assert await page.evaluate("window.hacked") is None

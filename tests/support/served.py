@@ -40,7 +40,11 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    database: Database, options: HubOptions | None = None, *, runs_worker: bool = False
+    database: Database,
+    options: HubOptions | None = None,
+    *,
+    runs_worker: bool = False,
+    allowed_origins: tuple[str, ...] = (),
 ) -> AsyncGenerator[Served]:
     """The application, served for the length of the block."""
     ready: asyncio.Future[Hub] = asyncio.get_running_loop().create_future()
@@ -49,11 +53,11 @@ async def served(
 
         @asynccontextmanager
         async def opened() -> AsyncGenerator[Hub]:
-            async with open_hub(settings_of_tests(), database.urls(), url, options) as hub:
+            async with open_hub(settings_of_tests(allowed_origins), database.urls(), url, options) as hub:
                 ready.set_result(hub)
                 yield hub
 
-        app = create_app(opened, AppOptions(runs_worker=runs_worker))
+        app = create_app(opened, AppOptions(allowed_origins=allowed_origins, runs_worker=runs_worker))
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=5))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         # From here on connections wait in the socket's backlog until the server takes them.

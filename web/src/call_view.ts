@@ -1,0 +1,69 @@
+// A tool call: one line that says what became of it, and everything about it inside.
+
+import type { Archive } from "./context.ts";
+import { badge, fill, h, stateBadge, table } from "./dom.ts";
+import { wordsOf } from "./hub.ts";
+import { result as resultOf } from "./results.ts";
+import type { Failure } from "./wire.ts";
+import { reasonList, toolName } from "./words.ts";
+
+export class CallView {
+  readonly node: HTMLDetailsElement;
+  private isKnown = false;
+  private readonly verdict = h("span", { class: "badges" });
+  private readonly outcome = h("span", { class: "badges" }, badge("running", "warn"));
+  private readonly arguments: HTMLElement;
+  private readonly decision = h("div");
+  private readonly result = h("div");
+  private readonly hint: HTMLElement;
+
+  constructor(private readonly id: string, tool: string, values: unknown, private readonly archive: Archive | null) {
+    this.hint = h("span", { class: "hint" }, hintOf(values));
+    this.arguments = h("section", {}, h("h4", {}, "Arguments"), table(values, `Arguments of ${tool}`));
+    this.node = h("details", { class: "call" },
+      h("summary", {}, toolName(tool), this.hint, this.verdict, this.outcome),
+      h("div", { class: "inside" }, this.arguments, this.decision, this.result, h("p", { class: "faint mono small" }, `call ${id}`)));
+    this.node.addEventListener("toggle", () => this.node.open && void this.look());
+  }
+
+  decided(decision: string, reasons: readonly string[]): void {
+    this.isKnown = true;
+    fill(this.verdict, decision === "allow" ? null : stateBadge(decision));
+    fill(this.decision, h("h4", {}, "Decision"), h("p", {}, stateBadge(decision)), reasonList(reasons));
+  }
+
+  progressed(progress: number, message: string): void {
+    this.hint.textContent = `${Math.round(progress * 100)} % ${message}`;
+  }
+
+  completed(outcome: string | null, result?: unknown, error?: Failure): void {
+    fill(this.outcome, stateBadge(outcome));
+    if (result === undefined && error === undefined) return;
+    fill(this.result, h("h4", {}, error ? "Why" : "Result"),
+      error ? h("p", { class: "kept" }, `${error.message ?? ""} (${error.code ?? "error"})`) : resultOf(result));
+  }
+
+  /** A call that the run's end found unfinished. */
+  settle(): void {
+    if (this.outcome.textContent === "running") fill(this.outcome, badge("unfinished"));
+  }
+
+  /** The record's own words, where the stream's are not at hand and the record may be read. */
+  private async look(): Promise<void> {
+    if (this.isKnown || !this.archive) return;
+    try {
+      const call = await this.archive.call(this.id);
+      this.isKnown = true;
+      fill(this.arguments, h("h4", {}, "Arguments"), table(call.arguments, `Arguments of ${call.tool}`));
+      if (call.decision) this.decided(call.decision, call.reasons);
+      this.completed(call.outcome, call.result, call.error_code ? { code: call.error_code } : undefined);
+    } catch (fault) {
+      fill(this.decision, h("p", { class: "faint" }, wordsOf(fault)));
+    }
+  }
+}
+
+function hintOf(values: unknown): string {
+  const first = Object.values(values ?? {}).find((value) => typeof value === "string" && value) as string | undefined;
+  return first ? (first.length > 90 ? `${first.slice(0, 89)}…` : first) : "";
+}

@@ -1,0 +1,215 @@
+// The records behind the conversation: what was called, which tasks there are, which documents are known.
+
+import { button, fill, h, stateBadge, table, time } from "../dom.ts";
+import { isAbort, pause, wordsOf, type Hub } from "../hub.ts";
+import { result } from "../results.ts";
+import type { RecordedCall } from "../wire.ts";
+import { reasonList, roleName, toolName } from "../words.ts";
+import { frame, type Page } from "./frame.ts";
+
+const POLL_MS = 1500;
+
+interface ActivityItem extends RecordedCall {
+  time: string;
+  door: string;
+  mode: string;
+  principal: string;
+  role: string | null;
+  duration_ms: number | null;
+}
+
+interface Task {
+  task_id: string;
+  title: string;
+  description?: string | null;
+  kind?: string | null;
+  status: string;
+  assignee?: string | null;
+  due_on?: string | null;
+  created_by: string;
+  latest_run?: { task_run_id: string; status: string; created_at: string } | null;
+}
+
+interface TaskRun {
+  message?: string | null;
+  failure?: string | null;
+  steps: { name: string; tool: string; status: string }[];
+}
+
+interface Document {
+  title: string;
+  status: string;
+  failure?: string | null;
+  audience?: string | null;
+  created_at: string;
+}
+
+function heads(names: readonly string[]): HTMLElement {
+  return h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name || h("span", { class: "unseen" }, "Details")))));
+}
+
+/** Every call there is to see, newest first, each with its decision and what became of it. */
+export async function showActivity(hub: Hub, main: HTMLElement): Promise<void> {
+  const place = frame(main, "Activity", "Every call from every door, allowed or refused.");
+  const body = h("tbody");
+  let next: string | null = null;
+  const more = button("Show older", () => load(), { kind: "quiet", hidden: true });
+  async function load(): Promise<number> {
+    const page: Page<ActivityItem> = await hub.get(`v1/activity?limit=50${next ? `&cursor=${encodeURIComponent(next)}` : ""}`);
+    body.append(...page.items.flatMap((item) => activityRows(hub, item)));
+    next = page.next_cursor;
+    more.hidden = next === null;
+    return page.items.length;
+  }
+  if (!(await load())) {
+    fill(place, empty("Nothing has been called yet. Ask something, and it stands here."));
+    return;
+  }
+  fill(place, h("div", { class: "scroll" }, h("table", { class: "ledger calls" },
+    h("caption", { class: "unseen" }, "Calls, newest first"),
+    heads(["Time", "Tool", "Who", "Door", "Decision", "Outcome", ""]), body)), more);
+}
+
+function activityRows(hub: Hub, item: ActivityItem): HTMLElement[] {
+  const inside = h("td", { colspan: 7 });
+  const details = h("tr", { class: "details", hidden: true }, inside);
+  const toggle = button("Details", async () => {
+    details.hidden = !details.hidden;
+    toggle.setAttribute("aria-expanded", String(!details.hidden));
+    if (!details.hidden) fill(inside, ...(await activityDetails(hub, item)));
+  }, { kind: "quiet small", "aria-expanded": "false" });
+  const row = h("tr", {},
+    h("td", { class: "moment" }, time(item.time, true)), h("td", { class: "titled" }, toolName(item.tool)),
+    h("td", { class: "titled" }, item.principal, item.mode === "agent" && h("span", { class: "name" }, "through the agent")), h("td", {}, item.door),
+    h("td", {}, stateBadge(item.decision)), h("td", {}, stateBadge(item.outcome)), h("td", {}, toggle));
+  return [row, details];
+}
+
+async function activityDetails(hub: Hub, item: ActivityItem): Promise<HTMLElement[]> {
+  try {
+    const call = await hub.get<ActivityItem>(`v1/activity/${item.call_id}`);
+    const values = typeof call.arguments === "object" ? table(call.arguments, "Arguments") : h("p", { class: "kept" }, String(call.arguments ?? "–"));
+    return [
+      h("h4", {}, "Reasons"), reasonList(call.reasons), h("h4", {}, "Arguments"), values,
+      ...(call.result === undefined ? [] : [h("h4", {}, "Result"), result(call.result)]),
+      ...(call.error_code ? [h("p", {}, "Error ", h("code", {}, call.error_code))] : []),
+      h("p", { class: "faint mono small" }, `call ${call.call_id} · ${roleName(call.role) || "no role"} · ${call.duration_ms ?? "–"} ms`),
+    ];
+  } catch (fault) {
+    return [h("p", { class: "error" }, wordsOf(fault))];
+  }
+}
+
+/** Tasks with what their newest run is doing; runs that are under way are looked at until they end. */
+export async function showTasks(hub: Hub, main: HTMLElement, signal: AbortSignal): Promise<void> {
+  const place = frame(main, "Tasks", "Work for people, and for workflows that run in the background.");
+  for (;;) {
+    const { items } = await hub.get<Page<Task>>("v1/tasks?limit=100", { signal });
+    if (!items.length) {
+      fill(place, empty("There are no tasks yet. Try “Create a task to refresh the analytics”."));
+      return;
+    }
+    const open = openedIn(place);
+    fill(place, h("ul", { class: "cards" }, items.map((item) => taskCard(hub, item, open.has(item.task_id)))));
+    if (!items.some((item) => ["queued", "running"].includes(item.latest_run?.status ?? ""))) return;
+    await pause(POLL_MS, signal);
+  }
+}
+
+function openedIn(place: HTMLElement): Set<string | undefined> {
+  return new Set([...place.querySelectorAll<HTMLElement>("details[open]")].map((each) => each.dataset.task));
+}
+
+function taskCard(hub: Hub, task: Task, open: boolean): HTMLElement {
+  const run = task.latest_run;
+  const facts = [task.kind && `workflow ${task.kind}`, task.assignee && `for ${task.assignee}`, task.due_on && `due ${task.due_on}`, `by ${task.created_by}`];
+  return h("li", { class: "card" },
+    h("div", { class: "card-head" }, h("h2", { class: "card-title" }, task.title), stateBadge(task.status)),
+    task.description && h("p", { class: "kept clamp" }, task.description),
+    h("p", { class: "faint" }, facts.filter(Boolean).join(" · ")),
+    run ? latestRun(hub, task, run, open) : null);
+}
+
+function latestRun(hub: Hub, task: Task, run: NonNullable<Task["latest_run"]>, open: boolean): HTMLElement {
+  const steps = h("div");
+  const details = h("details", { "data-task": task.task_id, open },
+    h("summary", {}, "Latest run ", stateBadge(run.status), " ", time(run.created_at)), steps);
+  const look = (): void => void (details.open && showRun(hub, steps, run.task_run_id));
+  details.addEventListener("toggle", look);
+  look();
+  return details;
+}
+
+async function showRun(hub: Hub, place: HTMLElement, id: string): Promise<void> {
+  try {
+    const run = await hub.get<TaskRun>(`v1/task-runs/${id}`);
+    fill(place,
+      run.message && h("p", { class: "kept" }, run.message), run.failure && h("p", { class: "error kept" }, run.failure),
+      h("ol", { class: "steps" }, run.steps.map((step) => h("li", {}, step.name, " ", h("code", {}, step.tool), " ", stateBadge(step.status)))));
+  } catch (fault) {
+    fill(place, h("p", { class: "error" }, wordsOf(fault)));
+  }
+}
+
+/** What the firm's agent can read, and a place to drop more. */
+export async function showDocuments(hub: Hub, main: HTMLElement, signal: AbortSignal): Promise<void> {
+  const place = frame(main, "Documents", "What answers are drawn from, and cite.");
+  const list = h("div");
+  const said = h("div", { role: "status" });
+  fill(place, dropZone(hub, said, () => refresh(hub, list, signal)), said, list);
+  await refresh(hub, list, signal);
+}
+
+async function refresh(hub: Hub, list: HTMLElement, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    const { items } = await hub.get<Page<Document>>("v1/knowledge/documents?limit=100", { signal });
+    fill(list, items.length ? documentTable(items) : empty("No documents yet. Drop files above."));
+    if (!items.some((item) => ["queued", "parsing", "embedding"].includes(item.status))) return;
+    await pause(POLL_MS, signal);
+  }
+}
+
+function documentTable(items: Document[]): HTMLElement {
+  return h("div", { class: "scroll" }, h("table", { class: "ledger" }, h("caption", { class: "unseen" }, "Documents"),
+    heads(["Title", "State", "For", "Added"]),
+    h("tbody", {}, items.map((item) => h("tr", {},
+      h("td", {}, item.title, item.failure && h("p", { class: "error" }, item.failure)),
+      h("td", {}, stateBadge(item.status)), h("td", {}, item.audience ?? ""), h("td", {}, time(item.created_at)))))));
+}
+
+function dropZone(hub: Hub, said: HTMLElement, done: () => Promise<void>): HTMLElement {
+  const input = h("input", { type: "file", id: "files", multiple: true, class: "unseen", accept: ".txt,.md,.markdown,.html,.htm,.csv,.tsv,.pdf,.docx,.docm,.xlsx,.xlsm" });
+  const words = "Drop files here, or choose them. Text, Markdown, HTML, PDF, Word, Excel or CSV.";
+  const zone = h("div", { class: "drop" }, h("label", { for: "files" }, h("strong", {}, "Add documents"), h("span", {}, words)), input);
+  const take = async (files: File[]): Promise<void> => {
+    if (!files.length) return;
+    fill(said, h("p", { class: "faint" }, `Uploading ${files.length === 1 ? files[0]?.name : `${files.length} files`}…`));
+    try {
+      await hub.upload("v1/knowledge/documents", files);
+      fill(said, h("p", { class: "faint" }, "Taken in; they can be searched as soon as they are ready."));
+      await done();
+    } catch (fault) {
+      if (!isAbort(fault)) fill(said, h("p", { class: "error", role: "alert" }, wordsOf(fault)));
+    }
+  };
+  input.addEventListener("change", () => {
+    void take([...(input.files ?? [])]).then(() => {
+      input.value = "";
+    });
+  });
+  zone.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    zone.classList.add("over");
+  });
+  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
+  zone.addEventListener("drop", (event) => {
+    event.preventDefault();
+    zone.classList.remove("over");
+    void take([...(event.dataTransfer?.files ?? [])]);
+  });
+  return zone;
+}
+
+function empty(words: string): HTMLElement {
+  return h("p", { class: "empty" }, words);
+}

@@ -1,0 +1,91 @@
+// What a widget remembers of its conversation, in its tab alone: enough to show it again and to take up a run that goes on.
+
+/** One question: `run` and `seen`, the last event's id, are known once its run has begun. */
+export interface Turn {
+  message: string;
+  id: string;
+  run: string | null;
+  seen: number;
+  ended: boolean;
+}
+
+export interface Kept {
+  conversation: string | null;
+  turns: Turn[];
+}
+
+export type Storage = Pick<globalThis.Storage, "getItem" | "setItem" | "removeItem">;
+
+const MOST_TURNS = 30;
+
+/** Reads and keeps a thread; without a storage, or with a full one, it is remembered no longer than the page stands. */
+export class Thread {
+  kept: Kept;
+
+  constructor(
+    private readonly storage: Storage | null,
+    private readonly key: string,
+    conversation: string | null = null,
+  ) {
+    this.kept = parsed(read(storage, key), conversation);
+  }
+
+  begin(message: string, id: string): Turn {
+    const turn: Turn = { message, id, run: null, seen: 0, ended: false };
+    this.kept.turns = [...this.kept.turns, turn].slice(-MOST_TURNS);
+    this.save();
+    return turn;
+  }
+
+  save(): void {
+    try {
+      this.storage?.setItem(this.key, JSON.stringify(this.kept));
+    } catch {
+      // A full or forbidden storage: the conversation is then not shown again after a reload.
+    }
+  }
+
+  forget(): void {
+    this.kept = { conversation: null, turns: [] };
+    this.storage?.removeItem(this.key);
+  }
+}
+
+function read(storage: Storage | null, key: string): unknown {
+  try {
+    return JSON.parse(storage?.getItem(key) ?? "null");
+  } catch {
+    return null;
+  }
+}
+
+/** What was kept, as far as it is what it should be: a page's storage is everybody's who runs there. */
+function parsed(value: unknown, conversation: string | null): Kept {
+  const { conversation: kept = null, turns = [] } = (value ?? {}) as Partial<Kept>;
+  const known = typeof kept === "string" ? kept : null;
+  if (!Array.isArray(turns) || (conversation !== null && conversation !== known)) return { conversation, turns: [] };
+  return { conversation: known, turns: turns.filter(isTurn) };
+}
+
+function isTurn(value: unknown): value is Turn {
+  const turn = (value ?? {}) as Partial<Record<keyof Turn, unknown>>;
+  return (
+    typeof turn.message === "string" &&
+    typeof turn.id === "string" &&
+    (turn.run === null || typeof turn.run === "string") &&
+    typeof turn.seen === "number" &&
+    typeof turn.ended === "boolean"
+  );
+}
+
+/** What a token says of its holder and its end; nothing here trusts it, it only keeps one person's thread from another's. */
+export function claimsOf(token: string | null): { holder: string; expires: number | null } {
+  try {
+    const part = (token ?? "").split(".")[1] ?? "";
+    const bytes = Uint8Array.from(atob(part.replaceAll("-", "+").replaceAll("_", "/")), (each) => each.charCodeAt(0));
+    const { sub, org, exp } = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>;
+    return { holder: `${String(org ?? "")} ${String(sub ?? "")}`, expires: typeof exp === "number" ? exp : null };
+  } catch {
+    return { holder: "somebody", expires: null };
+  }
+}

@@ -1,0 +1,112 @@
+// What the hub sends, as types: the events of a run, and the few things that are asked for by themselves.
+
+export type Json = Record<string, unknown>;
+
+export interface Citation {
+  marker: number;
+  document_id: string;
+  chunk_id: string;
+  title: string;
+  uri: string;
+  start: number;
+  end: number;
+  quote: string;
+  page?: number;
+  section?: string;
+}
+
+export interface Failure {
+  code?: string;
+  message?: string;
+}
+
+export interface Asked {
+  approval_id: string;
+  call_id: string;
+  tool: string;
+  arguments: Json;
+  needs_role: string;
+  four_eyes: boolean;
+  expires_at: string;
+}
+
+type Happened =
+  | { type: "run.started"; conversation_id: string; agent: string; model: string }
+  | { type: "message.started"; message_id: string }
+  | { type: "message.delta"; message_id: string; delta: string }
+  | { type: "message.reset"; message_id: string; reason: string }
+  | { type: "message.completed"; message_id: string; text: string; citations?: Citation[] }
+  | { type: "tool.called"; call_id: string; tool: string; arguments: Json }
+  | { type: "tool.decided"; call_id: string; decision: string; reasons: string[] }
+  | { type: "tool.progress"; call_id: string; progress: number; message: string }
+  | { type: "tool.completed"; call_id: string; outcome: string; result?: unknown; error?: Failure }
+  | ({ type: "approval.requested" } & Asked)
+  | { type: "approval.decided"; approval_id: string; decision: string; by: string }
+  | { type: "run.usage" }
+  | { type: "run.waiting" }
+  | { type: "run.completed" }
+  | { type: "run.cancelled" }
+  | { type: "run.failed"; code: string; message: string; retryable: boolean };
+
+/** An event of a run; `sequence` is its place in it, and 0 for what is told of the past. */
+export type RunEvent = Happened & { run_id: string; sequence: number };
+
+export interface Approval {
+  id: string;
+  state: string;
+  tool: string;
+  arguments: Json;
+  reasons: string[];
+  requested_by: string;
+  needs_role: string;
+  four_eyes: boolean;
+  conversation_id?: string | null;
+  created_at: string;
+  expires_at: string;
+  decided_by?: string | null;
+  decided_at?: string | null;
+  comment?: string | null;
+}
+
+/** The call of a decided approval. */
+export interface DecidedCall {
+  call_id: string;
+  outcome: string;
+  result?: unknown;
+  error?: Failure;
+}
+
+export interface PastCall {
+  call_id: string;
+  tool: string;
+  outcome: string;
+  arguments: unknown;
+  result: unknown;
+}
+
+/** A message of the past, as the hub's own page may list them. */
+export interface Said {
+  message_id: string;
+  run_id: string;
+  role: string;
+  text: string;
+  tool_calls: PastCall[];
+  citations: Citation[];
+}
+
+export interface RecordedCall {
+  call_id: string;
+  tool: string;
+  outcome: string | null;
+  decision: string | null;
+  reasons: string[];
+  arguments?: unknown;
+  result?: unknown;
+  error_code?: string;
+  approval_id?: string;
+}
+
+/** After such an event nothing follows. */
+export function isTerminal(event: RunEvent): boolean {
+  return event.type === "run.completed" || event.type === "run.cancelled" || event.type === "run.failed";
+}

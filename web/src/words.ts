@@ -1,0 +1,64 @@
+// What people call things: tools by their titles, roles and reasons in plain words, each beside the name in the record.
+
+import { h } from "./dom.ts";
+
+/** The titles of tools by name, where the hub told them. */
+export const titles = new Map<string, string>();
+
+/** What a person calls a tool: its title, or its name in words. */
+export function titleOf(tool: string): string {
+  const words = tool.replaceAll("_", " ");
+  return titles.get(tool) ?? words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+/** A tool's title and its name in the record. */
+export function toolName(tool: string): HTMLElement[] {
+  return [h("span", { class: "tool" }, titleOf(tool)), h("span", { class: "name mono" }, tool)];
+}
+
+const ROLES: Record<string, string> = { EQR: "EQR", READONLY: "Read-only", SYSTEM_ADMIN: "System administrator" };
+
+/** A role as a person writes it. */
+export function roleName(role: string | null | undefined): string {
+  return role ? (ROLES[role] ?? role.charAt(0) + role.slice(1).toLowerCase().replaceAll("_", " ")) : "";
+}
+
+const REASONS: Record<string, string> = {
+  agent_may_not: "Only a person may do this, by their own hand.",
+  approval_role_too_low: "Your role may not decide this.",
+  assigning_others_needs_manager: "Giving a task to somebody else takes a manager.",
+  autonomy_below_workflow_minimum: "At this level of autonomy the agent asks before it starts this workflow.",
+  autonomy_l0_unattended: "At this level of autonomy the agent does nothing unattended.",
+  autonomy_needs_approval_commit: "At this level of autonomy a person approves what others will rely on.",
+  autonomy_needs_approval_prepare: "At this level of autonomy the agent asks before every change.",
+  client_outside_own_engagement: "Clients see and touch only what is theirs.",
+  control_not_satisfied: "Its release control is not satisfied.",
+  door_not_offered: "It is not offered by this way in.",
+  eqr_only_reads_and_signs: "An EQR reads and signs off, nothing else.",
+  four_eyes_needed: "Somebody other than the one who asked must decide.",
+  irreversible_needs_approval: "A person approves what cannot be undone.",
+  manifest_changed: "The tool has changed since this was asked for.",
+  member_may_call: "Any member may do this.",
+  no_permit: "No rule allows it.",
+  not_a_member: "No membership in this organization.",
+  policy_error: "The rules could not be evaluated, and what cannot be decided is refused.",
+  role_too_low: "The role does not suffice.",
+  service_account_with_other_role: "A service account may not hold this role.",
+  upload_cannot_wait: "An upload cannot wait for approval, since its file is not kept meanwhile.",
+  within_role_and_autonomy: "Within the role and the level of autonomy.",
+  wrong_audience: "The credential was made for something else.",
+  wrong_origin: "The credential was made for another site's page.",
+};
+
+/** The reasons of a decision: what each means, and the name of the rule. */
+export function reasonList(reasons: readonly string[] | undefined): HTMLElement {
+  if (!reasons?.length) return h("p", { class: "faint" }, "No reason was recorded.");
+  return h("ul", { class: "reasons" }, reasons.map((reason) => h("li", {},
+    Object.hasOwn(REASONS, reason) && [REASONS[reason], " "], h("code", {}, reason))));
+}
+
+/** Where in its document a passage stands; the document's own title is not said twice. */
+export function placeOf({ title, page, section }: { title: string; page?: number | null; section?: string | null }): string {
+  const within = (section ?? "").split(" > ").filter((part) => part && part !== title).join(" › ");
+  return [page && `p. ${page}`, within].filter(Boolean).join(", ");
+}
