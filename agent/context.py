@@ -100,13 +100,13 @@ def turn_messages(turn: Turn, later: Mapping[CallId, Json]) -> list[Message]:
 def step_messages(step: Step, later: Mapping[CallId, Json]) -> list[Message]:
     """A step as messages: the words with their calls, then each call's result, or what has become of it since."""
     if not step.calls:
-        return [AssistantMessage(text=step.text)] if step.text else []
+        return [AssistantMessage(text=step.text, provider_items=step.provider_items)] if step.text else []
     asked = tuple(ToolCall(provider_id=c.provider_id, name=c.tool, arguments=c.arguments) for c in step.calls)
     results = [
         ToolResultMessage(provider_id=call.provider_id, name=call.tool, text=_text_now(call, later.get(call.call_id)))
         for call in step.calls
     ]
-    return [AssistantMessage(text=step.text, calls=asked), *results]
+    return [AssistantMessage(text=step.text, calls=asked, provider_items=step.provider_items), *results]
 
 
 def _text_now(call: MadeCall, later: Json | None) -> str:

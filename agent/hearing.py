@@ -12,9 +12,11 @@ from agent.model import (
     AssistantMessage,
     CallRequested,
     Finished,
+    ItemMade,
     Model,
     ModelEvent,
     ModelRequest,
+    ProviderItem,
     TextDelta,
     ToolCall,
     Usage,
@@ -62,6 +64,7 @@ class Heard:
     message_id: str
     text: str = ""
     calls: list[ToolCall] = field(default_factory=list[ToolCall])
+    provider_items: list[ProviderItem] = field(default_factory=list[ProviderItem])
     ended: Literal["stop", "calls", "length", "refusal"] = "stop"
     out_of_time: bool = False
 
@@ -135,6 +138,8 @@ def _take(event: ModelEvent, heard: Heard, used: _Used) -> Iterator[AgentEvent]:
     match event:
         case TextDelta():
             yield from heard.say(event.text)
+        case ItemMade():
+            heard.provider_items.append(event.item)
         case CallRequested():
             heard.calls.append(event.call)
         case Usage():

@@ -179,7 +179,13 @@ class _Loop:
 
     def _note(self, heard: Heard, calls: tuple[MadeCall, ...] = ()) -> None:
         cited = self._setup.calls.book.cited(heard.text)
-        step = Step(message_id=UUID(heard.message_id), text=heard.text, calls=calls, citations=cited)
+        step = Step(
+            message_id=UUID(heard.message_id),
+            text=heard.text,
+            calls=calls,
+            citations=cited,
+            provider_items=tuple(heard.provider_items),
+        )
         self._setup.journal.note(step)
         self._setup.transcript.add(step)
 

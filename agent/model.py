@@ -17,6 +17,18 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderItem:
+    """Something a provider wants back unread with what its model said: reasoning, which nobody else can use."""
+
+    maker: str
+    """The API and model that made it, the only ones it is ever sent to."""
+    content: str
+    """JSON, in the provider's own words."""
+    before: str | None
+    """The provider's id of the call that it led to; None: it led to the words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SystemMessage:
     text: str
     role: Literal["system"] = "system"
@@ -32,6 +44,7 @@ class UserMessage:
 class AssistantMessage:
     text: str
     calls: tuple[ToolCall, ...] = ()
+    provider_items: tuple[ProviderItem, ...] = ()
     role: Literal["assistant"] = "assistant"
 
 
@@ -77,6 +90,13 @@ class CallRequested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ItemMade:
+    """The provider wants this back in the next request; to everybody else it says nothing."""
+
+    item: ProviderItem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     input_tokens: int
     output_tokens: int
@@ -89,7 +109,7 @@ class Finished:
     reason: Literal["stop", "calls", "length", "refusal"]
 
 
-ModelEvent = TextDelta | CallRequested | Usage | Finished
+ModelEvent = TextDelta | ItemMade | CallRequested | Usage | Finished
 
 
 class ModelFailed(Exception):
@@ -110,7 +130,8 @@ class ModelFailed(Exception):
 class Model(Protocol):
     """A language model that streams one turn.
 
-    `stream` yields any number of TextDelta, CallRequested and Usage, then exactly one Finished; or raises ModelFailed.
+    `stream` yields any number of TextDelta, ItemMade, CallRequested and Usage, then exactly one Finished; or raises
+    ModelFailed.
     Closing the iterator closes the connection to the provider.
     """
 

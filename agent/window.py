@@ -42,9 +42,11 @@ class Window:
         offered = "".join(json_text(offer) for offer in offers)
         if _bound([system, *(message for turn in earlier for message in turn), *current], offered) <= self._room:
             return [system, *(message for turn in earlier for message in turn), *current]
+        # What is cut is no longer what the model reasoned on; its provider does without the reasoning, the words stay.
+        turns, running = [_without_items(turn) for turn in earlier], _without_items(current)
         room = self._room - self._cost(system) - self._tokens(offered)
-        kept = self._shortened(current, room)
-        return [system, *self._newest(earlier, room - self._costs(kept)), *kept]
+        kept = self._shortened(running, room)
+        return [system, *self._newest(turns, room - self._costs(kept)), *kept]
 
     def _newest(self, earlier: Sequence[Sequence[Message]], room: int) -> list[Message]:
         kept: list[Message] = []
@@ -84,8 +86,13 @@ class Window:
 def _words(message: Message) -> list[str]:
     """Every text of a message that takes tokens."""
     if isinstance(message, AssistantMessage):
-        return [message.text, *(call.name + call.arguments for call in message.calls)]
+        items = (item.content for item in message.provider_items)
+        return [message.text, *(call.name + call.arguments for call in message.calls), *items]
     return [message.text]
+
+
+def _without_items(messages: Sequence[Message]) -> list[Message]:
+    return [replace(each, provider_items=()) if isinstance(each, AssistantMessage) else each for each in messages]
 
 
 def _bound(messages: Sequence[Message], offered: str) -> int:

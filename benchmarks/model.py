@@ -5,14 +5,13 @@ server between, which is the model's own time.
 """
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import aiohttp
 import orjson
 
-from tests.support.fake_openai import Answer, Brain, Json, one_tool_brain, serve
+from tests.support.fake_openai import one_tool_brain, serve, words_of
+from tests.support.fake_turns import Answer, Brain, Json
 
 TOOL = "task_list"
 ARGUMENTS = '{"limit": 10}'
@@ -40,9 +39,7 @@ def two_paces() -> Brain:
 
 def is_paced(body: Json) -> bool:
     """Whether the person who is being answered said to take time."""
-    messages = cast("list[Mapping[str, object]]", body["messages"])
-    said = [message["content"] for message in messages if message["role"] == "user"]
-    return bool(said) and PACED in str(said[-1])
+    return PACED in words_of(body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

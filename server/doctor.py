@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from agent.personas import PersonaInvalid
 from domain.resources import resource_folder
@@ -26,6 +26,9 @@ from server.settings import HostedModel, Settings, SettingsInvalid, load_setting
 from tools.policy import PolicyFilesError
 from tools.registry import RegistryError
 from tools.workflows import WorkflowFilesError
+
+if TYPE_CHECKING:
+    import httpx2
 
 State = Literal["ok", "note", "wrong"]
 
@@ -277,10 +280,19 @@ async def _model(hosted: HostedModel | None) -> Finding:
     try:
         async with httpx2.AsyncClient(timeout=MODEL_TIMEOUT_S) as client:
             answer = await client.get(f"{base}/models", headers=headers)
+            lacking = hosted.api == "responses" and await _has_no_responses(client, base, headers)
     except (httpx2.HTTPError, OSError) as error:
         mend = "mend OPENAI_BASE_URL, or let this machine reach it"
         return _wrong("model", f"{base} cannot be reached: {error or type(error).__name__}", mend)
-    return _answered(hosted, base, answer.status_code, answer.json if answer.status_code == 200 else None)
+    found = _answered(hosted, base, answer.status_code, answer.json if answer.status_code == 200 else None)
+    if lacking and found.state == "ok":
+        return _wrong("model", f"{base} has no Responses API", "set GLOW_MODEL_API=chat_completions")
+    return found
+
+
+async def _has_no_responses(client: "httpx2.AsyncClient", base: str, headers: dict[str, str]) -> bool:
+    """Whether that API is missing there; an empty request is refused, and costs nothing, where it is not."""
+    return (await client.post(f"{base}/responses", headers=headers, json={})).status_code in {404, 405, 501}
 
 
 def _answered(hosted: HostedModel, base: str, status: int, body: Callable[[], object] | None) -> Finding:
@@ -291,7 +303,7 @@ def _answered(hosted: HostedModel, base: str, status: int, body: Callable[[], ob
     names = set[str]() if body is None else _names(body)
     if names and hosted.name not in names:
         return _wrong("model", f"{base} has no model {hosted.name}", "mend GLOW_MODEL")
-    return Finding(part="model", state="ok", says=f"{hosted.name} at {base}")
+    return Finding(part="model", state="ok", says=f"{hosted.name} at {base} ({hosted.api})")
 
 
 def _names(body: Callable[[], object]) -> set[str]:

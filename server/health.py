@@ -129,7 +129,9 @@ def _migrations() -> tuple[Migration, ...]:
 
 def _model(hub: Hub) -> Dependency:
     hosted = hub.settings.hosted_model
-    return Dependency(state="ok" if hosted is not None else "offline", detail=hub.model.name)
+    if hosted is None:
+        return Dependency(state="offline", detail=hub.model.name)
+    return Dependency(state="ok", detail=f"{hub.model.name} ({hosted.api})")
 
 
 def _worker(hub: Hub, *, runs_here: bool) -> Dependency:

@@ -11,7 +11,10 @@ from agent.model import Model
 from agent.offline import OfflineModel
 from agent.orchestrator import Orchestrator
 from agent.personas import Personas, load_personas
-from agent.providers.chat_completions import ChatCompletionsModel, Patience
+from agent.providers.chat_completions import chat_completions_model
+from agent.providers.patience import Patience
+from agent.providers.responses import responses_model
+from agent.providers.streaming import Endpoint
 from agent.runs import RunOptions, Runs
 from domain.idempotency.postgres import PostgresKeyExpiry
 from domain.kernel import ApprovalId, Clock, NewId, new_id, utc_now
@@ -222,13 +225,14 @@ async def _model(settings: Settings, stack: AsyncExitStack) -> Model:
     hosted = settings.hosted_model
     if hosted is None:
         return OfflineModel()
-    model = ChatCompletionsModel(
+    endpoint = Endpoint(
         name=hosted.name,
         context_window=CONTEXT_WINDOW,
         api_key=None if hosted.api_key is None else hosted.api_key.get_secret_value(),
         base_url=hosted.base_url,
         patience=Patience.of(hosted.timeout_s),
     )
+    model = responses_model(endpoint) if hosted.api == "responses" else chat_completions_model(endpoint)
     stack.push_async_callback(model.close)
     return model
 

@@ -13,7 +13,8 @@ from server.home import JWT_SECRET, GlowHome
 from server.logins import DatabaseUrls
 from server.origins import NotAnOrigin, origin_named
 
-ModelApi = Literal["chat_completions", "offline"]
+HostedApi = Literal["chat_completions", "responses"]
+ModelApi = HostedApi | Literal["offline"]
 Network = IPv4Network | IPv6Network
 
 SHORTEST_SECRET_BYTES = 32
@@ -30,9 +31,10 @@ class SettingsInvalid(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostedModel:
-    """A model behind the Chat Completions API, at OpenAI or any compatible server."""
+    """A model at OpenAI or any compatible server, and the API that it is spoken to by."""
 
     name: str
+    api: HostedApi
     api_key: SecretStr | None
     """None for a server that asks for none."""
     base_url: str | None = field(default=None)
@@ -135,7 +137,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _model_is_whole(self) -> Self:
-        if self._model_api() == "chat_completions":
+        if self._model_api() != "offline":
             if self.model is None:
                 raise ValueError("GLOW_MODEL: set the model's name (or GLOW_MODEL_API=offline)")
             if self.openai_api_key is None and self.openai_base_url is None:
@@ -150,10 +152,12 @@ class Settings(BaseSettings):
     @property
     def hosted_model(self) -> HostedModel | None:
         """The model to ask; None is the offline one."""
-        if self._model_api() == "offline" or self.model is None:
+        api = self._model_api()
+        if api == "offline" or self.model is None:
             return None
         return HostedModel(
             name=self.model,
+            api=api,
             api_key=self.openai_api_key,
             base_url=self.openai_base_url,
             timeout_s=self.model_timeout_s,

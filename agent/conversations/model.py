@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from uuid import UUID
 
 from agent.events import Citation, Json, RunFailed, RunUsage
+from agent.model import ProviderItem
 from domain.kernel import (
     CallId,
     ConversationId,
@@ -49,6 +50,8 @@ class Step:
     text: str
     calls: tuple[MadeCall, ...] = ()
     citations: tuple[Citation, ...] = ()
+    provider_items: tuple[ProviderItem, ...] = ()
+    """What the model's provider wants back with it, in this run and in later ones; shown to nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from agent.conversations.model import Conversation, LedgerCall, MadeCall, Run, R
 from agent.events import Citation, Json, RunFailed, RunUsage
 from agent.frames import citation_json, event_json, json_text
 from agent.json_values import parsed
+from agent.model import ProviderItem
 from domain.kernel import CallId, ConversationId, EngagementId, Outcome, RunId
 from domain.storage.postgres import Row
 
@@ -22,7 +23,7 @@ def user_content(message: str) -> str:
 
 
 def step_content(step: Step) -> str:
-    """A step as it is stored: its words, its calls with their results, its citations."""
+    """A step as it is stored: its words, its calls with their results, its citations, what its provider wants back."""
     calls: list[Json] = [
         {
             "call_id": call.call_id,
@@ -34,7 +35,12 @@ def step_content(step: Step) -> str:
         }
         for call in step.calls
     ]
-    return json_text({"text": step.text, "calls": calls, "citations": list(map(citation_json, step.citations))})
+    stored: Json = {"text": step.text, "calls": calls, "citations": list(map(citation_json, step.citations))}
+    if step.provider_items:
+        stored["provider_items"] = [
+            {"maker": item.maker, "content": item.content, "before": item.before} for item in step.provider_items
+        ]
+    return json_text(stored)
 
 
 def user_text(content: str) -> str:
@@ -50,6 +56,7 @@ def step_of(message_id: UUID, content: str) -> Step:
         text=cast(str, raw["text"]),
         calls=tuple(_call(each) for each in cast("list[dict[str, str]]", raw["calls"])),
         citations=tuple(_citation(each) for each in cast("list[Json]", raw["citations"])),
+        provider_items=tuple(_provider_item(each) for each in cast("list[Json]", raw.get("provider_items", []))),
     )
 
 
@@ -207,4 +214,10 @@ def _citation(raw: Json) -> Citation:
         quote=cast(str, raw["quote"]),
         page=cast("int | None", raw.get("page")),
         section=cast("str | None", raw.get("section")),
+    )
+
+
+def _provider_item(raw: Json) -> ProviderItem:
+    return ProviderItem(
+        maker=cast(str, raw["maker"]), content=cast(str, raw["content"]), before=cast("str | None", raw["before"])
     )

@@ -1,5 +1,6 @@
 """Tool calls put together from the fragments that servers send, with indices and ids that not all of them get right."""
 
+import json
 from collections.abc import Callable
 
 import orjson
@@ -7,6 +8,7 @@ import orjson
 from agent.json_values import mapping, parsed, text, whole
 from agent.model import ToolCall
 from agent.providers.faults import ProviderFault
+from agent.providers.turn import mended
 
 
 class _Call:
@@ -54,7 +56,7 @@ class CallAssembly:
         """Takes one element of `delta.tool_calls`."""
         function = mapping(fragment.get("function"))
         fragment_id, name = text(fragment.get("id")), text(function.get("name"))
-        arguments, index = _arguments(function.get("arguments")), whole(fragment.get("index"))
+        arguments, index = arguments_text(function.get("arguments")), whole(fragment.get("index"))
         call = self._continued(index, fragment_id, name)
         if call is None or _begins_another(call, fragment_id, name, arguments):
             call = _Call()
@@ -69,14 +71,8 @@ class CallAssembly:
         Raises  ProviderFault: a call without a name.
         """
         taken: set[str] = set()
-        return [self._whole(call, taken) for call in self._calls]
-
-    def _whole(self, call: _Call, taken: set[str]) -> ToolCall:
-        if not call.name:
-            raise ProviderFault("protocol", detail="a tool call without a name")
-        call_id = call.id if call.id and call.id not in taken else self._new_call_id()
-        taken.add(call_id)
-        return ToolCall(provider_id=call_id, name=_mended(call.name), arguments=_mended(call.arguments) or "{}")
+        new = self._new_call_id
+        return [whole_call(call.id, call.name, call.arguments, taken=taken, new_call_id=new) for call in self._calls]
 
     def _continued(self, index: int | None, fragment_id: str, name: str) -> _Call | None:
         """The call that a fragment belongs to unless it begins another."""
@@ -96,10 +92,26 @@ def _begins_another(call: _Call, fragment_id: str, name: str, arguments: str) ->
     return bool(arguments.strip()) and call.complete
 
 
-def _arguments(value: object) -> str:
-    return orjson.dumps(value).decode() if isinstance(value, dict) else text(value)
+def whole_call(call_id: str, name: str, arguments: str, *, taken: set[str], new_call_id: Callable[[], str]) -> ToolCall:
+    """A call with an id of its own, which is added to `taken`.
+
+    Raises  ProviderFault: a call without a name.
+    """
+    if not name:
+        raise ProviderFault("protocol", detail="a tool call without a name")
+    own_id = call_id if call_id and call_id not in taken else new_call_id()
+    taken.add(own_id)
+    return ToolCall(provider_id=own_id, name=mended(name), arguments=mended(arguments) or "{}")
 
 
-def _mended(written: str) -> str:
-    """`written` with both halves of a character joined; a half without its other half becomes U+FFFD."""
-    return written if written.isascii() else written.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def arguments_text(value: object) -> str:
+    """Arguments as text, also of a server that sends them as an object."""
+    return text(value) or (any_json(told) if (told := mapping(value)) else "")
+
+
+def any_json(value: object) -> str:
+    """JSON text also of what orjson will not write: numbers beyond 64 bits, halves of a character."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return json.dumps(value)

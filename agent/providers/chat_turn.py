@@ -1,52 +1,30 @@
 """One streamed turn of the Chat Completions API: chunks in, text as it comes, whole calls and the ending at the end."""
 
-import json
-from collections.abc import Callable, Iterable
-from typing import cast
-
-import orjson
+from collections.abc import Callable
 
 from agent.json_values import items, mapping, text, whole
-from agent.model import CallRequested, Finished, ModelEvent, Usage
+from agent.model import CallRequested, Finished, Json, ModelEvent, Usage
 from agent.providers.call_assembly import CallAssembly
-from agent.providers.faults import ProviderFault, fault_in_stream
+from agent.providers.faults import ProviderFault
+from agent.providers.turn import ProviderTurn
 
 _BROKEN_OFF = frozenset({"error", "insufficient_system_resource"})
 
 
-class ChatTurn:
-    """Folds the payloads of one response; knows nothing of the network.
-
-    `read` gives the text that some payloads hold together, `end` what follows it. A fault that came as data is kept in
-    `fault`, so that the text before it is shown first. Unknown fields, and choices other than the first, are ignored.
-    """
+class ChatTurn(ProviderTurn):
+    """Folds the chunks of one response; choices other than the first are ignored."""
 
     def __init__(self, new_call_id: Callable[[], str]) -> None:
-        self.begun = False
-        """Some of the answer arrived: from here on another try could show or do a thing twice."""
-        self.done = False
-        """The server said [DONE], or an error: nothing that matters follows."""
-        self.fault: ProviderFault | None = None
+        super().__init__()
         self._calls = CallAssembly(new_call_id)
         self._reason: str | None = None
         self._refused = False
         self._usage: Usage | None = None
-        self._half_character = ""
 
     @property
     def finished(self) -> bool:
         """The answer is whole: what may follow is the usage and a farewell."""
         return self._reason is not None or (self.done and self.begun and self.fault is None)
-
-    def read(self, payloads: Iterable[bytes]) -> str:
-        """The text that these payloads add, joined; empty when they add none."""
-        pieces: list[str] = []
-        for payload in payloads:
-            if self.done:
-                break
-            self._take(payload, pieces)
-        added = "".join(pieces)
-        return added if added.isascii() and not self._half_character else self._mended(added)
 
     def end(self) -> list[ModelEvent]:
         """The whole calls, the usage if it was said, and the one Finished.
@@ -75,18 +53,14 @@ class ChatTurn:
         # Servers disagree on the word (stop, tool_calls, function_call, eos ...); the calls themselves decide.
         return Finished(reason="calls" if self._calls else "stop")
 
-    def _take(self, payload: bytes, pieces: list[str]) -> None:
-        if payload.strip() == b"[DONE]":
-            self.done = True
-            return
-        chunk = _decoded(payload)
-        error = chunk.get("error") or (chunk if chunk.get("object") == "error" else None)
+    def take(self, event: Json, pieces: list[str]) -> None:
+        """Takes one chunk."""
+        error = event.get("error") or (event if event.get("object") == "error" else None)
         if error is not None:
-            self.fault = fault_in_stream(error)
-            self.done = True
+            self.break_off(error)
             return
-        self._take_usage(mapping(chunk.get("usage")))
-        for choice in items(chunk.get("choices")):
+        self._take_usage(mapping(event.get("usage")))
+        for choice in items(event.get("choices")):
             self._take_choice(mapping(choice), pieces)
 
     def _take_usage(self, usage: dict[str, object]) -> None:
@@ -110,32 +84,6 @@ class ChatTurn:
                 self.begun = True
                 self._calls.add(mapping(fragment))
         self._reason = text(choice.get("finish_reason")) or self._reason
-
-    def _mended(self, added: str) -> str:
-        r"""`added` with the halves of a character joined that a server cut between two chunks (`\ud83d`, `\ude00`)."""
-        added = self._half_character + added
-        self._half_character = ""
-        if added and "\ud800" <= added[-1] <= "\udbff":
-            self._half_character, added = added[-1], added[:-1]
-        return added.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _decoded(payload: bytes) -> dict[str, object]:
-    try:
-        value: object = orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        value = _decoded_leniently(payload)
-    if not isinstance(value, dict):
-        raise ProviderFault("protocol", detail="a chunk that is no JSON object")
-    return cast("dict[str, object]", value)
-
-
-def _decoded_leniently(payload: bytes) -> object:
-    """What orjson is too strict for but servers send: NaN, and halves of a character written as escapes."""
-    try:
-        return json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        raise ProviderFault("protocol", detail=f"a chunk that is not JSON: {type(error).__name__}") from None
 
 
 def _content(content: object) -> str:

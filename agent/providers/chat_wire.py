@@ -5,7 +5,7 @@ from agent.model import AssistantMessage, Json, Message, ModelRequest, SystemMes
 
 
 def request_body(request: ModelRequest, *, limit_field: str) -> Json:
-    """What the request adds to the SDK's own fields: messages, tools when there are any, the limit of the answer."""
+    """What a request says: messages, tools when there are any, the limit of the answer."""
     body: Json = {"messages": [_message(message) for message in request.messages]}
     if request.tools:
         body["tools"] = [_tool(offer) for offer in request.tools]
@@ -16,24 +16,22 @@ def request_body(request: ModelRequest, *, limit_field: str) -> Json:
 
 def _message(message: Message) -> Json:
     if isinstance(message, SystemMessage | UserMessage):
-        return {"role": message.role, "content": _sendable(message.text)}
+        return {"role": message.role, "content": sendable(message.text)}
     if isinstance(message, AssistantMessage):
         return _assistant(message)
-    return {"role": "tool", "tool_call_id": message.provider_id, "content": _sendable(message.text)}
+    return {"role": "tool", "tool_call_id": message.provider_id, "content": sendable(message.text)}
 
 
 def _assistant(message: AssistantMessage) -> Json:
     if not message.calls:
-        return {"role": "assistant", "content": _sendable(message.text)}
-    content = _sendable(message.text) if message.text else None
+        return {"role": "assistant", "content": sendable(message.text)}
+    content = sendable(message.text) if message.text else None
     return {"role": "assistant", "content": content, "tool_calls": [_call(call) for call in message.calls]}
 
 
 def _call(call: ToolCall) -> Json:
-    # Many servers parse the arguments of past calls for their prompt template and refuse the whole conversation over
-    # one that is no object; what was wrong with it stands in its result.
-    arguments = call.arguments if isinstance(parsed(call.arguments), dict) else "{}"
-    return {"id": call.provider_id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+    function: Json = {"name": call.name, "arguments": sendable_arguments(call.arguments)}
+    return {"id": call.provider_id, "type": "function", "function": function}
 
 
 def _tool(offer: ToolOffer) -> Json:
@@ -41,6 +39,15 @@ def _tool(offer: ToolOffer) -> Json:
     return {"type": "function", "function": described}
 
 
-def _sendable(text: str) -> str:
+def sendable_arguments(arguments: str) -> str:
+    """The arguments of a past call, or none where they were no object.
+
+    Many servers parse them for their prompt template and refuse the whole conversation over one that is no object; what
+    was wrong with it stands in its result.
+    """
+    return arguments if isinstance(parsed(arguments), dict) else "{}"
+
+
+def sendable(text: str) -> str:
     """`text` without lone surrogates, which no UTF-8 body can carry."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

@@ -14,6 +14,16 @@ Kind = Literal["status", "connection", "timeout", "interrupted", "protocol"]
 
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
 _BUSY = frozenset({408, 409, 425, 429})
+_STATUS_OF_CODE = {
+    "context_length_exceeded": 400,
+    "invalid_prompt": 400,
+    "data_residency_mismatch": 400,
+    "bio_policy": 400,
+    "misalignment_policy_violation": 400,
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+}
+"""What an error that came as data would have been as a status; every other code is a stream that broke."""
 _USED_UP = "insufficient_quota"
 """OpenAI's 429 that no waiting cures."""
 _SAFE_CODE = re.compile(r"[a-z_]{3,40}")
@@ -121,8 +131,8 @@ def fault_in_stream(error: object) -> ProviderFault:
     code, detail = text(said.get("code")) or text(said.get("type")), text(said.get("message")) or text(error)
     if status is not None and 400 <= status <= 599:
         return ProviderFault("status", status=status, code=text(said.get("type")), detail=detail)
-    if code == "context_length_exceeded":
-        return ProviderFault("status", status=400, code=code, detail=detail)
+    if code in _STATUS_OF_CODE:
+        return ProviderFault("status", status=_STATUS_OF_CODE[code], code=code, detail=detail)
     return ProviderFault("interrupted", code=code, detail=detail)
 
 

@@ -1,19 +1,18 @@
 """Requests to the provider: the openai SDK's address, credentials and HTTP client, our own body, raw bytes and faults.
 
-Imported lazily (by chat_completions.py, in a thread): the SDK takes one to three seconds.
+Imported lazily (by streaming.py, in a thread): the SDK takes one to three seconds.
 """
 
-import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
 
 import aiohttp
 import httpx2
 import openai
-import orjson
 
 from agent.json_values import parsed
 from agent.model import Json
+from agent.providers.call_assembly import any_json
 from agent.providers.faults import ProviderFault, fault_of_status
 from domain.kernel import Clock
 
@@ -44,7 +43,7 @@ class RawAnswer:
 
 
 class OpenAiTransport:
-    """Sends Chat Completions requests and gives the response's bytes; every failure is a ProviderFault.
+    """Sends requests to one address of the API and gives the response's bytes; every failure is a ProviderFault.
 
     The SDK's own methods are passed by: they build each request, and each answer, from many layers (ADR-0007).
     It neither retries nor waits longer than `connect_s` for a connection; how long to wait for bytes is the caller's.
@@ -53,6 +52,7 @@ class OpenAiTransport:
     def __init__(
         self,
         *,
+        path: str,
         api_key: str | None,
         base_url: str | None,
         connect_s: float,
@@ -67,7 +67,7 @@ class OpenAiTransport:
         sdk = openai.AsyncOpenAI(
             api_key=api_key or _NO_KEY, base_url=base_url, timeout=timeout, max_retries=0, http_client=self._http
         )
-        self._url = sdk.base_url.copy_with(path=sdk.base_url.path.rstrip("/") + "/chat/completions")
+        self._url = sdk.base_url.copy_with(path=sdk.base_url.path.rstrip("/") + path)
         self._headers = httpx2.Headers({**_texts(sdk.default_headers), **sdk.auth_headers, **_WANTED})
         self._timeout = timeout.as_dict()
 
@@ -76,13 +76,13 @@ class OpenAiTransport:
         await self._http.aclose()
 
     @asynccontextmanager
-    async def post(self, model: str, body: Json) -> AsyncGenerator[RawAnswer, None]:
+    async def post(self, body: Json) -> AsyncGenerator[RawAnswer, None]:
         """Sends the request; leaving the block closes the connection unless the answer was read to its end.
 
         Raises  ProviderFault: no connection, or another status.
         """
         try:
-            async with aclosing(await self._sent(model, body)) as response:
+            async with aclosing(await self._sent(body)) as response:
                 if not response.is_success:
                     raise await self._status_fault(response) from None
                 media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -92,9 +92,8 @@ class OpenAiTransport:
             # The aiohttp transport calls a connection that was closed at once a timeout; ours are the caller's.
             raise ProviderFault("connection", detail=repr(failed)) from None
 
-    async def _sent(self, model: str, body: Json) -> httpx2.Response:
-        asked = {"model": model, "stream": True, "stream_options": {"include_usage": True}, **body}
-        content, extensions = _json(asked), {"timeout": self._timeout}
+    async def _sent(self, body: Json) -> httpx2.Response:
+        content, extensions = any_json(body).encode(), {"timeout": self._timeout}
         request = httpx2.Request("POST", self._url, headers=self._headers, content=content, extensions=extensions)
         try:
             return await self._http.send(request, stream=True)
@@ -106,14 +105,6 @@ class OpenAiTransport:
         said = parsed(await refused.aread())
         body = refused.text if said is None else said
         return fault_of_status(refused.status_code, refused.headers, body, self._clock())
-
-
-def _json(asked: Json) -> bytes:
-    try:
-        return orjson.dumps(asked)
-    except orjson.JSONEncodeError:
-        # Half of a surrogate pair in a name that a model made up, or a number beyond 64 bits in a schema.
-        return json.dumps(asked).encode()
 
 
 def _texts(headers: Mapping[str, object]) -> dict[str, str]:

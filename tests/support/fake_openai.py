@@ -1,5 +1,7 @@
 """A fake OpenAI server: real HTTP on loopback, its answers scripted or thought up by a callable, its faults on demand.
 
+It speaks both APIs by their paths, and the Responses API refuses what the real one refuses of a conversation.
+
 In a test: `async with FakeOpenAI([Turn(text="Hello.")]) as fake:` and a client on `fake.base_url`.
 By itself, for benchmarks: `python -m tests.support.fake_openai --port 8099 --tool knowledge_search`.
 """
@@ -8,108 +10,14 @@ import argparse
 import asyncio
 import json
 from asyncio import Event
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Self, cast
+from typing import Self, cast
 
 import orjson
 
-Json = dict[str, object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """A tool call of the model; `pieces` is how its arguments are cut, by default in two."""
-
-    name: str
-    arguments: str = "{}"
-    id: str = ""
-    pieces: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """One answer: what the model says, and how its bytes travel."""
-
-    text: str = ""
-    tokens: tuple[str, ...] | None = None
-    """How the text is cut; by default after each space."""
-    calls: tuple[Call, ...] = ()
-    refusal: str = ""
-    finish_reason: str | None = None
-    """By default `tool_calls` with calls, else `stop`; the empty string leaves it out."""
-    usage: tuple[int, int] | None = (11, 7)
-    done_line: bool = True
-    extra: Json = field(default_factory=dict[str, object])
-    """Fields that no client knows, put into each chunk."""
-    body: bytes | None = None
-    """The whole body as it is, instead of all of the above."""
-    media_type: str = "text/event-stream; charset=utf-8"
-    write_bytes: int = 0
-    """Each write carries so many bytes; 0: one event each, or all at once where nothing is paced."""
-    first_token_s: float = 0.0
-    per_token_s: float = 0.0
-    late_headers: bool = False
-    """Send nothing at all, not even the status, before the first token."""
-    stop_after: int | None = None
-    """After so many events do what `then` says instead of going on."""
-    then: Literal["cut", "stall", "error"] = "cut"
-    error: Json = field(default_factory=lambda: {"message": "The server had an error", "type": "server_error"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpError:
-    """An answer other than 200."""
-
-    status: int
-    body: bytes = b""
-    headers: tuple[tuple[str, str], ...] = ()
-    media_type: str = "application/json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HangUp:
-    """The connection is closed without an answer."""
-
-
-Answer = Turn | HttpError | HangUp
-Brain = Callable[[Json], Answer]
-"""Thinks up the answer to a request's body."""
-
-
-def http_error(status: int, message: str, *, code: str | None, headers: tuple[tuple[str, str], ...] = ()) -> HttpError:
-    """An error in the words of the OpenAI API."""
-    body = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
-    return HttpError(status=status, body=orjson.dumps(body), headers=headers)
-
-
-LEAKED_KEY = "sk-proj-Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MA"
-"""A key that the `bad_key` error repeats, as some servers do."""
-
-HTTP_ERRORS: dict[str, HttpError] = {
-    "rate_limited": http_error(429, "Rate limit reached.", code="rate_limit_exceeded"),
-    "rate_limited_for_2_s": http_error(
-        429, "Rate limit reached.", code="rate_limit_exceeded", headers=(("Retry-After", "2"),)
-    ),
-    "quota_used_up": http_error(429, "You exceeded your current quota.", code="insufficient_quota"),
-    "bad_gateway": HttpError(status=502, body=b"<html><h1>502 Bad Gateway</h1></html>", media_type="text/html"),
-    "overloaded": http_error(503, "The server is overloaded.", code="overloaded"),
-    "gateway_timeout": HttpError(status=504),
-    "internal": http_error(500, "The server had an error.", code="server_error"),
-    "bad_key": http_error(401, f"Incorrect API key provided: {LEAKED_KEY}.", code="invalid_api_key"),
-    "forbidden": http_error(403, "Country not supported.", code="unsupported_country"),
-    "unknown_model": http_error(404, "The model does not exist.", code="model_not_found"),
-    "bad_request": http_error(400, "Invalid parameter.", code="invalid_value"),
-    "context_too_long": http_error(
-        400, "This model's maximum context length is 8192 tokens.", code="context_length_exceeded"
-    ),
-    "context_too_long_without_code": HttpError(
-        status=400,
-        body=b'{"object":"error","message":"This model\'s maximum context length is 4096 tokens","code":400}',
-    ),
-    "body_too_large": HttpError(status=413, body=b"too large", media_type="text/plain"),
-    "moved": HttpError(status=308, headers=(("Location", "http://127.0.0.1:9/elsewhere"),)),
-}
+from tests.support import fake_chat, fake_responses
+from tests.support.fake_turns import Answer, Brain, Call, HangUp, HttpError, Json, Turn, http_error
 
 
 @dataclass(slots=True)
@@ -122,6 +30,11 @@ class Received:
     body: Json
     gone: Event = field(default_factory=Event)
     answered: Event = field(default_factory=Event)
+
+    @property
+    def speaks_responses(self) -> bool:
+        """Whether it came by the Responses API."""
+        return self.path.endswith("/responses")
 
 
 class FakeOpenAI:
@@ -136,7 +49,10 @@ class FakeOpenAI:
         self._brain = brain
         self._server: asyncio.Server | None = None
         self._open: set[_Connection] = set()
-        self._frames: dict[int, tuple[Turn, list[bytes]]] = {}
+        self._frames: dict[tuple[int, bool], tuple[Turn, list[bytes]]] = {}
+        self._sealed: set[str] = set()
+        self.no_reasoning = False
+        """Set: the model is one that refuses to be asked for its reasoning."""
 
     @property
     def base_url(self) -> str:
@@ -176,18 +92,32 @@ class FakeOpenAI:
 
     def answer(self, request: Received) -> Answer:
         """The next answer; without one left an error that says so."""
-        if not request.path.endswith("/chat/completions"):
+        if not request.path.endswith(("/chat/completions", "/responses")):
             return http_error(404, f"The fake server has no {request.path}", code="not_found")
+        if request.speaks_responses and (refused := self._refusal(request.body)):
+            return refused
         if self._brain is not None:
             return self._brain(request.body)
         return next(self._script, http_error(501, "The script has no further turn.", code="script_ended"))
 
-    def frames(self, turn: Turn) -> list[bytes]:
+    def frames(self, turn: Turn, *, responses: bool) -> list[bytes]:
         """The turn's events, built once for each turn object: benchmarks send the same one over and over."""
-        known = self._frames.get(id(turn))
+        known = self._frames.get((id(turn), responses))
         if known is None:
-            known = self._frames[id(turn)] = (turn, list(_frames(turn)))
+            told = fake_responses.frames(turn) if responses else fake_chat.frames(turn)
+            known = self._frames[id(turn), responses] = (turn, list(told))
+        if responses and turn.reasoning:
+            self._sealed.add(turn.reasoning)
         return known[1]
+
+    def forget_seals(self) -> None:
+        """From now on no reasoning that was given out can be read any more: the provider's keys were changed."""
+        self._sealed.clear()
+
+    def _refusal(self, body: Json) -> HttpError | None:
+        if self.no_reasoning and "include" in body:
+            return http_error(400, "Encrypted content is not supported with this model.", code=None)
+        return fake_responses.refusal(body, self._sealed)
 
 
 class _Connection(asyncio.Protocol):
@@ -238,7 +168,8 @@ class _Connection(asyncio.Protocol):
             case Turn() as turn if request.body.get("stream") or turn.body is not None:
                 await self._stream(turn, request)
             case Turn() as turn:
-                body = orjson.dumps(_whole(turn))
+                told = fake_responses.whole(turn) if request.speaks_responses else fake_chat.whole(turn)
+                body = orjson.dumps(told)
                 self._write(_head(200, "application/json", len(body)) + body)
                 request.answered.set()
 
@@ -249,7 +180,7 @@ class _Connection(asyncio.Protocol):
             head = b""
         if turn.first_token_s:
             await asyncio.sleep(turn.first_token_s)
-        for write in _writes(turn, head, self._fake.frames(turn)):
+        for write in _writes(turn, head, self._fake.frames(turn, responses=request.speaks_responses)):
             self._write(write)
             # Also without a pace the loop gets its turn, so that each write is a read of its own on the other side.
             await asyncio.sleep(turn.per_token_s)
@@ -313,91 +244,19 @@ def _writes(turn: Turn, head: bytes, frames: list[bytes]) -> Iterator[bytes]:
         yield head + b"".join(map(_chunked, frames))
 
 
-def _frames(turn: Turn) -> Iterator[bytes]:
-    """The turn's server-sent events as bytes, as far as they are sent at all."""
-    if turn.body is not None:
-        yield turn.body
-        return
-    events = list(_events(turn))
-    for event in events[: turn.stop_after]:
-        yield b"data: %b\n\n" % event
-    if turn.stop_after is not None and turn.then == "error":
-        yield b"data: %b\n\n" % orjson.dumps({"error": turn.error})
+def has_result(body: Json) -> bool:
+    """Whether the request, of either API, ends with a call's result."""
+    last = _said(body)[-1]
+    return last.get("role") == "tool" or last.get("type") == "function_call_output"
 
 
-def _events(turn: Turn) -> Iterator[bytes]:
-    yield _delta(turn, {"role": "assistant", "content": ""})
-    for token in _tokens(turn):
-        yield _delta(turn, {"content": token})
-    for token in turn.refusal.split(" ") if turn.refusal else ():
-        yield _delta(turn, {"refusal": token})
-    for index, call in enumerate(turn.calls):
-        yield from _call_events(turn, index, call)
-    if (reason := _finish_reason(turn)) is not None:
-        yield _delta(turn, {}, finish_reason=reason)
-    if turn.usage is not None:
-        yield orjson.dumps(_chunk(turn) | {"choices": [], "usage": _usage(turn.usage)})
-    if turn.done_line:
-        yield b"[DONE]"
+def words_of(body: Json) -> str:
+    """What the person said last, in a request of either API."""
+    return str(next((said["content"] for said in reversed(_said(body)) if said.get("role") == "user"), ""))
 
 
-def _tokens(turn: Turn) -> Sequence[str]:
-    if turn.tokens is not None:
-        return turn.tokens
-    words = turn.text.split(" ")
-    return [f"{word} " for word in words[:-1]] + [word for word in words[-1:] if word]
-
-
-def _call_events(turn: Turn, index: int, call: Call) -> Iterator[bytes]:
-    half = len(call.arguments) // 2
-    pieces = call.pieces if call.pieces is not None else (call.arguments[:half], call.arguments[half:])
-    function: Json = {"name": call.name, "arguments": ""}
-    begin: Json = {"index": index, "id": _call_id(index, call), "type": "function", "function": function}
-    yield _delta(turn, {"tool_calls": [begin]})
-    for piece in pieces:
-        yield _delta(turn, {"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
-
-
-def _call_id(index: int, call: Call) -> str:
-    return call.id or f"call_{index}"
-
-
-def _finish_reason(turn: Turn) -> str | None:
-    if turn.finish_reason is not None:
-        return turn.finish_reason or None
-    return "tool_calls" if turn.calls else "stop"
-
-
-def _chunk(turn: Turn) -> Json:
-    head: Json = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "fake", "usage": None}
-    return head | turn.extra
-
-
-def _delta(turn: Turn, delta: Json, *, finish_reason: str | None = None) -> bytes:
-    choice: Json = {"index": 0, "delta": delta | turn.extra, "finish_reason": finish_reason, "logprobs": None}
-    return orjson.dumps(_chunk(turn) | {"choices": [choice]})
-
-
-def _usage(usage: tuple[int, int]) -> Json:
-    sent, received = usage
-    return {"prompt_tokens": sent, "completion_tokens": received, "total_tokens": sent + received}
-
-
-def _whole(turn: Turn) -> Json:
-    """The turn as the answer to a request that does not stream."""
-    message: Json = {"role": "assistant", "content": "".join(_tokens(turn)) or None, "refusal": turn.refusal or None}
-    if turn.calls:
-        message["tool_calls"] = [
-            {
-                "id": _call_id(index, call),
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for index, call in enumerate(turn.calls)
-        ]
-    choice: Json = {"index": 0, "message": message, "finish_reason": _finish_reason(turn)}
-    usage = _usage(turn.usage or (0, 0))
-    return _chunk(turn) | {"object": "chat.completion", "choices": [choice], "usage": usage}
+def _said(body: Json) -> list[Json]:
+    return cast("list[Json]", body["messages"] if "messages" in body else body["input"])
 
 
 def one_tool_brain(tool: str, arguments: str, words: int, pace: tuple[float, float]) -> Brain:
@@ -410,8 +269,7 @@ def one_tool_brain(tool: str, arguments: str, words: int, pace: tuple[float, flo
     say = Turn(text="word " * words, first_token_s=first_token_s, per_token_s=per_token_s)
 
     def think(body: Json) -> Turn:
-        messages = cast("list[Json]", body["messages"])
-        return say if messages[-1]["role"] == "tool" or not tool else ask
+        return say if has_result(body) or not tool else ask
 
     return think
 

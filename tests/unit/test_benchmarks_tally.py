@@ -12,7 +12,8 @@ from benchmarks.model import AT_ONCE, PACED, TOOL, is_paced, two_paces
 from benchmarks.processes import cpu_s, memory_mib
 from benchmarks.stage import LOG_LINE_PREFIX, TASKS
 from benchmarks.tally import Row, Target, added_ms, table, writing_transactions
-from tests.support.fake_openai import FakeOpenAI, Turn
+from tests.support.fake_openai import FakeOpenAI
+from tests.support.fake_turns import Turn
 
 LOG = """\
 2026-11-22 10:00:00.001 UTC [11] glow_app 0 LOG:  duration: 0.021 ms  statement: BEGIN;

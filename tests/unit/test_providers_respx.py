@@ -5,7 +5,9 @@ import pytest
 import respx
 
 from agent.model import AssistantMessage, Finished, ModelFailed, ModelRequest, TextDelta, ToolCall, UserMessage
-from agent.providers.chat_completions import ChatCompletionsModel, Patience, Surroundings
+from agent.providers.chat_completions import chat_completions_model
+from agent.providers.patience import Patience, Surroundings
+from agent.providers.streaming import Endpoint, StreamedModel
 from tests.support.respx_bridge import client_for
 
 URL = "https://models.example/v1/chat/completions"
@@ -20,19 +22,15 @@ def model_of(
     chance: float = 0.0,
     base_url: str = "https://models.example/v1",
     api_key: str | None = None,
-) -> ChatCompletionsModel:
+) -> StreamedModel:
     async def pause(seconds: float) -> None:
         pauses.append(seconds)
 
-    return ChatCompletionsModel(
-        name="fake-1",
-        context_window=8192,
-        api_key=api_key,
-        base_url=base_url,
-        patience=Patience(tries=7),
-        surroundings=Surroundings(sleep=pause, chance=lambda: chance),
-        http_client=client_for(router),
+    endpoint = Endpoint(
+        name="fake-1", context_window=8192, api_key=api_key, base_url=base_url, patience=Patience(tries=7)
     )
+    surroundings = Surroundings(sleep=pause, chance=lambda: chance)
+    return chat_completions_model(endpoint, surroundings=surroundings, http_client=client_for(router))
 
 
 async def test_pauses_grow_to_a_bound_and_the_answer_comes_through() -> None:
@@ -99,12 +97,10 @@ async def test_half_a_character_in_a_name_that_a_model_made_up_is_sent_all_the_s
 
 
 async def test_a_key_that_no_header_can_carry_is_a_connection_that_failed() -> None:
-    model = ChatCompletionsModel(
-        name="fake-1",
-        context_window=8192,
-        api_key="two\nlines",
-        base_url="http://127.0.0.1:9/v1",
-        patience=Patience(tries=1),
+    base_url = "http://127.0.0.1:9/v1"
+    patience = Patience(tries=1)
+    model = chat_completions_model(
+        Endpoint(name="fake-1", context_window=8192, api_key="two\nlines", base_url=base_url, patience=patience)
     )
     with pytest.raises(ModelFailed) as failed:
         assert [event async for event in model.stream(REQUEST)]
