@@ -40,10 +40,10 @@ from tests.support.driven_doors import (
     WidgetCalls,
     WorkerCalls,
     cell_of,
-    obedient,
     serving,
     widget_headers,
 )
+from tests.support.either_api import obedient_by_either
 from tests.support.firms import FIRM_A
 from tests.support.mutants import MUTANTS, mutated
 from tests.support.parity import (
@@ -74,7 +74,6 @@ from tests.support.parity_world import (
     seed_world,
 )
 from tests.support.policies import facts, firm_policies
-from tests.support.scripted_model import ScriptedModel
 from tools.manifest import Manifest
 from tools.manifest_files import load_manifests
 from tools.outcomes import Verdict, decision_of
@@ -88,7 +87,8 @@ ENTRANCES = (
     "rest api",
     "rest service",
     "rest routes",
-    "chat",
+    "chat chat_completions",
+    "chat responses",
     f"mcp {MODERN}",
     f"mcp {LEGACY}",
     "widget",
@@ -233,7 +233,8 @@ class World:
             RestCalls(site),
             RestCalls(site, audience="service"),
             RestRoutes(site),
-            ChatCalls(site),
+            ChatCalls(site, api="chat_completions"),
+            ChatCalls(site, api="responses"),
             McpCalls(site, revision=MODERN),
             McpCalls(site, revision=LEGACY),
             WidgetCalls(site),
@@ -253,9 +254,9 @@ async def world(database: Database, owner_connection: Connection) -> AsyncIterat
         "GLOW_SERVICE_DATABASE_URL": urls.service,
         "GLOW_MODEL_API": "offline",
     }
-    options = HubOptions(model=ScriptedModel(brain=obedient))
     async with (
-        open_hub(settings_of_tests(), urls, PUBLIC_URL, options) as hub,
+        obedient_by_either() as model,
+        open_hub(settings_of_tests(), urls, PUBLIC_URL, HubOptions(model=model)) as hub,
         serving(hub) as site,
         command_host(environment) as host,
     ):

@@ -66,23 +66,29 @@ async def token_of(hub: Hub, who: str, audience: Audience = "api", lifetime: tim
 
 @asynccontextmanager
 async def opened_hub(
-    database: Database, options: HubOptions | None = None, allowed_origins: tuple[str, ...] = ()
+    database: Database,
+    options: HubOptions | None = None,
+    allowed_origins: tuple[str, ...] = (),
+    settings: Settings | None = None,
 ) -> AsyncGenerator[Hub]:
     """The hub over the demo firm's people and tasks; without its documents, which take longer."""
     async with connected(database.dsn(Login.OWNER)) as owner:
         await found_demo(owner, resource_folder("demo"), utc_now())
-    settings = settings_of_tests(allowed_origins)
+    settings = settings or settings_of_tests(allowed_origins)
     async with open_hub(settings, database.urls(), PUBLIC_URL, options) as hub:
         yield hub
 
 
 @asynccontextmanager
 async def opened_doors(
-    database: Database, options: HubOptions | None = None, app_options: AppOptions | None = None
+    database: Database,
+    options: HubOptions | None = None,
+    app_options: AppOptions | None = None,
+    settings: Settings | None = None,
 ) -> AsyncGenerator[Doors]:
     """The application with its lifespan running, its worker too."""
     origins = app_options.allowed_origins if app_options else ()
-    async with opened_hub(database, options, origins) as hub, AsyncExitStack() as clients:
+    async with opened_hub(database, options, origins, settings) as hub, AsyncExitStack() as clients:
         app = create_app(lambda: nullcontext(hub), app_options)
         async with app.router.lifespan_context(app):
             yield Doors(hub=hub, app=app, clients=clients)

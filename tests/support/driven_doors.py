@@ -25,6 +25,7 @@ from server.tokens import Audience
 from server.worker.task_runs import TaskRunWorker
 from tests.support.command_host import CommandHost
 from tests.support.firms import FIRM_A
+from tests.support.model_stages import Api
 from tests.support.parity import Cell, Told, Who
 from tests.support.scripted_model import Turn, asks, says
 from tools.gate import Gate
@@ -244,15 +245,22 @@ def obedient(request: ModelRequest) -> Turn:
 
 @dataclass(frozen=True, slots=True)
 class ChatCalls:
-    """`POST /v1/chat`, answered by the obedient model; the hub must have been opened with it."""
+    """`POST /v1/chat`, answered by the obedient model; the hub must have been opened with it.
+
+    With an `api` the hub's model must be the one of either API, which goes by what the message names.
+    """
 
     site: Site
-    name: str = "chat"
+    api: Api | None = None
     door: Door = "chat"
     mode: Mode = "agent"
 
+    @property
+    def name(self) -> str:
+        return "chat" if self.api is None else f"chat {self.api}"
+
     async def make(self, who: Who, calls: Sequence[Asked]) -> list[Told]:
-        message = orjson.dumps(calls).decode()
+        message = orjson.dumps(calls if self.api is None else {"api": self.api, "calls": calls}).decode()
         async with httpx.AsyncClient(base_url=self.site.url, headers=self.site.headers(who, "api")) as http:
             answer = await http.post("/v1/chat", json={"message": message}, timeout=60)
         assert answer.status_code == 200, answer.text

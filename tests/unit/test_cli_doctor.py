@@ -20,6 +20,7 @@ class Answers(ThreadingHTTPServer):
 
     status = 200
     body = b""
+    post_status = 400
     keys: list[str | None]
 
 
@@ -34,6 +35,13 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(server.body)))
         self.end_headers()
         self.wfile.write(server.body)
+
+    def do_POST(self) -> None:
+        server = self.server
+        assert isinstance(server, Answers)
+        self.send_response(server.post_status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nobody looks."""
@@ -112,6 +120,33 @@ def test_a_model_is_asked_for_by_name_and_key(
     assert said in found["says"]
     assert "sk-hidden" not in json.dumps(found)
     assert answers.keys == ["Bearer sk-hidden"]
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "said"),
+    [
+        (400, "ok", "(responses)"),
+        (401, "ok", "(responses)"),
+        (404, "wrong", "has no Responses API"),
+        (405, "wrong", "has no Responses API"),
+    ],
+)
+def test_a_server_without_the_responses_api_is_named_when_that_is_asked_for(
+    capsys: pytest.CaptureFixture[str],
+    installation: pytest.MonkeyPatch,
+    answers: Answers,
+    free_port: int,
+    status: int,
+    state: str,
+    said: str,
+) -> None:
+    answers.post_status = status
+    installation.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{answers.server_port}/v1")
+    installation.setenv("GLOW_MODEL", "wise-1")
+    installation.setenv("GLOW_MODEL_API", "responses")
+    found = examined(capsys, free_port)["model"]
+    assert found["state"] == state
+    assert said in found["says"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from agent.model import (
     AssistantMessage,
     Message,
     ModelFailed,
+    ProviderItem,
     SystemMessage,
     ToolResultMessage,
     UserMessage,
@@ -134,3 +135,15 @@ def _paired(messages: Sequence[Message]) -> bool:
         elif isinstance(message, AssistantMessage):
             waiting = [call.provider_id for call in message.calls]
     return not waiting
+
+
+def test_reasoning_stays_while_all_fits_and_goes_as_soon_as_anything_is_cut() -> None:
+    item = ProviderItem(maker="responses wise-1", content='{"encrypted_content": "%s"}' % ("s" * 400), before=None)
+    turn = [UserMessage(text="q" * 40), AssistantMessage(text="a" * 40, provider_items=(item,))]
+    current = [UserMessage(text="now"), AssistantMessage(text="so", provider_items=(item,)), UserMessage(text="then")]
+    system = SystemMessage(text="s")
+    whole = Window(4_000, len).fitted(system, (), [turn, turn], current)
+    assert whole == [system, *turn, *turn, *current]
+    cut = Window(1_000, len).fitted(system, (), [turn, turn], current)
+    assert [each.provider_items for each in cut if isinstance(each, AssistantMessage)] == [(), (), ()]
+    assert [each.text for each in cut] == [each.text for each in whole], "the words fit without it"

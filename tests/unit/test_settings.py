@@ -55,14 +55,27 @@ def test_a_base_url_alone_is_enough_for_a_server_that_asks_for_no_key(environmen
     assert (hosted.api_key, hosted.base_url) == (None, "http://127.0.0.1:9/v1")
 
 
+@pytest.mark.parametrize("api", ["responses", "chat_completions"])
+def test_either_api_can_be_asked_for(environment: pytest.MonkeyPatch, api: str) -> None:
+    environment.setenv("OPENAI_API_KEY", "sk-hidden")
+    environment.setenv("GLOW_MODEL_API", api)
+    with pytest.raises(SettingsInvalid, match="GLOW_MODEL: set the model's name"):
+        load_settings()
+    environment.setenv("GLOW_MODEL", "a-model")
+    hosted = load_settings().hosted_model
+    assert hosted is not None
+    assert hosted.api == api
+
+
 def test_offline_can_be_asked_for_though_there_is_a_key(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("OPENAI_API_KEY", "sk-hidden")
     environment.setenv("GLOW_MODEL_API", "offline")
     assert load_settings().hosted_model is None
 
 
-def test_chat_completions_without_key_and_base_url_says_what_to_set(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("GLOW_MODEL_API", "chat_completions")
+@pytest.mark.parametrize("api", ["responses", "chat_completions"])
+def test_an_api_without_key_and_base_url_says_what_to_set(environment: pytest.MonkeyPatch, api: str) -> None:
+    environment.setenv("GLOW_MODEL_API", api)
     environment.setenv("GLOW_MODEL", "a-model")
     with pytest.raises(SettingsInvalid, match="OPENAI_API_KEY: set it"):
         load_settings()
