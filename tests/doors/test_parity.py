@@ -340,16 +340,18 @@ def levelled_through(entrance: Entrance) -> list[Who]:
 
 
 def levelled(entrance: Entrance, cases: Sequence[Case]) -> list[Case]:
-    """What is tried at the other levels: everything, but by commands one of each kind."""
-    return [case for case in cases if not isinstance(entrance, CliCalls) or case.name in LEVELLED]
+    """What is tried at the other levels: everything, but by commands and by the other model API one of each kind."""
+    in_part = isinstance(entrance, CliCalls) or entrance.name == "chat responses"
+    return [case for case in cases if not in_part or case.name in LEVELLED]
 
 
 def untried(seen: Sequence[Seen]) -> set[tuple[str, str, Role, Level]]:
     """The squares of tool x entrance x role x level that were not driven, of those whose door can make such a call.
 
-    At the command line a person's own hand is not subject to its level, and each member tries every third case.
+    At the command line a person's own hand is not subject to its level, and each member tries every third case. The
+    two model APIs are one door behind the provider: one of them is driven at every level.
     """
-    through = [name for name in ENTRANCES if name not in ("cli", *SOME_TOOLS_ONLY)]
+    through = [name for name in ENTRANCES if name not in ("cli", "chat responses", *SOME_TOOLS_ONLY)]
     wanted = set(product(ACTS, through, Role, Level))
     return wanted - {(each.tool, each.entrance, each.who.role, each.who.level) for each in seen}
 
