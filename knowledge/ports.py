@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
+from knowledge.embeddings.model import Vector
 from knowledge.model import (
     ChunkId,
     Document,
@@ -62,8 +63,18 @@ class DocumentRepository(Protocol):
         """Hold the document until the transaction ends, so that two indexings do not meet; False: there is none."""
         ...
 
-    async def finish(self, document_id: DocumentId, prepared: PreparedDocument, now: datetime) -> None:
-        """Its text, pages and counts; from now on `ready`."""
+    async def finish(
+        self, document_id: DocumentId, prepared: PreparedDocument, then: Literal["embedding", "ready"], now: datetime
+    ) -> None:
+        """Its text, pages and counts; from now on it is `then`."""
+        ...
+
+    async def embedding(self, document_id: DocumentId, now: datetime) -> None:
+        """Some of its passages have no vector yet."""
+        ...
+
+    async def embedded(self, document_id: DocumentId, model_id: str | None, failure: str | None, now: datetime) -> None:
+        """From now on `ready`, as far as this model goes; `failure`: why some of its passages have no vector."""
         ...
 
     async def fail(self, document_id: DocumentId, reason: str, now: datetime) -> None:
@@ -75,11 +86,17 @@ class DocumentRepository(Protocol):
         ...
 
 
-class LexicalIndex(Protocol):
-    """Passages and the postings that find them."""
+class SearchIndex(Protocol):
+    """Passages, and what finds them: postings for their words, vectors for their meaning."""
 
     async def search(self, terms: Sequence[str], limit: int, filters: SearchFilters) -> Sequence[Passage]:
         """Exact BM25 over what the principal may see, best first."""
+        ...
+
+    async def search_near(
+        self, terms: Sequence[str], vector: Vector, limit: int, filters: SearchFilters
+    ) -> Sequence[Passage]:
+        """By words and by meaning, the two orders fused; by meaning alone without terms. Empty without any vector."""
         ...
 
     async def write(self, document_id: DocumentId, prepared: PreparedDocument, chunk_ids: Sequence[ChunkId]) -> None:

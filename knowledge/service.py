@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from domain.kernel import DomainError, NewId, NotFound
 from domain.paging import InvalidLimit, Page, Position, page_of
+from knowledge.embeddings.model import Embedded, PendingChunk, Vector
+from knowledge.embeddings.ports import EmbeddingStore
 from knowledge.model import (
     ChunkId,
     Document,
@@ -24,12 +26,14 @@ from knowledge.model import (
     TextRange,
 )
 from knowledge.parse.decode import storable
-from knowledge.ports import DocumentRepository, FileStore, LexicalIndex
+from knowledge.ports import DocumentRepository, FileStore, SearchIndex
 from knowledge.prepare import PreparedDocument
 from knowledge.terms import query_terms
 
 SEARCH_LIMIT = 100
 TITLE_LENGTH = 300
+READABLE: frozenset[DocumentStatus] = frozenset({"embedding", "ready"})
+"""Its text stands, and its words find it."""
 READ_LIMIT = 20_000
 """Characters that one read gives at most: about what a model takes in at once beside a conversation."""
 
@@ -75,23 +79,31 @@ class KnowledgeService:
     """The documents of one organization, as far as the principal may see them."""
 
     documents: DocumentRepository
-    index: LexicalIndex
+    index: SearchIndex
     files: FileStore
+    embeddings: EmbeddingStore
 
-    async def search(self, query: SearchQuery) -> SearchResult:
-        """The passages that answer a question, best first; none where it holds only common words.
+    async def search(self, query: SearchQuery, vector: Vector | None = None) -> SearchResult:
+        """The passages that answer a question, best first. `vector`: where the question lies; None: nobody knows.
 
-        Shape   `hybrid` is answered as `lexical` while there are no embeddings, and the result says so.
+        Shape   `hybrid` is answered as `lexical` while there is nothing to compare by meaning, and the result says so;
+                a search by words finds nothing where the question holds only common ones.
         Raises  NoEmbeddings; InvalidLimit.
         """
-        if query.mode == "vector":
+        if query.mode == "vector" and vector is None:
             raise NoEmbeddings
         if not 1 <= query.limit <= SEARCH_LIMIT:
             raise InvalidLimit(query.limit)
-        terms = query_terms(query.text)
         filters = replace(query.filters, title=query.filters.title and storable(query.filters.title))
-        found = await self.index.search(terms, query.limit, filters) if terms else ()
-        return SearchResult(mode="lexical", items=tuple(found))
+        terms = () if query.mode == "vector" else query_terms(query.text)
+        if vector is not None and query.mode != "lexical":
+            found = await self.index.search_near(terms, vector, query.limit, filters)
+            if found or await self.embeddings.has_any(vector.space.model_id):
+                return SearchResult(mode=query.mode, items=tuple(found))
+            if query.mode == "vector":
+                raise NoEmbeddings
+        lexical = await self.index.search(terms, query.limit, filters) if terms else ()
+        return SearchResult(mode="lexical", items=tuple(lexical))
 
     async def read(self, document_id: DocumentId, part: TextRange) -> DocumentText:
         """A page, or a range of characters, of a document's text; at most 20,000 characters at once.
@@ -101,7 +113,7 @@ class KnowledgeService:
         found = await self.documents.text_map(document_id)
         if found is None:
             raise DocumentNotFound(document_id)
-        if found.status != "ready":
+        if found.status not in READABLE:
             raise DocumentNotReady(document_id, found.status)
         start, end = _bounds(part, found)
         return DocumentText(
@@ -154,29 +166,67 @@ class KnowledgeService:
         return await self.get(new.document_id)
 
     async def store(
-        self, document_id: DocumentId, prepared: PreparedDocument, *, new_id: NewId, now: datetime
+        self,
+        document_id: DocumentId,
+        prepared: PreparedDocument,
+        *,
+        new_id: NewId,
+        now: datetime,
+        then: Literal["embedding", "ready"] = "ready",
     ) -> Document:
-        """Makes a prepared document ready to be found, in place of what was indexed of it before.
+        """Makes a prepared document ready to be found by its words, in place of what was indexed of it before.
 
-        Effect  writes knowledge_documents, knowledge_chunks, knowledge_terms, knowledge_postings.
+        Effect  writes knowledge_documents, knowledge_chunks, knowledge_terms, knowledge_postings, knowledge_embeddings.
         Raises  DocumentNotFound: none, or deleted meanwhile.
         """
         if not await self.documents.lock(document_id):
             raise DocumentNotFound(document_id)
-        await self.index.remove(document_id)
+        await self._remove(document_id)
         await self.index.write(document_id, prepared, [ChunkId(new_id()) for _ in prepared.chunks])
-        await self.documents.finish(document_id, prepared, now)
+        await self.documents.finish(document_id, prepared, then, now)
+        return await self.get(document_id)
+
+    async def unembedded(self, document_id: DocumentId, model_id: str, limit: int) -> list[PendingChunk]:
+        """Passages of a document that have no vector of this model yet, at most `limit`; none of one that is gone."""
+        return list(await self.embeddings.pending(document_id, model_id, limit))
+
+    async def embed(self, document_id: DocumentId, embedded: Embedded, *, now: datetime) -> tuple[int, Document]:
+        """Keeps vectors, and says how many were new; the document is ready once none of its passages lacks one.
+
+        Effect  writes knowledge_embeddings, knowledge_documents.
+        Raises  DocumentNotFound: none, or deleted meanwhile. DocumentNotReady: it has no passages.
+        """
+        await self._lock_readable(document_id)
+        written = await self.embeddings.add(embedded)
+        left = await self.embeddings.pending(document_id, embedded.space.model_id, 1)
+        if left:
+            await self.documents.embedding(document_id, now)
+        else:
+            await self.documents.embedded(document_id, embedded.space.model_id, None, now)
+        return written, await self.get(document_id)
+
+    async def give_up_embedding(
+        self, document_id: DocumentId, model_id: str | None, reason: str | None, *, now: datetime
+    ) -> Document:
+        """Leaves a document to be found by its words alone; `reason` is shown to people, None where nobody asked.
+
+        Effect  writes knowledge_documents.
+        Raises  DocumentNotFound, DocumentNotReady.
+        """
+        await self._lock_readable(document_id)
+        failure = None if reason is None else f"It is found by its words, and not by their meaning: {reason}."
+        await self.documents.embedded(document_id, model_id, failure, now)
         return await self.get(document_id)
 
     async def fail(self, document_id: DocumentId, reason: str, *, now: datetime) -> Document:
         """Marks a document that could not be read; `reason` is shown to people.
 
-        Effect  writes knowledge_documents, knowledge_chunks, knowledge_postings.
+        Effect  writes knowledge_documents, knowledge_chunks, knowledge_postings, knowledge_embeddings.
         Raises  DocumentNotFound.
         """
         if not await self.documents.lock(document_id):
             raise DocumentNotFound(document_id)
-        await self.index.remove(document_id)
+        await self._remove(document_id)
         await self.documents.fail(document_id, reason, now)
         return await self.get(document_id)
 
@@ -186,13 +236,25 @@ class KnowledgeService:
         Its row, text and file stay where nobody who asks sees them: an audit firm keeps what it worked from, and
         erasing is an act of its own.
 
-        Effect  writes knowledge_documents, knowledge_chunks, knowledge_postings.
+        Effect  writes knowledge_documents, knowledge_chunks, knowledge_postings, knowledge_embeddings.
         Raises  DocumentNotFound.
         """
         if not await self.documents.lock(document_id):
             raise DocumentNotFound(document_id)
-        await self.index.remove(document_id)
+        await self._remove(document_id)
         await self.documents.delete(document_id, now)
+
+    async def _remove(self, document_id: DocumentId) -> None:
+        """All that finds the document."""
+        await self.embeddings.remove(document_id)
+        await self.index.remove(document_id)
+
+    async def _lock_readable(self, document_id: DocumentId) -> None:
+        if not await self.documents.lock(document_id):
+            raise DocumentNotFound(document_id)
+        status = (await self.get(document_id)).status
+        if status not in READABLE:
+            raise DocumentNotReady(document_id, status)
 
 
 def document_title(given: str | None, filename: str | None) -> str:

@@ -19,6 +19,9 @@ from agent.runs import RunOptions, Runs
 from domain.idempotency.postgres import PostgresKeyExpiry
 from domain.kernel import ApprovalId, Clock, NewId, new_id, utc_now
 from domain.resources import resource_folder
+from knowledge.embeddings.compatible import CompatibleEmbedder
+from knowledge.embeddings.ports import Embedder
+from knowledge.embeddings.queries import QueryVectors
 from knowledge.isolate import IsolatedPreparer
 from knowledge.model import StoredFile
 from knowledge.prepare import PreparedDocument
@@ -38,7 +41,7 @@ from server.worker.documents import DocumentWorker
 from server.worker.task_runs import TaskRunWorker
 from server.worker.worker import Worker
 from tools.gate import Fault, Gate, no_fault
-from tools.handlers import HANDLERS, document_handlers
+from tools.handlers import HANDLERS, document_handlers, search_by_meaning
 from tools.policy import Policies
 from tools.registry import Registry
 from tools.staging import Staging
@@ -104,12 +107,15 @@ class HubOptions:
 
     fault: Fault = no_fault
     model: Model | None = None
+    embedder: Embedder | None = None
     run_options: RunOptions | None = None
     clock: Clock = utc_now
 
 
-def load_rules(preparer: IsolatedPreparer) -> Rules:
-    """Read and check everything under manifests/; `preparer` reads the files that document_index is asked for.
+def load_rules(preparer: IsolatedPreparer, embedder: Embedder | None = None) -> Rules:
+    """Read and check everything under manifests/.
+
+    `preparer` reads the files that document_index is asked for, `embedder` gives vectors; None: search is by words.
 
     Raises  RegistryError, PolicyFilesError, WorkflowFilesError, PersonaInvalid: the server does not start.
     """
@@ -119,7 +125,10 @@ def load_rules(preparer: IsolatedPreparer) -> Rules:
     async def prepare_file(stored: StoredFile) -> PreparedDocument:
         return await preparer.prepare(stored.content, title=stored.title, media_type=stored.media_type)
 
-    registry = Registry.load(folder, HANDLERS, document_handlers(staging, prepare_file))
+    handlers = HANDLERS
+    if embedder is not None:
+        handlers = {**HANDLERS, "knowledge_search": search_by_meaning(QueryVectors(embedder))}
+    registry = Registry.load(folder, handlers, document_handlers(staging, prepare_file, embedder))
     manifests = {tool.manifest.name: tool.manifest for tool in registry.all()}
     personas = load_personas(folder)
     personas.check_tools(manifests)
@@ -142,7 +151,8 @@ async def open_hub(
     """
     options = options or HubOptions()
     async with AsyncExitStack() as stack:
-        rules = load_rules(await stack.enter_async_context(IsolatedPreparer()))
+        embedder = options.embedder or _embedder(settings, stack)
+        rules = load_rules(await stack.enter_async_context(IsolatedPreparer()), embedder)
         pools = await stack.enter_async_context(open_pools(urls))
         transactions = PostgresTransactions(pools.app, rules.workflows)
         recorder = GroupRecorder(pools.recorder, time.monotonic)
@@ -188,7 +198,7 @@ async def open_hub(
             model=model,
             runs=runs,
             conversations=ConversationService(sessions, options.clock),
-            worker=_worker(urls, pools, jobs, gate, transactions, identities, rules, options.clock),
+            worker=_worker(urls, pools, jobs, gate, transactions, identities, rules, embedder, options.clock),
             clock=options.clock,
             new_id=new_id,
         )
@@ -237,6 +247,22 @@ async def _model(settings: Settings, stack: AsyncExitStack) -> Model:
     return model
 
 
+def _embedder(settings: Settings, stack: AsyncExitStack) -> Embedder | None:
+    embedder = embedder_of(settings)
+    if embedder is not None:
+        stack.push_async_callback(embedder.close)
+    return embedder
+
+
+def embedder_of(settings: Settings) -> CompatibleEmbedder | None:
+    """The embedding server that the settings name; its connections are whoever's who asks."""
+    server = settings.embedding_server
+    if server is None:
+        return None
+    key = None if server.api_key is None else server.api_key.get_secret_value()
+    return CompatibleEmbedder(model=server.model, api_key=key, base_url=server.base_url)
+
+
 def _worker(
     urls: DatabaseUrls,
     pools: DatabasePools,
@@ -245,6 +271,7 @@ def _worker(
     transactions: PostgresTransactions,
     identities: PostgresIdentities,
     rules: Rules,
+    embedder: Embedder | None,
     clock: Clock,
 ) -> Worker:
     return Worker(
@@ -255,5 +282,6 @@ def _worker(
         ),
         documents=DocumentWorker(gate=gate, identities=identities, new_id=new_id),
         keys=PostgresKeyExpiry(pools.service.acquire),
+        embedder=embedder,
         new_id=new_id,
     )

@@ -1,8 +1,8 @@
-"""Takes a file in within one process, from its bytes to a document that can be found: two calls through the gate."""
+"""Takes a file in within one process, from its bytes to a document that can be found: call by call through the gate."""
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 from uuid import UUID
 
@@ -52,7 +52,7 @@ class Intake:
             monotonic=time.monotonic,
             new_id=hub.new_id,
         )
-        self._documents = DocumentWorker(gate=hub.gate, identities=hub.identities, new_id=hub.new_id)
+        self._documents = DocumentWorker(gate=self._uploads, identities=hub.identities, new_id=hub.new_id)
 
     async def upload(self, principal: Principal, file: IntakeFile) -> CallOutcome:
         """The upload's outcome; a document that is done waits to be indexed."""
@@ -68,9 +68,18 @@ class Intake:
             return await self._uploads.call(request, principal)
 
     async def index(self, principal: Principal, document_id: DocumentId) -> CallOutcome | None:
-        """The indexing's outcome, whose document is ready or failed; None: no service account to do it as."""
+        """The last step's outcome, whose document is ready or failed; None: no service account to do it as.
+
+        A step that does not succeed is left to the worker, which finds the document by its row.
+        """
         job = Job(kind="document_index", organization_id=principal.organization_id, subject_id=document_id)
-        return await self._documents.index(job)
+        outcome = await self._documents.step(job)
+        while outcome is not None and document_of(outcome).get("status") == "embedding":
+            embedded = await self._documents.step(replace(job, kind="document_embed"))
+            if embedded is None or embedded.outcome != "done":
+                break
+            outcome = embedded
+        return outcome
 
 
 def document_of(outcome: CallOutcome) -> dict[str, object]:

@@ -42,6 +42,16 @@ class HostedModel:
     timeout_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingServer:
+    """A model behind the embeddings API, at OpenAI or any compatible server."""
+
+    model: str
+    api_key: SecretStr | None
+    base_url: str | None
+    """None is OpenAI's own."""
+
+
 def _postgres_url(secret: SecretStr) -> SecretStr:
     parts = urlsplit(secret.get_secret_value())
     if parts.scheme not in {"postgres", "postgresql"} or not parts.path.strip("/"):
@@ -114,6 +124,12 @@ class Settings(BaseSettings):
     model_timeout_s: float = Field(default=120.0, gt=0, le=3600, validation_alias="GLOW_MODEL_TIMEOUT_S")
     """For one request to the model, its whole stream included."""
 
+    embedding_model: str = Field(
+        default="text-embedding-3-small", min_length=1, max_length=200, validation_alias="GLOW_EMBEDDING_MODEL"
+    )
+    embedding_base_url: HttpUrl | None = Field(default=None, validation_alias="GLOW_EMBEDDING_BASE_URL")
+    """A server for vectors alone; without it they come from where the model is, given a key."""
+
     jwt_secret: Annotated[SecretStr, AfterValidator(_secret)] | None = Field(
         default=None, validation_alias="GLOW_JWT_SECRET"
     )
@@ -161,6 +177,17 @@ class Settings(BaseSettings):
             api_key=self.openai_api_key,
             base_url=self.openai_base_url,
             timeout_s=self.model_timeout_s,
+        )
+
+    @property
+    def embedding_server(self) -> EmbeddingServer | None:
+        """Who gives vectors; None: nobody, and search is by words."""
+        if self.embedding_base_url is None and self.openai_api_key is None:
+            return None
+        return EmbeddingServer(
+            model=self.embedding_model,
+            api_key=self.openai_api_key,
+            base_url=self.embedding_base_url or self.openai_base_url,
         )
 
     @property

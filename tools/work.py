@@ -38,7 +38,7 @@ class Work:
 class Job:
     """Work to be done after the commit; ids only, since the queue knows no organizations."""
 
-    kind: Literal["task_run", "document_index"]
+    kind: Literal["task_run", "document_index", "document_embed"]
     organization_id: OrganizationId
     subject_id: UUID
 

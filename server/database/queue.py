@@ -64,6 +64,22 @@ WITH unfinished AS (
     SELECT 'document_index', d.organization_id, d.document_id, d.updated_at
     FROM knowledge_documents d
     WHERE d.status IN ('queued', 'parsing') AND d.deleted_at IS NULL
+    UNION ALL
+    SELECT 'document_embed', d.organization_id, d.document_id, d.updated_at
+    FROM knowledge_documents d
+    WHERE d.status = 'embedding' AND d.deleted_at IS NULL
+    UNION ALL
+    -- What was indexed before there was this model; and, once a day, what its server would not embed.
+    SELECT 'document_embed', d.organization_id, d.document_id, d.updated_at
+    FROM knowledge_documents d
+    WHERE d.status = 'ready' AND d.deleted_at IS NULL AND $3::text IS NOT NULL
+      AND (d.embedding_model IS NULL OR d.embedding_model < $3 OR d.embedding_model > $3)
+      AND (d.failure IS NULL OR d.updated_at < now() - interval '1 day')
+    UNION ALL
+    SELECT 'document_embed', d.organization_id, d.document_id, d.updated_at
+    FROM knowledge_documents d
+    WHERE d.status = 'ready' AND d.deleted_at IS NULL AND d.embedding_model = $3 AND d.failure IS NOT NULL
+      AND d.updated_at < now() - interval '1 day'
 ), left_behind AS (
     SELECT u.*, row_number() OVER (PARTITION BY u.organization_id ORDER BY u.since, u.subject_id) AS turn
     FROM unfinished u
@@ -119,13 +135,15 @@ class PostgresJobs:
             rows = await connection.fetch(MAKE_WAY, list(skipped))
             await _insert(connection, {_key_after(row): skipped[row["dedupe_key"]] for row in rows})
 
-    async def sweep(self, unqueued_for: timedelta) -> Sequence[Job]:
+    async def sweep(self, unqueued_for: timedelta, embedding_model: str | None = None) -> Sequence[Job]:
         """Enqueue what is unfinished and has had no job for that long, and say what it was; at most 500 at once.
+
+        `embedding_model`: documents without its vectors are unfinished too.
 
         Raises  Unavailable: no database.
         """
         async with self._connection() as connection:
-            rows = await connection.fetch(LEFT_BEHIND, unqueued_for, SWEPT_AT_ONCE)
+            rows = await connection.fetch(LEFT_BEHIND, unqueued_for, SWEPT_AT_ONCE, embedding_model)
             left = [
                 Job(
                     kind=row["kind"],

@@ -1,4 +1,4 @@
-"""Indexes an uploaded document in the background: one call through the gate, as the organization's service account."""
+"""Indexes and embeds an uploaded document in the background, each step a call as the organization's service account."""
 
 from dataclasses import dataclass
 
@@ -13,28 +13,34 @@ from tools.work import Job
 
 log = structlog.get_logger()
 
+OVER = frozenset({"document_not_found", "document_not_ready"})
+"""Codes of what no later attempt finds any more: the document was deleted, or could not be read when indexed anew."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentWorker:
-    """Takes documents from queued to ready or failed."""
+    """Takes documents from queued to ready or failed, by way of embedding where there is a server for it."""
 
     gate: Gate
     identities: PostgresIdentities
     new_id: NewId
 
     async def work(self, job: Job) -> Again | None:
-        """Index one document, or say that it is still to be indexed; a file that cannot be read is at its end too."""
-        outcome = await self.index(job)
+        """Take one step with a document, or say that it is still to be taken.
+
+        A file that cannot be read is at its end too, and one that has gone; what follows a step has a job of its own.
+        """
+        outcome = await self.step(job)
         if outcome is None:
             return Again()
         code = None if outcome.error is None else outcome.error.code
-        if outcome.outcome == "done" or code == "document_not_found":
+        if outcome.outcome == "done" or code in OVER:
             return None
-        log.warning("document.not_indexed", documentId=str(job.subject_id), outcome=outcome.outcome, code=code)
+        log.warning("document.put_off", step=job.kind, documentId=str(job.subject_id), code=code)
         return Again()
 
-    async def index(self, job: Job) -> CallOutcome | None:
-        """The outcome of the call; None: the organization has no service account to do it as."""
+    async def step(self, job: Job) -> CallOutcome | None:
+        """The outcome of the call that the job's kind names; None: no service account to make it as."""
         service = await self.identities.service_member(job.organization_id)
         if service is None:
             log.error("document.no_service_account", orgId=str(job.organization_id))
@@ -47,6 +53,6 @@ class DocumentWorker:
             door="worker",
         )
         request = CallRequest(
-            call_id=CallId(self.new_id()), tool="document_index", arguments={"document_id": str(job.subject_id)}
+            call_id=CallId(self.new_id()), tool=job.kind, arguments={"document_id": str(job.subject_id)}
         )
         return await self.gate.call(request, principal)

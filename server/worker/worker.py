@@ -8,6 +8,8 @@ import structlog
 
 from domain.idempotency.ports import KeyExpiry
 from domain.kernel import NewId
+from knowledge.embeddings.model import EmbeddingsRefused, EmbeddingsUnavailable
+from knowledge.embeddings.ports import Embedder
 from server.database.queue import PostgresJobs, consuming
 from server.worker.again import Again
 from server.worker.documents import DocumentWorker
@@ -22,6 +24,7 @@ SWEEP_EVERY_S = 5.0
 EXPIRE_EVERY_S = 60.0
 UNQUEUED_FOR = timedelta(seconds=5)
 RECONNECT_AFTER_S = 1.0
+SPACE_WITHIN_S = 3.0
 DRAIN = timedelta(seconds=10)
 
 
@@ -37,16 +40,21 @@ class Worker:
         documents: DocumentWorker,
         keys: KeyExpiry,
         new_id: NewId,
+        embedder: Embedder | None = None,
         drain: timedelta = DRAIN,
     ) -> None:
-        """`drain`: how long jobs under way may go on once the worker is cancelled; then they go back to the queue."""
+        """`embedder`: whose vectors documents should have.
+
+        `drain`: how long jobs under way may go on once the worker is cancelled; then they go back to the queue."""
         self._service_url = service_url
         self._jobs = jobs
         self._handlers: dict[str, Callable[[Job], Awaitable[Again | None]]] = {
             "task_run": task_runs.work,
             "document_index": documents.work,
+            "document_embed": documents.work,
         }
         self._keys = keys
+        self._embedder = embedder
         self._new_id = new_id
         self._drain = drain
         self._alive = False
@@ -83,7 +91,17 @@ class Worker:
             self._alive = False
 
     async def _sweep(self) -> None:
-        await self._jobs.sweep(UNQUEUED_FOR)
+        await self._jobs.sweep(UNQUEUED_FOR, await self._embedding_model())
+
+    async def _embedding_model(self) -> str | None:
+        """The model that documents without vectors wait for; None: there is none, or nobody knows it yet."""
+        if self._embedder is None:
+            return None
+        try:
+            async with asyncio.timeout(SPACE_WITHIN_S):
+                return (await self._embedder.space()).model_id
+        except (TimeoutError, EmbeddingsUnavailable, EmbeddingsRefused):
+            return None
 
     async def _expire(self) -> None:
         """Idempotency keys that nobody may rely on any more, a batch at a time."""

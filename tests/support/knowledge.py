@@ -22,6 +22,7 @@ WRITTEN_TABLES = [
     "knowledge_chunks",
     "knowledge_terms",
     "knowledge_postings",
+    "knowledge_embeddings",
 ]
 
 _TICKET = """

@@ -62,6 +62,7 @@ ACTS: Mapping[str, Act] = {
     "document_content": Act(effect="read", least_role=Role.READONLY, doors=frozenset({"rest", "cli", "widget"})),
     "document_delete": Act(effect="commit", least_role=Role.EMPLOYEE, doors=HAND_DOORS),
     "document_index": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), minimum=Level.L1),
+    "document_embed": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), minimum=Level.L1),
 }
 
 LADDER = (Role.READONLY, Role.EMPLOYEE, Role.MANAGER, Role.PARTNER, Role.SYSTEM_ADMIN)

@@ -154,6 +154,13 @@ CASES: tuple[Case, ...] = (
         client_own=True,
         minimum=Level.L1,
     ),
+    Case(
+        name="embed",
+        tool="document_embed",
+        arguments=_fixed({"document_id": _ids("client_thing")}),
+        client_own=True,
+        minimum=Level.L1,
+    ),
     Case(name="what is no tool", tool="no_such_tool", arguments=_fixed({}), malformed=True),
 )
 

@@ -28,7 +28,14 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "call_get": ("read", "READONLY"),
 }
 """Source  contract.md, Tools."""
-UNSEEN = {"approval_decide", "document_content", "document_upload", "document_index", "document_delete"}
+UNSEEN = {
+    "approval_decide",
+    "document_content",
+    "document_upload",
+    "document_index",
+    "document_embed",
+    "document_delete",
+}
 ID = "7b1f6a52-6a0e-4c55-9f0e-0f7a1f6f2a11"
 EXAMPLES: dict[str, Json] = {
     "knowledge_search": {
@@ -74,6 +81,7 @@ EXAMPLES: dict[str, Json] = {
     },
     "document_content": {"document_id": ID},
     "document_index": {"document_id": ID},
+    "document_embed": {"document_id": ID},
     "document_delete": {"document_id": ID},
 }
 """Every argument of every tool, used."""

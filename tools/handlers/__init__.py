@@ -9,11 +9,11 @@ from tools.handlers.approvals import APPROVAL_DECIDE
 from tools.handlers.autonomy import AUTONOMY_QUERY
 from tools.handlers.contents import DOCUMENT_CONTENT
 from tools.handlers.documents import PrepareFile, document_handlers
-from tools.handlers.knowledge import KNOWLEDGE_READ, KNOWLEDGE_SEARCH
+from tools.handlers.knowledge import KNOWLEDGE_READ, KNOWLEDGE_SEARCH, search_by_meaning
 from tools.handlers.tasks import TASK_CREATE, TASK_GET, TASK_LIST, TASK_RUN, TASK_RUN_GET
 from tools.work import Handler
 
-__all__ = ["HANDLERS", "PrepareFile", "document_handlers"]
+__all__ = ["HANDLERS", "PrepareFile", "document_handlers", "search_by_meaning"]
 
 HANDLERS: Mapping[str, Handler[Any]] = {
     "analytics_report": ANALYTICS_REPORT,

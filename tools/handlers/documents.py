@@ -6,11 +6,13 @@ from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from domain.kernel import Audience, DomainError, EngagementId, Role, Trust
+from knowledge.embeddings.ports import Embedder
 from knowledge.model import DocumentId, NewDocument, StoredFile
 from knowledge.parse.document import MediaType, Unreadable
 from knowledge.parse.media import media_type_of
 from knowledge.prepare import PreparedDocument
 from tools.handlers.arguments import Arguments
+from tools.handlers.embedding import embed_job, embedding_handlers
 from tools.outcomes import Json
 from tools.staging import Staging
 from tools.views import document_json
@@ -135,19 +137,8 @@ def _belonging(arguments: DocumentUpload, role: Role) -> tuple[Audience, Trust]:
     return chosen
 
 
-async def document_index(arguments: DocumentIndex, context: CallContext) -> Json:
-    """Effect  writes knowledge_documents, knowledge_chunks, knowledge_terms, knowledge_postings."""
-    knowledge, document_id = context.work.knowledge, DocumentId(arguments.document_id)
-    match context.prepared:
-        case PreparedDocument() as prepared:
-            document = await knowledge.store(document_id, prepared, new_id=context.new_id, now=context.now)
-        case unreadable:
-            document = await knowledge.fail(document_id, str(unreadable), now=context.now)
-    return {"document": document_json(document)}
-
-
 async def document_delete(arguments: DocumentDelete, context: CallContext) -> Json:
-    """Effect  writes knowledge_documents, knowledge_chunks, knowledge_postings.
+    """Effect  writes knowledge_documents, knowledge_chunks, knowledge_postings, knowledge_embeddings.
 
     Raises  NotYourDocument.
     """
@@ -157,8 +148,13 @@ async def document_delete(arguments: DocumentDelete, context: CallContext) -> Js
     return {"document_id": str(arguments.document_id)}
 
 
-def document_handlers(staging: Staging, prepare_file: PrepareFile) -> Mapping[str, Handler[Any]]:
-    """The tools that need bytes from outside: `staging` is where doors hold them, `prepare_file` reads them."""
+def document_handlers(
+    staging: Staging, prepare_file: PrepareFile, embedder: Embedder | None = None
+) -> Mapping[str, Handler[Any]]:
+    """The tools that need what lies outside.
+
+    `staging` is where doors hold bytes, `prepare_file` reads them, `embedder` gives vectors; None: no server does.
+    """
 
     async def find_upload(arguments: DocumentUpload, context: PrepareContext) -> Upload:
         content = staging.find(context.principal, arguments.content_sha256)
@@ -167,6 +163,27 @@ def document_handlers(staging: Staging, prepare_file: PrepareFile) -> Mapping[st
         if len(content) != arguments.size_bytes:
             raise FileDiffers(len(content))
         return Upload(content=content, media_type=media_type_of(content, arguments.file_name, arguments.media_type))
+
+    async def document_index(arguments: DocumentIndex, context: CallContext) -> Json:
+        """Effect  writes knowledge_documents, knowledge_chunks, knowledge_terms, knowledge_postings.
+
+        Removes what was indexed before, knowledge_embeddings too; vectors follow in calls of their own.
+        """
+        knowledge, document_id = context.work.knowledge, DocumentId(arguments.document_id)
+        match context.prepared:
+            case PreparedDocument() as prepared:
+                document = await knowledge.store(
+                    document_id,
+                    prepared,
+                    new_id=context.new_id,
+                    now=context.now,
+                    then="ready" if embedder is None else "embedding",
+                )
+            case unreadable:
+                document = await knowledge.fail(document_id, str(unreadable), now=context.now)
+        if document.status == "embedding":
+            context.jobs.append(embed_job(context, document_id))
+        return {"document": document_json(document)}
 
     async def prepare_index(arguments: DocumentIndex, context: PrepareContext) -> PreparedDocument | Unreadable:
         """The document ready to be stored, or why it never will be; the file is read with no transaction held."""
@@ -180,6 +197,7 @@ def document_handlers(staging: Staging, prepare_file: PrepareFile) -> Mapping[st
         "document_upload": Handler(arguments=DocumentUpload, work=document_upload, prepare=find_upload),
         "document_index": Handler(arguments=DocumentIndex, work=document_index, prepare=prepare_index),
         "document_delete": Handler(arguments=DocumentDelete, work=document_delete),
+        **embedding_handlers(embedder),
     }
 
 

@@ -1,16 +1,22 @@
 """Search and reading of the firm's documents, with what a pinpoint citation needs."""
 
+from dataclasses import replace
 from uuid import UUID
 
+import structlog
 from pydantic import BaseModel, ConfigDict
 
 from domain.kernel import EngagementId
+from knowledge.embeddings.model import EmbeddingsRefused, EmbeddingsUnavailable, Vector
+from knowledge.embeddings.queries import QueryVectors
 from knowledge.model import DocumentId, SearchFilters, SearchMode, SearchQuery, TextRange
 from knowledge.parse.document import MediaType
 from tools.handlers.arguments import Arguments
 from tools.outcomes import Json
 from tools.views import document_text_json, search_json
-from tools.work import CallContext, Handler
+from tools.work import CallContext, Handler, PrepareContext
+
+log = structlog.get_logger()
 
 DEFAULT_PASSAGES = 8
 
@@ -45,7 +51,8 @@ async def knowledge_search(arguments: KnowledgeSearch, context: CallContext) -> 
     query = SearchQuery(
         text=arguments.query, limit=arguments.limit, mode=arguments.mode, filters=_filters(arguments.filters)
     )
-    return search_json(await context.work.knowledge.search(query))
+    vector = context.prepared if isinstance(context.prepared, Vector) else None
+    return search_json(await context.work.knowledge.search(query, vector))
 
 
 async def knowledge_read(arguments: KnowledgeRead, context: CallContext) -> Json:
@@ -61,6 +68,24 @@ def _filters(given: Filters) -> SearchFilters:
         media_type=given.media_type,
         title=given.title,
     )
+
+
+def search_by_meaning(queries: QueryVectors) -> Handler[KnowledgeSearch]:
+    """`knowledge_search` where there is an embedding server: the question's vector is fetched before it opens."""
+
+    async def prepare(arguments: KnowledgeSearch, context: PrepareContext) -> Vector | None:
+        """None: by its words alone, since the server does not answer; a search by meaning alone says so instead."""
+        if arguments.mode == "lexical":
+            return None
+        try:
+            return await queries.vector(context.principal.organization_id, arguments.query)
+        except (EmbeddingsUnavailable, EmbeddingsRefused) as fault:
+            if arguments.mode == "vector":
+                raise
+            log.warning("search.without_vector", reason=fault.reason)
+            return None
+
+    return replace(KNOWLEDGE_SEARCH, prepare=prepare)
 
 
 KNOWLEDGE_SEARCH = Handler(arguments=KnowledgeSearch, work=knowledge_search)

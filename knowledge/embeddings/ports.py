@@ -1,0 +1,52 @@
+"""What is needed of an embedding server and of the place where vectors are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from knowledge.embeddings.model import Embedded, PendingChunk, Space
+from knowledge.model import DocumentId
+
+
+class Embedder(Protocol):
+    """A model that turns texts into vectors; a double stands beside the real one in the tests."""
+
+    @property
+    def model(self) -> str:
+        """Its name, as the settings give it."""
+        ...
+
+    async def space(self) -> Space:
+        """The space its vectors lie in; asks the server where that is not known yet.
+
+        Raises  EmbeddingsUnavailable, EmbeddingsRefused.
+        """
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[tuple[float, ...]]:
+        """One vector a text, in their order.
+
+        Raises  EmbeddingsUnavailable, EmbeddingsRefused.
+        """
+        ...
+
+
+class EmbeddingStore(Protocol):
+    """The vectors that the transaction's principal may see."""
+
+    async def pending(self, document_id: DocumentId, model_id: str, limit: int) -> Sequence[PendingChunk]:
+        """Passages of the document without a vector of this model, in their order, at most `limit`."""
+        ...
+
+    async def add(self, embedded: Embedded) -> int:
+        """Keep the vectors of the passages that are still there, and say how many were new."""
+        ...
+
+    async def has_any(self, model_id: str) -> bool:
+        """Whether any passage has a vector of this model."""
+        ...
+
+    async def remove(self, document_id: DocumentId) -> None:
+        """Keep none of the document's vectors, of whatever model."""
+        ...

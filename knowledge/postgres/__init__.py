@@ -1,0 +1,22 @@
+"""Documents, their files, their passages and what finds them in SQL; the last step of the path for knowledge."""
+
+from __future__ import annotations
+
+from domain.storage.postgres import Connection
+from knowledge.embeddings.postgres import PostgresEmbeddings
+from knowledge.postgres.documents import PostgresDocuments, PostgresFiles
+from knowledge.postgres.indexing import PostgresIndex
+from knowledge.postgres.search import SEARCH
+from knowledge.service import KnowledgeService
+
+__all__ = ["SEARCH", "PostgresDocuments", "PostgresFiles", "PostgresIndex", "knowledge_service"]
+
+
+def knowledge_service(connection: Connection) -> KnowledgeService:
+    """The service of one transaction."""
+    return KnowledgeService(
+        documents=PostgresDocuments(connection),
+        index=PostgresIndex(connection),
+        files=PostgresFiles(connection),
+        embeddings=PostgresEmbeddings(connection),
+    )

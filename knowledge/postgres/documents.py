@@ -1,0 +1,213 @@
+"""Documents and their files in SQL."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+from domain.kernel import EngagementId
+from domain.storage.postgres import Connection, Row, plan_anew
+from knowledge.model import Document, DocumentId, DocumentQuery, NewDocument, TextMap
+from knowledge.prepare import PreparedDocument
+
+_ADD = """
+INSERT INTO knowledge_documents (organization_id, document_id, title, uri, media_type, audience, engagement_id, trust,
+    status, size_bytes, content_sha256, uploaded_by, created_at, updated_at)
+VALUES (glow.organization_id(), $1, $2, $3, $4, $5, $6, $7, 'queued', $8, $9, $10, $11, $11)
+"""
+
+_DOCUMENTS = """
+SELECT d.document_id, d.title, d.uri, d.media_type, d.audience, d.engagement_id, d.trust, d.status, d.failure,
+       d.size_bytes, d.content_sha256, cardinality(d.page_starts) AS page_count, d.token_count, d.version,
+       coalesce(u.email, d.uploaded_by::text) AS uploaded_by, d.created_at, d.updated_at
+FROM knowledge_documents d
+LEFT JOIN users u ON u.user_id = d.uploaded_by
+WHERE d.deleted_at IS NULL
+"""
+
+_LIST = (
+    _DOCUMENTS
+    + """
+  AND ($1::timestamptz IS NULL OR (d.created_at, d.document_id) < ($1, $2::uuid))
+  AND ($3::uuid IS NULL OR d.engagement_id = $3)
+  AND ($4::text IS NULL OR d.status = $4)
+ORDER BY d.created_at DESC, d.document_id DESC
+LIMIT $5
+"""
+)
+
+_GET = _DOCUMENTS + "  AND d.document_id = $1"
+
+_TEXT_MAP = """
+SELECT title, uri, trust, status, coalesce(char_length(text), 0) AS length, page_starts
+FROM knowledge_documents
+WHERE document_id = $1 AND deleted_at IS NULL
+"""
+
+_TEXT = """
+SELECT substring(text FROM $2::integer + 1 FOR $3::integer - $2::integer)
+FROM knowledge_documents
+WHERE document_id = $1 AND deleted_at IS NULL
+"""
+
+_LOCK = "SELECT FROM knowledge_documents WHERE document_id = $1 AND deleted_at IS NULL FOR UPDATE"
+
+# The version says how often it was made ready: a citation of an earlier one can be told from today's.
+_FINISH = """
+UPDATE knowledge_documents
+SET status = $8, failure = NULL, text = $2, page_starts = $3, token_count = $4, updated_at = $5,
+    chunk_count = $6, term_count = $7, embedding_model = NULL,
+    version = version + CASE WHEN text IS NULL THEN 0 ELSE 1 END
+WHERE document_id = $1
+"""
+
+_EMBEDDING = "UPDATE knowledge_documents SET status = 'embedding', updated_at = $2 WHERE document_id = $1"
+
+_EMBEDDED = """
+UPDATE knowledge_documents SET status = 'ready', embedding_model = $2, failure = $3, updated_at = $4
+WHERE document_id = $1
+"""
+
+_FAIL = """
+UPDATE knowledge_documents
+SET status = 'failed', failure = $2, text = NULL, updated_at = $3, chunk_count = 0, term_count = 0
+WHERE document_id = $1
+"""
+
+_DELETE = """
+UPDATE knowledge_documents SET deleted_at = $2, updated_at = $2, chunk_count = 0, term_count = 0 WHERE document_id = $1
+"""
+
+
+class PostgresDocuments:
+    """DocumentRepository over the call's own connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def add(self, document: NewDocument, *, uri: str) -> None:
+        await self._connection.execute(
+            _ADD,
+            document.document_id,
+            document.title,
+            uri,
+            document.media_type,
+            document.audience,
+            document.engagement_id,
+            document.trust,
+            len(document.content),
+            hashlib.sha256(document.content).digest(),
+            document.uploaded_by,
+            document.created_at,
+        )
+
+    async def list(self, query: DocumentQuery) -> Sequence[Document]:
+        await plan_anew(self._connection)
+        after = query.page.after
+        rows = await self._connection.fetch(
+            _LIST,
+            None if after is None else after.time,
+            None if after is None else after.id,
+            query.engagement_id,
+            query.status,
+            query.page.limit + 1,
+        )
+        return [_document(row) for row in rows]
+
+    async def get(self, document_id: DocumentId) -> Document | None:
+        row = await self._connection.fetchrow(_GET, document_id)
+        return None if row is None else _document(row)
+
+    async def text_map(self, document_id: DocumentId) -> TextMap | None:
+        row = await self._connection.fetchrow(_TEXT_MAP, document_id)
+        if row is None:
+            return None
+        return TextMap(
+            title=row["title"],
+            uri=row["uri"],
+            trust=row["trust"],
+            status=row["status"],
+            length=row["length"],
+            page_starts=tuple(row["page_starts"]),
+        )
+
+    async def text(self, document_id: DocumentId, start: int, end: int) -> str:
+        return await self._connection.fetchval(_TEXT, document_id, start, end) or ""
+
+    async def lock(self, document_id: DocumentId) -> bool:
+        return await self._connection.fetchrow(_LOCK, document_id) is not None
+
+    async def finish(
+        self, document_id: DocumentId, prepared: PreparedDocument, then: Literal["embedding", "ready"], now: datetime
+    ) -> None:
+        await self._connection.execute(
+            _FINISH,
+            document_id,
+            prepared.text,
+            prepared.page_starts,
+            prepared.token_count,
+            now,
+            len(prepared.chunks),
+            sum(chunk.length for chunk in prepared.chunks),
+            then,
+        )
+
+    async def embedding(self, document_id: DocumentId, now: datetime) -> None:
+        await self._connection.execute(_EMBEDDING, document_id, now)
+
+    async def embedded(self, document_id: DocumentId, model_id: str | None, failure: str | None, now: datetime) -> None:
+        await self._connection.execute(_EMBEDDED, document_id, model_id, failure, now)
+
+    async def fail(self, document_id: DocumentId, reason: str, now: datetime) -> None:
+        await self._connection.execute(_FAIL, document_id, reason, now)
+
+    async def delete(self, document_id: DocumentId, now: datetime) -> None:
+        await self._connection.execute(_DELETE, document_id, now)
+
+
+_PUT_FILE = """
+INSERT INTO knowledge_files (organization_id, document_id, content) VALUES (glow.organization_id(), $1, $2)
+"""
+
+
+class PostgresFiles:
+    """FileStore in the database itself: one backup, one transaction, nothing to mount."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def put(self, document_id: DocumentId, content: bytes) -> None:
+        await self._connection.execute(_PUT_FILE, document_id, content)
+
+    async def get(self, document_id: DocumentId) -> bytes | None:
+        return await self._connection.fetchval(
+            "SELECT content FROM knowledge_files WHERE document_id = $1", document_id
+        )
+
+    async def delete(self, document_id: DocumentId) -> None:
+        await self._connection.execute("DELETE FROM knowledge_files WHERE document_id = $1", document_id)
+
+
+def _document(row: Row) -> Document:
+    engagement_id = row["engagement_id"]
+    return Document(
+        document_id=DocumentId(row["document_id"]),
+        title=row["title"],
+        uri=row["uri"],
+        media_type=row["media_type"],
+        audience=row["audience"],
+        engagement_id=None if engagement_id is None else EngagementId(engagement_id),
+        trust=row["trust"],
+        status=row["status"],
+        failure=row["failure"],
+        size_bytes=row["size_bytes"],
+        content_sha256=row["content_sha256"],
+        page_count=row["page_count"] or None,
+        token_count=row["token_count"],
+        version=row["version"],
+        uploaded_by=row["uploaded_by"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
