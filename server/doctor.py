@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from agent.personas import PersonaInvalid
 from domain.resources import resource_folder
+from knowledge.embeddings.model import EmbeddingsRefused, EmbeddingsUnavailable
 from knowledge.isolate import IsolatedPreparer
 from server.database.binaries import installed
 from server.database.embedded import EmbeddedOptions, acquire
+from server.database.embedding_index import is_indexed
 from server.database.errors import DatabaseError, DatabaseMisconfigured, DatabaseUnavailable, MigrationRefused
 from server.database.inspection import Found, answering, unapplied
 from server.database.migrate import OLDEST_PGVECTOR, OLDEST_POSTGRES, load_migrations
 from server.home import GlowHome, HomeUnusable
-from server.hub import load_rules
+from server.hub import embedder_of, load_rules
 from server.logins import DatabaseUrls, Login
 from server.settings import HostedModel, Settings, SettingsInvalid, load_settings
 from tools.policy import PolicyFilesError
@@ -173,6 +175,7 @@ async def _database(settings: Settings) -> AsyncGenerator[Finding]:
             async for finding in _logins(urls):
                 yield finding
             yield await _migrations(urls.app, embedded=settings.is_embedded)
+            yield await _embeddings(settings, urls.app)
     except SettingsInvalid as invalid:
         for problem in invalid.problems:
             yield _wrong("database", problem, "set all four, or none of them for the embedded database")
@@ -263,6 +266,29 @@ async def _migrations(app_url: str, *, embedded: bool) -> Finding:
     if embedded:
         return Finding(part="migrations", state="note", says=f"{says}; the next start applies them")
     return _wrong("migrations", says, "run `glow migrate` with GLOW_OWNER_DATABASE_URL set")
+
+
+async def _embeddings(settings: Settings, app_url: str) -> Finding:
+    """Whether there is a server for vectors, and an index for those it gives."""
+    embedder = embedder_of(settings)
+    if embedder is None:
+        says = "none: search is by words; set OPENAI_API_KEY or GLOW_EMBEDDING_BASE_URL to search by meaning too"
+        return Finding(part="embeddings", state="note", says=says)
+    try:
+        async with asyncio.timeout(MODEL_TIMEOUT_S):
+            (vector,) = await embedder.embed(["Does it answer?"])
+            indexed = await is_indexed(app_url, await embedder.space())
+    except (TimeoutError, EmbeddingsUnavailable, EmbeddingsRefused) as fault:
+        mend = "mend GLOW_EMBEDDING_BASE_URL, GLOW_EMBEDDING_MODEL or OPENAI_API_KEY; until then search is by words"
+        return _wrong("embeddings", str(fault) or "The embedding server takes too long.", mend)
+    except DatabaseUnavailable:
+        return Finding(part="embeddings", state="note", says="not known while the database does not answer")
+    finally:
+        await embedder.close()
+    if not indexed:
+        mend = "run `glow migrate`, which makes it beside traffic"
+        return _wrong("embeddings", f"the vectors of {embedder.model} have no index, so that search is slow", mend)
+    return Finding(part="embeddings", state="ok", says=f"{embedder.model}, {len(vector)} numbers a vector, indexed")
 
 
 # The model ------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from domain.resources import resource_folder
+from knowledge.embeddings.model import Space
+from server.database.connection import connected
 from server.database.embedded import EmbeddedServer, acquire
+from server.database.embedding_index import make_index
 from server.database.migrate import Migration, migrate_database
 from server.home import GlowHome
 from server.logins import DatabaseUrls, Login
@@ -37,6 +40,22 @@ async def migrate_provided(settings: Settings) -> tuple[Migration, ...]:
         return await migrate_database(settings.owner_url(), resource_folder("migrations"))
     async with _running(settings.home) as server:
         return await migrate_database(server.dsn(Login.OWNER), resource_folder("migrations"))
+
+
+async def index_provided(settings: Settings, space: Space) -> bool:
+    """Makes the index for a model's vectors as the owner; False: it was there.
+
+    Raises  as `provided`.
+    """
+    if not settings.is_embedded:
+        return await _indexed(settings.owner_url(), space)
+    async with _running(settings.home) as server:
+        return await _indexed(server.dsn(Login.OWNER), space)
+
+
+async def _indexed(owner_url: str, space: Space) -> bool:
+    async with connected(owner_url, application_name="glow migrate") as connection:
+        return await make_index(connection, space)
 
 
 @asynccontextmanager

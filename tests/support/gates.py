@@ -10,6 +10,8 @@ from uuid import uuid4
 
 from domain.kernel import CallId, Door, Mode, OrganizationId, Principal, PrincipalId, new_id, utc_now
 from domain.resources import resource_folder
+from knowledge.embeddings.ports import Embedder
+from knowledge.embeddings.queries import QueryVectors
 from knowledge.isolate import IsolatedPreparer
 from knowledge.model import StoredFile
 from knowledge.prepare import PreparedDocument
@@ -18,7 +20,7 @@ from server.database.recorder import GroupRecorder
 from server.database.unit_of_work import PostgresTransactions
 from tests.support.firms import FIRM_A, Firm
 from tools.gate import Fault, Gate, no_fault
-from tools.handlers import HANDLERS, document_handlers
+from tools.handlers import HANDLERS, document_handlers, search_by_meaning
 from tools.manifest_files import load_manifests
 from tools.outcomes import CallOutcome, CallRequest
 from tools.policy import Policies
@@ -80,6 +82,7 @@ def rules_of_the_project(
     preparer: IsolatedPreparer,
     replaced: dict[str, Handler[Any]] | None = None,
     timeout: timedelta | None = None,
+    embedder: Embedder | None = None,
 ) -> tuple[Registry, Policies, Workflows, Staging]:
     """Everything under manifests/, with some handlers replaced."""
     folder = resource_folder("manifests")
@@ -88,11 +91,12 @@ def rules_of_the_project(
     async def prepare_file(stored: StoredFile) -> PreparedDocument:
         return await preparer.prepare(stored.content, title=stored.title, media_type=stored.media_type)
 
-    documents = document_handlers(staging, prepare_file)
+    documents = document_handlers(staging, prepare_file, embedder)
+    search = {} if embedder is None else {"knowledge_search": search_by_meaning(QueryVectors(embedder))}
     held = load_manifests(folder)
     if timeout is not None:
         held = tuple(replace(manifest, timeout=timeout) for manifest in held)
-    registry = Registry(held, {**HANDLERS, **documents, **(replaced or {})})
+    registry = Registry(held, {**HANDLERS, **documents, **search, **(replaced or {})})
     manifests = {tool.manifest.name: tool.manifest for tool in registry.all()}
     return registry, Policies.load(folder / "policies"), Workflows.load(folder / "workflows", manifests), staging
 
@@ -108,10 +112,11 @@ async def gate_on(
     replaced: dict[str, Handler[Any]] | None = None,
     fault: Fault = no_fault,
     timeout: timedelta | None = None,
+    embedder: Embedder | None = None,
 ) -> AsyncGenerator[GateOnTest]:
     """The gate for the length of the block."""
     preparer = IsolatedPreparer()
-    registry, policies, workflows, staging = rules_of_the_project(preparer, replaced, timeout)
+    registry, policies, workflows, staging = rules_of_the_project(preparer, replaced, timeout, embedder)
     transactions = PostgresTransactions(pools.app, workflows)
     recorder = GroupRecorder(pools.recorder, time.monotonic)
     queue = KeptJobs()
