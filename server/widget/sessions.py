@@ -46,6 +46,7 @@ async def begin_session(
     """Begin a session of a widget, or prolong one: only a person's `api` token does, never a widget's own.
 
     Signing in changes nothing that a tool would, so it is no call; what the session then does is recorded call by call.
+    Under an idempotency key, too, each answer is a session of its own: no token is ever kept.
     """
     if visit.caller.member.kind != "person":
         raise Problem(403, "person_required", "A widget speaks for a person; a service account has none.")

@@ -111,7 +111,7 @@ async def test_question_is_answered_with_a_call_and_a_citation_that_opens(page: 
     assert "every twelve months" in answer
 
     summary = page.locator(".call summary").first
-    assert "Knowledge search" in await summary.inner_text()
+    assert "Search the firm's documents" in await summary.inner_text()
     await summary.click()
     assert "allow" in await page.inner_text(".call .inside")
     assert "within_role_and_autonomy" in await page.inner_text(".call .inside")
@@ -270,8 +270,41 @@ async def test_without_a_token_it_asks_to_sign_in_and_tells_the_page(page: "Page
         }"""
     )
     await page.click("glow-chat >> text=Sign in >> nth=-1")
-    assert "missing" in await page.evaluate("window.asked")
+    assert await page.evaluate("window.asked") == ["asked"]
     await sign_in(page, await world.session())
+    await page.wait_for_selector(".welcome")
+
+
+async def test_page_that_gives_tokens_signs_its_person_in_without_a_press(page: "Page", world: Embedded) -> None:
+    await page.goto(world.ours)
+    await page.evaluate(
+        """(token) => {
+          window.asked = [];
+          document.addEventListener("glow-sign-in", (event) => window.asked.push(event.detail.reason));
+          document.querySelector("glow-chat").refresh = async () => token;
+        }""",
+        await world.session(),
+    )
+    await page.wait_for_selector(".welcome")
+    assert await page.evaluate("window.asked") == []
+
+
+async def test_page_that_has_no_token_to_give_is_told_why_it_was_asked(page: "Page", world: Embedded) -> None:
+    await page.goto(world.ours)
+    asked = await page.evaluate(
+        """() => new Promise((resolve) => {
+          document.addEventListener("glow-sign-in", (event) => resolve(event.detail.reason));
+          document.querySelector("glow-chat").refresh = async () => { throw new Error("no backend"); };
+        })"""
+    )
+    assert asked == "missing"
+
+
+async def test_token_that_is_an_attribute_is_taken_out_of_the_document(page: "Page", world: Embedded) -> None:
+    await page.goto(world.ours)
+    await page.evaluate(
+        "(token) => document.querySelector('glow-chat').setAttribute('token', token)", await world.session()
+    )
     await page.wait_for_selector(".welcome")
     assert await page.locator("glow-chat[token]").count() == 0
 

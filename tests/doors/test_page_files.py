@@ -17,6 +17,7 @@ from domain.resources import resource_folder
 from server.http.faults import answer_problems
 from server.http.headers import SecureAnswers, admit_origins
 from server.page.routes import assets, router
+from tools.manifest_files import load_manifests
 
 SOURCES = sorted((web.WEB / "src").rglob("*.ts"))
 SCRIPTS = sorted(name for name in assets() if name.endswith(".js"))
@@ -73,6 +74,15 @@ def test_every_rule_of_policy_is_told_in_plain_words() -> None:
     told = set(re.findall(r"^  (\w+): \"", words[words.index("const REASONS") :], re.MULTILINE))
     assert ids
     assert ids - told == set()
+
+
+def test_tools_are_called_by_the_titles_of_their_manifests() -> None:
+    manifests = {each.name: each.title for each in load_manifests(resource_folder("manifests"))}
+    words = (web.WEB / "src" / "words.ts").read_text(encoding="utf-8")
+    listed = words[words.index("const TITLES") : words.index("};")]
+    titles = dict(re.findall(r'^  (\w+): "(.+)",$', listed, re.MULTILINE))
+    assert titles
+    assert titles == {name: manifests[name] for name in titles}
 
 
 def test_widget_is_small_enough_for_other_peoples_pages() -> None:

@@ -92,7 +92,8 @@ export class ApprovalCard {
       const body = { decision, ...(comment ? { comment } : {}) };
       const { call, ...now } = await this.options.hub.post<Approval & { call: DecidedCall }>(`v1/approvals/${item.id}/decision`, body);
       this.layOut({ ...item, ...now }, call);
-      this.node.querySelector<HTMLElement>(".sheet-title")?.focus();
+      this.node.querySelector<HTMLElement>(".sheet-title")?.focus({ preventScroll: true });
+      this.node.querySelector(".result > p")?.scrollIntoView({ block: "nearest" });
       this.options.decided(item.id, now.state);
     } catch (fault) {
       fill(said, wordsOf(fault));

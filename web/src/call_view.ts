@@ -10,7 +10,7 @@ import { reasonList, toolName } from "./words.ts";
 export class CallView {
   readonly node: HTMLDetailsElement;
   private isKnown = false;
-  private readonly verdict = h("span", { class: "badges" });
+  private readonly verdict = h("span", { class: "badges verdict" });
   private readonly outcome = h("span", { class: "badges" }, badge("running", "warn"));
   private readonly arguments: HTMLElement;
   private readonly decision = h("div");

@@ -118,20 +118,23 @@ export function json(value: unknown): string {
   return typeof value === "string" ? value : (JSON.stringify(value, null, 2) ?? "");
 }
 
-/** Named values as a table of two columns. */
-export function table(values: unknown, caption?: string): HTMLElement {
+const MOMENT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
+
+/** Named values as a table of two columns; as they are, or where `isTold` with moments as people write them. */
+export function table(values: unknown, caption?: string, isTold = false): HTMLElement {
   const rows = typeof values === "object" && values !== null ? Object.entries(values) : [];
   if (!rows.length) return h("p", { class: "faint" }, "none");
   return h("table", { class: "values" },
     caption && h("caption", { class: "unseen" }, caption),
-    h("tbody", {}, rows.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, cell(value))))));
+    h("tbody", {}, rows.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, cell(value, isTold))))));
 }
 
-function cell(value: unknown): Node {
-  if (value === null || value === undefined) return h("span", { class: "faint" }, "–");
+function cell(value: unknown, isTold: boolean): Node {
+  if (isTold && typeof value === "string" && MOMENT.test(value)) return time(value) ?? h("span");
+  if (value === null || value === undefined || value === "") return h("span", { class: "faint" }, "–");
   if (typeof value !== "object") return h("span", { class: "kept" }, String(value));
   if (!Object.values(value).every(isPlain)) return h("pre", { class: "small", tabIndex: 0 }, json(value));
-  return Array.isArray(value) ? h("span", { class: "kept" }, value.join(", ") || "–") : table(value);
+  return Array.isArray(value) ? h("span", { class: "kept" }, value.join(", ") || "–") : table(value, undefined, isTold);
 }
 
 function isPlain(value: unknown): boolean {

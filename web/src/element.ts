@@ -15,15 +15,16 @@ const SCRIPT = document.currentScript instanceof HTMLScriptElement ? document.cu
 const RENEWED_BEFORE_S = 60;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-type Reason = "missing" | "expiring" | "expired";
+/** Why a sign-in is asked for: no token is there, a person pressed for it, one ends soon, one was refused. */
+type Reason = "missing" | "asked" | "expiring" | "expired";
+
+type Refresh = () => Promise<string | null>;
 
 /** `<glow-chat>`: a conversation with the hub in a shadow root of its own. */
 export class GlowChat extends HTMLElement {
   static readonly observedAttributes = ["token", "base-url", "agent", "engagement", "conversation"];
 
   // Declared and not initialised: what a page set before the element was defined must stay.
-  /** Gives a fresh token; called before one ends, and when one was refused. */
-  declare refresh?: (() => Promise<string | null>) | null;
   /** What the hub's own page may read beside; a widget has none. */
   declare archive?: Archive | null;
   /** The organization of a token that names none. */
@@ -39,6 +40,8 @@ export class GlowChat extends HTMLElement {
     signedOut: () => this.signIn("expired"),
   });
   private held: string | null = null;
+  private fresh: Refresh | null = null;
+  private isReady = false;
   private shown: Conversation | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private renewing: Promise<string | null> | null = null;
@@ -58,8 +61,17 @@ export class GlowChat extends HTMLElement {
     const isSame = claimsOf(token).holder === claimsOf(this.held).holder;
     this.held = token || null;
     this.watch();
-    if (!this.isConnected || (isSame && this.shown && this.held)) return;
-    this.render();
+    if (this.isReady && !(isSame && this.shown && this.held)) this.render();
+  }
+
+  /** Gives a token, or null: asked where none is there, a minute before one ends, and when one was refused. */
+  get refresh(): Refresh | null {
+    return this.fresh;
+  }
+
+  set refresh(refresh: Refresh | null) {
+    this.fresh = refresh;
+    if (this.isReady && !this.held) void this.enter("missing");
   }
 
   /** What people call the tools, where the page knows it. */
@@ -86,11 +98,13 @@ export class GlowChat extends HTMLElement {
   }
 
   connectedCallback(): void {
+    this.isReady = true;
     this.takeUp();
-    this.render();
+    if (!this.shown) this.render();
   }
 
   disconnectedCallback(): void {
+    this.isReady = false;
     clearTimeout(this.timer);
     this.shown?.leave();
     this.shown = null;
@@ -102,21 +116,26 @@ export class GlowChat extends HTMLElement {
       if (now === null) return;
       this.removeAttribute("token");
       this.token = now;
-    } else if (before !== now && this.isConnected) this.render();
+    } else if (before !== now && this.isReady) this.render();
   }
 
-  /** A token that the page set before the element was defined hides the element's own. */
+  /** What the page set before the element was defined hides the element's own. */
   private takeUp(): void {
-    const own = Object.getOwnPropertyDescriptor(this, "token");
-    if (!own) return;
-    Reflect.deleteProperty(this, "token");
-    this.token = own.value as string | null;
+    for (const name of ["titles", "token", "refresh"]) {
+      const own = Object.getOwnPropertyDescriptor(this, name);
+      if (!own) continue;
+      Reflect.deleteProperty(this, name);
+      Reflect.set(this, name, own.value);
+    }
   }
 
   private render(): void {
     this.shown?.leave();
     this.shown = null;
-    if (!this.held) return this.signIn("missing");
+    if (!this.held) {
+      this.signIn("missing");
+      return;
+    }
     this.watch();
     const conversation = this.getAttribute("conversation");
     this.shown = new Conversation({
@@ -152,18 +171,26 @@ export class GlowChat extends HTMLElement {
 
   // Signing in --------------------------------------------------------------------------------------------------------
 
-  private signIn(reason: Reason): void {
+  /** Asks for a sign-in: the page, where it gives tokens, and else the person; the page is told once it can hear. */
+  private signIn(reason: "missing" | "expired"): void {
     this.shown?.leave();
     this.shown = null;
-    const ask = (): void => this.tell("glow-sign-in", { reason });
+    const isNew = reason === "missing";
     fill(this.root, h("div", { class: "chat" }, h("section", { class: "sign-in", "aria-labelledby": "sign-in-title" },
-      h("h2", { id: "sign-in-title" }, reason === "missing" ? "Sign in to start" : "Your sign-in has ended"),
-      h("p", { class: "faint" }, reason === "missing"
+      h("h2", { id: "sign-in-title" }, isNew ? "Sign in to start" : "Your sign-in has ended"),
+      h("p", { class: "faint" }, isNew
         ? "The assistant answers from your firm’s documents and acts in your name, so it has to know who you are."
         : "Sign in again, and the conversation goes on where it stopped."),
-      h("div", { class: "buttons" }, button("Sign in", ask, { kind: "primary" })))));
-    // The page may not have put its listeners yet.
-    setTimeout(ask);
+      h("div", { class: "buttons" }, button("Sign in", () => this.enter("asked"), { kind: "primary" })))));
+    setTimeout(() => {
+      if (this.isReady && !this.shown) void (isNew ? this.enter(reason) : this.tell("glow-sign-in", { reason }));
+    });
+  }
+
+  /** Goes in with a token that the page gives; where it gives none, it is told. */
+  private async enter(reason: Reason): Promise<void> {
+    const token = await this.renew();
+    if (token === null && this.isReady && !this.shown) this.tell("glow-sign-in", { reason });
   }
 
   private watch(): void {
@@ -175,21 +202,21 @@ export class GlowChat extends HTMLElement {
   }
 
   private async expiring(): Promise<void> {
-    if (!this.refresh) return this.tell("glow-sign-in", { reason: "expiring" satisfies Reason });
-    await this.renew();
+    const token = await this.renew();
+    if (token === null) this.tell("glow-sign-in", { reason: "expiring" satisfies Reason });
   }
 
   /** One asking for a fresh token at a time, whoever needs it. */
   private renew(): Promise<string | null> {
-    this.renewing ??= this.fresh().finally(() => {
+    this.renewing ??= this.asked().finally(() => {
       this.renewing = null;
     });
     return this.renewing;
   }
 
-  private async fresh(): Promise<string | null> {
-    const token = (await this.refresh?.().catch(() => null)) ?? null;
-    if (token) this.token = token;
+  private async asked(): Promise<string | null> {
+    const token = (await this.fresh?.().catch(() => null)) || null;
+    if (token !== null) this.token = token;
     return token;
   }
 }

@@ -21,8 +21,8 @@ export function result(value: unknown): HTMLElement {
   if (isPassages(value)) return passages(value.items);
   if (isReport(value)) return report(value);
   const thing = oneThing(value);
-  if (thing) return table(thing[1], thing[0]);
-  if (isRecord(value)) return table(value, "Result");
+  if (thing) return table(thing[1], thing[0], true);
+  if (isRecord(value)) return table(value, "Result", true);
   return h("pre", { class: "small", tabIndex: 0 }, json(value));
 }
 

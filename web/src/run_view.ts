@@ -16,9 +16,14 @@ export class RunView {
   status: RunStatus | null = null;
   private readonly texts = new Map<string, TextView>();
   private readonly calls = new Map<string, CallView>();
+  /** What waits for a person stands last, below what is said of it. */
+  private readonly questions = h("div", { class: "questions" });
+  private lastAdded: Node | null = null;
   private readonly thinking = h("p", { class: "thinking" }, h("span", { class: "unseen" }, "Working"), h("i"), h("i"), h("i"));
 
-  constructor(private readonly context: Context, private readonly retry: (() => void) | null = null) {}
+  constructor(private readonly context: Context, private readonly retry: (() => void) | null = null) {
+    this.node.append(this.questions);
+  }
 
   apply(event: RunEvent): void {
     if (event.sequence > 0) {
@@ -38,14 +43,14 @@ export class RunView {
   /** Dots while something is under way and no text is flowing. */
   thinks(): void {
     const last = [...this.texts.values()].at(-1);
-    if (this.status === "running" && !(last?.isFlowing && last.node === this.lastShown())) this.node.append(this.thinking);
+    if (this.status === "running" && !(last?.isFlowing && last.node === this.lastAdded)) this.node.insertBefore(this.thinking, this.questions);
     else this.thinking.remove();
   }
 
-  /** Nodes go above the dots. */
+  /** Nodes go above the dots, and above what waits for a person. */
   add<T extends Node>(node: T): T {
-    if (this.thinking.isConnected) this.thinking.before(node);
-    else this.node.append(node);
+    this.node.insertBefore(node, this.thinking.parentNode === this.node ? this.thinking : this.questions);
+    this.lastAdded = node;
     return node;
   }
 
@@ -73,12 +78,8 @@ export class RunView {
   awaits(id: string, asked?: Asked): void {
     const { hub, grow } = this.context;
     const card = new ApprovalCard({ hub, leadsBack: false, grow, decided: (each, state) => this.context.approval(each, state) });
-    this.add(card.node);
+    this.questions.append(card.node);
     card.load(id, asked).catch(() => card.node.remove());
-  }
-
-  private lastShown(): ChildNode | null {
-    return this.thinking.isConnected ? this.thinking.previousSibling : this.node.lastChild;
   }
 
   private text(id: string): TextView {

@@ -32,7 +32,10 @@ export class Thread {
 
   begin(message: string, id: string): Turn {
     const turn: Turn = { message, id, run: null, seen: 0, ended: false };
-    this.kept.turns = [...this.kept.turns, turn].slice(-MOST_TURNS);
+    // One that never arrived was given up, and must not be sent by a reload later on.
+    const earlier = this.kept.turns.filter((each) => each.run !== null);
+    for (const each of earlier) each.ended = true;
+    this.kept.turns = [...earlier, turn].slice(-MOST_TURNS);
     this.save();
     return turn;
   }

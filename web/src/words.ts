@@ -2,8 +2,24 @@
 
 import { h } from "./dom.ts";
 
-/** The titles of tools by name, where the hub told them. */
-export const titles = new Map<string, string>();
+/** What the manifests call the tools of a conversation; a widget may not ask, and a test holds these to the manifests. */
+const TITLES: Record<string, string> = {
+  analytics_report: "Report on the firm's work",
+  approval_decide: "Decide an approval",
+  autonomy_query: "Ask what the agent may do by itself",
+  call_get: "Look at a call",
+  document_upload: "Upload a document",
+  knowledge_read: "Read a document",
+  knowledge_search: "Search the firm's documents",
+  task_create: "Create a task",
+  task_get: "Look at a task",
+  task_list: "List tasks",
+  task_run: "Run a task",
+  task_run_get: "Follow a task's run",
+};
+
+/** The titles of tools by name; the hub's own page learns all of them. */
+export const titles = new Map<string, string>(Object.entries(TITLES));
 
 /** What a person calls a tool: its title, or its name in words. */
 export function titleOf(tool: string): string {

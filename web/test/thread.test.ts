@@ -45,9 +45,17 @@ for (const kept of ["", "{", "null", "7", '{"turns":7}', '{"turns":[{"message":1
 
 test("the oldest turns go first, and a full storage costs no more than the memory of a reload", () => {
   const thread = new Thread(new Memory(), "a");
-  for (let n = 0; n < 40; n += 1) thread.begin("x".repeat(2000), String(n));
+  for (let n = 0; n < 40; n += 1) thread.begin("x".repeat(2000), String(n)).run = "r";
   assert.equal(thread.kept.turns.length, 30);
   assert.equal(thread.kept.turns[0]?.id, "10");
+});
+
+test("a message that never arrived is forgotten when the next one is said", () => {
+  const thread = new Thread(new Memory(), "a");
+  thread.begin("lost", "1");
+  thread.begin("begun", "2").run = "r";
+  thread.begin("next", "3");
+  assert.deepEqual(thread.kept.turns.map(({ message, ended }) => [message, ended]), [["begun", true], ["next", false]]);
 });
 
 test("claims are read without being believed, and what is no token is somebody's", () => {
