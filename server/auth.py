@@ -126,7 +126,9 @@ def wrong_origin(caller: Caller, request: Request, own: str) -> Problem | None:
     `own`: the hub's origin. A page of the hub's own sends no Origin with what it only reads, and the browser says so.
     A widget's token that is bound to no page, as `glow token --for widget` makes it, is of use to no other site's page.
     """
-    sent = request.headers.get("origin")
+    # A browser sends one; of several it could not be said which a proxy or this server goes by.
+    named = request.headers.getlist("origin")
+    sent = ", ".join(named) if named else None
     if sent is None and request.headers.get("sec-fetch-site") == "same-origin":
         sent = own
     bound = caller.origin is not None or caller.audience == "widget"

@@ -134,7 +134,7 @@ async def test_what_needs_a_person_is_laid_out_and_approved_by_a_press(page: "Pa
     assert "refresh_analytics" in await page.inner_text(".sheet .values")
     assert "manager@more-1.example" in await page.inner_text(".sheet .facts")
     await page.fill(".decide textarea", "Go ahead")
-    await page.click("text=Approve")
+    await page.click(".decide >> text=Approve")
     await page.wait_for_selector(".sheet .result")
     assert "executed" in await page.inner_text(".sheet-head")
     assert "Go ahead" in await page.inner_text(".sheet .facts")

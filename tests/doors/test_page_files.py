@@ -175,6 +175,19 @@ async def test_widget_may_be_loaded_by_every_site(client: httpx.AsyncClient, ori
     assert "access-control-allow-credentials" not in answer.headers
 
 
+@pytest.mark.parametrize("path", ["/", "/assets/page.css", "/widget.js"])
+async def test_file_is_sent_packed_to_whoever_takes_it_so(client: httpx.AsyncClient, path: str) -> None:
+    packed = await client.get(path, headers={"Accept-Encoding": "br, gzip"})
+    assert packed.headers["content-encoding"] == "gzip"
+    for given in ("identity", "br", "gzip;q=0", ""):
+        plain = await client.get(path, headers={"Accept-Encoding": given})
+        assert "content-encoding" not in plain.headers
+        assert plain.content == packed.content
+        assert len(plain.content) > int(packed.headers["content-length"])
+        assert plain.headers["etag"] != packed.headers["etag"]
+        assert "accept-encoding" in plain.headers["vary"].lower()
+
+
 @pytest.mark.parametrize("path", ["/assets/page.js", "/widget.js"])
 async def test_unchanged_file_is_not_sent_again(client: httpx.AsyncClient, path: str) -> None:
     first = await client.get(path)

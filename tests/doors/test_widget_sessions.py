@@ -153,6 +153,13 @@ async def test_widget_token_from_another_page_or_from_none_opens_nothing(doors: 
     problem_of(await client.get("/v1/me"), 403, "wrong_audience")
 
 
+async def test_several_origins_are_none(doors: Doors) -> None:
+    client = await widget(doors, None)
+    for origins in ((SITE, EVIL), (EVIL, SITE), (SITE, SITE)):
+        headers = [*client.headers.items(), *(("Origin", origin) for origin in origins)]
+        problem_of(await client.get("/v1/approvals", headers=headers), 403, "wrong_origin")
+
+
 async def test_stolen_session_that_decides_is_recorded_as_denied(doors: Doors) -> None:
     client = await widget(doors, EVIL)
     answer = await client.post(f"/v1/approvals/{uuid4()}/decision", json={"decision": "approve"})
