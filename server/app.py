@@ -11,6 +11,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, Depends, FastAPI
 
 from domain.kernel import NewId, new_id
+from server.charts.painter import Painter
 from server.chat import conversations, messages, runs
 from server.health import Readiness, readiness_of
 from server.health import router as health
@@ -41,12 +42,11 @@ JSON_ROUTERS: tuple[APIRouter, ...] = (
     knowledge.router,
     tasks.router,
     approvals.router,
-    analytics.router,
     activity.router,
     sessions.router,
 )
 """Whose routes answer with JSON and nothing else."""
-OTHER_ROUTERS: tuple[APIRouter, ...] = (messages.router, runs.router, knowledge.files)
+OTHER_ROUTERS: tuple[APIRouter, ...] = (messages.router, runs.router, knowledge.files, analytics.router)
 """Whose routes choose for themselves."""
 OPEN_ROUTERS: tuple[APIRouter, ...] = (health, docs.router, page)
 """Before any credential."""
@@ -76,7 +76,7 @@ def create_app(open_hub: OpenHub, options: AppOptions | None = None) -> FastAPI:
                 partial(readiness_of, hub, runs_worker=options.runs_worker), options.monotonic
             )
             door = mount_mcp(app, hub)
-            async with door.running(), _working(hub.worker if options.runs_worker else None):
+            async with door.running(), app.state.painter, _working(hub.worker if options.runs_worker else None):
                 yield
 
     app = FastAPI(
@@ -89,6 +89,7 @@ def create_app(open_hub: OpenHub, options: AppOptions | None = None) -> FastAPI:
     )
     app.state.streams = EventStreams()
     app.state.limits = Limits()
+    app.state.painter = Painter()
     app.state.document = _documents(app)
     _add_routes(app)
     answer_problems(app)

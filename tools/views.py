@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 
 from domain.activity.model import ActivityItem, ActivityStep
-from domain.analytics.model import Figure, Report
+from domain.analytics.model import Figure, Report, Series
 from domain.approvals.model import ApprovalItem
 from domain.autonomy.model import AutonomyStatus
 from domain.paging import Page
@@ -200,10 +200,18 @@ def report_json(report: Report) -> Json:
         "table": {"columns": list(report.table.columns), "rows": [list(row) for row in report.table.rows]},
         "chart": {
             "kind": "bar",
+            "title": report.chart.title,
+            "x_label": report.chart.x_label,
+            "y_label": report.chart.y_label,
+            "stacked": report.chart.stacked,
             "x": list(report.chart.x),
-            "series": [{"name": series.name, "values": list(series.values)} for series in report.chart.series],
+            "series": [_series_json(series) for series in report.chart.series],
         },
     }
+
+
+def _series_json(series: Series) -> Json:
+    return {"name": series.name, "label": series.label, "values": list(series.values)}
 
 
 def _figure_json(figure: Figure) -> Json:

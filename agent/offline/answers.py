@@ -20,6 +20,14 @@ WHICH_RUN = (
     " task_run_id, which the answer to “run task ...” names; or: show task TITLE, which names its latest run."
 )
 _MOST_ROWS = 15
+_REPORTS = {
+    "activity": "What was done",
+    "tasks": "The tasks that were created",
+    "tool_use": "How the tools were used",
+    "approvals": "What people were asked to approve",
+    "knowledge": "Documents, searches and reads",
+    "cost": "What the language models used",
+}
 _LONGEST_TEXT = 4000
 _LEVELS = {"L0": "Manual", "L1": "Suggest", "L2": "Auto-prepare", "L3": "Autopilot"}
 _DECISIONS = {"allow": "allowed", "deny": "denied", "needs_approval": "needs a person's approval"}
@@ -36,7 +44,8 @@ def help_text(reason: str) -> str:
         "- run task TITLE, run it, or /run; status of run ID, or /status",
         "- list tasks, or /tasks; show task TITLE",
         "- what may you do on your own?, may you run task_run?, or /autonomy",
-        "- how were the tools used last week?, or /report",
+        "- how were the tools used last week?, or /report; report approvals, tasks, activity, knowledge or cost, with a"
+        " period: report cost last month",
         "- what became of it?, or /call ID: how a call ended that had to wait",
     )
 
@@ -185,8 +194,9 @@ def report(result: Json) -> str:
     columns, rows = [_cell(name) for name in items(table.get("columns"))], items(table.get("rows"))
     figures = (_figure(mapping(figure)) for figure in items(result.get("headline")))
     more = f"... and {len(rows) - _MOST_ROWS} more." if len(rows) > _MOST_ROWS else ""
+    named = _REPORTS.get(text(result.get("report")), "The report")
     return lines(
-        f"How the tools were used, {_day(result, 'first_day', 'from')} to {_day(result, 'last_day', 'to')}:",
+        f"{named}, {_day(result, 'first_day', 'from')} to {_day(result, 'last_day', 'to')}:",
         text(result.get("summary")),
         *(f"- {figure}" for figure in figures if figure),
         " | ".join(columns) if rows else "",

@@ -85,9 +85,10 @@ class AskAutonomy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """How the tools were used."""
+    """Figures: how the tools were used, or another of the reports there are."""
 
     period: Period | None = None
+    name: str = "tool_use"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,8 +96,8 @@ def _one_call(intent: OneCall, talk: Talk, tools: Sequence[ToolOffer]) -> Move:
         case AskAutonomy(words=words):
             asked = Ask(tool="autonomy_query", arguments={"tool": _named_tool(words, tools)})
             return _said(talk, asked.tool, answers.autonomy) or asked
-        case Report(period=period):
-            asked = Ask(tool="analytics_report", arguments=_report_arguments(period))
+        case Report(period=period, name=name):
+            asked = Ask(tool="analytics_report", arguments=_report_arguments(period, name))
             return _said(talk, asked.tool, answers.report) or asked
         case _:
             assert_never(intent)
@@ -199,8 +199,10 @@ def _named_tool(words: str, tools: Sequence[ToolOffer]) -> str | None:
     return next((word for word in said if word in known), None) or next((word for word in said if "_" in word), None)
 
 
-def _report_arguments(period: Period | None) -> Json:
-    arguments: Json = {"report": "tool_use", "group_by": "tool"}
+def _report_arguments(period: Period | None, name: str) -> Json:
+    arguments: Json = {"report": name}
+    if name == "tool_use":
+        arguments["group_by"] = "tool"
     if period is not None:
         arguments |= {"from": period.first.isoformat(), "to": period.last.isoformat()}
     return arguments

@@ -139,7 +139,13 @@ def _read_autonomy(found: re.Match[str], today: date) -> Intent:
 
 
 def _read_report(found: re.Match[str], today: date) -> Intent:
-    return Report(period=read_period(found.string, today))
+    return _report(found.string, today)
+
+
+def _report(words: str, today: date) -> Report:
+    """The report that the words name, of the period that they name; without a name, how the tools were used."""
+    named = next((name for name, form in _REPORTS.items() if re.search(form, words, re.IGNORECASE)), "tool_use")
+    return Report(period=read_period(words, today), name=named)
 
 
 def _read_document(found: re.Match[str], today: date) -> Intent:
@@ -159,6 +165,15 @@ def _sentence(read: Reader, *forms: str) -> tuple[re.Pattern[str], Reader]:
     return re.compile("|".join(forms), re.IGNORECASE), read
 
 
+_REPORTS = {
+    "tool_use": r"\btools?\b",
+    "approvals": r"\bapprovals?\b",
+    "tasks": r"\btasks?\b",
+    "cost": r"\b(?:costs?|spend(?:ing)?|tokens?)\b",
+    "knowledge": r"\b(?:knowledge|documents?|searches)\b",
+    "activity": r"\bactivity\b",
+}
+_REPORTED = r"(?:activity|tasks?|tool[ _-]?use|approvals?|knowledge|documents?|costs?)"
 _OURS = r"(?:the |my |our |all )*"
 _SENTENCES = (
     _sentence(_read_help, r"^(?:help|what can you do|hi|hello|hey|good (?:morning|day)|thanks?(?: you)?)\b[^a-z]*$"),
@@ -208,8 +223,8 @@ _SENTENCES = (
         _read_report,
         rf"\bhow (?:often |much |well )?(?:were|are|was|have|did) {_OURS}tools?\b",
         r"\btool[ _-]?us(?:e|age)\b",
-        r"^(?:(?:show|give|write|make|create) (?:me )?(?:an? |the )?)?(?:report|analytics)[.!]?"
-        r"(?:$| (?:for|on|of|from|last) )",
+        rf"^(?:(?:show|give|write|make|create) (?:me )?(?:an? |the )?)?(?:{_REPORTED} )?(?:report|analytics)[.!]?"
+        rf"(?:$| (?:for|on|of|from|last|about|since|this|yesterday|today)\b| {_REPORTED}\b)",
     ),
     _sentence(
         _read_search,
@@ -245,7 +260,7 @@ _COMMANDS: dict[str, Callable[[str, date], Intent]] = {
     "run": lambda rest, today: RunTask(task=_reference(rest)),
     "tasks": lambda rest, today: ListTasks(words=rest),
     "status": _command_status,
-    "report": lambda rest, today: Report(period=read_period(rest, today)),
+    "report": _report,
     "autonomy": lambda rest, today: AskAutonomy(words=rest),
     "call": _command_call,
 }

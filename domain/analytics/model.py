@@ -1,14 +1,44 @@
 """What a report asks for and what it says: headline figures, a table, and a chart as data."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Literal
 
 from domain.kernel import EngagementId
 
-ReportName = Literal["tool_use"]
-GroupBy = Literal["tool", "door", "outcome", "day", "principal"]
+ReportName = Literal["activity", "tasks", "tool_use", "approvals", "knowledge", "cost"]
+GroupBy = Literal[
+    "tool",
+    "door",
+    "outcome",
+    "day",
+    "week",
+    "month",
+    "principal",
+    "mode",
+    "role",
+    "engagement",
+    "status",
+    "kind",
+    "assignee",
+    "state",
+    "decided_by",
+    "needs_role",
+    "media_type",
+    "model",
+    "agent",
+]
+Number = int | float
 Cell = str | int | float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What a model's tokens cost, per million, in the currency that the whole price list is in."""
+
+    input: float
+    output: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,31 +52,23 @@ class Period:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolUseQuery:
-    """Calls of a period that the principal may see, grouped."""
+class ReportQuery:
+    """What a report is of; never more than the principal may see."""
 
+    report: ReportName
     period: Period
     group_by: GroupBy
     engagement_id: EngagementId | None = None
+    prices: Mapping[str, Price] = field(default_factory=dict[str, Price])
+    """By model; without a model's price its tokens are counted and no cost is stated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolUse:
-    """Counts and latency of one group of calls; of all, where `group` is None."""
+class Measured:
+    """The measures of one group; of the whole, where `group` is None."""
 
     group: str | None
-    calls: int
-    allowed: int
-    denied: int
-    needed_approval: int
-    no_verdict: int
-    """The tool was unknown or the arguments could not be read."""
-    done: int
-    waiting: int
-    not_done: int
-    """Ended otherwise: refused, invalid, failed, cancelled, expired or rejected."""
-    p50_ms: float | None
-    p95_ms: float | None
+    values: Mapping[str, Number | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +89,18 @@ class Table:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
     name: str
+    label: str
     values: tuple[float | int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A bar chart as data: `x` are the bars, each series one stack of them."""
+    """A bar chart as data: `x` are the bars, each series a part of them, on one another or side by side."""
 
+    title: str
+    x_label: str
+    y_label: str
+    stacked: bool
     x: tuple[str, ...]
     series: tuple[Series, ...]
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from domain.analytics.model import ToolUse, ToolUseQuery
+from domain.analytics.model import Measured, ReportQuery
 
 
 class AnalyticsRepository(Protocol):
-    """Figures over the calls that the transaction's principal may see."""
+    """Measures over what the transaction's principal may see, computed by the database."""
 
-    async def tool_use(self, query: ToolUseQuery) -> Sequence[ToolUse]:
-        """First the whole (group None), then each group in the report's order."""
+    async def measured(self, query: ReportQuery) -> Sequence[Measured]:
+        """First the whole (group None), then each group in the report's order; the rest of too many is one group."""
         ...

@@ -1,63 +1,306 @@
-"""Reports in SQL, over the record as the principal may read it."""
+"""Reports in SQL: one statement each, over what the principal may read, however large the organization."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
 
 from domain.activity.postgres import DURATION, NEWEST, OUTCOME, OWN_ONLY
-from domain.analytics.model import GroupBy, ToolUse, ToolUseQuery
+from domain.analytics.layouts import LAYOUTS, TIMES
+from domain.analytics.model import GroupBy, Measured, Number, ReportName, ReportQuery
 from domain.storage.postgres import Connection, Row, plan_anew
 
 UNKNOWN_TOOL = "(unknown)"
 """The group of all calls of tools that there are not: a caller's invention names no row of a report."""
+OTHER = "(other)"
+"""The group of all groups beyond the most that a table holds: the rows add up to the whole all the same."""
+MOST_GROUPS = 500
 
-# Without a manifest there was no effect to record: the name is whatever the caller made up.
-_GROUPS: Mapping[GroupBy, str] = {
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a report's facts come from, grouped by `{group}`; `{calls}` is the same of calls that stand beside them."""
+
+    facts: str
+    groups: Mapping[GroupBy, str]
+    measures: Mapping[str, str]
+    own_only: bool = False
+    """$5 narrows it to one's own, where row security does: named like this it is an index's key."""
+    prices: bool = False
+    """$5 is the price list."""
+
+
+def _times(moment: str) -> dict[GroupBy, str]:
+    utc = f"{moment} AT TIME ZONE 'UTC'"
+    return {
+        "day": f"to_char({utc}, 'YYYY-MM-DD')",
+        "week": f"to_char({utc}, 'IYYY-\"W\"IW')",
+        "month": f"to_char({utc}, 'YYYY-MM')",
+    }
+
+
+def _person(user: str, otherwise: str) -> str:
+    return f"coalesce({user}.email, {otherwise})"
+
+
+_ENGAGEMENT = "coalesce(g.name, '(none)')"
+
+# Calls are folded as lists fold them: opened by their first event, ended by their newest. Without a manifest there was
+# no effect to record: the tool's name is whatever the caller made up.
+_CALLS = f"""
+SELECT {{group}} AS grouped, o.tool, o.mode, o.attended, o.effect, o.principal_id, o.conversation_id, o.decision,
+       {OUTCOME} AS outcome, {DURATION} AS duration_ms
+FROM activity_events o
+{NEWEST}
+LEFT JOIN users u ON u.user_id = o.principal_id
+LEFT JOIN engagements g ON g.organization_id = o.organization_id AND g.engagement_id = o.engagement_id
+WHERE o.organization_id = glow.organization_id() AND o.opens
+  AND o.occurred_at >= $1 AND o.occurred_at < $2
+  AND ($3::uuid IS NULL OR o.engagement_id = $3)
+  AND ($5::uuid IS NULL OR o.principal_id = $5)
+"""
+_CALL_GROUPS: dict[GroupBy, str] = {
     "tool": f"CASE WHEN o.effect IS NULL THEN '{UNKNOWN_TOOL}' ELSE o.tool END",
     "door": "o.door",
     "outcome": f"coalesce({OUTCOME}, 'under way')",
-    "day": "to_char(o.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
-    "principal": "coalesce(u.email, o.principal_id::text)",
+    "principal": _person("u", "o.principal_id::text"),
+    "mode": "o.mode",
+    "role": "coalesce(o.role, '(none)')",
+    "engagement": _ENGAGEMENT,
+    **_times("o.occurred_at"),
 }
 
-_MOST_GROUPS = 500
-
-# Calls are folded as lists fold them: opened by their first event, ended by their newest. The empty grouping set gives
-# one row for the whole, also where there is no call at all; days stand in their order, all else by size.
-_TOOL_USE = """
-WITH calls AS (
-    SELECT {group} AS grouped, o.decision, {outcome} AS outcome, {duration} AS duration_ms
-    FROM activity_events o
-    {newest}
-    LEFT JOIN users u ON u.user_id = o.principal_id
-    WHERE o.organization_id = glow.organization_id() AND o.opens
-      AND o.occurred_at >= $1 AND o.occurred_at < $2
-      AND ($3::uuid IS NULL OR o.engagement_id = $3)
-      AND ($5::uuid IS NULL OR o.principal_id = $5)
-)
-SELECT grouped, count(*) AS calls,
-       count(*) FILTER (WHERE decision = 'allow') AS allowed,
-       count(*) FILTER (WHERE decision = 'deny') AS denied,
-       count(*) FILTER (WHERE decision = 'needs_approval') AS needed_approval,
-       count(*) FILTER (WHERE decision IS NULL) AS no_verdict,
-       count(*) FILTER (WHERE outcome IN ('done', 'dry_run')) AS done,
-       count(*) FILTER (WHERE outcome = 'waiting') AS waiting,
-       count(*) FILTER (WHERE outcome NOT IN ('done', 'dry_run', 'waiting')) AS not_done,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms) AS p50_ms,
-       percentile_cont(0.95) WITHIN GROUP (ORDER BY duration_ms) AS p95_ms
-FROM calls
-GROUP BY GROUPING SETS ((), (grouped))
-ORDER BY grouping(grouped) DESC, {order}
-LIMIT $4
+_TASKS = """
+SELECT {group} AS grouped, t.status, t.due_on, r.runs, r.completed, r.failed
+FROM tasks t
+LEFT JOIN users a ON a.user_id = t.assignee_id
+LEFT JOIN users c ON c.user_id = t.created_by
+LEFT JOIN engagements g ON g.organization_id = t.organization_id AND g.engagement_id = t.engagement_id
+CROSS JOIN LATERAL (
+    SELECT count(*) AS runs, count(*) FILTER (WHERE p.status = 'completed') AS completed,
+           count(*) FILTER (WHERE p.status = 'failed') AS failed
+    FROM task_runs r LEFT JOIN task_run_progress p USING (organization_id, task_run_id)
+    WHERE r.organization_id = t.organization_id AND r.task_id = t.task_id) r
+WHERE t.organization_id = glow.organization_id() AND t.created_at >= $1 AND t.created_at < $2
+  AND ($3::uuid IS NULL OR t.engagement_id = $3)
 """
 
-_STATEMENTS: Mapping[GroupBy, str] = {
-    group_by: _TOOL_USE.format(
-        group=expression,
-        order="grouped" if group_by == "day" else "calls DESC, grouped",
-        outcome=OUTCOME,
-        duration=DURATION,
-        newest=NEWEST,
+# A question nobody answered in time is expired, whether or not anything has noticed yet.
+_APPROVALS = """
+SELECT {group} AS grouped, a.*
+FROM (
+    SELECT CASE WHEN state = 'pending' AND expires_at <= now() THEN 'expired'
+                WHEN state IN ('approved', 'executing', 'executed') THEN 'approved' ELSE state END AS shown_state,
+           tool, requested_by, decided_by, needs_role, four_eyes, created_at, organization_id, engagement_id,
+           extract(epoch FROM decided_at - created_at)::double precision / 3600 AS hours
+    FROM approvals
+    WHERE organization_id = glow.organization_id() AND created_at >= $1 AND created_at < $2
+      AND ($3::uuid IS NULL OR engagement_id = $3)) a
+LEFT JOIN users u ON u.user_id = a.requested_by
+LEFT JOIN users d ON d.user_id = a.decided_by
+LEFT JOIN engagements g ON g.organization_id = a.organization_id AND g.engagement_id = a.engagement_id
+"""
+
+_READS = "('knowledge_search', 'knowledge_read', 'document_content')"
+_KNOWLEDGE = f"""
+SELECT {{group}} AS grouped, 'document' AS what, k.status, k.size_bytes, k.token_count::bigint AS token_count
+FROM knowledge_documents k
+LEFT JOIN users u ON u.user_id = k.uploaded_by
+LEFT JOIN engagements g ON g.organization_id = k.organization_id AND g.engagement_id = k.engagement_id
+WHERE k.organization_id = glow.organization_id() AND k.deleted_at IS NULL
+  AND k.created_at >= $1 AND k.created_at < $2 AND ($3::uuid IS NULL OR k.engagement_id = $3)
+UNION ALL
+SELECT {{calls}}, CASE o.tool WHEN 'knowledge_search' THEN 'search' ELSE 'read' END, NULL, 0, 0
+FROM activity_events o
+LEFT JOIN users u ON u.user_id = o.principal_id
+LEFT JOIN engagements g ON g.organization_id = o.organization_id AND g.engagement_id = o.engagement_id
+WHERE o.organization_id = glow.organization_id() AND o.opens AND o.outcome = 'done' AND o.tool IN {_READS}
+  AND o.occurred_at >= $1 AND o.occurred_at < $2
+  AND ($3::uuid IS NULL OR o.engagement_id = $3)
+  AND ($5::uuid IS NULL OR o.principal_id = $5)
+"""
+
+# Prices are per million tokens; a run without tokens costs nothing whether or not its model has a price. Without any
+# price list no cost is known, not even that of nothing.
+_COST = """
+SELECT {group} AS grouped, used.*, CASE WHEN $5::jsonb = '{{}}' THEN NULL
+    WHEN used.input_tokens + used.output_tokens = 0 THEN 0
+    ELSE (used.input_tokens * (p.price ->> 'input')::numeric + used.output_tokens * (p.price ->> 'output')::numeric)
+         / 1000000 END AS cost
+FROM (
+    SELECT r.*, coalesce((usage::jsonb ->> 'input_tokens')::bigint, 0) AS input_tokens,
+           coalesce((usage::jsonb ->> 'output_tokens')::bigint, 0) AS output_tokens,
+           coalesce((usage::jsonb ->> 'model_calls')::bigint, 0) AS model_calls,
+           coalesce((usage::jsonb ->> 'tool_calls')::bigint, 0) AS tool_calls
+    FROM glow.run_usage($1, $2) r) used
+CROSS JOIN LATERAL (SELECT $5::jsonb -> used.model AS price) p
+LEFT JOIN users u ON u.user_id = used.owner_id
+LEFT JOIN engagements g ON g.organization_id = glow.organization_id() AND g.engagement_id = used.engagement_id
+WHERE $3::uuid IS NULL OR used.engagement_id = $3
+"""
+
+
+def _those(condition: str) -> str:
+    return f"count(*) FILTER (WHERE {condition})"
+
+
+def _percentile(share: float, value: str) -> str:
+    return f"percentile_cont({share}) WITHIN GROUP (ORDER BY {value})"
+
+
+_SOURCES: Mapping[ReportName, Source] = {
+    "activity": Source(
+        facts=_CALLS,
+        groups=_CALL_GROUPS,
+        measures={
+            "calls": "count(*)",
+            "by_person": _those("mode = 'person'"),
+            "by_agent": _those("mode = 'agent' AND attended"),
+            "unattended": _those("mode = 'agent' AND NOT attended"),
+            "changes": _those("effect <> 'read' AND outcome = 'done'"),
+            "refused": _those("outcome IN ('denied', 'rejected')"),
+            "principals": "count(DISTINCT principal_id)",
+            "conversations": "count(DISTINCT conversation_id)",
+        },
+        own_only=True,
+    ),
+    "tool_use": Source(
+        facts=_CALLS,
+        groups=_CALL_GROUPS,
+        measures={
+            "calls": "count(*)",
+            "allowed": _those("decision = 'allow'"),
+            "denied": _those("decision = 'deny'"),
+            "needed_approval": _those("decision = 'needs_approval'"),
+            "no_verdict": _those("decision IS NULL"),
+            "done": _those("outcome IN ('done', 'dry_run')"),
+            "waiting": _those("outcome = 'waiting'"),
+            "not_done": _those("outcome NOT IN ('done', 'dry_run', 'waiting')"),
+            "p50_ms": _percentile(0.5, "duration_ms"),
+            "p95_ms": _percentile(0.95, "duration_ms"),
+        },
+        own_only=True,
+    ),
+    "tasks": Source(
+        facts=_TASKS,
+        groups={
+            "status": "t.status",
+            "kind": "coalesce(t.kind, '(for people)')",
+            "assignee": _person("a", "'(nobody)'"),
+            "principal": _person("c", "t.created_by::text"),
+            "engagement": _ENGAGEMENT,
+            **_times("t.created_at"),
+        },
+        measures={
+            "tasks": "count(*)",
+            **{status: _those(f"status = '{status}'") for status in ("open", "in_progress", "done", "cancelled")},
+            "overdue": _those("status IN ('open', 'in_progress') AND due_on < (now() AT TIME ZONE 'UTC')::date"),
+            "runs": "coalesce(sum(runs), 0)::bigint",
+            "runs_completed": "coalesce(sum(completed), 0)::bigint",
+            "runs_failed": "coalesce(sum(failed), 0)::bigint",
+        },
+    ),
+    "approvals": Source(
+        facts=_APPROVALS,
+        groups={
+            "state": "a.shown_state",
+            "tool": "a.tool",
+            "principal": _person("u", "a.requested_by::text"),
+            "decided_by": _person("d", "coalesce(a.decided_by::text, '(nobody)')"),
+            "needs_role": "a.needs_role",
+            "engagement": _ENGAGEMENT,
+            **_times("a.created_at"),
+        },
+        measures={
+            "asked": "count(*)",
+            **{
+                state: _those(f"shown_state = '{state}'")
+                for state in ("pending", "approved", "rejected", "expired", "cancelled", "failed")
+            },
+            "four_eyes": _those("four_eyes"),
+            "p50_hours": _percentile(0.5, "hours"),
+            "p95_hours": _percentile(0.95, "hours"),
+        },
+    ),
+    "knowledge": Source(
+        facts=_KNOWLEDGE,
+        groups={
+            "engagement": _ENGAGEMENT,
+            "principal": _person("u", "k.uploaded_by::text"),
+            "media_type": "k.media_type",
+            **_times("k.created_at"),
+        },
+        measures={
+            "events": "count(*)",
+            "documents": _those("what = 'document'"),
+            "ready": _those("status = 'ready'"),
+            "unfinished": _those("status IN ('queued', 'parsing', 'embedding')"),
+            "failed": _those("status = 'failed'"),
+            "size_bytes": "coalesce(sum(size_bytes), 0)::bigint",
+            "tokens": "coalesce(sum(token_count), 0)::bigint",
+            "searches": _those("what = 'search'"),
+            "reads": _those("what = 'read'"),
+        },
+        own_only=True,
+    ),
+    "cost": Source(
+        facts=_COST,
+        groups={
+            "model": "used.model",
+            "agent": "used.agent",
+            "principal": _person("u", "used.owner_id::text"),
+            "door": "used.door",
+            "engagement": _ENGAGEMENT,
+            **_times("used.created_at"),
+        },
+        measures={
+            "tokens": "coalesce(sum(input_tokens + output_tokens), 0)::bigint",
+            "input_tokens": "coalesce(sum(input_tokens), 0)::bigint",
+            "output_tokens": "coalesce(sum(output_tokens), 0)::bigint",
+            "runs": "count(*)",
+            "model_calls": "coalesce(sum(model_calls), 0)::bigint",
+            "tool_calls": "coalesce(sum(tool_calls), 0)::bigint",
+            "unpriced_tokens": "coalesce(sum(input_tokens + output_tokens) FILTER (WHERE cost IS NULL), 0)::bigint",
+            "cost": "CASE WHEN count(*) = count(cost) THEN round(coalesce(sum(cost), 0), 6)::double precision END",
+        },
+        prices=True,
+    ),
+}
+_CALLS_BESIDE: Mapping[GroupBy, str] = {**_CALL_GROUPS, "media_type": "'(searches and reads)'"}
+
+# The empty grouping set gives one row for the whole, also where there is nothing at all. Times stand in their order,
+# all else by size; what is beyond the most groups is one more, so that the rows always add up.
+_REPORT = """
+WITH facts AS MATERIALIZED ({facts}),
+ranked AS (
+    SELECT grouped, row_number() OVER (ORDER BY {by_size}) AS place, count(*) OVER () AS places
+    FROM facts GROUP BY grouped
+), kept AS (
+    SELECT f.*, CASE WHEN r.places <= $4 OR r.place < $4 THEN f.grouped ELSE '{other}' END AS shown
+    FROM facts f JOIN ranked r ON r.grouped = f.grouped
+)
+SELECT shown, {measures}
+FROM kept GROUP BY GROUPING SETS ((), (shown))
+ORDER BY grouping(shown) DESC, coalesce(shown = '{other}', false), {order}
+"""
+
+
+def _statement(report: ReportName, group_by: GroupBy) -> str:
+    source = _SOURCES[report]
+    facts = source.facts.format(group=source.groups[group_by], calls=_CALLS_BESIDE.get(group_by, ""))
+    size = source.measures[LAYOUTS[report].measures[0].name]
+    in_time = group_by in TIMES
+    return _REPORT.format(
+        facts=facts,
+        other=OTHER,
+        by_size="grouped" if in_time else f"{size} DESC, grouped",
+        measures=", ".join(f"{expression} AS {name}" for name, expression in source.measures.items()),
+        order="shown" if in_time else f"{size} DESC, shown",
     )
-    for group_by, expression in _GROUPS.items()
+
+
+_STATEMENTS: Mapping[tuple[ReportName, GroupBy], str] = {
+    (report, group_by): _statement(report, group_by) for report, layout in LAYOUTS.items() for group_by in layout.groups
 }
 
 
@@ -67,35 +310,29 @@ class PostgresAnalytics:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def tool_use(self, query: ToolUseQuery) -> Sequence[ToolUse]:
+    async def measured(self, query: ReportQuery) -> Sequence[Measured]:
+        """First the whole, then each group."""
         await plan_anew(self._connection)
+        period = query.period
+        more = await self._more(_SOURCES[query.report], query)
         rows = await self._connection.fetch(
-            _STATEMENTS[query.group_by],
-            query.period.since,
-            query.period.until,
+            _STATEMENTS[query.report, query.group_by],
+            period.since,
+            period.until,
             query.engagement_id,
-            _MOST_GROUPS + 1,
-            await self._connection.fetchval(OWN_ONLY),
+            MOST_GROUPS,
+            *more,
         )
-        return [_tool_use(row) for row in rows]
+        names = [measure.name for measure in LAYOUTS[query.report].measures]
+        return [Measured(group=row["shown"], values={name: _number(row, name) for name in names}) for row in rows]
+
+    async def _more(self, source: Source, query: ReportQuery) -> Sequence[object]:
+        if source.own_only:
+            return (await self._connection.fetchval(OWN_ONLY),)
+        return (orjson.dumps(query.prices).decode(),) if source.prices else ()
 
 
-def _tool_use(row: Row) -> ToolUse:
-    return ToolUse(
-        group=row["grouped"],
-        calls=row["calls"],
-        allowed=row["allowed"],
-        denied=row["denied"],
-        needed_approval=row["needed_approval"],
-        no_verdict=row["no_verdict"],
-        done=row["done"],
-        waiting=row["waiting"],
-        not_done=row["not_done"],
-        p50_ms=_rounded(row["p50_ms"]),
-        p95_ms=_rounded(row["p95_ms"]),
-    )
-
-
-def _rounded(value: float | None) -> float | None:
-    # Microseconds are finer than anything measured here.
-    return None if value is None else round(value, 3)
+def _number(row: Row, name: str) -> Number | None:
+    value: Number | None = row[name]
+    # Microseconds are finer than anything measured here, and millionths than any price.
+    return round(value, 6 if name == "cost" else 3) if isinstance(value, float) else value

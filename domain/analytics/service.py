@@ -1,20 +1,24 @@
-"""Reports: counts and latency computed by the database, never by a model's head, laid out as figures, table, chart."""
+"""Reports: figures computed by the database, never by a model's head, laid out as headline, table and chart."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import ClassVar
 
+from domain.analytics.layouts import GROUP_LABELS, LAYOUTS, Layout
 from domain.analytics.model import (
     Chart,
     Figure,
     GroupBy,
+    Measured,
+    Number,
     Period,
+    Price,
     Report,
+    ReportName,
+    ReportQuery,
     Series,
     Table,
-    ToolUse,
-    ToolUseQuery,
 )
 from domain.analytics.ports import AnalyticsRepository
 from domain.kernel import DomainError, EngagementId
@@ -22,19 +26,7 @@ from domain.kernel import DomainError, EngagementId
 DEFAULT_DAYS = 30
 MOST_DAYS = 400
 MOST_NAMED = 5
-
-COLUMNS = (
-    "calls",
-    "allowed",
-    "denied",
-    "needed_approval",
-    "no_verdict",
-    "done",
-    "waiting",
-    "not_done",
-    "p50_ms",
-    "p95_ms",
-)
+NO_PRICES: Mapping[str, Price] = {}
 
 
 class InvalidPeriod(DomainError):
@@ -43,24 +35,49 @@ class InvalidPeriod(DomainError):
     code: ClassVar[str] = "invalid_period"
 
 
+class InvalidGrouping(DomainError):
+    """The report cannot be grouped so."""
+
+    code: ClassVar[str] = "invalid_group_by"
+
+    def __init__(self, report: ReportName, groups: tuple[GroupBy, ...]) -> None:
+        super().__init__(f"group_by: {report} is grouped by one of {', '.join(groups)}")
+
+
 @dataclass(frozen=True, slots=True)
 class AnalyticsService:
     """Figures over what the principal may see."""
 
     analytics: AnalyticsRepository
+    prices: Mapping[str, Price] = field(default_factory=lambda: NO_PRICES)
 
-    async def tool_use(self, period: Period, group_by: GroupBy, engagement_id: EngagementId | None = None) -> Report:
-        """Which tools were called, how policy decided, how they ended, and how long they took."""
-        query = ToolUseQuery(period=period, group_by=group_by, engagement_id=engagement_id)
-        whole, *groups = await self.analytics.tool_use(query)
+    async def report(
+        self,
+        name: ReportName,
+        period: Period,
+        group_by: GroupBy | None = None,
+        engagement_id: EngagementId | None = None,
+    ) -> Report:
+        """One of the reports; without `group_by` by what it is grouped by as a rule.
+
+        Raises  InvalidGrouping.
+        """
+        layout = LAYOUTS[name]
+        grouping = group_by or layout.groups[0]
+        if grouping not in layout.groups:
+            raise InvalidGrouping(name, layout.groups)
+        query = ReportQuery(
+            report=name, period=period, group_by=grouping, engagement_id=engagement_id, prices=self.prices
+        )
+        whole, *groups = await self.analytics.measured(query)
         return Report(
-            name="tool_use",
-            group_by=group_by,
+            name=name,
+            group_by=grouping,
             period=period,
-            summary=_summary(period, group_by, whole, groups),
-            headline=_headline(whole),
-            table=_table(group_by, groups),
-            chart=_chart(groups),
+            summary=_summary(layout, query, whole, groups),
+            headline=_headline(layout, whole),
+            table=_table(layout, grouping, groups),
+            chart=_chart(layout, query, groups),
         )
 
 
@@ -95,59 +112,65 @@ def _in_utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _summary(period: Period, group_by: GroupBy, whole: ToolUse, groups: Sequence[ToolUse]) -> str:
-    text = (
-        f"From {period.first} to {period.last}: {whole.calls} tool calls, {whole.done} done, {whole.denied} denied by "
-        f"policy, {whole.needed_approval} needed approval, {whole.waiting} waiting, {whole.not_done} ended otherwise."
-    )
-    if whole.p50_ms is not None and whole.p95_ms is not None:
-        text += f" Latency: median {whole.p50_ms:g} ms, 95th percentile {whole.p95_ms:g} ms."
+def _summary(layout: Layout, query: ReportQuery, whole: Measured, groups: Sequence[Measured]) -> str:
+    measures = [layout.measure(name) for name in layout.headline]
+    counted = [
+        f"{_said(whole.values[each.name])} {each.words}" for each in measures if each.name != "cost" and each.additive
+    ]
+    stated = [
+        f"{each.label}: {_said(value)}{f' {each.unit}' if each.unit else ''}."
+        for each in measures
+        if not each.additive and (value := whole.values[each.name]) is not None
+    ]
+    sentences = [f"From {query.period.first} to {query.period.last}: {', '.join(counted)}.", *stated]
+    if query.report == "cost":
+        sentences.append(_cost_words(whole, query))
     if groups:
-        most = sorted(groups, key=lambda group: -group.calls)[:MOST_NAMED]
-        text += f" Most by {group_by}: {', '.join(f'{group.group} {group.calls}' for group in most)}."
-    return text
+        first = layout.measures[0].name
+        most = sorted(groups, key=lambda group: -(group.values[first] or 0))[:MOST_NAMED]
+        named = ", ".join(f"{group.group} {_said(group.values[first])}" for group in most)
+        sentences.append(f"Most by {query.group_by.replace('_', ' ')}: {named}.")
+    return " ".join(sentences)
 
 
-def _headline(whole: ToolUse) -> tuple[Figure, ...]:
-    return (
-        Figure(label="Calls", value=whole.calls),
-        Figure(label="Done", value=whole.done),
-        Figure(label="Denied by policy", value=whole.denied),
-        Figure(label="Needed approval", value=whole.needed_approval),
-        Figure(label="Waiting now", value=whole.waiting),
-        Figure(label="Ended otherwise", value=whole.not_done),
-        Figure(label="Median latency", value=whole.p50_ms, unit="ms"),
-        Figure(label="95th percentile latency", value=whole.p95_ms, unit="ms"),
-    )
+def _cost_words(whole: Measured, query: ReportQuery) -> str:
+    """Money is stated only where every token has a price."""
+    cost = whole.values["cost"] if query.prices else None
+    if not query.prices:
+        return "No cost is stated: there is no price list."
+    if cost is None:
+        return "No cost is stated: the price list does not name every model that was used."
+    return f"Cost by the price list: {_said(cost)}."
 
 
-def _table(group_by: GroupBy, groups: Sequence[ToolUse]) -> Table:
-    return Table(columns=(group_by, *COLUMNS), rows=tuple(_row(group) for group in groups))
+def _said(value: Number | None) -> str:
+    return "no" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
 
 
-def _row(use: ToolUse) -> tuple[str | int | float | None, ...]:
-    return (
-        use.group,
-        use.calls,
-        use.allowed,
-        use.denied,
-        use.needed_approval,
-        use.no_verdict,
-        use.done,
-        use.waiting,
-        use.not_done,
-        use.p50_ms,
-        use.p95_ms,
-    )
+def _headline(layout: Layout, whole: Measured) -> tuple[Figure, ...]:
+    measures = (layout.measure(name) for name in layout.headline)
+    return tuple(Figure(label=each.label, value=whole.values[each.name], unit=each.unit) for each in measures)
 
 
-def _chart(groups: Sequence[ToolUse]) -> Chart:
+def _table(layout: Layout, group_by: GroupBy, groups: Sequence[Measured]) -> Table:
+    names = tuple(measure.name for measure in layout.measures)
+    rows = tuple((group.group, *(group.values[name] for name in names)) for group in groups)
+    return Table(columns=(group_by, *names), rows=rows)
+
+
+def _chart(layout: Layout, query: ReportQuery, groups: Sequence[Measured]) -> Chart:
     return Chart(
+        title=f"{layout.title}, {query.period.first} to {query.period.last}",
+        x_label=GROUP_LABELS[query.group_by],
+        y_label=layout.counts,
+        stacked=layout.stacked,
         x=tuple(group.group or "" for group in groups),
-        series=(
-            Series(name="allowed", values=tuple(group.allowed for group in groups)),
-            Series(name="needed_approval", values=tuple(group.needed_approval for group in groups)),
-            Series(name="denied", values=tuple(group.denied for group in groups)),
-            Series(name="no_verdict", values=tuple(group.no_verdict for group in groups)),
+        series=tuple(
+            Series(
+                name=name,
+                label=layout.measure(name).label,
+                values=tuple(group.values[name] or 0 for group in groups),
+            )
+            for name in layout.charted
         ),
     )

@@ -29,7 +29,7 @@ async def reported(
 ) -> Report:
     period = period_of(date(2026, 11, 1), date(2026, 11, 4), now=later(3 * DAY))
     async with acting(app, who):
-        return await AnalyticsService(PostgresAnalytics(app)).tool_use(period, group_by, engagement)
+        return await AnalyticsService(PostgresAnalytics(app)).report("tool_use", period, group_by, engagement)
 
 
 def unknown(tool: str) -> ActivityEvent:

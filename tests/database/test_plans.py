@@ -12,7 +12,8 @@ import pytest
 
 from domain.activity.model import ActivityQuery
 from domain.activity.postgres import PostgresActivity
-from domain.analytics.model import ToolUseQuery
+from domain.analytics.layouts import LAYOUTS
+from domain.analytics.model import ReportName, ReportQuery
 from domain.analytics.postgres import PostgresAnalytics
 from domain.analytics.service import period_of
 from domain.approvals.model import ApprovalQuery
@@ -99,13 +100,20 @@ async def test_a_search_reads_only_the_postings_of_its_terms_whoever_had_the_con
 
 
 Read = Callable[[Connection], Awaitable[object]]
+
+
+def _report(name: ReportName) -> Read:
+    query = ReportQuery(report=name, period=LAST_DAY, group_by=LAYOUTS[name].groups[0])
+    return lambda app: PostgresAnalytics(app).measured(query)
+
+
 READS: dict[str, Read] = {
     "search": lambda app: PostgresIndex(app).search(["term1"], 10, SearchFilters()),
     "documents": lambda app: PostgresDocuments(app).list(DocumentQuery()),
     "tasks": lambda app: PostgresTasks(app).list(TaskQuery()),
     "approvals": lambda app: PostgresApprovals(app).list(ApprovalQuery(), utc_now()),
     "activity": lambda app: PostgresActivity(app).list(ActivityQuery()),
-    "tool_use": lambda app: PostgresAnalytics(app).tool_use(ToolUseQuery(period=LAST_DAY, group_by="tool")),
+    **{f"report {name}": _report(name) for name in LAYOUTS},
 }
 
 

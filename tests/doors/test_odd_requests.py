@@ -106,7 +106,8 @@ async def test_an_odd_filter_is_refused(doors: Doors) -> None:
     paths += ["/v1/approvals?state=odd", "/v1/tasks?status=odd", "/v1/tasks?engagement_id=1", "/v1/tasks?assignee=%00"]
     paths += [
         "/v1/knowledge/documents?status=odd",
-        "/v1/analytics/tool_use?format=csv",
+        "/v1/analytics/tool_use?format=xlsx",
+        "/v1/analytics/tasks?group_by=door",
         "/v1/analytics/tool_use?group_by=x",
     ]
     paths += [f"/v1/activity?to={moment}" for moment in NO_MOMENTS]

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
+from typing import get_args
 
 import pytest
 
-from domain.analytics.model import ToolUse, ToolUseQuery
-from domain.analytics.service import COLUMNS, AnalyticsService, InvalidPeriod, period_of
+from domain.analytics.layouts import GROUP_LABELS, LAYOUTS
+from domain.analytics.model import GroupBy, Measured, Price, ReportName, ReportQuery
+from domain.analytics.service import AnalyticsService, InvalidGrouping, InvalidPeriod, period_of
 
 NOW = datetime(2026, 11, 22, 15, 0, tzinfo=UTC)
 
@@ -56,36 +58,29 @@ def test_a_period_that_is_none_or_too_long_is_refused_in_words(
     assert refused.value.code == "invalid_period"
 
 
-def use(group: str | None, calls: int) -> ToolUse:
-    return ToolUse(
-        group=group,
-        calls=calls,
-        allowed=calls - 3,
-        denied=1,
-        needed_approval=1,
-        no_verdict=1,
-        done=calls - 3,
-        waiting=1,
-        not_done=2,
-        p50_ms=2.5,
-        p95_ms=12.0,
-    )
+def measured(group: str | None, calls: int) -> Measured:
+    """A group of calls, of which three did not go well."""
+    given: dict[str, int | float | None] = {"allowed": calls - 3, "done": calls - 3, "p50_ms": 2.5, "p95_ms": 12.0}
+    ones = dict.fromkeys(("denied", "needed_approval", "no_verdict", "waiting"), 1)
+    return Measured(group=group, values={"calls": calls, "not_done": 2, **ones, **given})
 
 
 class Figures:
     """A repository that says what it is told."""
 
-    def __init__(self, *uses: ToolUse) -> None:
-        self.uses = uses
+    def __init__(self, *told: Measured) -> None:
+        self.told = told
+        self.asked: list[ReportQuery] = []
 
-    async def tool_use(self, query: ToolUseQuery) -> Sequence[ToolUse]:
-        return self.uses
+    async def measured(self, query: ReportQuery) -> Sequence[Measured]:
+        self.asked.append(query)
+        return self.told
 
 
 async def test_figures_table_and_chart_tell_the_same() -> None:
-    service = AnalyticsService(Figures(use(None, 12), use("knowledge_search", 8), use("task_create", 4)))
-    report = await service.tool_use(period_of(None, None, now=NOW), "tool")
-    assert report.table.columns == ("tool", *COLUMNS)
+    service = AnalyticsService(Figures(measured(None, 12), measured("knowledge_search", 8), measured("task_create", 4)))
+    report = await service.report("tool_use", period_of(None, None, now=NOW))
+    assert report.table.columns == ("tool", *(measure.name for measure in LAYOUTS["tool_use"].measures))
     assert [row[:3] for row in report.table.rows] == [("knowledge_search", 8, 5), ("task_create", 4, 1)]
     assert report.chart.x == ("knowledge_search", "task_create")
     assert {series.name: series.values for series in report.chart.series} == {
@@ -94,9 +89,49 @@ async def test_figures_table_and_chart_tell_the_same() -> None:
         "denied": (1, 1),
         "no_verdict": (1, 1),
     }
+    assert report.chart.title == "Use of tools, 2026-10-23 to 2026-11-22"
     assert [(figure.value, figure.unit) for figure in report.headline[-2:]] == [(2.5, "ms"), (12.0, "ms")]
     assert report.summary == (
         "From 2026-10-23 to 2026-11-22: 12 tool calls, 9 done, 1 denied by policy, 1 needed approval, 1 waiting, "
-        "2 ended otherwise. Latency: median 2.5 ms, 95th percentile 12 ms. "
+        "2 ended otherwise. Median latency: 2.5 ms. 95th percentile latency: 12 ms. "
         "Most by tool: knowledge_search 8, task_create 4."
     )
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+async def test_a_report_is_grouped_by_what_it_can_be_and_nothing_else(name: ReportName) -> None:
+    layout = LAYOUTS[name]
+    figures = Figures(Measured(group=None, values={measure.name: 0 for measure in layout.measures}))
+    service = AnalyticsService(figures)
+    for group_by in get_args(GroupBy):
+        if group_by in layout.groups:
+            report = await service.report(name, period_of(None, None, now=NOW), group_by)
+            assert (report.group_by, report.table.columns[0]) == (group_by, group_by)
+        else:
+            with pytest.raises(InvalidGrouping, match=layout.groups[0]):
+                await service.report(name, period_of(None, None, now=NOW), group_by)
+    assert (await service.report(name, period_of(None, None, now=NOW))).group_by == layout.groups[0]
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_layout_shows_only_measures_that_it_has(name: ReportName) -> None:
+    layout = LAYOUTS[name]
+    names = [measure.name for measure in layout.measures]
+    assert len(set(names)) == len(names)
+    assert {*layout.headline, *layout.charted} <= set(names)
+    assert set(layout.groups) <= set(GROUP_LABELS)
+    assert all(layout.measure(charted).additive for charted in layout.charted)
+
+
+async def test_no_cost_is_stated_while_a_model_has_no_price() -> None:
+    layout = LAYOUTS["cost"]
+    unpriced = {**{measure.name: 7 for measure in layout.measures}, "cost": None}
+    figures = Figures(Measured(group=None, values=unpriced))
+    for prices, why in (
+        ({}, "there is no price list"),
+        ({"gpt": Price(input=1, output=2)}, "does not name every model"),
+    ):
+        report = await AnalyticsService(figures, prices).report("cost", period_of(None, None, now=NOW))
+        assert "No cost is stated" in report.summary
+        assert why in report.summary
+    assert {figure.label: figure.value for figure in report.headline}["Cost"] is None

@@ -30,6 +30,11 @@ IT = ThingReference()
 REFRESH = "refresh_analytics"
 
 
+THIS_WEEK = Period(first=date(2026, 11, 16), last=date(2026, 11, 22))
+LAST_MONTH = Period(first=date(2026, 10, 1), last=date(2026, 10, 31))
+LAST_YEAR = Period(first=date(2025, 1, 1), last=date(2025, 12, 31))
+
+
 @pytest.mark.parametrize(
     ("message", "intent"),
     [
@@ -81,6 +86,14 @@ REFRESH = "refresh_analytics"
         ("/autonomy task_run", AskAutonomy(words="task_run")),
         ("What may the agent do on its own at L2?", Search(query="What may the agent do on its own at L2?")),
         ("report", Report()),
+        ("report approvals", Report(name="approvals")),
+        ("Show me the tasks report", ListTasks(words="Show me the tasks report")),
+        ("report on tasks this week", Report(name="tasks", period=THIS_WEEK)),
+        ("report cost last month", Report(name="cost", period=LAST_MONTH)),
+        ("make a cost report for last year", Report(name="cost", period=LAST_YEAR)),
+        ("/report knowledge", Report(name="knowledge")),
+        ("report activity", Report(name="activity")),
+        ("Report the incident to the partner", Search(query="Report the incident to the partner")),
         ("How were the tools used last week?", Report(period=Period(first=date(2026, 11, 9), last=date(2026, 11, 15)))),
         ("/report yesterday", Report(period=Period(first=date(2026, 11, 21), last=date(2026, 11, 21)))),
         ("When is the auditor's report released?", Search(query="When is the auditor's report released?")),

@@ -18,14 +18,15 @@ class AnalyticsReport(Arguments):
     report: ReportName
     since: date | datetime | None = Field(default=None, alias="from", union_mode="left_to_right")
     until: date | datetime | None = Field(default=None, alias="to", union_mode="left_to_right")
-    group_by: GroupBy = "tool"
+    group_by: GroupBy | None = None
     engagement_id: UUID | None = None
 
 
 async def analytics_report(arguments: AnalyticsReport, context: CallContext) -> Json:
     period = period_of(arguments.since, arguments.until, now=context.now)
     engagement_id = None if arguments.engagement_id is None else EngagementId(arguments.engagement_id)
-    return report_json(await context.work.analytics.tool_use(period, arguments.group_by, engagement_id))
+    report = await context.work.analytics.report(arguments.report, period, arguments.group_by, engagement_id)
+    return report_json(report)
 
 
 ANALYTICS_REPORT = Handler(arguments=AnalyticsReport, work=analytics_report)
