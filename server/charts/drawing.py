@@ -25,10 +25,11 @@ CPU_S = 20
 MEMORY_BYTES = 1 << 30
 WIDTH_IN = 9.0
 DPI: dict[PictureFormat, int] = {"svg": 72, "png": 144}
+LEGEND_COLUMNS = 4
 MOST_TICKS = 14
 LEVEL_TICKS = 7
 """Names of so many bars stand side by side; more of them have to lean."""
-FEW_BARS = 8
+FEW_BARS, FEW_ROWS = 8, 3
 
 # Okabe and Ito's colours, told apart by who sees no red or no green; the hatches tell them apart in grey.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
@@ -94,7 +95,9 @@ def _figure(picture: Picture, dpi: int) -> Figure:
     height = 4.8 if picture.in_time else min(max(2.2 + per_bar * bars, 3.4), 12.0)
     figure = Figure(figsize=(WIDTH_IN, height), dpi=dpi, layout="constrained", facecolor="white")
     axes: Drawn = figure.add_subplot()
-    axes.set_title(picture.title, loc="left", fontsize=13, fontweight="bold", pad=26 if picture.x else 10)
+    named = sum(any(series.values) for series in picture.series)
+    lines = -(-named // LEGEND_COLUMNS) if picture.x else 0
+    axes.set_title(picture.title, loc="left", fontsize=13, fontweight="bold", pad=10 + 17 * lines)
     if not picture.x:
         _nothing(axes)
         return figure
@@ -102,8 +105,9 @@ def _figure(picture: Picture, dpi: int) -> Figure:
     draw(axes, picture)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
-    columns = min(len(picture.series), 4)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, borderaxespad=0.2, fontsize=9)
+    if named:
+        look = {"frameon": False, "borderaxespad": 0.2, "fontsize": 9}
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(named, LEGEND_COLUMNS), **look)
     return figure
 
 
@@ -144,7 +148,8 @@ def _rows(axes: Drawn, picture: Picture) -> None:
     if picture.stacked:
         _write_ends(axes, [float(place) for place in places], _sums(picture))
     axes.set_yticks(list(places), list(picture.x))
-    axes.set_ylim(len(picture.x) - 0.4, -0.6)
+    aside = max(FEW_ROWS - len(picture.x), 0) / 2
+    axes.set_ylim(len(picture.x) - 0.4 + aside, -0.6 - aside)
     axes.set_xlim(0, _end(picture))
     axes.set_xlabel(picture.y_label)
     axes.set_ylabel(picture.x_label)
@@ -161,7 +166,8 @@ def _parts(picture: Picture) -> list[tuple[float, list[float], float, list[float
     for number, series in enumerate(picture.series):
         values = list(series.values)
         look = {
-            "label": series.label,
+            # A colour that nothing has is not explained; the library leaves out what begins so.
+            "label": series.label if any(series.values) else "_",
             "color": COLOURS[number % len(COLOURS)],
             "hatch": HATCHES[number % len(HATCHES)],
             "edgecolor": "white",

@@ -227,7 +227,8 @@ async def test_a_report_counts_the_calls_that_were_made(gate: GateOnTest) -> Non
     [
         ({"report": "tool_use", "from": "2026-05-02", "to": "2026-05-01"}, "invalid_period"),
         ({"report": "tool_use", "from": "2020-01-01", "to": "2026-05-01"}, "invalid_period"),
-        ({"report": "cost"}, "invalid_arguments"),
+        ({"report": "payroll"}, "invalid_arguments"),
+        ({"report": "tasks", "group_by": "door"}, "invalid_group_by"),
         ({"report": "tool_use", "engagement_id": str(FIRM_B.id("engagement"))}, "engagement_not_found"),
     ],
 )
