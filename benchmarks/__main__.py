@@ -1,7 +1,8 @@
 """Every benchmark, one after the other; `python -m benchmarks`."""
 
-from benchmarks import chat_turn, startup
+from benchmarks import chat_turn, mcp_call, startup
 
 if __name__ == "__main__":
     chat_turn.main()
+    mcp_call.main()
     startup.main()

@@ -1,6 +1,7 @@
 """Runs the application on a socket until it is told to stop; then streams end at once and runs get their grace."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -68,6 +69,8 @@ class StoppableServer(uvicorn.Server):
         """Listen, and tell that it is so."""
         await super().startup(sockets)
         if self.started:
+            # What is loaded by now stays: no full collection need look at it again.
+            gc.freeze()
             self._announce(self.servers[0].sockets[0].getsockname()[1])
 
     @contextmanager

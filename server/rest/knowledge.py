@@ -149,8 +149,9 @@ async def delete_document(visit: Api, document_id: UUID) -> Response:
 
 @files.get(
     "/documents/{document_id}/content",
+    response_class=Response,
     responses={
-        200: {"description": "The file as it was uploaded", "content": {"application/octet-stream": {}}},
+        200: {"description": "The file as it was uploaded, in its own media type", "content": {"*/*": {}}},
         **CALL_REFUSALS,
     },
 )

@@ -26,7 +26,7 @@ class SessionAsked(Body):
     """Where the widget stands."""
 
     origin: str = Field(
-        min_length=1, max_length=ORIGIN_LENGTH, description="Of the page, as browsers write it: https://app.example.com"
+        min_length=1, max_length=ORIGIN_LENGTH, description="Of the page, as browsers write it: scheme, host and port."
     )
 
 

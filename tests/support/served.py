@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncGenerator, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -84,3 +86,28 @@ async def seed_people(database: Database) -> None:
         for role in (Role.READONLY, Role.MANAGER):
             await add_member(owner, role)
         await owner.execute("UPDATE memberships SET autonomy_ceiling = 1 WHERE role = 'MANAGER'")
+
+
+@contextmanager
+def served_apart(database: Database) -> Generator[Served]:
+    """The application, served by a thread with a loop of its own: for clients that block while they wait."""
+    ready: Future[Served] = Future()
+    ended = threading.Event()
+
+    async def serve() -> None:
+        try:
+            async with served(database) as running:
+                ready.set_result(running)
+                await asyncio.to_thread(ended.wait)
+        except BaseException as fault:
+            if ready.done():
+                raise
+            ready.set_exception(fault)
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        serving = pool.submit(asyncio.run, serve())
+        try:
+            yield ready.result()
+        finally:
+            ended.set()
+            serving.result()
