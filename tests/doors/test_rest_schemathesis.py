@@ -86,9 +86,10 @@ def client() -> Iterator[requests.Session]:
 
 def asked(server: Served, client: requests.Session, case: Any, who: Who) -> None:
     """Ask, and hold the answer to the document."""
-    if (case.query or {}).get("wait") in (True, "true"):
+    query: dict[str, Any] = case.query or {}
+    if query.get("wait") in (True, "true"):
         # For the worker, which is not run here: what another thread draws by chance would make these examples others.
-        del case.query["wait"]
+        del query["wait"]
     token = server.token_of(PrincipalId(who.id), f"firm-{FIRM_A.n}")
     headers = {"Authorization": f"Bearer {token}"}
     case.call_and_validate(base_url=server.url, session=client, headers=headers, checks=CHECKS, timeout=30)
