@@ -46,8 +46,10 @@ class Call:
 
     @property
     def subjects(self) -> Mapping[Subject, str]:
-        """The subjects that the arguments name."""
-        return subjects_of(self.manifest, self.parsed.arguments)
+        """The subjects that the arguments name, and the task run that the call is a step of."""
+        named = subjects_of(self.manifest, self.parsed.arguments)
+        task_run_id = self.request.task_run_id
+        return named if task_run_id is None else {**named, "step_of": str(task_run_id)}
 
     @property
     def claim(self) -> Claim | None:

@@ -15,8 +15,9 @@ import structlog
 
 from domain.activity.model import ActivityEvent
 from domain.approvals.model import Approval
-from domain.kernel import ApprovalId, CallId, Clock, DomainError, EventId, NewId, Principal, Role
+from domain.kernel import ApprovalId, CallId, Clock, DomainError, EventId, NewId, Outcome, Principal, Role
 from tools.calls import (
+    KIND_OF,
     Call,
     Progress,
     Undone,
@@ -247,7 +248,10 @@ class Gate:
         event, approval = self._endings.waiting(call, judged, verdict)
         await transaction.record(event)
         await self._fault("waiting")
-        await transaction.ask(approval)
+        try:
+            await transaction.ask(approval)
+        except DomainError as refusal:
+            raise self._endings.invalid(call, judged, CallError(code=refusal.code, message=str(refusal))) from refusal
         asked = ApprovalAsked(
             approval_id=approval.approval_id,
             needs_role=approval.needs_role,
@@ -336,11 +340,20 @@ class Gate:
 
     async def _reject_waiting(self, transaction: CallTransaction, approval: Approval) -> CallOutcome:
         error = CallError(code="rejected", message=approval.comment or "A person rejected this call.")
-        event = self._scribe.event(
-            "tool.rejected", self._recorded_of(approval), opens=False, outcome="rejected", error=error
-        )
+        return await self._end_waiting(transaction, approval, "rejected", error)
+
+    async def _cancel_waiting(self, transaction: CallTransaction, approval: Approval) -> CallOutcome:
+        error = CallError(code="cancelled", message=approval.comment or "The task run of this call was cancelled.")
+        return await self._end_waiting(transaction, approval, "cancelled", error)
+
+    async def _end_waiting(
+        self, transaction: CallTransaction, approval: Approval, outcome: Outcome, error: CallError
+    ) -> CallOutcome:
+        """Record how a waiting call ended without being made."""
+        recorded = self._recorded_of(approval)
+        event = self._scribe.event(KIND_OF[outcome], recorded, opens=False, outcome=outcome, error=error)
         await transaction.record(event)
-        return CallOutcome(call_id=approval.call_id, tool=approval.tool, outcome="rejected", error=error)
+        return CallOutcome(call_id=approval.call_id, tool=approval.tool, outcome=outcome, error=error)
 
     async def _prepare_approved(self, approval: Approval) -> object:
         """Prepare an approved call as its requester, if policy still lets it be made; execution decides once more."""
@@ -407,6 +420,7 @@ class Gate:
             what_if=lambda name, arguments: self._what_if(transaction, call, name, arguments),
             execute_approved=lambda approval, ready: self._execute_approved(transaction, approval, ready, jobs),
             reject_waiting=lambda approval: self._reject_waiting(transaction, approval),
+            cancel_waiting=lambda approval: self._cancel_waiting(transaction, approval),
             jobs=jobs,
         )
 

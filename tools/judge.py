@@ -49,6 +49,8 @@ class Judge:
             control=None,
             control_state="not_applicable",
             assigns_other=False,
+            client_own_task=None,
+            run_cancelled=False,
             approval_needs_role=None,
             approved=False,
         )

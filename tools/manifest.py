@@ -11,7 +11,8 @@ import orjson
 from domain.kernel import Door, Effect, Level, Role, Trust
 
 Json = dict[str, object]
-Subject = Literal["task", "task_run", "document", "engagement", "assignee", "approval"]
+Subject = Literal["task", "task_run", "document", "engagement", "assignee", "approval", "step_of"]
+"""`step_of` is no argument's: the task run that a call is a step of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

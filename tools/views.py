@@ -121,6 +121,7 @@ def task_line_json(task: Task) -> Json:
         "created_by": task.created_by,
         "created_at": task.created_at.isoformat(),
         "updated_at": task.updated_at.isoformat(),
+        "version": task.version,
         **_given(
             kind=task.kind,
             engagement_id=_id(task.engagement_id),

@@ -69,6 +69,12 @@ class RejectWaiting(Protocol):
     def __call__(self, approval: Approval, /) -> Awaitable[CallOutcome]: ...
 
 
+class CancelWaiting(Protocol):
+    """Records that the call an approval stood for was cancelled, inside the cancelling call's own transaction."""
+
+    def __call__(self, approval: Approval, /) -> Awaitable[CallOutcome]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallContext:
     """One call's surroundings: everything a handler may know or do besides its arguments."""
@@ -90,6 +96,7 @@ class CallContext:
     suppose: Suppose
     execute_approved: ExecuteApproved
     reject_waiting: RejectWaiting
+    cancel_waiting: CancelWaiting
     jobs: list[Job] = field(default_factory=list[Job])
     """Filled by the handler, enqueued after the commit; the row it wrote is the outbox a sweep falls back on."""
 

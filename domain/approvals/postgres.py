@@ -68,13 +68,28 @@ WHERE organization_id = glow.organization_id() AND approval_id = $1 AND state = 
 """
 
 
+# Two statements, so that the second sees what was committed before the first was granted.
+_LOCK_RUN = "SELECT glow.lock_task_run($1, false)"
+_RUN_CANCELLED = "SELECT glow.task_run_cancelled($1)"
+
+_CANCEL_OF_RUN = """
+SELECT a.organization_id, a.approval_id, a.call_id, a.tool, a.manifest_digest, a.policy_digest, a.arguments,
+       a.arguments_digest, a.reasons, a.requested_by, a.requested_kind, a.requested_mode, a.requested_door,
+       a.requested_scheduled, a.agent_ceiling, a.engagement_id, a.conversation_id, a.run_id, a.task_run_id,
+       a.needs_role, a.four_eyes, a.state, a.created_at, a.expires_at, a.decided_by, a.decided_at, a.comment
+FROM glow.cancel_approvals_of_run($1, $2, $3, $4) a
+"""
+
+
 class PostgresApprovals:
     """ApprovalRepository over the call's own connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def add(self, approval: Approval) -> None:
+    async def add(self, approval: Approval) -> bool:
+        if approval.task_run_id is not None and await self._run_is_cancelled(approval.task_run_id):
+            return False
         await self._connection.execute(
             _ADD,
             approval.organization_id,
@@ -102,6 +117,11 @@ class PostgresApprovals:
             approval.created_at,
             approval.expires_at,
         )
+        return True
+
+    async def _run_is_cancelled(self, task_run_id: TaskRunId) -> bool:
+        await self._connection.execute(_LOCK_RUN, task_run_id)
+        return bool(await self._connection.fetchval(_RUN_CANCELLED, task_run_id))
 
     async def list(self, query: ApprovalQuery, now: datetime) -> Sequence[ApprovalItem]:
         await plan_anew(self._connection)
@@ -125,6 +145,11 @@ class PostgresApprovals:
         self, approval_id: ApprovalId, state: ApprovalState, decider: PrincipalId, comment: str | None, now: datetime
     ) -> bool:
         return await self._connection.execute(_SETTLE, approval_id, state, decider, comment, now) == "UPDATE 1"
+
+    async def cancel_of_run(
+        self, task_run_id: TaskRunId, by: PrincipalId, reason: str, now: datetime
+    ) -> Sequence[Approval]:
+        return [_approval(row) for row in await self._connection.fetch(_CANCEL_OF_RUN, task_run_id, by, reason, now)]
 
     async def finish(self, approval_id: ApprovalId, state: ApprovalState) -> bool:
         return await self._connection.execute(_FINISH, approval_id, state) == "UPDATE 1"

@@ -1,12 +1,13 @@
 """Durable questions to people: exactly one answer wins, and an expired or used one is refused."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar
 
 from domain.approvals.model import Approval, ApprovalAnswer, ApprovalItem, ApprovalQuery, ApprovalState
 from domain.approvals.ports import ApprovalRepository
-from domain.kernel import ApprovalId, DomainError, NotFound, PrincipalId
+from domain.kernel import ApprovalId, DomainError, NotFound, PrincipalId, TaskRunId
 from domain.paging import Page, Position, page_of
 
 
@@ -40,6 +41,15 @@ class ApprovalExpired(DomainError):
         self.expired_at = expired_at
 
 
+class RunCancelled(DomainError):
+    """Nobody needs to be asked any more."""
+
+    code: ClassVar[str] = "task_run_cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("the task run that this call is a step of was cancelled")
+
+
 @dataclass(frozen=True, slots=True)
 class ApprovalService:
     """Who may decide is policy's to say, before this is called; here is what a decision does."""
@@ -47,8 +57,18 @@ class ApprovalService:
     approvals: ApprovalRepository
 
     async def ask(self, approval: Approval) -> None:
-        """Write the question of a waiting call, whose event stands in this transaction already."""
-        await self.approvals.add(approval)
+        """Write the question of a waiting call, whose event stands in this transaction already.
+
+        Raises  RunCancelled: it is a step of a task run that was cancelled meanwhile.
+        """
+        if not await self.approvals.add(approval):
+            raise RunCancelled
+
+    async def cancel_of_run(
+        self, task_run_id: TaskRunId, *, by: PrincipalId, reason: str, now: datetime
+    ) -> Sequence[Approval]:
+        """Cancel the questions that a cancelled run's steps left, and give them, each to be recorded as cancelled."""
+        return await self.approvals.cancel_of_run(task_run_id, by, reason, now)
 
     async def list(self, query: ApprovalQuery, now: datetime) -> Page[ApprovalItem]:
         """A page of approvals, newest first; a pending one past its time counts and shows as expired."""

@@ -9,7 +9,9 @@ from domain.paging import FIRST_PAGE, PageRequest
 
 TaskStatus = Literal["open", "in_progress", "done", "cancelled"]
 TaskRunStatus = Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
-StepStatus = Literal["queued", "running", "waiting", "done", "failed"]
+StepStatus = Literal["queued", "running", "waiting", "done", "failed", "cancelled"]
+TaskField = Literal["title", "description", "status", "assignee", "due_on", "engagement_id"]
+"""What of a task can be changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,33 @@ class CreateTask:
     due_on: date | None = None
     input: str = "{}"
     """The workflow's input: a JSON object as canonical text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateTask:
+    """Changes to a task as they were asked for: the fields in `given` take these values, all others stay."""
+
+    given: frozenset[TaskField]
+    title: str = ""
+    description: str = ""
+    status: TaskStatus = "open"
+    assignee: str | None = None
+    """An e-mail address of the organization's; None: nobody's."""
+    due_on: date | None = None
+    engagement_id: EngagementId | None = None
+    expected_version: int | None = None
+    """The version that whoever asks has read; None: whatever it is by now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskChange:
+    """Changes ready to be stored: the assignee found, the audience settled; None leaves that as it is."""
+
+    task_id: TaskId
+    asked: UpdateTask
+    assignee_id: PrincipalId | None
+    audience: Audience | None
+    changed_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +105,8 @@ class Task:
     created_by: str
     created_at: datetime
     updated_at: datetime
+    version: int
+    """Grows by one with each change."""
     latest_run: LatestRun | None
 
 
@@ -87,6 +118,11 @@ class TaskQuery:
     status: TaskStatus | None = None
     engagement_id: EngagementId | None = None
     assignee: str | None = None
+    created_by: str | None = None
+    kind: str | None = None
+    due_from: date | None = None
+    due_to: date | None = None
+    """Both days included; a task without a day is then left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +148,18 @@ class NewTaskRun:
     """The call that asked for it."""
     requested_by: PrincipalId
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancellation:
+    """A person's or an agent's word that a run shall stop."""
+
+    task_run_id: TaskRunId
+    call_id: CallId
+    """The call that says so."""
+    cancelled_by: PrincipalId
+    reason: str
+    cancelled_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,12 @@ from typing import Protocol
 from domain.kernel import EngagementId, TaskId, TaskRunId
 from domain.tasks.model import (
     Assignee,
+    Cancellation,
     NewTask,
     NewTaskRun,
     Progress,
     Task,
+    TaskChange,
     TaskQuery,
     TaskRun,
     TaskRunStatus,
@@ -29,9 +31,23 @@ class TaskRepository(Protocol):
 
     async def get(self, task_id: TaskId) -> Task | None: ...
 
+    async def lock(self, task_id: TaskId) -> None:
+        """Let nobody else change the task until this transaction ends; what is read from now on stands still."""
+        ...
+
+    async def change(self, change: TaskChange) -> None: ...
+
     async def add_run(self, run: NewTaskRun) -> None: ...
 
     async def get_run(self, task_run_id: TaskRunId) -> TaskRun | None: ...
+
+    async def cancel_run(self, cancellation: Cancellation) -> bool:
+        """End a run as cancelled and let none of its steps begin from now on; False where it had ended."""
+        ...
+
+    async def settle_run(self, task_run_id: TaskRunId, steps: Sequence[TaskRunStep], message: str) -> None:
+        """Say what of a cancelled run was done."""
+        ...
 
     async def engagement_exists(self, engagement_id: EngagementId) -> bool: ...
 
@@ -56,8 +72,8 @@ class TaskRunProgress(Protocol):
         now: datetime,
         *,
         status: TaskRunStatus = "running",
-    ) -> None:
-        """Say where it stands; the share done is that of the finished steps."""
+    ) -> bool:
+        """Say where it stands; the share done is that of the finished steps. False: it has ended meanwhile."""
         ...
 
     async def finish(

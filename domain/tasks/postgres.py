@@ -12,12 +12,14 @@ from domain.storage.postgres import Connection, Row, plan_anew
 from domain.tasks.model import (
     QUEUED,
     Assignee,
+    Cancellation,
     LatestRun,
     NewTask,
     NewTaskRun,
     Progress,
     StepStatus,
     Task,
+    TaskChange,
     TaskQuery,
     TaskRun,
     TaskRunStatus,
@@ -33,7 +35,7 @@ VALUES (glow.organization_id(), $1, $2, $3, $4, 'open', $5, $6, $7, $8, $9, $10,
 
 _TASKS = """
 SELECT t.task_id, t.title, t.description, t.kind, t.status, t.audience, t.engagement_id, a.email AS assignee, t.due_on,
-       t.input, coalesce(c.email, t.created_by::text) AS created_by, t.created_at, t.updated_at,
+       t.input, coalesce(c.email, t.created_by::text) AS created_by, t.created_at, t.updated_at, t.version,
        latest.task_run_id, latest.created_at AS run_created_at, coalesce(latest.status, 'queued') AS run_status
 FROM tasks t
 LEFT JOIN users a ON a.user_id = t.assignee_id
@@ -55,12 +57,33 @@ _LIST = (
   AND ($3::text IS NULL OR t.status = $3)
   AND ($4::uuid IS NULL OR t.engagement_id = $4)
   AND ($5::text IS NULL OR t.assignee_id = (SELECT who.user_id FROM users who WHERE lower(who.email) = lower($5)))
+  AND ($6::text IS NULL OR t.created_by = (SELECT who.user_id FROM users who WHERE lower(who.email) = lower($6)))
+  AND ($7::text IS NULL OR t.kind = $7)
+  AND ($8::date IS NULL OR t.due_on >= $8)
+  AND ($9::date IS NULL OR t.due_on <= $9)
 ORDER BY t.created_at DESC, t.task_id DESC
-LIMIT $6
+LIMIT $10
 """
 )
 
 _GET = _TASKS + "  AND t.task_id = $1"
+
+_LOCK = "SELECT FROM tasks WHERE organization_id = glow.organization_id() AND task_id = $1 FOR UPDATE"
+
+# Only what was given is written: two changes at once of different fields both stand.
+_CHANGE = """
+UPDATE tasks SET
+    title = CASE WHEN 'title' = ANY ($2) THEN $3 ELSE title END,
+    description = CASE WHEN 'description' = ANY ($2) THEN $4 ELSE description END,
+    status = CASE WHEN 'status' = ANY ($2) THEN $5 ELSE status END,
+    assignee_id = CASE WHEN 'assignee' = ANY ($2) THEN $6 ELSE assignee_id END,
+    due_on = CASE WHEN 'due_on' = ANY ($2) THEN $7 ELSE due_on END,
+    engagement_id = CASE WHEN 'engagement_id' = ANY ($2) THEN $8 ELSE engagement_id END,
+    audience = coalesce($9, audience),
+    updated_at = greatest($10, updated_at),
+    version = version + 1
+WHERE organization_id = glow.organization_id() AND task_id = $1
+"""
 
 _ADD_RUN = """
 INSERT INTO task_runs (organization_id, task_run_id, task_id, kind, input, call_id, requested_by, created_at)
@@ -76,6 +99,27 @@ JOIN tasks t ON t.organization_id = r.organization_id AND t.task_id = r.task_id
 LEFT JOIN task_run_progress p ON p.organization_id = r.organization_id AND p.task_run_id = r.task_run_id
 LEFT JOIN users u ON u.user_id = r.requested_by
 WHERE r.organization_id = glow.organization_id() AND r.task_run_id = $1
+"""
+
+_LOCK_RUN = "SELECT glow.lock_task_run($1, true)"
+
+# One outcome, whoever is first: the worker ends a run by the same condition.
+_CANCEL_RUN = """
+WITH ended AS (
+    INSERT INTO task_run_progress AS p (organization_id, task_run_id, status, started_at, updated_at, finished_at)
+    VALUES (glow.organization_id(), $1, 'cancelled', $5, $5, $5)
+    ON CONFLICT (organization_id, task_run_id) DO UPDATE
+    SET status = 'cancelled', updated_at = excluded.updated_at, finished_at = excluded.finished_at
+    WHERE p.finished_at IS NULL
+    RETURNING p.organization_id, p.task_run_id
+)
+INSERT INTO task_run_cancellations (organization_id, task_run_id, call_id, cancelled_by, reason, cancelled_at)
+SELECT organization_id, task_run_id, $2, $3, $4, $5 FROM ended
+"""
+
+_SETTLE_RUN = """
+UPDATE task_run_progress SET steps = $2, progress = $3, message = $4
+WHERE organization_id = glow.organization_id() AND task_run_id = $1 AND status = 'cancelled'
 """
 
 _ENGAGEMENT = """
@@ -126,6 +170,10 @@ class PostgresTasks:
             query.status,
             query.engagement_id,
             query.assignee,
+            query.created_by,
+            query.kind,
+            query.due_from,
+            query.due_to,
             query.page.limit + 1,
         )
         return [_task(row) for row in rows]
@@ -133,6 +181,25 @@ class PostgresTasks:
     async def get(self, task_id: TaskId) -> Task | None:
         row = await self._connection.fetchrow(_GET, task_id)
         return None if row is None else _task(row)
+
+    async def lock(self, task_id: TaskId) -> None:
+        await self._connection.execute(_LOCK, task_id)
+
+    async def change(self, change: TaskChange) -> None:
+        asked = change.asked
+        await self._connection.execute(
+            _CHANGE,
+            change.task_id,
+            sorted(asked.given),
+            asked.title,
+            asked.description,
+            asked.status,
+            change.assignee_id,
+            asked.due_on,
+            asked.engagement_id,
+            change.audience,
+            change.changed_at,
+        )
 
     async def add_run(self, run: NewTaskRun) -> None:
         await self._connection.execute(
@@ -149,6 +216,21 @@ class PostgresTasks:
     async def get_run(self, task_run_id: TaskRunId) -> TaskRun | None:
         row = await self._connection.fetchrow(_GET_RUN, task_run_id)
         return None if row is None else _task_run(row)
+
+    async def cancel_run(self, cancellation: Cancellation) -> bool:
+        await self._connection.execute(_LOCK_RUN, cancellation.task_run_id)
+        stored = await self._connection.execute(
+            _CANCEL_RUN,
+            cancellation.task_run_id,
+            cancellation.call_id,
+            cancellation.cancelled_by,
+            cancellation.reason,
+            cancellation.cancelled_at,
+        )
+        return stored == "INSERT 0 1"
+
+    async def settle_run(self, task_run_id: TaskRunId, steps: Sequence[TaskRunStep], message: str) -> None:
+        await self._connection.execute(_SETTLE_RUN, task_run_id, _steps_text(steps), _share_done(steps), message)
 
     async def engagement_exists(self, engagement_id: EngagementId) -> bool:
         return bool(await self._connection.fetchval(_ENGAGEMENT, engagement_id))
@@ -204,14 +286,20 @@ class PostgresTaskRunProgress:
         now: datetime,
         *,
         status: TaskRunStatus = "running",
-    ) -> None:
-        done = sum(step.status == "done" for step in steps) / max(len(steps), 1)
-        await self._connection.execute(_ADVANCE, task_run_id, status, _steps_text(steps), done, message, now)
+    ) -> bool:
+        moved = await self._connection.execute(
+            _ADVANCE, task_run_id, status, _steps_text(steps), _share_done(steps), message, now
+        )
+        return moved == "UPDATE 1"
 
     async def finish(
         self, task_run_id: TaskRunId, status: TaskRunStatus, message: str, now: datetime, *, failure: str | None = None
     ) -> None:
         await self._connection.execute(_FINISH, task_run_id, status, message, failure, now)
+
+
+def _share_done(steps: Sequence[TaskRunStep]) -> float:
+    return sum(step.status == "done" for step in steps) / max(len(steps), 1)
 
 
 class _StepJson(TypedDict):
@@ -279,6 +367,7 @@ def _task(row: Row) -> Task:
         created_by=row["created_by"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        version=row["version"],
         latest_run=None if row["task_run_id"] is None else _latest_run(row),
     )
 

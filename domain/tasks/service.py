@@ -1,7 +1,7 @@
 """Creates tasks, lists them, and starts runs of those that a workflow can do."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar, cast
 
@@ -9,7 +9,20 @@ import orjson
 
 from domain.kernel import Audience, CallId, DomainError, EngagementId, NotFound, PrincipalId, TaskId, TaskRunId
 from domain.paging import Page, Position, page_of
-from domain.tasks.model import Assignee, CreateTask, NewTask, NewTaskRun, Task, TaskQuery, TaskRun
+from domain.tasks.model import (
+    Assignee,
+    Cancellation,
+    CreateTask,
+    NewTask,
+    NewTaskRun,
+    Task,
+    TaskChange,
+    TaskQuery,
+    TaskRun,
+    TaskRunStatus,
+    TaskRunStep,
+    UpdateTask,
+)
 from domain.tasks.ports import TaskRepository
 
 INPUT_LIMIT = 32_768
@@ -93,6 +106,44 @@ class InputTooLarge(DomainError):
         super().__init__(f"input: longer than {INPUT_LIMIT} characters as JSON")
 
 
+class NothingToChange(DomainError):
+    """A change that names no field."""
+
+    code: ClassVar[str] = "nothing_to_change"
+
+    def __init__(self) -> None:
+        super().__init__("say what to change: title, description, status, assignee, due_on or engagement_id")
+
+
+class VersionConflict(DomainError):
+    """Somebody changed the task since it was read."""
+
+    code: ClassVar[str] = "version_conflict"
+
+    def __init__(self, expected: int, version: int) -> None:
+        super().__init__(f"expected_version: the task is at version {version} by now, not {expected}; read it again")
+        self.version = version
+
+
+class ClientTaskStays(DomainError):
+    """What one client sees must not appear before another."""
+
+    code: ClassVar[str] = "client_task_stays"
+
+    def __init__(self) -> None:
+        super().__init__("engagement_id: a client sees this task; give it to somebody else before it is moved")
+
+
+class RunEnded(DomainError):
+    """The run came to its end before it could be cancelled; what it did stands."""
+
+    code: ClassVar[str] = "already_ended"
+
+    def __init__(self, status: TaskRunStatus) -> None:
+        super().__init__(f"this run is {status} already; there is nothing left to cancel")
+        self.status = status
+
+
 @dataclass(frozen=True, slots=True)
 class TaskService:
     """Tasks of one organization, as far as the principal may see them."""
@@ -113,7 +164,7 @@ class TaskService:
             raise UnknownWorkflow(asked.kind, self.kinds)
         if asked.engagement_id is not None and not await self.tasks.engagement_exists(asked.engagement_id):
             raise EngagementNotFound(asked.engagement_id)
-        assignee = await self._assignee(asked)
+        assignee = await self._assignee(asked.assignee, asked.engagement_id)
         new = NewTask(
             task_id=task_id,
             asked=asked,
@@ -124,6 +175,41 @@ class TaskService:
         )
         await self.tasks.add(new)
         return await self.get(task_id)
+
+    async def update(self, task_id: TaskId, asked: UpdateTask, now: datetime) -> Task:
+        """The task with the given fields changed and all others as they are, whoever changes those meanwhile.
+
+        Effect  writes tasks.
+        Raises  TaskNotFound, NothingToChange, VersionConflict, EngagementNotFound, AssigneeNotFound,
+                AssigneeNotOnEngagement, ClientTaskStays.
+        """
+        if not asked.given:
+            raise NothingToChange
+        # Who may see the task follows from assignee and engagement together: neither may move while they are weighed.
+        await self.tasks.lock(task_id)
+        task = await self.get(task_id)
+        if asked.expected_version is not None and asked.expected_version != task.version:
+            raise VersionConflict(asked.expected_version, task.version)
+        assignee = await self._moved(task, asked)
+        change = TaskChange(
+            task_id=task_id,
+            asked=asked,
+            assignee_id=None if assignee is None else assignee.principal_id,
+            audience=_audience(assignee) if "assignee" in asked.given else None,
+            changed_at=now,
+        )
+        await self.tasks.change(change)
+        return await self.get(task_id)
+
+    async def _moved(self, task: Task, asked: UpdateTask) -> Assignee | None:
+        """Whom the task is given to, where it is; held to the engagement that it will belong to."""
+        engagement_id = asked.engagement_id if "engagement_id" in asked.given else task.engagement_id
+        if engagement_id != task.engagement_id:
+            if engagement_id is not None and not await self.tasks.engagement_exists(engagement_id):
+                raise EngagementNotFound(engagement_id)
+            if task.audience == "client" and "assignee" not in asked.given:
+                raise ClientTaskStays
+        return await self._assignee(asked.assignee, engagement_id)
 
     async def list(self, query: TaskQuery) -> Page[Task]:
         """A page of tasks, newest first."""
@@ -177,14 +263,33 @@ class TaskService:
             raise TaskRunNotFound(task_run_id)
         return run
 
-    async def _assignee(self, asked: CreateTask) -> Assignee | None:
-        if asked.assignee is None:
+    async def cancel_run(self, cancellation: Cancellation) -> TaskRun:
+        """The run, cancelled: no step of it begins from now on, and what was done stands.
+
+        Effect  writes task_run_cancellations.
+        Raises  TaskRunNotFound, RunEnded.
+        """
+        run = await self.get_run(cancellation.task_run_id)
+        if not await self.tasks.cancel_run(cancellation):
+            raise RunEnded((await self.get_run(run.task_run_id)).progress.status)
+        # Read again, now that nobody moves it but this transaction.
+        run = await self.get_run(run.task_run_id)
+        return await self.settle(run, run.progress.steps)
+
+    async def settle(self, run: TaskRun, steps: Sequence[TaskRunStep]) -> TaskRun:
+        """Say of a cancelled run what became of its steps: those that had not begun never will."""
+        stopped = [replace(step, status="cancelled") if step.status in _STOPPED else step for step in steps]
+        await self.tasks.settle_run(run.task_run_id, stopped, _said_of(stopped))
+        return await self.get_run(run.task_run_id)
+
+    async def _assignee(self, email: str | None, engagement_id: EngagementId | None) -> Assignee | None:
+        if email is None:
             return None
-        found = await self.tasks.assignee(asked.assignee, asked.engagement_id)
+        found = await self.tasks.assignee(email, engagement_id)
         if found is None:
-            raise AssigneeNotFound(asked.assignee)
+            raise AssigneeNotFound(email)
         if found.is_client and not found.on_engagement:
-            raise AssigneeNotOnEngagement(asked.assignee)
+            raise AssigneeNotOnEngagement(email)
         return found
 
     def _runnable_kind(self, task: Task) -> str:
@@ -195,6 +300,20 @@ class TaskService:
         if task.status == "cancelled":
             raise NotRunnable("this task was cancelled", self.kinds)
         return task.kind
+
+
+def _said_of(steps: Sequence[TaskRunStep]) -> str:
+    """What was done of a cancelled run, in words."""
+    if not steps:
+        return "Cancelled before it began."
+    done = sum(step.status == "done" for step in steps)
+    under_way = sum(step.status == "running" for step in steps)
+    said = f"Cancelled; {done} of {len(steps)} steps done, which stands"
+    return f"{said}, and {under_way} still under way." if under_way else f"{said}."
+
+
+_STOPPED = frozenset({"queued", "waiting"})
+"""Of a cancelled run: what had not begun, and what waited for an approval that is cancelled with it."""
 
 
 def _audience(assignee: Assignee | None) -> Audience:

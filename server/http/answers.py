@@ -14,7 +14,9 @@ from tools.outcomes import CallOutcome, Json, error_json, verdict_json
 Show = Callable[[Json], object]
 Place = Callable[[Json], str]
 
-TOO_LATE_OR_EARLY = frozenset({"already_decided", "approval_expired", "document_not_ready"})
+TOO_LATE_OR_EARLY = frozenset(
+    {"already_decided", "already_ended", "approval_expired", "document_not_ready", "version_conflict"}
+)
 """Of a resource that is there, in a state that does not allow what was asked."""
 
 

@@ -1,5 +1,6 @@
 """Tasks and their runs: read under row level security, created and started through the gate."""
 
+from datetime import date
 from typing import Annotated, cast
 from uuid import UUID
 
@@ -28,9 +29,22 @@ async def list_tasks(
     engagement_id: EngagementAsked,
     status: TaskStatus | None = None,
     assignee: Text | None = None,
+    created_by: Text | None = None,
+    kind: Text | None = None,
+    due_from: date | None = None,
+    due_to: date | None = None,
 ) -> Response:
     """The tasks that the caller may see, newest first."""
-    query = TaskQuery(page=page, status=status, engagement_id=engagement_id, assignee=assignee)
+    query = TaskQuery(
+        page=page,
+        status=status,
+        engagement_id=engagement_id,
+        assignee=assignee,
+        created_by=created_by,
+        kind=kind,
+        due_from=due_from,
+        due_to=due_to,
+    )
     async with visit.session() as session:
         return json_answer(page_json(await session.work.tasks.list(query), task_json))
 
@@ -51,6 +65,17 @@ async def get_task(visit: Api, task_id: UUID) -> Response:
     """One task, with its newest run."""
     async with visit.session() as session:
         return json_answer(task_json(await session.work.tasks.get(TaskId(task_id))))
+
+
+@router.patch("/v1/tasks/{task_id}", responses={**shows(TASK), **WAITING, **BODY_REFUSALS, **CALL_REFUSALS})
+async def update_task(
+    visit: Api,
+    task_id: UUID,
+    arguments: Annotated[Json, Depends(ToolArguments("task_update", from_path=("task_id",)))],
+) -> Response:
+    """Change the fields that are given; the others stay as they are."""
+    outcome = await visit.call("task_update", {**arguments, "task_id": str(task_id)})
+    return result_answer(outcome, lambda result: result["task"])
 
 
 @router.post(
@@ -82,6 +107,19 @@ async def get_task_run(visit: Api, task_run_id: UUID) -> Response:
     """One run of a task, with its steps as far as it has come."""
     async with visit.session() as session:
         return json_answer(task_run_json(await session.work.tasks.get_run(TaskRunId(task_run_id))))
+
+
+@router.post(
+    "/v1/task-runs/{task_run_id}/cancel", responses={**shows(TASK_RUN), **WAITING, **BODY_REFUSALS, **CALL_REFUSALS}
+)
+async def cancel_task_run(
+    visit: Api,
+    task_run_id: UUID,
+    arguments: Annotated[Json, Depends(ToolArguments("task_run_cancel", from_path=("task_run_id",), optional=True))],
+) -> Response:
+    """Stop a run: no step of it begins any more, and what was done stands."""
+    outcome = await visit.call("task_run_cancel", {**arguments, "task_run_id": str(task_run_id)})
+    return result_answer(outcome, lambda result: result["task_run"])
 
 
 def _task_place(result: Json) -> str:

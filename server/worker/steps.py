@@ -4,7 +4,7 @@ Which steps are done is read from the ledger, by call ids that follow from run a
 takes over goes on from there, and a finished step is not done twice, however many work on it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import cast
 from uuid import uuid5
@@ -15,12 +15,14 @@ from domain.activity.model import ActivityItem
 from domain.activity.service import CallNotFound
 from domain.approvals.model import Approval
 from domain.kernel import ApprovalId, CallId, Outcome, Principal, TaskRunId
-from domain.tasks.model import TaskRun
+from domain.tasks.model import TaskRun, TaskRunStep
 from server.database.unit_of_work import PostgresTransactions
 from tools.gate import Gate
 from tools.outcomes import CallOutcome, CallRequest, Json
 from tools.workflows import MissingValue, Step, resolve_arguments
 
+RUN_CANCELLED = "task_run_cancelled"
+"""The rule by which policy refuses a step of a cancelled run, and the code of one that could not ask any more."""
 MOST_ATTEMPTS = 20
 """How often a step whose call was cut off by a worker that stopped is called again."""
 
@@ -34,7 +36,14 @@ class Ended:
     """None: allowed, and how it ended is not known yet."""
     result: Json | None = None
     error_code: str | None = None
+    reasons: tuple[str, ...] = ()
+    """Of the verdict."""
     approval_id: ApprovalId | None = None
+
+    @property
+    def run_cancelled(self) -> bool:
+        """The run was cancelled before this step began, or while it waited to ask a person."""
+        return self.error_code == RUN_CANCELLED or RUN_CANCELLED in self.reasons
 
     @property
     def cut_off(self) -> bool:
@@ -65,6 +74,18 @@ class StepCalls:
             if attempt == MOST_ATTEMPTS:
                 break
         return ended
+
+    async def settled(self, principal: Principal, run: TaskRun, step: TaskRunStep) -> TaskRunStep:
+        """A step of a cancelled run as the record knows it, where it was under way when the run was cancelled."""
+        if step.status != "running":
+            return step
+        last: Ended | None = None
+        for attempt in range(MOST_ATTEMPTS):
+            made = await self._recorded(principal, call_id_of(run.task_run_id, step.name, attempt))
+            if made is None:
+                break
+            last = made
+        return replace(step, status="cancelled") if last is None else _settled(step, last)
 
     async def approval(self, principal: Principal, approval_id: ApprovalId, now: datetime) -> Approval:
         """The approval that a step waits for, as it stands at `now`."""
@@ -107,12 +128,26 @@ class StepCalls:
                 return None
 
 
+def _settled(step: TaskRunStep, ended: Ended) -> TaskRunStep:
+    known = replace(step, call_id=ended.call_id, outcome=ended.outcome)
+    match ended.outcome:
+        case None:
+            return known
+        case "done":
+            return replace(known, status="done")
+        case "failed" | "invalid" if not ended.run_cancelled:
+            return replace(known, status="failed")
+        case _:
+            return replace(known, status="cancelled")
+
+
 def _recorded(item: ActivityItem) -> Ended:
     return Ended(
         call_id=item.call_id,
         outcome=item.outcome,
         result=None if item.result is None else cast(Json, orjson.loads(item.result)),
         error_code=item.error_code,
+        reasons=item.reasons,
         approval_id=item.approval_id,
     )
 
@@ -123,5 +158,6 @@ def _ended(outcome: CallOutcome) -> Ended:
         outcome=outcome.outcome,
         result=outcome.result,
         error_code=None if outcome.error is None else outcome.error.code,
+        reasons=() if outcome.verdict is None else outcome.verdict.reasons,
         approval_id=None if outcome.approval is None else outcome.approval.approval_id,
     )

@@ -8,7 +8,7 @@ from typing import assert_never
 import structlog
 
 from domain.kernel import Clock, Outcome, Principal, TaskRunId
-from domain.tasks.model import StepStatus, TaskRun, TaskRunStep
+from domain.tasks.model import StepStatus, TaskRun, TaskRunStatus, TaskRunStep
 from domain.tasks.service import TaskRunNotFound
 from server.database.identities import Member, PostgresIdentities
 from server.database.unit_of_work import PostgresTransactions, Session
@@ -64,17 +64,30 @@ class TaskRunWorker:
         async with self._session(principal) as session:
             progress = await session.progress.start(run.task_run_id, steps, self._clock())
         if progress.finished_at is not None:
-            return None
+            return await self._ended(principal, run, progress.status)
         results: dict[str, Json] = {}
         for index, step in enumerate(workflow.steps):
-            await self._advance(principal, run, _at(steps, index, "running"), f"{step.name} …")
+            if not await self._advance(principal, run, _at(steps, index, "running"), f"{step.name} …"):
+                return await self._ended(principal, run, "cancelled")
             ended = await self._calls.call(principal, run, step, results)
             steps[index] = _step_of(steps[index], ended)
             if steps[index].status != "done":
                 return await self._stop(principal, run, steps, index, ended)
             results[step.name] = ended.result or {}
-            await self._advance(principal, run, steps, f"{step.name} done")
+            if not await self._advance(principal, run, steps, f"{step.name} done"):
+                return await self._ended(principal, run, "cancelled")
         await self._finish(principal, run, "completed", f"{workflow.title}: done.")
+        return None
+
+    async def _ended(self, principal: Principal, run: TaskRun, status: TaskRunStatus) -> Again | None:
+        """Nothing is left to do; of a cancelled run, say what the record knows of a step that was under way."""
+        if status != "cancelled":
+            return None
+        async with self._session(principal) as session:
+            found = await session.work.tasks.get_run(run.task_run_id)
+        steps = [await self._calls.settled(principal, run, step) for step in found.progress.steps]
+        async with self._session(principal) as session:
+            await session.work.tasks.settle(run, steps)
         return None
 
     async def _stop(
@@ -82,29 +95,30 @@ class TaskRunWorker:
     ) -> Again | None:
         """The run goes no further than this step: for now, or for ever."""
         name = steps[index].name
+        if ended.run_cancelled:
+            return await self._ended(principal, run, "cancelled")
         match steps[index].status:
             case "waiting":
                 return await self._wait(principal, run, steps, index, ended)
             case "running" | "queued" | "done":
                 return Again()
-            case "failed":
-                await self._fail(principal, run, steps, name, ended.error_code or ended.outcome or "unknown")
-                return None
+            case "failed" | "cancelled":
+                return await self._fail(principal, run, steps, name, ended.error_code or ended.outcome or "unknown")
 
     async def _wait(
         self, principal: Principal, run: TaskRun, steps: list[TaskRunStep], index: int, ended: Ended
     ) -> Again | None:
         """Rest until the step's approval expires; a decision comes with a job of its own."""
         name, now = steps[index].name, self._clock()
-        await self._advance(principal, run, steps, f"{name} waits for a person's approval.", waiting=True)
+        if not await self._advance(principal, run, steps, f"{name} waits for a person's approval.", waiting=True):
+            return await self._ended(principal, run, "cancelled")
         approval = None if ended.approval_id is None else await self._calls.approval(principal, ended.approval_id, now)
         if approval is None or approval.state not in ("pending", "expired"):
             return Again(after=SHORTLY)
         if approval.state == "pending":
             return Again(after=max(approval.expires_at - now, SHORTLY))
         steps[index] = replace(steps[index], status="failed", outcome="expired")
-        await self._fail(principal, run, steps, name, "its approval expired")
-        return None
+        return await self._fail(principal, run, steps, name, "its approval expired")
 
     async def _give_up(self, hub: Principal, run: TaskRun, why: str) -> None:
         """End a run of which no step can be made."""
@@ -112,15 +126,19 @@ class TaskRunWorker:
             await session.progress.start(run.task_run_id, [], self._clock())
         await self._finish(hub, run, "failed", why)
 
-    async def _fail(self, principal: Principal, run: TaskRun, steps: list[TaskRunStep], name: str, why: str) -> None:
-        await self._advance(principal, run, steps, f"{name} did not succeed")
+    async def _fail(
+        self, principal: Principal, run: TaskRun, steps: list[TaskRunStep], name: str, why: str
+    ) -> Again | None:
+        if not await self._advance(principal, run, steps, f"{name} did not succeed"):
+            return await self._ended(principal, run, "cancelled")
         await self._finish(principal, run, "failed", f"{name} did not succeed: {why}.")
 
     async def _advance(
         self, principal: Principal, run: TaskRun, steps: list[TaskRunStep], message: str, *, waiting: bool = False
-    ) -> None:
+    ) -> bool:
+        """Whether the run still goes on."""
         async with self._session(principal) as session:
-            await session.progress.advance(
+            return await session.progress.advance(
                 run.task_run_id, steps, message, self._clock(), status="waiting" if waiting else "running"
             )
 

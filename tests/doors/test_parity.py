@@ -136,6 +136,7 @@ def test_every_cell_is_decided_as_the_domain_says_and_alike_at_every_door(manife
                 level,
                 assigns_other=variant.assigns_other,
                 client_own=variant.client_own,
+                client_own_task=variant.client_own_task,
                 minimum=variant.minimum,
             )
             assert decision_of(verdict) == wanted, (manifest.name, role, level, principal, variant, verdict)
@@ -151,6 +152,7 @@ class Variant:
     subjects: dict[str, Json | None]
     assigns_other: bool = False
     client_own: bool | None = None
+    client_own_task: bool = True
     minimum: Level | None = None
 
 
@@ -169,6 +171,7 @@ def variants_of(manifest: Manifest) -> Iterator[Variant]:
     if "task" in manifest.subjects:
         minimums = (Level.L1, Level.L2, None) if manifest.autonomy == "workflow" else (None,)
         yield from (Variant(subjects={"task": {"own": True}}, client_own=True, minimum=each) for each in minimums)
+        yield Variant(subjects={"task": {"own": False}}, client_own=True, client_own_task=False)
 
 
 def principals(role: Role) -> Iterator[Principal]:

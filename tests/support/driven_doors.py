@@ -147,6 +147,12 @@ ROUTES: dict[str, Route] = {
     "knowledge_search": lambda given: ("POST", "/v1/knowledge/search", given),
     "task_create": lambda given: ("POST", "/v1/tasks", given),
     "task_run": lambda given: ("POST", f"/v1/tasks/{given['task_id']}/runs", _without(given, "task_id")),
+    "task_update": lambda given: ("PATCH", f"/v1/tasks/{given['task_id']}", _without(given, "task_id")),
+    "task_run_cancel": lambda given: (
+        "POST",
+        f"/v1/task-runs/{given['task_run_id']}/cancel",
+        _without(given, "task_run_id"),
+    ),
     "analytics_report": lambda given: (
         "GET",
         f"/v1/analytics/{given['report']}?from={given['from']}&to={given['to']}",

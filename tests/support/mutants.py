@@ -70,6 +70,7 @@ class Ungated(Gate):
                 suppose=lambda _effect, _kind=None: Allow(reasons=("ungated",)),
                 execute_approved=_never,
                 reject_waiting=_never,
+                cancel_waiting=_never,
             )
             return await work(arguments, context)
 

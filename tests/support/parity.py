@@ -34,6 +34,8 @@ class Act:
     person_only: bool = False
     client_too: bool = False
     """A CLIENT may do it within its own engagement, though the least role is higher."""
+    client_own_only: bool = False
+    """Of its own engagement's tasks a CLIENT changes those that are given to it, or its own."""
     minimum: Level | None = None
     """For what is started as a workflow: from which level on the agent does so without asking."""
     waits: bool = True
@@ -44,10 +46,12 @@ ACTS: Mapping[str, Act] = {
     "knowledge_search": Act(effect="read", least_role=Role.READONLY),
     "knowledge_read": Act(effect="read", least_role=Role.READONLY),
     "task_create": Act(effect="prepare", least_role=Role.EMPLOYEE),
+    "task_update": Act(effect="prepare", least_role=Role.EMPLOYEE, client_too=True, client_own_only=True),
     "task_list": Act(effect="read", least_role=Role.READONLY),
     "task_get": Act(effect="read", least_role=Role.READONLY),
     "task_run": Act(effect="prepare", least_role=Role.EMPLOYEE, minimum=Level.L1),
     "task_run_get": Act(effect="read", least_role=Role.READONLY),
+    "task_run_cancel": Act(effect="prepare", least_role=Role.EMPLOYEE),
     "autonomy_query": Act(effect="read", least_role=Role.READONLY),
     "analytics_report": Act(effect="read", least_role=Role.EMPLOYEE),
     "call_get": Act(effect="read", least_role=Role.READONLY),
@@ -168,9 +172,12 @@ def expected(
     *,
     assigns_other: bool = False,
     client_own: bool | None = None,
+    client_own_task: bool = True,
     minimum: Level | None = None,
 ) -> Decision:
     """What domain.md says of the call. `client_own`: what it names is of the client's own engagement; None: nothing."""
+    if role is Role.CLIENT and act.client_own_only and not client_own_task:
+        return "deny"
     by_hand = cell.mode == "person" and cell.kind == "person" and role is not Role.SERVICE_ACCOUNT
     if cell.door not in act.doors or (act.person_only and not by_hand):
         return "deny"

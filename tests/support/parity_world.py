@@ -35,6 +35,8 @@ class Case:
     assigns_other: bool = False
     client_own: bool | None = None
     """Of a CLIENT's call: what it names is of its own engagement; None: it names nothing that a CLIENT can see."""
+    client_own_task: bool = True
+    """Of a CLIENT's call: the task that it names is given to it."""
     minimum: Level | None = None
     malformed: bool = False
     """It is refused for its form, before any verdict."""
@@ -50,6 +52,7 @@ class Case:
             who.level,
             assigns_other=self.assigns_other,
             client_own=self.client_own,
+            client_own_task=self.client_own_task,
             minimum=self.minimum,
         )
 
@@ -98,6 +101,40 @@ CASES: tuple[Case, ...] = (
         name="run what is for people",
         tool="task_run",
         arguments=_fixed({"task_id": _ids("client_thing")}),
+        client_own=True,
+    ),
+    Case(
+        name="change",
+        tool="task_update",
+        arguments=lambda who, entrance: {
+            "task_id": str(one_of("own task", who, entrance)),
+            "status": "done",
+            "due_on": None,
+        },
+        client_own=True,
+    ),
+    Case(
+        name="change what is another's",
+        tool="task_update",
+        arguments=lambda who, entrance: {"task_id": str(one_of("task", who, entrance)), "status": "in_progress"},
+        client_own=True,
+        client_own_task=False,
+    ),
+    Case(
+        name="give to another",
+        tool="task_update",
+        arguments=lambda who, entrance: {
+            "task_id": str(one_of("task", who, entrance)),
+            "assignee": "partner@firm-1.example",
+        },
+        assigns_other=True,
+        client_own=True,
+        client_own_task=False,
+    ),
+    Case(
+        name="cancel a run",
+        tool="task_run_cancel",
+        arguments=lambda who, entrance: {"task_run_id": str(one_of("run", who, entrance)), "reason": "not now"},
         client_own=True,
     ),
     Case(name="follow", tool="task_run_get", arguments=_fixed({"task_run_id": _ids("thing")})),
@@ -190,6 +227,15 @@ INSERT INTO tasks (organization_id, task_id, title, kind, status, audience, enga
     updated_at)
 VALUES ($1, $2, 'Refresh', 'refresh_analytics', 'in_progress', 'client', $3, $4, now(), now())
 """
+_OWN_TASK = """
+INSERT INTO tasks (organization_id, task_id, title, status, audience, engagement_id, assignee_id, created_by,
+    created_at, updated_at)
+VALUES ($1, $2, 'Bring the letter', 'open', 'client', $3, $4, $5, now(), now())
+"""
+_RUN = """
+INSERT INTO task_runs (organization_id, task_run_id, task_id, kind, call_id, requested_by, created_at)
+VALUES ($1, $2, $3, 'refresh_analytics', $2, $4, now())
+"""
 _DOCUMENT = """
 INSERT INTO knowledge_documents (organization_id, document_id, title, uri, media_type, audience, engagement_id, trust,
     status, size_bytes, content_sha256, uploaded_by, created_at, updated_at)
@@ -219,6 +265,12 @@ async def seed_world(owner: Connection, entrances: Sequence[str]) -> None:
     await owner.executemany(_ENGAGED, [(ORGANIZATION, engagement, who.id) for who in clients])
     await owner.execute(_TASK, ORGANIZATION, FIRM_A.id("workflow task"), engagement, partner)
     used_up = [(who, entrance) for who in WHOS for entrance in entrances]
+    own = [(ORGANIZATION, one_of("own task", *each), engagement, each[0].id, partner) for each in used_up]
+    await owner.executemany(_OWN_TASK, own)
+    others = [(ORGANIZATION, one_of("task", *each), engagement, None, partner) for each in used_up]
+    await owner.executemany(_OWN_TASK, others)
+    runs = [(ORGANIZATION, one_of("run", *each), FIRM_A.id("workflow task"), partner) for each in used_up]
+    await owner.executemany(_RUN, runs)
     documents = [FIRM_A.id("unindexed"), *(one_of("document", *each) for each in used_up)]
     await owner.executemany(_DOCUMENT, [(ORGANIZATION, each, engagement, partner) for each in documents])
     await owner.executemany(_FILE, [(ORGANIZATION, each) for each in documents])

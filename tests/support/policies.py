@@ -62,6 +62,8 @@ def situation(**changes: Any) -> Situation:
         "control_state": "not_applicable",
         "assigns_other": False,
         "client_own_engagement": None,
+        "client_own_task": None,
+        "run_cancelled": False,
         "approval_needs_role": None,
         "approval_own": False,
         "approval_four_eyes": False,

@@ -55,6 +55,20 @@ FIRES: dict[str, list[dict[str, Any]]] = {
             "client_own_engagement": False,
         },
     ],
+    "client_changes_own_tasks_only": [
+        {
+            **CLIENT,
+            "tool": "task_update",
+            "effect": "prepare",
+            "least_role": Role.EMPLOYEE,
+            "extra_roles": (Role.CLIENT,),
+            "client_own_task": False,
+        },
+    ],
+    "task_run_cancelled": [
+        {"run_cancelled": True, "door": "worker", "attended": False},
+        {"run_cancelled": True, "door": "worker", "attended": False, "effect": "commit", "approved": True, "level": 3},
+    ],
     "service_account_with_other_role": [{"kind": "service_account", "attended": False, "role": Role.PARTNER}],
     "assigning_others_needs_manager": [
         {"effect": "prepare", "assigns_other": True},

@@ -10,7 +10,15 @@ from tools.handlers.autonomy import AUTONOMY_QUERY
 from tools.handlers.contents import DOCUMENT_CONTENT
 from tools.handlers.documents import PrepareFile, document_handlers
 from tools.handlers.knowledge import KNOWLEDGE_READ, KNOWLEDGE_SEARCH, search_by_meaning
-from tools.handlers.tasks import TASK_CREATE, TASK_GET, TASK_LIST, TASK_RUN, TASK_RUN_GET
+from tools.handlers.tasks import (
+    TASK_CREATE,
+    TASK_GET,
+    TASK_LIST,
+    TASK_RUN,
+    TASK_RUN_CANCEL,
+    TASK_RUN_GET,
+    TASK_UPDATE,
+)
 from tools.work import Handler
 
 __all__ = ["HANDLERS", "PrepareFile", "document_handlers", "search_by_meaning"]
@@ -27,6 +35,8 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "task_get": TASK_GET,
     "task_list": TASK_LIST,
     "task_run": TASK_RUN,
+    "task_run_cancel": TASK_RUN_CANCEL,
     "task_run_get": TASK_RUN_GET,
+    "task_update": TASK_UPDATE,
 }
 """All tools but those that `document_handlers` gives, which need a door's bytes."""

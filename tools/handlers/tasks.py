@@ -1,14 +1,15 @@
 """Tasks: created, listed, and run in the background by a workflow; step 7 of the path of a call."""
 
 from datetime import date
+from typing import ClassVar, get_args
 from uuid import UUID
 
 import orjson
 from pydantic import Field
 
-from domain.kernel import EngagementId, TaskId, TaskRunId
+from domain.kernel import DomainError, EngagementId, Role, TaskId, TaskRunId
 from domain.paging import DEFAULT_PAGE, page_request
-from domain.tasks.model import CreateTask, TaskQuery, TaskStatus
+from domain.tasks.model import Cancellation, CreateTask, TaskField, TaskQuery, TaskStatus, UpdateTask
 from tools.handlers.arguments import Arguments, OpenObject
 from tools.outcomes import Json
 from tools.views import page_json, task_json, task_line_json, task_run_json
@@ -29,8 +30,23 @@ class TaskList(Arguments):
     status: TaskStatus | None = None
     engagement_id: UUID | None = None
     assignee: str | None = None
+    created_by: str | None = None
+    kind: str | None = None
+    due_from: date | None = None
+    due_to: date | None = None
     limit: int = DEFAULT_PAGE
     cursor: str | None = None
+
+
+class TaskUpdate(Arguments):
+    task_id: UUID
+    title: str = ""
+    description: str = ""
+    status: TaskStatus = "open"
+    assignee: str | None = None
+    due_on: date | None = None
+    engagement_id: UUID | None = None
+    expected_version: int | None = None
 
 
 class TaskGet(Arguments):
@@ -44,6 +60,20 @@ class TaskRun(Arguments):
 
 class TaskRunGet(Arguments):
     task_run_id: UUID
+
+
+class TaskRunCancel(Arguments):
+    task_run_id: UUID
+    reason: str = ""
+
+
+class ForTheFirm(DomainError):
+    """A CLIENT asked to give its task away, or to move it."""
+
+    code: ClassVar[str] = "for_the_firm"
+
+    def __init__(self) -> None:
+        super().__init__("assignee, engagement_id: who does a task, and where it belongs, is for the firm to say")
 
 
 async def task_create(arguments: TaskCreate, context: CallContext) -> Json:
@@ -63,12 +93,37 @@ async def task_create(arguments: TaskCreate, context: CallContext) -> Json:
     return {"task": task_json(task)}
 
 
+async def task_update(arguments: TaskUpdate, context: CallContext) -> Json:
+    """Effect  writes tasks.
+
+    Raises  ForTheFirm.
+    """
+    given = frozenset(field for field in get_args(TaskField) if field in arguments.model_fields_set)
+    if context.role is Role.CLIENT and given & {"assignee", "engagement_id"}:
+        raise ForTheFirm
+    asked = UpdateTask(
+        given=given,
+        title=arguments.title,
+        description=arguments.description,
+        status=arguments.status,
+        assignee=arguments.assignee,
+        due_on=arguments.due_on,
+        engagement_id=_engagement(arguments.engagement_id),
+        expected_version=arguments.expected_version,
+    )
+    return {"task": task_json(await context.work.tasks.update(TaskId(arguments.task_id), asked, context.now))}
+
+
 async def task_list(arguments: TaskList, context: CallContext) -> Json:
     query = TaskQuery(
         page=page_request(arguments.cursor, arguments.limit),
         status=arguments.status,
         engagement_id=_engagement(arguments.engagement_id),
         assignee=arguments.assignee,
+        created_by=arguments.created_by,
+        kind=arguments.kind,
+        due_from=arguments.due_from,
+        due_to=arguments.due_to,
     )
     return page_json(await context.work.tasks.list(query), task_line_json)
 
@@ -97,6 +152,31 @@ async def task_run_get(arguments: TaskRunGet, context: CallContext) -> Json:
     return {"task_run": task_run_json(await context.work.tasks.get_run(TaskRunId(arguments.task_run_id)))}
 
 
+async def task_run_cancel(arguments: TaskRunCancel, context: CallContext) -> Json:
+    """Effect  writes task_run_cancellations, approvals; the worker says afterwards what became of a step under way.
+
+    Raises  TaskRunNotFound, RunEnded.
+    """
+    by, task_run_id = context.principal.principal_id, TaskRunId(arguments.task_run_id)
+    cancellation = Cancellation(
+        task_run_id=task_run_id,
+        call_id=context.call_id,
+        cancelled_by=by,
+        reason=arguments.reason,
+        cancelled_at=context.now,
+    )
+    run = await context.work.tasks.cancel_run(cancellation)
+    why = arguments.reason or "The task run of this call was cancelled."
+    waiting = await context.work.approvals.cancel_of_run(task_run_id, by=by, reason=why, now=context.now)
+    for approval in waiting:
+        await context.cancel_waiting(approval)
+    context.jobs.append(Job(kind="task_run", organization_id=context.principal.organization_id, subject_id=task_run_id))
+    return {
+        "task_run": task_run_json(run),
+        "cancelled_approvals": [str(approval.approval_id) for approval in waiting],
+    }
+
+
 def _engagement(value: UUID | None) -> EngagementId | None:
     return None if value is None else EngagementId(value)
 
@@ -106,7 +186,9 @@ def _text(value: Json) -> str:
 
 
 TASK_CREATE = Handler(arguments=TaskCreate, work=task_create)
+TASK_UPDATE = Handler(arguments=TaskUpdate, work=task_update)
 TASK_LIST = Handler(arguments=TaskList, work=task_list)
 TASK_GET = Handler(arguments=TaskGet, work=task_get)
 TASK_RUN = Handler(arguments=TaskRun, work=task_run)
 TASK_RUN_GET = Handler(arguments=TaskRunGet, work=task_run_get)
+TASK_RUN_CANCEL = Handler(arguments=TaskRunCancel, work=task_run_cancel)

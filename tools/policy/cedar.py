@@ -168,7 +168,10 @@ def _context(situation: Situation) -> Json:
     context: Json = {
         "assigns_other": situation.assigns_other,
         "control_state": _entity("ControlState", situation.control_state),
+        "run_cancelled": situation.run_cancelled,
     }
+    if situation.client_own_task is not None:
+        context["client_own_task"] = situation.client_own_task
     if situation.client_own_engagement is not None:
         context["client_own_engagement"] = situation.client_own_engagement
     if situation.approval_needs_role is not None:

@@ -49,6 +49,10 @@ class Situation:
     assigns_other: bool
     client_own_engagement: bool | None
     """Of a CLIENT: what the arguments name is of an engagement of its own. None: another role, or nothing named."""
+    client_own_task: bool | None
+    """Of a CLIENT: the task that the arguments name is given to it, or its own. None: another role, or none named."""
+    run_cancelled: bool
+    """The call is a step of a task run that was cancelled."""
     approval_needs_role: Role | None
     """Of the waiting call that the arguments name, as the next two are; None: they name none."""
     approval_own: bool
@@ -100,6 +104,8 @@ def situation_of(
         control_state=facts.control_state,
         assigns_other=facts.of("assignee", "self") is False,
         client_own_engagement=_own_engagement(facts) if facts.role is Role.CLIENT else None,
+        client_own_task=_own_task(facts) if facts.role is Role.CLIENT else None,
+        run_cancelled=facts.of("step_of", "cancelled") is True,
         approval_needs_role=None if needs_role is None else Role(cast(str, needs_role)),
         approval_own=facts.of("approval", "own") is True,
         approval_four_eyes=facts.of("approval", "four_eyes") is True,
@@ -112,6 +118,11 @@ def _own_engagement(facts: Facts) -> bool | None:
     belongs = [facts.of("engagement", "member") is True] if facts.subjects.get("engagement") is not None else []
     belongs += [True for subject in ("document", "task", "task_run") if facts.subjects.get(subject) is not None]
     return all(belongs) if belongs else None
+
+
+def _own_task(facts: Facts) -> bool | None:
+    own = facts.of("task", "own")
+    return None if own is None else own is True
 
 
 def situation_from_json(text: str | bytes) -> Situation:

@@ -107,6 +107,8 @@ def _before_arguments(situation: Situation) -> Situation:
         control_state="not_applicable",
         assigns_other=False,
         client_own_engagement=True if situation.role is Role.CLIENT else None,
+        client_own_task=None,
+        run_cancelled=False,
         approval_needs_role=None,
         approval_own=False,
         approval_four_eyes=False,

@@ -40,6 +40,8 @@ INSERT INTO task_runs (organization_id, task_run_id, task_id, kind, call_id, req
     VALUES (:org, :thing, :thing, 'refresh_analytics', :thing, :employee, now());
 INSERT INTO task_run_progress (organization_id, task_run_id, status, started_at, updated_at)
     VALUES (:org, :thing, 'running', now(), now());
+INSERT INTO task_run_cancellations (organization_id, task_run_id, call_id, cancelled_by, cancelled_at)
+    VALUES (:org, :thing, :thing, :employee, now());
 INSERT INTO autonomy_settings (organization_id, setting_id, scope, level, changed_by, changed_at)
     VALUES (:org, :thing, 'organization', 2, :partner, now());
 INSERT INTO release_controls (organization_id, name, needs) VALUES (:org, 'plan_freeze', '{PLAN_REVIEW}');

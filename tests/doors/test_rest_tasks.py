@@ -1,0 +1,101 @@
+"""Tasks over REST: changed by what is given, listed by filters, and their runs cancelled."""
+
+import pytest
+
+from tests.support.doors import Doors, problem_of
+
+NOTHING = "4a0c3f6e-0000-4000-8000-000000000000"
+
+
+async def test_a_task_is_changed_by_what_is_given(doors: Doors) -> None:
+    client = await doors.client()
+    task = (await client.post("/v1/tasks", json={"title": "Count", "description": "All"})).json()
+    path = f"/v1/tasks/{task['task_id']}"
+
+    answer = await client.patch(path, json={"status": "done"})
+
+    changed = answer.json()
+    assert (answer.status_code, changed["status"], changed["description"]) == (200, "done", "All")
+    assert (await client.get(path)).json() == changed
+    record = (await client.get(f"/v1/activity/{answer.headers['x-call-id']}")).json()
+    assert (record["tool"], record["outcome"]) == ("task_update", "done")
+    assert record["arguments"] == {"task_id": task["task_id"], "status": "done"}
+
+
+async def test_a_change_that_rests_on_an_older_version_is_in_conflict(doors: Doors) -> None:
+    client = await doors.client()
+    task = (await client.post("/v1/tasks", json={"title": "Count"})).json()
+    path = f"/v1/tasks/{task['task_id']}"
+    await client.patch(path, json={"title": "Count the chairs"})
+
+    answer = await client.patch(path, json={"title": "Lost", "expected_version": task["version"]})
+
+    problem = problem_of(answer, 409, "version_conflict")
+    assert "version 2" in str(problem["detail"])
+    assert (await client.get(path)).json()["title"] == "Count the chairs"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({}, 422, "nothing_to_change"),
+        ({"task_id": NOTHING}, 422, "invalid_request"),
+        ({"status": 7}, 422, "invalid_arguments"),
+        ({"spare": 1}, 422, "invalid_arguments"),
+        ({"assignee": "nobody@acme.example"}, 404, "not_found"),
+    ],
+)
+async def test_a_change_that_makes_no_sense_is_told_so(
+    doors: Doors, body: dict[str, object], status: int, code: str
+) -> None:
+    client = await doors.client("manager@acme")
+    task = (await client.post("/v1/tasks", json={"title": "Count"})).json()
+    problem_of(await client.patch(f"/v1/tasks/{task['task_id']}", json=body), status, code)
+
+
+async def test_what_is_not_there_or_another_firms_is_changed_and_cancelled_alike(doors: Doors) -> None:
+    client, other = await doors.client(), await doors.client("employee@borealis")
+    task = (await client.post("/v1/tasks", json={"title": "Refresh", "kind": "refresh_analytics"})).json()
+    run = (await client.post(f"/v1/tasks/{task['task_id']}/runs")).json()
+    for task_id in (task["task_id"], NOTHING):
+        problem_of(await other.patch(f"/v1/tasks/{task_id}", json={"status": "done"}), 404, "not_found")
+    for run_id in (run["task_run_id"], NOTHING):
+        problem_of(await other.post(f"/v1/task-runs/{run_id}/cancel"), 404, "not_found")
+
+
+async def test_a_reader_changes_and_cancels_nothing(doors: Doors) -> None:
+    client, reader = await doors.client(), await doors.client("readonly@acme")
+    task = (await client.post("/v1/tasks", json={"title": "Refresh", "kind": "refresh_analytics"})).json()
+    run = (await client.post(f"/v1/tasks/{task['task_id']}/runs")).json()
+    problem_of(await reader.patch(f"/v1/tasks/{task['task_id']}", json={"status": "done"}), 403, "denied")
+    problem_of(await reader.post(f"/v1/task-runs/{run['task_run_id']}/cancel"), 403, "denied")
+
+
+async def test_a_run_is_cancelled_once(doors: Doors) -> None:
+    client = await doors.client()
+    task = (await client.post("/v1/tasks", json={"title": "Refresh", "kind": "refresh_analytics"})).json()
+    run = (await client.post(f"/v1/tasks/{task['task_id']}/runs")).json()
+    path = f"/v1/task-runs/{run['task_run_id']}"
+
+    answer = await client.post(f"{path}/cancel", json={"reason": "asked by mistake"})
+
+    if answer.status_code == 409:  # a worker of the test's hub was quicker
+        problem_of(answer, 409, "already_ended")
+        return
+    assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+    assert (await client.get(path)).json()["status"] == "cancelled"
+    problem_of(await client.post(f"{path}/cancel"), 409, "already_ended")
+
+
+async def test_tasks_are_listed_by_kind_day_and_maker(doors: Doors) -> None:
+    client = await doors.client()
+    await client.post("/v1/tasks", json={"title": "Due at Christmas", "due_on": "2031-12-24"})
+
+    async def titles(query: str) -> list[str]:
+        return [task["title"] for task in (await client.get(f"/v1/tasks?{query}")).json()["items"]]
+
+    assert await titles("due_from=2031-12-24&due_to=2031-12-24") == ["Due at Christmas"]
+    assert "Due at Christmas" in await titles("created_by=employee@acme.example&limit=100")
+    assert "Due at Christmas" not in await titles("kind=refresh_analytics&limit=100")
+    problem_of(await client.get("/v1/tasks?due_from=yesterday"), 422, "invalid_request")
+    problem_of(await client.get("/v1/tasks?due=2031-12-24"), 422, "invalid_request")
