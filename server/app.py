@@ -27,7 +27,7 @@ from server.hub import Hub
 from server.logs import AccessLog
 from server.mcp.mount import mount_mcp
 from server.page.routes import router as page
-from server.rest import activity, analytics, approvals, docs, knowledge, me, tasks, tools
+from server.rest import activity, analytics, approvals, docs, knowledge, me, releases, tasks, tools
 from server.settings import Network
 from server.widget import sessions
 from server.worker.worker import Worker
@@ -42,6 +42,7 @@ JSON_ROUTERS: tuple[APIRouter, ...] = (
     knowledge.router,
     tasks.router,
     approvals.router,
+    releases.router,
     activity.router,
     sessions.router,
 )

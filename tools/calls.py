@@ -59,6 +59,16 @@ class Call:
         return None if key is None else key.claim(self.principal.mode, said)
 
     @property
+    def control(self) -> str | None:
+        """The release control that must be satisfied for this very call."""
+        return self.manifest.control_in(self.parsed.arguments)
+
+    @property
+    def sign_off_kind(self) -> str | None:
+        """The kind of sign-off that this very call records."""
+        return self.manifest.sign_off_kind_in(self.parsed.arguments)
+
+    @property
     def recorded(self) -> Recorded:
         """The call as the record keeps it."""
         return Recorded(

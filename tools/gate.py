@@ -323,7 +323,7 @@ class Gate:
             await transaction.record(self._endings.refused(recorded, error, reasons=(error.code,), opens=False))
             return ended
         manifest = call.manifest
-        async with transaction.become(call.principal, manifest.name, call.subjects, manifest.control) as facts:
+        async with transaction.become(call.principal, manifest.name, call.subjects, call.control) as facts:
             judged = self._judge.judge(call, facts, approved=True)
             try:
                 self._stop_unless_called_for(call, judged)
@@ -397,9 +397,7 @@ class Gate:
 
     def _begin(self, call: Call, *, read_only: bool) -> AbstractAsyncContextManager[CallTransaction]:
         manifest = call.manifest
-        return self._transactions.begin(
-            call.principal, manifest.name, call.subjects, manifest.control, read_only=read_only
-        )
+        return self._transactions.begin(call.principal, manifest.name, call.subjects, call.control, read_only=read_only)
 
     def _context(
         self, call: Call, transaction: CallTransaction, judged: Judged, prepared: object, jobs: list[Job]
@@ -434,7 +432,7 @@ class Gate:
         held = {} if arguments is None or tool.arguments_validator.check(arguments) else arguments
         other = supposed(call, tool, held)
         subjects = subjects_of(tool.manifest, held)
-        async with transaction.become(other.principal, name, subjects, tool.manifest.control) as facts:
+        async with transaction.become(other.principal, name, subjects, other.control) as facts:
             return self._judge.judge(other, facts).verdict
 
     def _prepare_context(self, call: Call) -> PrepareContext:

@@ -30,6 +30,8 @@ class Judge:
             persona_ceiling=call.request.agent_ceiling,
             minimum_level=self._minimum_level(call.manifest, facts),
             approved=approved,
+            control=call.control,
+            sign_off_kind=call.sign_off_kind,
         )
         return Judged(facts=facts, situation=situation, verdict=self.policies.decide(situation))
 
@@ -48,6 +50,7 @@ class Judge:
             rule_four_eyes=False,
             control=None,
             control_state="not_applicable",
+            sign_off_kind=None,
             assigns_other=False,
             client_own_task=None,
             run_cancelled=False,

@@ -16,6 +16,13 @@ Subject = Literal["task", "task_run", "document", "engagement", "assignee", "app
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FromArgument:
+    """A word that policy needs and only the call says: the value of one of its arguments, which are checked first."""
+
+    argument: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalRule:
     """Who may decide a waiting call of this tool, whether four eyes are needed, and how long the question stands."""
 
@@ -41,8 +48,10 @@ class Manifest:
     writes: tuple[str, ...]
     """Tables that its ticket opens."""
     approval: ApprovalRule
-    control: str | None
+    control: str | FromArgument | None
     """The release control that must be satisfied first."""
+    sign_off_kind: FromArgument | None = None
+    """Which argument says what kind of sign-off is recorded."""
     person_only: bool = False
     """Deciding, signing off, changing settings: never an agent's call."""
     autonomy: Literal["effect", "workflow"] = "effect"
@@ -65,6 +74,14 @@ class Manifest:
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", hashlib.sha256(orjson.dumps(_binding(self), option=_SORTED)).digest())
 
+    def control_in(self, arguments: Json) -> str | None:
+        """The release control that a call with these arguments must satisfy; None: none, or none that is named yet."""
+        return _said(self.control, arguments)
+
+    def sign_off_kind_in(self, arguments: Json) -> str | None:
+        """The kind of sign-off that a call with these arguments records."""
+        return _said(self.sign_off_kind, arguments)
+
     @property
     def may_write(self) -> bool:
         """True when calls take a ticket; a read runs in a READ ONLY transaction."""
@@ -72,6 +89,17 @@ class Manifest:
 
 
 _SORTED = orjson.OPT_SORT_KEYS
+
+
+def _said(word: str | FromArgument | None, arguments: Json) -> str | None:
+    if not isinstance(word, FromArgument):
+        return word
+    value = arguments.get(word.argument)
+    return value if isinstance(value, str) else None
+
+
+def _word(word: str | FromArgument | None) -> str | Json | None:
+    return {"argument": word.argument} if isinstance(word, FromArgument) else word
 
 
 def _binding(manifest: Manifest) -> Json:
@@ -85,7 +113,8 @@ def _binding(manifest: Manifest) -> Json:
         "doors": sorted(manifest.doors),
         "writes": sorted(manifest.writes),
         "approval": [str(rule.role), rule.four_eyes, rule.expires_after.total_seconds()],
-        "control": manifest.control,
+        "control": _word(manifest.control),
+        "sign_off_kind": _word(manifest.sign_off_kind),
         "person_only": manifest.person_only,
         "autonomy": [manifest.autonomy, manifest.minimum_autonomy],
         "subjects": dict(manifest.subjects),

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import orjson
 
 from domain.kernel import Door, Effect, Level, Role, Trust
+from domain.releases.model import ControlName
 from tools.json_schema import Checker
-from tools.manifest import ApprovalRule, Json, Manifest, Subject
+from tools.manifest import ApprovalRule, FromArgument, Json, Manifest, Subject
 from tools.policy import least_decider
 from tools.schema_rules import schema_faults
 from tools.yaml_files import UnreadableYaml, read_yaml
@@ -77,7 +78,8 @@ def manifest_of(raw: Json) -> Manifest:
         doors=frozenset(cast("list[Door]", raw["doors"])),
         writes=tuple(cast("list[str]", raw["writes"])),
         approval=_approval_rule(cast(Json, raw.get("approval", {})), effect, least_role),
-        control=cast("str | None", raw.get("control")),
+        control=_word(raw.get("control")),
+        sign_off_kind=_argument_of(raw.get("sign_off_kind")),
         person_only=raw.get("person_only") is True,
         autonomy="workflow" if raw.get("autonomy") == "workflow" else "effect",
         minimum_autonomy=None if minimum is None else Level[minimum],
@@ -89,6 +91,14 @@ def manifest_of(raw: Json) -> Manifest:
         result=cast(Json, raw["result"]),
         standards=tuple(cast("list[str]", raw.get("standards", []))),
     )
+
+
+def _word(raw: object) -> str | FromArgument | None:
+    return raw if isinstance(raw, str) else _argument_of(raw)
+
+
+def _argument_of(raw: object) -> FromArgument | None:
+    return None if raw is None else FromArgument(argument=cast("dict[str, str]", raw)["argument"])
 
 
 def _approval_rule(raw: Json, effect: Effect, least_role: Role) -> ApprovalRule:
@@ -163,6 +173,28 @@ def _speaks_of_arguments_it_has(raw: Json, _path: Path) -> Iterator[str]:
         yield "/control: a release control is an engagement's, and no argument names one as subject"
 
 
+def _takes_words_of_policy_from_arguments_that_are_there(raw: Json, _path: Path) -> Iterator[str]:
+    """A word that a call may leave out, or that is any word at all, would let it past the rule that asks for it."""
+    arguments = cast(Json, raw["arguments"])
+    properties = cast("dict[str, Json]", arguments.get("properties", {}))
+    required = cast("list[str]", arguments.get("required", []))
+    for place in ("control", "sign_off_kind"):
+        word = _word(raw.get(place))
+        if not isinstance(word, FromArgument):
+            continue
+        if word.argument not in properties or word.argument not in required:
+            yield f"/{place}: there is no argument {word.argument!r} that every call has"
+        elif place == "control" and not _CONTROLS.issuperset(
+            cast("list[str]", properties[word.argument].get("enum", [""]))
+        ):
+            yield f"/control: the argument {word.argument!r} names other things than release controls"
+        elif place == "sign_off_kind" and properties[word.argument].get("type") != "string":
+            yield f"/sign_off_kind: the argument {word.argument!r} is not a string"
+
+
+_CONTROLS = frozenset(get_args(ControlName))
+
+
 def _names_something(schema: Json, *, an_id: bool) -> bool:
     kind = schema.get("type")
     kinds = set(cast("list[str]", kind)) if isinstance(kind, list) else {kind}
@@ -182,4 +214,5 @@ _CHECKS: tuple[Callable[[Json, Path], Iterator[str]], ...] = (
     _names_a_minimum_only_for_workflows,
     _holds_sound_schemas,
     _speaks_of_arguments_it_has,
+    _takes_words_of_policy_from_arguments_that_are_there,
 )

@@ -1,6 +1,6 @@
 """The JSON in which tools and routes show what the services give: one shape a thing, whichever door shows it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
@@ -11,7 +11,9 @@ from domain.activity.model import ActivityItem, ActivityStep
 from domain.analytics.model import Figure, Report, Series
 from domain.approvals.model import ApprovalItem
 from domain.autonomy.model import AutonomyStatus
+from domain.kernel import Role
 from domain.paging import Page
+from domain.releases.model import SIGNED_BY, Release, ReleaseState, SignOff
 from domain.tasks.model import LatestRun, Progress, Task, TaskRun, TaskRunStep
 from knowledge.model import Document, DocumentText, Passage, SearchResult
 from tools.outcomes import Json
@@ -184,6 +186,59 @@ def autonomy_json(status: AutonomyStatus) -> Json:
         "ceiling": bounds.ceiling.name,
         "organization_level": bounds.organization_level.name,
         "autopilot_disabled": bounds.autopilot_disabled,
+    }
+
+
+def release_state_json(state: ReleaseState) -> Json:
+    """A release control's state for an engagement, with what it needs and what is there."""
+    return {
+        "control": state.control,
+        "engagement_id": str(state.engagement_id),
+        "state": state.state,
+        "needs": control_needs_json(state.needs),
+        "missing": list(state.missing),
+        "sign_offs": [sign_off_json(sign_off) for sign_off in state.sign_offs],
+    }
+
+
+def control_needs_json(kinds: Iterable[str]) -> list[Json]:
+    """The kinds of sign-off that a control needs, each with who signs it."""
+    return [{"kind": kind, "signed_by": str(SIGNED_BY.get(kind, Role.MANAGER))} for kind in kinds]
+
+
+def sign_off_json(sign_off: SignOff) -> Json:
+    """A person's word on one version of one thing."""
+    return {
+        "sign_off_id": str(sign_off.sign_off_id),
+        "engagement_id": str(sign_off.engagement_id),
+        "kind": sign_off.kind,
+        "decision": sign_off.decision,
+        "subject": sign_off.subject,
+        "version": sign_off.version,
+        "signed_by": sign_off.signed_by,
+        "signed_role": sign_off.signed_role,
+        "signed_at": sign_off.signed_at.isoformat(),
+        "holds": sign_off.holds,
+        **_given(comment=sign_off.comment or None),
+    }
+
+
+def release_json(release: Release) -> Json:
+    """What was released, on which evidence and whose word."""
+    return {
+        "release_id": str(release.release_id),
+        "control": release.control,
+        "engagement_id": str(release.engagement_id),
+        "state": release.state,
+        "evidence": [
+            {"subject": each.subject, "version": each.version, **_given(note=each.note or None)}
+            for each in release.evidence
+        ],
+        "sign_off_ids": [str(sign_off_id) for sign_off_id in release.sign_off_ids],
+        "call_id": str(release.call_id),
+        "released_by": release.released_by,
+        "released_at": release.released_at.isoformat(),
+        **_given(approved_by=release.approved_by),
     }
 
 

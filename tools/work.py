@@ -14,6 +14,7 @@ from domain.approvals.model import Approval
 from domain.approvals.service import ApprovalService
 from domain.autonomy.service import AutonomyService
 from domain.kernel import CallId, Effect, EngagementId, Level, NewId, OrganizationId, Principal, Role, TaskRunId
+from domain.releases.service import ReleaseService
 from domain.tasks.service import TaskService
 from knowledge.service import KnowledgeService
 from tools.facts import Facts
@@ -31,6 +32,7 @@ class Work:
     approvals: ApprovalService
     autonomy: AutonomyService
     knowledge: KnowledgeService
+    releases: ReleaseService
     tasks: TaskService
 
 

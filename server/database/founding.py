@@ -1,7 +1,7 @@
 """Founds an organization: what exists before anybody can call a tool, written as the owner, who needs no ticket."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from uuid import UUID
 
@@ -24,6 +24,9 @@ VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
 """
 ENGAGEMENT_MEMBER = """
 INSERT INTO engagement_members (organization_id, engagement_id, user_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
+"""
+RELEASE_CONTROL = """
+INSERT INTO release_controls (organization_id, name, needs) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
 """
 TASK = """
 INSERT INTO tasks (organization_id, task_id, title, description, kind, status, audience, engagement_id, assignee_id,
@@ -80,6 +83,8 @@ class Founding:
     members: Sequence[FoundingMember]
     engagements: Sequence[FoundingEngagement]
     tasks: Sequence[FoundingTask]
+    release_controls: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    """Which kinds of sign-off each needs."""
 
 
 async def found(owner: Connection, founding: Founding, now: datetime) -> None:
@@ -99,6 +104,8 @@ async def found(owner: Connection, founding: Founding, now: datetime) -> None:
             )
         for member in founding.members:
             await _add_member(owner, organization_id, member, now)
+        for control, needs in founding.release_controls.items():
+            await owner.execute(RELEASE_CONTROL, organization_id, control, list(needs))
         for task in founding.tasks:
             await _add_task(owner, organization_id, task, now)
 

@@ -22,6 +22,8 @@ from domain.autonomy.service import AutonomyService
 from domain.idempotency.ports import Keys
 from domain.idempotency.postgres import PostgresKeys
 from domain.kernel import OrganizationId, Principal, PrincipalId, Role
+from domain.releases.postgres import PostgresReleases
+from domain.releases.service import ReleaseService
 from domain.tasks.ports import TaskRunProgress
 from domain.tasks.postgres import PostgresTaskRunProgress, PostgresTasks
 from domain.tasks.service import TaskService
@@ -112,6 +114,7 @@ class PostgresTransactions:
             approvals=ApprovalService(PostgresApprovals(connection)),
             autonomy=AutonomyService(PostgresAutonomy(connection)),
             knowledge=knowledge_service(connection),
+            releases=ReleaseService(PostgresReleases(connection)),
             tasks=TaskService(PostgresTasks(connection), self._workflows.kinds),
         )
 

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from domain.kernel import Audience, Level, Role, Trust
+from domain.releases.model import ControlName
 
 _NAMESPACE = UUID("5d0f3a58-2f0e-4a86-9a9e-7d0c8f1b6a11")
 """Of the demo firm's ids, which are therefore the same in every installation."""
@@ -75,6 +76,7 @@ class DemoOrganization(_Part):
     engagements: tuple[DemoEngagement, ...]
     documents: tuple[DemoDocument, ...]
     tasks: tuple[DemoTask, ...]
+    release_controls: dict[ControlName, tuple[str, ...]] = {}
 
     def id(self, kind: str, name: str = "") -> UUID:
         """The id of one of this organization's things."""

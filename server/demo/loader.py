@@ -119,6 +119,7 @@ def _founding(organization: DemoOrganization) -> Founding:
             for engagement in organization.engagements
         ],
         tasks=[_task(organization, task) for task in organization.tasks],
+        release_controls={str(name): needs for name, needs in organization.release_controls.items()},
     )
 
 

@@ -132,6 +132,7 @@ class TaskRunWorker:
         if not await self._advance(principal, run, steps, f"{name} did not succeed"):
             return await self._ended(principal, run, "cancelled")
         await self._finish(principal, run, "failed", f"{name} did not succeed: {why}.")
+        return None
 
     async def _advance(
         self, principal: Principal, run: TaskRun, steps: list[TaskRunStep], message: str, *, waiting: bool = False

@@ -123,10 +123,12 @@ def test_every_cell_is_decided_as_the_domain_says_and_alike_at_every_door(manife
             found = situation_of(
                 manifest,
                 principal,
-                facts(role=role, level=level, subjects=variant.subjects),
+                facts(role=role, level=level, subjects=variant.subjects, control_state=variant.control_state),
                 persona_ceiling=Level.L3,
                 minimum_level=variant.minimum,
                 approved=False,
+                control=variant.control,
+                sign_off_kind=variant.sign_off_kind,
             )
             verdict = policies.decide(found)
             wanted = expected(
@@ -138,6 +140,9 @@ def test_every_cell_is_decided_as_the_domain_says_and_alike_at_every_door(manife
                 client_own=variant.client_own,
                 client_own_task=variant.client_own_task,
                 minimum=variant.minimum,
+                control=variant.control,
+                ready=variant.control_state in ("satisfied", "not_applicable"),
+                sign_off_kind=variant.sign_off_kind,
             )
             assert decision_of(verdict) == wanted, (manifest.name, role, level, principal, variant, verdict)
             if principal.door in act.doors:
@@ -154,6 +159,9 @@ class Variant:
     client_own: bool | None = None
     client_own_task: bool = True
     minimum: Level | None = None
+    control: str | None = None
+    control_state: str = "not_applicable"
+    sign_off_kind: str | None = None
 
 
 def variants_of(manifest: Manifest) -> Iterator[Variant]:
@@ -168,6 +176,13 @@ def variants_of(manifest: Manifest) -> Iterator[Variant]:
         yield Variant(subjects={"engagement": {"member": False}}, client_own=False, minimum=least)
     if "document" in manifest.subjects:
         yield Variant(subjects={"document": {"own": False}}, client_own=True, minimum=least)
+    if manifest.control is not None:
+        states = ("satisfied", "pending", "changes_required", "not_applicable")
+        for name, state in product(("plan_freeze", "period_lock", "report_release", "filings_submit"), states):
+            yield Variant(subjects={}, control=name, control_state=state)
+    if manifest.sign_off_kind is not None:
+        for kind in ("PLAN_REVIEW", "REPORT_FINAL", "EQR_REVIEW", "VAT_RETURN", "PERIOD_CLOSE"):
+            yield Variant(subjects={}, sign_off_kind=kind)
     if "task" in manifest.subjects:
         minimums = (Level.L1, Level.L2, None) if manifest.autonomy == "workflow" else (None,)
         yield from (Variant(subjects={"task": {"own": True}}, client_own=True, minimum=each) for each in minimums)

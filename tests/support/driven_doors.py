@@ -153,6 +153,8 @@ ROUTES: dict[str, Route] = {
         f"/v1/task-runs/{given['task_run_id']}/cancel",
         _without(given, "task_run_id"),
     ),
+    "release_check": lambda given: ("POST", "/v1/release-controls/check", given),
+    "signoff_record": lambda given: ("POST", "/v1/sign-offs", given),
     "analytics_report": lambda given: (
         "GET",
         f"/v1/analytics/{given['report']}?from={given['from']}&to={given['to']}",

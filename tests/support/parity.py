@@ -34,6 +34,10 @@ class Act:
     person_only: bool = False
     client_too: bool = False
     """A CLIENT may do it within its own engagement, though the least role is higher."""
+    eqr_too: bool = False
+    """The engagement quality reviewer may do it, who otherwise only reads."""
+    partners: bool = False
+    """It takes a PARTNER, unless it is about a filing."""
     client_own_only: bool = False
     """Of its own engagement's tasks a CLIENT changes those that are given to it, or its own."""
     minimum: Level | None = None
@@ -55,6 +59,9 @@ ACTS: Mapping[str, Act] = {
     "autonomy_query": Act(effect="read", least_role=Role.READONLY),
     "analytics_report": Act(effect="read", least_role=Role.EMPLOYEE),
     "call_get": Act(effect="read", least_role=Role.READONLY),
+    "release_check": Act(effect="read", least_role=Role.EMPLOYEE),
+    "release_submit": Act(effect="irreversible", least_role=Role.MANAGER, partners=True),
+    "signoff_record": Act(effect="commit", least_role=Role.MANAGER, doors=HAND_DOORS, person_only=True, eqr_too=True),
     "approval_decide": Act(effect="commit", least_role=Role.EMPLOYEE, doors=HAND_DOORS, person_only=True),
     "document_upload": Act(
         effect="prepare",
@@ -174,8 +181,18 @@ def expected(
     client_own: bool | None = None,
     client_own_task: bool = True,
     minimum: Level | None = None,
+    control: str | None = None,
+    ready: bool = True,
+    sign_off_kind: str | None = None,
 ) -> Decision:
-    """What domain.md says of the call. `client_own`: what it names is of the client's own engagement; None: nothing."""
+    """What domain.md says of the call. `client_own`: what it names is of the client's own engagement; None: nothing.
+
+    `control`, `ready`: the release control that it names, and whether that is satisfied.
+    """
+    if not ready or not _signs(role, sign_off_kind):
+        return "deny"
+    if act.partners and control not in (None, "filings_submit") and not _reaches(role, Role.PARTNER):
+        return "deny"
     if role is Role.CLIENT and act.client_own_only and not client_own_task:
         return "deny"
     by_hand = cell.mode == "person" and cell.kind == "person" and role is not Role.SERVICE_ACCOUNT
@@ -196,9 +213,21 @@ def _role_may(act: Act, role: Role, client_own: bool | None) -> bool:
         case Role.CLIENT:
             return act.least_role is Role.READONLY or (act.client_too and client_own is True)
         case Role.EQR:
-            return act.effect == "read"
+            return act.effect == "read" or act.eqr_too
         case _:
             return _reaches(role, act.least_role)
+
+
+def _signs(role: Role, kind: str | None) -> bool:
+    match kind:
+        case None:
+            return True
+        case "EQR_REVIEW":
+            return role is Role.EQR
+        case "PLAN_REVIEW" | "REPORT_FINAL":
+            return _reaches(role, Role.PARTNER)
+        case _:
+            return _reaches(role, Role.MANAGER)
 
 
 def _reaches(role: Role, least: Role) -> bool:

@@ -38,6 +38,10 @@ class Case:
     client_own_task: bool = True
     """Of a CLIENT's call: the task that it names is given to it."""
     minimum: Level | None = None
+    control: str | None = None
+    ready: bool = True
+    """The release control that it names is satisfied."""
+    sign_off_kind: str | None = None
     malformed: bool = False
     """It is refused for its form, before any verdict."""
 
@@ -54,6 +58,9 @@ class Case:
             client_own=self.client_own,
             client_own_task=self.client_own_task,
             minimum=self.minimum,
+            control=self.control,
+            ready=self.ready,
+            sign_off_kind=self.sign_off_kind,
         )
 
 
@@ -71,6 +78,7 @@ def one_of(kind: str, who: Who, entrance: str) -> UUID:
 
 
 TITLE = {"title": "Ask for the bank letter"}
+EVIDENCE = [{"subject": "plan", "version": "1"}]
 CASES: tuple[Case, ...] = (
     Case(name="search", tool="knowledge_search", arguments=_fixed({"query": "text", "limit": 5})),
     Case(name="read", tool="knowledge_read", arguments=_fixed({"document_id": _ids("client_thing")}), client_own=True),
@@ -138,6 +146,52 @@ CASES: tuple[Case, ...] = (
         client_own=True,
     ),
     Case(name="follow", tool="task_run_get", arguments=_fixed({"task_run_id": _ids("thing")})),
+    Case(
+        name="check a release",
+        tool="release_check",
+        arguments=_fixed({"control": "plan_freeze", "engagement_id": _ids("engagement")}),
+        client_own=True,
+    ),
+    Case(
+        name="release",
+        tool="release_submit",
+        arguments=_fixed({"control": "plan_freeze", "engagement_id": _ids("engagement"), "evidence": EVIDENCE}),
+        client_own=True,
+        control="plan_freeze",
+    ),
+    Case(
+        name="release what is not ready",
+        tool="release_submit",
+        arguments=_fixed({"control": "plan_freeze", "engagement_id": _ids("other_engagement"), "evidence": EVIDENCE}),
+        client_own=False,
+        control="plan_freeze",
+        ready=False,
+    ),
+    Case(
+        name="submit a filing",
+        tool="release_submit",
+        arguments=_fixed({"control": "filings_submit", "engagement_id": _ids("engagement"), "evidence": EVIDENCE}),
+        client_own=True,
+        control="filings_submit",
+    ),
+    *(
+        Case(
+            name=f"sign off {kind}",
+            tool="signoff_record",
+            arguments=_fixed(
+                {
+                    "engagement_id": _ids("other_engagement"),
+                    "kind": kind,
+                    "decision": "accept",
+                    "subject": "report",
+                    "version": "1",
+                }
+            ),
+            client_own=False,
+            sign_off_kind=kind,
+        )
+        for kind in ("REPORT_FINAL", "EQR_REVIEW", "VAT_RETURN")
+    ),
     Case(name="ask autonomy", tool="autonomy_query", arguments=_fixed({})),
     Case(
         name="ask autonomy of a tool",
@@ -236,6 +290,9 @@ _RUN = """
 INSERT INTO task_runs (organization_id, task_run_id, task_id, kind, call_id, requested_by, created_at)
 VALUES ($1, $2, $3, 'refresh_analytics', $2, $4, now())
 """
+_CONTROL = """
+INSERT INTO release_controls (organization_id, name, needs) VALUES ($1, 'report_release', $2)
+"""
 _DOCUMENT = """
 INSERT INTO knowledge_documents (organization_id, document_id, title, uri, media_type, audience, engagement_id, trust,
     status, size_bytes, content_sha256, uploaded_by, created_at, updated_at)
@@ -264,6 +321,7 @@ async def seed_world(owner: Connection, entrances: Sequence[str]) -> None:
     clients = [who for who in WHOS if who.role is Role.CLIENT]
     await owner.executemany(_ENGAGED, [(ORGANIZATION, engagement, who.id) for who in clients])
     await owner.execute(_TASK, ORGANIZATION, FIRM_A.id("workflow task"), engagement, partner)
+    await owner.execute(_CONTROL, ORGANIZATION, ["REPORT_FINAL", "EQR_REVIEW", "VAT_RETURN"])
     used_up = [(who, entrance) for who in WHOS for entrance in entrances]
     own = [(ORGANIZATION, one_of("own task", *each), engagement, each[0].id, partner) for each in used_up]
     await owner.executemany(_OWN_TASK, own)

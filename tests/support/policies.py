@@ -60,6 +60,7 @@ def situation(**changes: Any) -> Situation:
         "rule_four_eyes": False,
         "control": None,
         "control_state": "not_applicable",
+        "sign_off_kind": None,
         "assigns_other": False,
         "client_own_engagement": None,
         "client_own_task": None,

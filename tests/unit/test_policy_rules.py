@@ -27,6 +27,14 @@ DECIDING: dict[str, Any] = {
     "role": Role.MANAGER,
     "approval_needs_role": Role.MANAGER,
 }
+SIGNING: dict[str, Any] = {
+    **BY_HAND,
+    "tool": "signoff_record",
+    "effect": "commit",
+    "least_role": Role.MANAGER,
+    "extra_roles": (Role.EQR,),
+    "person_only": True,
+}
 
 FIRES: dict[str, list[dict[str, Any]]] = {
     "not_a_member": [{"role": None}],
@@ -97,6 +105,29 @@ FIRES: dict[str, list[dict[str, Any]]] = {
     "control_not_satisfied": [
         {"level": 3, "effect": "commit", "control": "period_lock", "control_state": "pending"},
         {"level": 3, "effect": "commit", "control": "period_lock", "control_state": "changes_required"},
+    ],
+    "releasing_needs_partner": [
+        {
+            "tool": "release_submit",
+            "level": 3,
+            "role": Role.MANAGER,
+            "least_role": Role.MANAGER,
+            "effect": "commit",
+            "control": control,
+            "control_state": "satisfied",
+        }
+        for control in ("plan_freeze", "period_lock", "report_release")
+    ],
+    "signoff_needs_partner": [
+        {**SIGNING, "role": Role.MANAGER, "sign_off_kind": kind} for kind in ("PLAN_REVIEW", "REPORT_FINAL")
+    ],
+    "signoff_needs_eqr": [
+        {**SIGNING, "role": role, "sign_off_kind": "EQR_REVIEW"}
+        for role in (Role.MANAGER, Role.PARTNER, Role.SYSTEM_ADMIN)
+    ],
+    "signoff_needs_manager": [
+        {**SIGNING, "role": Role.EQR, "sign_off_kind": "VAT_RETURN"},
+        {**SIGNING, "role": Role.EQR, "sign_off_kind": "WHATEVER_ELSE"},
     ],
     "approval_role_too_low": [
         {**DECIDING, "approval_needs_role": Role.PARTNER},

@@ -29,6 +29,8 @@ def seen(
         persona_ceiling=persona_ceiling,
         minimum_level=minimum_level,
         approved=approved,
+        control=(tool or manifest()).control_in({}),
+        sign_off_kind=None,
     )
 
 

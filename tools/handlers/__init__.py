@@ -10,6 +10,7 @@ from tools.handlers.autonomy import AUTONOMY_QUERY
 from tools.handlers.contents import DOCUMENT_CONTENT
 from tools.handlers.documents import PrepareFile, document_handlers
 from tools.handlers.knowledge import KNOWLEDGE_READ, KNOWLEDGE_SEARCH, search_by_meaning
+from tools.handlers.releases import RELEASE_CHECK, RELEASE_SUBMIT, SIGNOFF_RECORD
 from tools.handlers.tasks import (
     TASK_CREATE,
     TASK_GET,
@@ -31,6 +32,9 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "document_content": DOCUMENT_CONTENT,
     "knowledge_read": KNOWLEDGE_READ,
     "knowledge_search": KNOWLEDGE_SEARCH,
+    "release_check": RELEASE_CHECK,
+    "release_submit": RELEASE_SUBMIT,
+    "signoff_record": SIGNOFF_RECORD,
     "task_create": TASK_CREATE,
     "task_get": TASK_GET,
     "task_list": TASK_LIST,

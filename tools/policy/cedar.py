@@ -170,6 +170,8 @@ def _context(situation: Situation) -> Json:
         "control_state": _entity("ControlState", situation.control_state),
         "run_cancelled": situation.run_cancelled,
     }
+    if situation.sign_off_kind is not None:
+        context["sign_off_kind"] = situation.sign_off_kind
     if situation.client_own_task is not None:
         context["client_own_task"] = situation.client_own_task
     if situation.client_own_engagement is not None:

@@ -45,6 +45,8 @@ class Situation:
     rule_four_eyes: bool
     control: str | None
     control_state: str
+    sign_off_kind: str | None
+    """The kind of sign-off that the call records."""
 
     assigns_other: bool
     client_own_engagement: bool | None
@@ -80,8 +82,13 @@ def situation_of(
     persona_ceiling: Level,
     minimum_level: Level | None,
     approved: bool,
+    control: str | None,
+    sign_off_kind: str | None,
 ) -> Situation:
-    """What policy sees of a call of this tool by this principal, where the database said these facts."""
+    """What policy sees of a call of this tool by this principal, where the database said these facts.
+
+    `control`, `sign_off_kind`: what the manifest says of them, or the call's own arguments.
+    """
     needs_role = facts.of("approval", "needs_role")
     return Situation(
         role=facts.role,
@@ -100,8 +107,9 @@ def situation_of(
         minimum_level=minimum_level if manifest.autonomy == "workflow" else None,
         rule_role=manifest.approval.role,
         rule_four_eyes=manifest.approval.four_eyes,
-        control=manifest.control,
+        control=control,
         control_state=facts.control_state,
+        sign_off_kind=sign_off_kind,
         assigns_other=facts.of("assignee", "self") is False,
         client_own_engagement=_own_engagement(facts) if facts.role is Role.CLIENT else None,
         client_own_task=_own_task(facts) if facts.role is Role.CLIENT else None,

@@ -61,7 +61,14 @@ class Policies:
     def before_arguments(self, manifest: Manifest, principal: Principal, facts: Facts) -> Verdict:
         """The verdict on a call of this tool whose arguments raise no objection."""
         situation = situation_of(
-            manifest, principal, facts, persona_ceiling=Level.L3, minimum_level=None, approved=False
+            manifest,
+            principal,
+            facts,
+            persona_ceiling=Level.L3,
+            minimum_level=None,
+            approved=False,
+            control=manifest.control_in({}),
+            sign_off_kind=manifest.sign_off_kind_in({}),
         )
         return self.decide(_before_arguments(situation))
 

@@ -48,6 +48,9 @@ INSERT INTO release_controls (organization_id, name, needs) VALUES (:org, 'plan_
 INSERT INTO sign_offs (organization_id, sign_off_id, engagement_id, kind, decision, subject, version, signed_by,
         signed_role, signed_at)
     VALUES (:org, :thing, :engagement, 'PLAN_REVIEW', 'accept', 'plan', '1', :partner, 'PARTNER', now());
+INSERT INTO releases (organization_id, release_id, control, engagement_id, state, evidence, sign_off_ids, call_id,
+        released_by, released_at)
+    VALUES (:org, :thing, 'plan_freeze', :engagement, 'satisfied', '[]', '{}', :thing, :partner, now());
 INSERT INTO approvals (organization_id, approval_id, call_id, tool, manifest_digest, policy_digest, arguments,
         arguments_digest, reasons, requested_by, requested_kind, requested_mode, requested_door, requested_scheduled,
         agent_ceiling, needs_role, four_eyes, state, created_at, expires_at)
