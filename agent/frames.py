@@ -76,11 +76,14 @@ class RunSummary:
     citations: tuple[object, ...]
     approvals: tuple[Json, ...]
     usage: Json
+    model: str = ""
+    """By which the run is priced; not a part of the answer."""
     error: Json | None = None
 
     def json(self) -> Json:
         """As `POST /v1/chat` gives it."""
         shown: Json = {name.name: getattr(self, name.name) for name in dataclasses.fields(self)}
+        del shown["model"]
         if self.error is None:
             del shown["error"]
         return shown
@@ -133,6 +136,7 @@ class Fold:
             citations=tuple(items(last.get("citations"))),
             approvals=tuple(self._approvals.values()),
             usage=self._usage,
+            model=text(self._run.get("model")),
             error=_members(ended) if ended.get("type") == "run.failed" else None,
         )
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
+from agent.budget import Budget
 from agent.calling import Caller, CallSetup
 from agent.context import Transcript, remembered, system_words
 from agent.conversations.model import OpenedRun
@@ -17,6 +18,8 @@ from knowledge.tokens import count_tokens
 from tools.outcomes import CallRequest
 
 ApprovalUrl = Callable[[ApprovalId], str | None]
+Bounded = Callable[[Budget], Budget]
+"""From a persona's budget to what the operator allows of it now."""
 
 
 class Offers(Protocol):
@@ -44,6 +47,7 @@ class Orchestrator:
         clock: Clock,
         new_id: NewId,
         approval_url: ApprovalUrl = lambda _: None,
+        bounded: Bounded = lambda budget: budget,
     ) -> None:
         self._model = model
         self._gate = gate
@@ -52,6 +56,7 @@ class Orchestrator:
         self._clock = clock
         self._new_id = new_id
         self._approval_url = approval_url
+        self._bounded = bounded
 
     @property
     def model_name(self) -> str:
@@ -100,7 +105,7 @@ class Orchestrator:
             trust_of=self._offers.trust_of,
             approval_url=self._approval_url,
             book=remembered(opened.history),
-            budget=persona.budget,
+            budget=self._bounded(persona.budget),
             new_id=self._new_id,
         )
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -77,7 +77,7 @@ class RunOptions:
     """How long whoever cancels a run waits to see it ended."""
     grace: timedelta = timedelta(seconds=10)
     """What running runs get to finish at shutdown."""
-    most_of_a_principal: int = 8
+    most_of_a_principal: int | Callable[[], int] = 8
     """Runs that one principal may have going in this process."""
     history_limit: int = 200
     """Stored messages that a turn looks back over; the model's window may hold fewer."""

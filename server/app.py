@@ -27,7 +27,7 @@ from server.hub import Hub
 from server.logs import AccessLog
 from server.mcp.mount import mount_mcp
 from server.page.routes import router as page
-from server.rest import activity, analytics, approvals, docs, knowledge, me, releases, tasks, tools
+from server.rest import activity, analytics, approvals, autonomy, docs, knowledge, me, releases, tasks, tools
 from server.settings import Network
 from server.widget import sessions
 from server.worker.worker import Worker
@@ -37,6 +37,7 @@ OpenHub = Callable[[], AbstractAsyncContextManager[Hub]]
 
 JSON_ROUTERS: tuple[APIRouter, ...] = (
     me.router,
+    autonomy.router,
     conversations.router,
     tools.router,
     knowledge.router,
@@ -73,6 +74,7 @@ def create_app(open_hub: OpenHub, options: AppOptions | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with open_hub() as hub:
             app.state.hub = hub
+            app.state.limits = Limits.of(hub.config)
             app.state.readiness = Readiness(
                 partial(readiness_of, hub, runs_worker=options.runs_worker), options.monotonic
             )

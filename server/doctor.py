@@ -25,6 +25,7 @@ from server.home import GlowHome, HomeUnusable
 from server.hub import embedder_of, load_rules
 from server.logins import DatabaseUrls, Login
 from server.settings import HostedModel, Settings, SettingsInvalid, load_settings
+from server.system_config import SystemConfigFile, SystemConfigInvalid
 from tools.policy import PolicyFilesError
 from tools.registry import RegistryError
 from tools.workflows import WorkflowFilesError
@@ -72,6 +73,7 @@ async def examine(address: Address) -> AsyncGenerator[Finding]:
         return
     yield Finding(part="settings", state="ok", says="can be used")
     yield _secret(settings)
+    yield _configuration(settings)
     for finding in _home(settings.home):
         yield finding
     async for finding in _database(settings):
@@ -132,6 +134,15 @@ async def _running_hub(place: str) -> Finding | None:
     if lacking:
         return _wrong("port", f"a hub runs at {place} without its {', '.join(lacking)}", "see its log")
     return Finding(part="port", state="note", says=f"a hub runs at {place}, and is ready")
+
+
+def _configuration(settings: Settings) -> Finding:
+    try:
+        config = SystemConfigFile.open(settings.system_config_path)
+    except SystemConfigInvalid as invalid:
+        mend = "mend the file; a server that runs holds the last good one, docs/settings.md says what it takes"
+        return _wrong("configuration", str(invalid), mend)
+    return Finding(part="configuration", state="ok", says=f"{config.path} can be used")
 
 
 def _secret(settings: Settings) -> Finding:

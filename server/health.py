@@ -24,7 +24,7 @@ KEPT_S = 1.0
 """For how long an answer serves whoever asks next: anybody may ask, and a question takes a database's connection."""
 OFFLINE = "offline"
 
-State = Literal["ok", "unavailable", "pending", "offline", "elsewhere"]
+State = Literal["ok", "unavailable", "pending", "offline", "elsewhere", "outdated"]
 
 
 class Alive(BaseModel):
@@ -72,6 +72,7 @@ async def readiness_of(hub: Hub, *, runs_worker: bool) -> Ready:
             "migrations": await _asked(hub, _migrated),
             "model": _model(hub),
             "worker": _worker(hub, runs_here=runs_worker),
+            "configuration": _configuration(hub),
         }
     )
 
@@ -138,3 +139,10 @@ def _worker(hub: Hub, *, runs_here: bool) -> Dependency:
     if not runs_here:
         return Dependency(state="elsewhere", detail="this process takes no jobs: glow worker does")
     return Dependency(state="ok" if hub.worker.alive else "unavailable")
+
+
+def _configuration(hub: Hub) -> Dependency:
+    if not hub.config.broken:
+        return Dependency(state="ok")
+    # What is wrong with it stands in the log.
+    return Dependency(state="outdated", detail="the file cannot be used as it is now; the last good one holds")

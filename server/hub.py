@@ -1,10 +1,12 @@
 """The composition root: everything the doors share, built once in the order it depends on and taken down in reverse."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from agent.budget import Budget
 from agent.conversations.postgres import PostgresRunKeeper
 from agent.conversations.service import ConversationService
 from agent.model import Model
@@ -36,6 +38,7 @@ from server.logins import DatabaseUrls
 from server.offers import PolicyOffers
 from server.origins import origin_of
 from server.settings import Settings
+from server.system_config import RunLimits, SystemConfigFile
 from server.tokens import Tokens, audiences
 from server.worker.documents import DocumentWorker
 from server.worker.task_runs import TaskRunWorker
@@ -67,6 +70,8 @@ class Hub:
     """What every door is given. Doors hold no state of their own."""
 
     settings: Settings
+    config: SystemConfigFile
+    """What may change while this runs; ask for `current` each time."""
     public_url: str
     """Where people reach this server, without a slash at the end."""
     rules: Rules
@@ -147,10 +152,13 @@ async def open_hub(
 ) -> AsyncGenerator[Hub]:
     """The hub for the length of the block; its worker does not run yet, whoever wants it runs `hub.worker`.
 
-    Raises  DatabaseUnavailable, DatabaseMisconfigured, SettingsInvalid and what `load_rules` raises.
+    Raises  DatabaseUnavailable, DatabaseMisconfigured, SettingsInvalid, SystemConfigInvalid, and what `load_rules`
+            raises.
     """
     options = options or HubOptions()
     async with AsyncExitStack() as stack:
+        config = SystemConfigFile.open(settings.system_config_path)
+        await stack.enter_async_context(_watched(config))
         embedder = options.embedder or _embedder(settings, stack)
         rules = load_rules(await stack.enter_async_context(IsolatedPreparer()), embedder)
         pools = await stack.enter_async_context(open_pools(urls))
@@ -173,17 +181,19 @@ async def open_hub(
                 clock=options.clock,
                 new_id=new_id,
                 approval_url=lambda approval_id: f"{public_url}/#approval={approval_id}",
+                bounded=lambda budget: bounded(budget, config.current.runs),
             ),
             sessions=sessions,
             run_log=recorder,
             keeper=PostgresRunKeeper(pools.service.acquire),
             clock=options.clock,
             new_id=new_id,
-            options=options.run_options,
+            options=options.run_options or RunOptions(most_of_a_principal=lambda: config.current.limits.runs),
         )
         await stack.enter_async_context(runs)
         yield Hub(
             settings=settings,
+            config=config,
             public_url=public_url,
             rules=rules,
             pools=pools,
@@ -202,6 +212,28 @@ async def open_hub(
             clock=options.clock,
             new_id=new_id,
         )
+
+
+@asynccontextmanager
+async def _watched(config: SystemConfigFile) -> AsyncGenerator[None]:
+    """The file is looked at for the length of the block."""
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(config.watch(), name="system_config.watch")
+        try:
+            yield
+        finally:
+            watching.cancel()
+
+
+def bounded(budget: Budget, most: RunLimits) -> Budget:
+    """A persona's budget, and no more than the operator allows."""
+    return replace(
+        budget,
+        turns=min(budget.turns, most.turns or budget.turns),
+        calls=min(budget.calls, most.calls or budget.calls),
+        tokens=min(budget.tokens, most.tokens or budget.tokens),
+        seconds=min(budget.seconds, most.seconds or budget.seconds),
+    )
 
 
 def _gate(

@@ -115,6 +115,8 @@ class Settings(BaseSettings):
     """For migrations; a process that only serves is better without it."""
     recorder_database_url: PostgresUrl | None = Field(default=None, validation_alias="GLOW_RECORDER_DATABASE_URL")
     service_database_url: PostgresUrl | None = Field(default=None, validation_alias="GLOW_SERVICE_DATABASE_URL")
+    system_config_path: Path | None = Field(default=None, validation_alias="SYSTEM_CONFIG_PATH")
+    """What may change while the server runs; without it the file that ships."""
     glow_home: Path | None = Field(default=None, validation_alias="GLOW_HOME")
 
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")

@@ -10,8 +10,8 @@ import orjson
 from domain.activity.model import ActivityItem, ActivityStep
 from domain.analytics.model import Figure, Report, Series
 from domain.approvals.model import ApprovalItem
-from domain.autonomy.model import AutonomyStatus
-from domain.kernel import Role
+from domain.autonomy.model import AutonomyStatus, Setting
+from domain.kernel import Level, Role
 from domain.paging import Page
 from domain.releases.model import SIGNED_BY, Release, ReleaseState, SignOff
 from domain.tasks.model import LatestRun, Progress, Task, TaskRun, TaskRunStep
@@ -187,6 +187,30 @@ def autonomy_json(status: AutonomyStatus) -> Json:
         "organization_level": bounds.organization_level.name,
         "autopilot_disabled": bounds.autopilot_disabled,
     }
+
+
+def setting_json(setting: Setting) -> Json:
+    """One entry of the history of what bounds the agent."""
+    of_organization = setting.scope == "organization"
+    return {
+        "setting_id": str(setting.setting_id),
+        "scope": setting.scope,
+        "reason": setting.reason,
+        "changed_by": setting.changed_by,
+        "changed_at": setting.changed_at.isoformat(),
+        **_given(
+            tool=setting.tool,
+            member=setting.member,
+            level=_level(setting.level),
+            autopilot_disabled=setting.autopilot_disabled if of_organization else None,
+            floor=_level(setting.floor),
+            ceiling=_level(setting.ceiling),
+        ),
+    }
+
+
+def _level(level: Level | None) -> str | None:
+    return None if level is None else level.name
 
 
 def release_state_json(state: ReleaseState) -> Json:

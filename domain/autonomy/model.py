@@ -1,8 +1,16 @@
-"""The level in force: what of autonomy the database holds, and how it is lowered and raised."""
+"""The level in force, how it is lowered and raised, and the settings behind it with their history."""
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NewType
+from uuid import UUID
 
-from domain.kernel import Level
+from domain.kernel import Level, PrincipalId
+from domain.paging import FIRST_PAGE, PageRequest
+
+SettingId = NewType("SettingId", UUID)
+Scope = Literal["organization", "tool", "member"]
+SettingField = Literal["level", "autopilot_disabled", "floor", "ceiling"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,3 +39,72 @@ class AutonomyStatus:
 
     level: Level
     bounds: AutonomyRange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAutonomy:
+    """A setting as it was asked for: of the fields in `given` these values, all others as they are in force."""
+
+    scope: Scope
+    tool: str | None = None
+    member: str | None = None
+    """An e-mail address."""
+    given: frozenset[SettingField]
+    level: Level | None = None
+    """None: the organization's default, or no ceiling of the tool's."""
+    autopilot_disabled: bool = False
+    floor: Level = Level.L0
+    ceiling: Level = Level.L3
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberRange:
+    """A member with the range in force."""
+
+    principal_id: PrincipalId
+    floor: Level
+    ceiling: Level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSetting:
+    """A setting ready to be stored, whole."""
+
+    setting_id: SettingId
+    scope: Scope
+    subject: str
+    """A tool's name, a member's id; empty for the organization."""
+    level: Level | None = None
+    autopilot_disabled: bool = False
+    floor: Level | None = None
+    ceiling: Level | None = None
+    reason: str
+    changed_by: PrincipalId
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One entry of the history; the newest of its scope and subject is in force."""
+
+    setting_id: SettingId
+    scope: Scope
+    tool: str | None
+    member: str | None
+    """E-mail addresses, as `changed_by`."""
+    level: Level | None
+    autopilot_disabled: bool
+    floor: Level | None
+    ceiling: Level | None
+    reason: str
+    changed_by: str
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingQuery:
+    """Which of the history; None leaves the filter out."""
+
+    page: PageRequest = FIRST_PAGE
+    scope: Scope | None = None

@@ -1,7 +1,7 @@
 """Runs: what became of a message, its events from wherever a reader left off, and ending one early."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, cast
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query
@@ -18,6 +18,7 @@ from server.http.keys import replayed_headers
 from server.http.negotiation import EVENT_STREAM, choose
 from server.http.visits import People
 from server.logs import name_in_lines
+from server.system_config import SystemConfig
 
 router = APIRouter(tags=["chat"])
 
@@ -37,8 +38,9 @@ Named = Annotated[RunId, Depends(named)]
 
 @router.get("/v1/runs/{run_id}", responses=shows(of_model(RunAnswer)))
 async def get_run(visit: People, run_id: Named) -> Response:
-    """A run's answer, as far as it has come."""
-    return json_answer((await _as_it_stands(visit, run_id)).json())
+    """A run's answer, as far as it has come; where the model has a price, with what its tokens cost at that."""
+    summary = await _as_it_stands(visit, run_id)
+    return json_answer(replace(summary, usage=_priced(summary, visit.hub.config.current)).json())
 
 
 @router.get(
@@ -88,6 +90,15 @@ async def _as_it_stands(visit: People, run_id: RunId) -> RunSummary:
         asked = [(each, await approvals.get(_id_of(each), now)) for each in summary.approvals]
     pending = tuple(each for each, item in asked if item.approval.state == "pending")
     return replace(summary, status="waiting" if pending else "completed", approvals=pending)
+
+
+def _priced(summary: RunSummary, config: SystemConfig) -> Json:
+    """The usage with what it costs in US dollars, at the prices that are configured now."""
+    price = config.prices.get(summary.model)
+    if price is None or not summary.usage:
+        return summary.usage
+    read, written = (cast(int, summary.usage.get(name, 0)) for name in ("input_tokens", "output_tokens"))
+    return {**summary.usage, "cost_usd": price.of(read, written)}
 
 
 def _id_of(asked: Json) -> ApprovalId:

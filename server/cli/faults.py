@@ -9,6 +9,7 @@ from server.demo.loader import DemoFailed
 from server.home import HomeUnusable
 from server.serve import NotStarted
 from server.settings import SettingsInvalid
+from server.system_config import SystemConfigInvalid
 from tools.policy import PolicyFilesError
 from tools.ports import Unavailable
 from tools.registry import RegistryError
@@ -24,6 +25,7 @@ EXPECTED = (
     PolicyFilesError,
     RegistryError,
     SettingsInvalid,
+    SystemConfigInvalid,
     Unavailable,
     WorkflowFilesError,
 )

@@ -1,25 +1,34 @@
 """What one principal may have under way at once at this door, so that what is left serves the others."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from agent.places import Places
 from domain.kernel import Principal
 from server.problems import Problem, too_many
-
-STREAMS = 32
-"""Answers that follow a run, as events or waiting for its end."""
-UPLOADS = 4
-"""Requests whose files are being taken in."""
+from server.system_config import PrincipalLimits, SystemConfigFile, UploadLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The places of this process, by what they are for."""
 
-    streams: Places = field(default_factory=lambda: Places(STREAMS))
-    uploads: Places = field(default_factory=lambda: Places(UPLOADS))
+    streams: Places = field(default_factory=lambda: Places(PrincipalLimits().streams))
+    """Answers that follow a run, as events or waiting for its end."""
+    uploads: Places = field(default_factory=lambda: Places(PrincipalLimits().uploads))
+    """Requests whose files are being taken in."""
+    sizes: Callable[[], UploadLimits] = UploadLimits
+    """What an upload may weigh now."""
+
+    @classmethod
+    def of(cls, config: SystemConfigFile) -> "Limits":
+        """The limits that the configuration in force says, each time anew."""
+        return cls(
+            streams=Places(lambda: config.current.limits.streams),
+            uploads=Places(lambda: config.current.limits.uploads),
+            sizes=lambda: config.current.uploads,
+        )
 
     @contextmanager
     def streaming(self, principal: Principal) -> Generator[None]:

@@ -22,12 +22,9 @@ from server.http.bodies import (
 )
 from server.http.visits import People
 from server.problems import Problem
+from server.system_config import UploadLimits
 
 MULTIPART = "multipart/form-data"
-FILE_LIMIT = 50 * 1024 * 1024
-"""Bytes of one file."""
-BODY_LIMIT = 200 * 1024 * 1024
-"""Bytes of all files together, with what stands between them."""
 MOST_FILES = 20
 MOST_FIELDS = 10
 FIELD_LIMIT = 10_000
@@ -45,14 +42,18 @@ class Upload(Generic[Model]):
 class LimitedParser(MultiPartParser):
     """Refuses a file while it comes, not when it has filled the disk."""
 
+    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes], sizes: UploadLimits) -> None:
+        super().__init__(headers, stream, max_files=MOST_FILES, max_fields=MOST_FIELDS, max_part_size=FIELD_LIMIT)
+        self._file_limit = sizes.file_bytes
+
     def on_part_begin(self) -> None:
         super().on_part_begin()
         self._part_size = 0
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         self._part_size += end - start
-        if self._part_size > FILE_LIMIT:
-            raise too_large(FILE_LIMIT)
+        if self._part_size > self._file_limit:
+            raise too_large(self._file_limit)
         super().on_part_data(data, start, end)
 
 
@@ -69,15 +70,15 @@ class UploadBody(Generic[Model]):
         """Raises  Problem: 415, 403, 429, 413, 400 `malformed_multipart`, 422."""
         require_media_type(request, MULTIPART)
         with visit.limits.uploading(visit.principal):
-            form = await _parsed(request)
+            form = await _parsed(request, visit.limits.sizes())
             try:
                 yield _checked(form, self.fields)
             finally:
                 await form.close()
 
 
-async def _parsed(request: Request) -> FormData:
-    refuse_declared(request, BODY_LIMIT)
+async def _parsed(request: Request, sizes: UploadLimits) -> FormData:
+    refuse_declared(request, sizes.request_bytes)
     _, options = parse_options_header(request.headers["content-type"])
     boundary = options.get(b"boundary", b"")
     if not 1 <= len(boundary) <= 70:
@@ -85,11 +86,8 @@ async def _parsed(request: Request) -> FormData:
     # The charset that a sender may name is not looked at: fields are UTF-8.
     headers = Headers({"content-type": f'{MULTIPART}; boundary="{boundary.decode("latin-1")}"'})
     try:
-        async with aclosing(request.stream()) as body, aclosing(up_to(BODY_LIMIT, body)) as stream:
-            parser = LimitedParser(
-                headers, stream, max_files=MOST_FILES, max_fields=MOST_FIELDS, max_part_size=FIELD_LIMIT
-            )
-            return await parser.parse()
+        async with aclosing(request.stream()) as body, aclosing(up_to(sizes.request_bytes, body)) as stream:
+            return await LimitedParser(headers, stream, sizes).parse()
     except MultiPartException as error:
         raise malformed(error.message) from error
     except ClientDisconnect as gone:

@@ -11,9 +11,9 @@ from agent.runs import RunOptions
 from server.auth import Caller
 from server.http.bodies import up_to
 from server.http.limits import Limits
-from server.http.uploads import BODY_LIMIT
 from server.hub import HubOptions
 from server.problems import Problem
+from server.system_config import UploadLimits
 from tests.support.database import Database
 from tests.support.doors import Doors, in_a_task, opened_doors, problem_of
 from tests.support.scripted_model import ScriptedModel, says
@@ -109,7 +109,10 @@ async def test_an_upload_that_says_it_is_too_large_is_not_read(doors: Doors) -> 
         read += 1
         yield b"--x"
 
-    headers = {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": str(BODY_LIMIT + 1)}
+    headers = {
+        "Content-Type": "multipart/form-data; boundary=x",
+        "Content-Length": str(UploadLimits().request_bytes + 1),
+    }
     answer = await client.post("/v1/knowledge/documents", content=watched(), headers=headers)
 
     problem_of(answer, 413, "too_large")

@@ -47,7 +47,7 @@ ODD: dict[str, bytes] = {
 
 def body_routes(doors: Doors) -> list[tuple[str, str]]:
     """Every route that takes a body, with ids of nothing in its path; /mcp speaks of its own errors in JSON-RPC."""
-    return [(method, path) for method, path in routes(doors) if method in ("POST", "PATCH") and path != "/mcp"]
+    return [(method, path) for method, path in routes(doors) if method in ("POST", "PUT", "PATCH") and path != "/mcp"]
 
 
 def routes(doors: Doors) -> Iterator[tuple[str, str]]:

@@ -153,6 +153,7 @@ ROUTES: dict[str, Route] = {
         f"/v1/task-runs/{given['task_run_id']}/cancel",
         _without(given, "task_run_id"),
     ),
+    "autonomy_set": lambda given: ("PUT", "/v1/autonomy/settings", given),
     "release_check": lambda given: ("POST", "/v1/release-controls/check", given),
     "signoff_record": lambda given: ("POST", "/v1/sign-offs", given),
     "analytics_report": lambda given: (

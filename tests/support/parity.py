@@ -59,6 +59,7 @@ ACTS: Mapping[str, Act] = {
     "autonomy_query": Act(effect="read", least_role=Role.READONLY),
     "analytics_report": Act(effect="read", least_role=Role.EMPLOYEE),
     "call_get": Act(effect="read", least_role=Role.READONLY),
+    "autonomy_set": Act(effect="commit", least_role=Role.PARTNER, doors=HAND_DOORS, person_only=True),
     "release_check": Act(effect="read", least_role=Role.EMPLOYEE),
     "release_submit": Act(effect="irreversible", least_role=Role.MANAGER, partners=True),
     "signoff_record": Act(effect="commit", least_role=Role.MANAGER, doors=HAND_DOORS, person_only=True, eqr_too=True),

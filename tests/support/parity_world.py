@@ -192,6 +192,11 @@ CASES: tuple[Case, ...] = (
         )
         for kind in ("REPORT_FINAL", "EQR_REVIEW", "VAT_RETURN")
     ),
+    Case(
+        name="set autonomy",
+        tool="autonomy_set",
+        arguments=_fixed({"scope": "tool", "tool": "call_get", "level": "L3", "reason": "It is so already."}),
+    ),
     Case(name="ask autonomy", tool="autonomy_query", arguments=_fixed({})),
     Case(
         name="ask autonomy of a tool",

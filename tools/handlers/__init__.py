@@ -6,7 +6,7 @@ from typing import Any
 from tools.handlers.activity import CALL_GET
 from tools.handlers.analytics import ANALYTICS_REPORT
 from tools.handlers.approvals import APPROVAL_DECIDE
-from tools.handlers.autonomy import AUTONOMY_QUERY
+from tools.handlers.autonomy import AUTONOMY_QUERY, AUTONOMY_SET
 from tools.handlers.contents import DOCUMENT_CONTENT
 from tools.handlers.documents import PrepareFile, document_handlers
 from tools.handlers.knowledge import KNOWLEDGE_READ, KNOWLEDGE_SEARCH, search_by_meaning
@@ -28,6 +28,7 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "analytics_report": ANALYTICS_REPORT,
     "approval_decide": APPROVAL_DECIDE,
     "autonomy_query": AUTONOMY_QUERY,
+    "autonomy_set": AUTONOMY_SET,
     "call_get": CALL_GET,
     "document_content": DOCUMENT_CONTENT,
     "knowledge_read": KNOWLEDGE_READ,

@@ -1,20 +1,69 @@
-"""What the agent may do on its own here and now, by the same policy that decides its calls."""
+"""What the agent may do on its own here and now, by the policy that decides its calls; and setting what bounds it."""
+
+from typing import ClassVar, Literal, get_args
 
 from domain.approvals.model import ApprovalQuery
+from domain.autonomy.model import Scope, SetAutonomy, SettingField, SettingId
 from domain.autonomy.service import status_of
-from domain.kernel import EFFECTS
+from domain.kernel import EFFECTS, Level, NotFound
 from domain.paging import page_request
 from tools.handlers.arguments import Arguments, OpenObject
 from tools.outcomes import Json, decision_of, verdict_json
-from tools.views import autonomy_json, pending_json
+from tools.views import autonomy_json, pending_json, setting_json
 from tools.work import CallContext, Handler
 
 PENDING_SHOWN = 20
+
+LevelName = Literal["L0", "L1", "L2", "L3"]
 
 
 class AutonomyQuery(Arguments):
     tool: str | None = None
     arguments: OpenObject | None = None
+
+
+class AutonomySet(Arguments):
+    scope: Scope
+    reason: str
+    tool: str | None = None
+    member: str | None = None
+    level: LevelName | None = None
+    autopilot_disabled: bool = False
+    floor: LevelName = "L0"
+    ceiling: LevelName = "L3"
+
+
+class ToolNotFound(NotFound):
+    """A ceiling for a tool that there is not."""
+
+    code: ClassVar[str] = "tool_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"tool: there is no tool named {name}")
+
+
+async def autonomy_set(arguments: AutonomySet, context: CallContext) -> Json:
+    """Effect  writes autonomy_settings, memberships.
+
+    Raises  ToolNotFound, SettingDoesNotFit, MemberNotFound, FloorAboveCeiling.
+    """
+    if arguments.tool is not None and await context.what_if(arguments.tool, None) is None:
+        raise ToolNotFound(arguments.tool)
+    asked = SetAutonomy(
+        scope=arguments.scope,
+        tool=arguments.tool,
+        member=arguments.member,
+        given=frozenset(field for field in get_args(SettingField) if field in arguments.model_fields_set),
+        level=None if arguments.level is None else Level[arguments.level],
+        autopilot_disabled=arguments.autopilot_disabled,
+        floor=Level[arguments.floor],
+        ceiling=Level[arguments.ceiling],
+        reason=arguments.reason,
+    )
+    setting = await context.work.autonomy.set(
+        asked, setting_id=SettingId(context.new_id()), changed_by=context.principal.principal_id, now=context.now
+    )
+    return {"setting": setting_json(setting)}
 
 
 async def autonomy_query(arguments: AutonomyQuery, context: CallContext) -> Json:
@@ -45,4 +94,5 @@ async def _would(tool: str, arguments: Json | None, context: CallContext) -> Jso
     return {"name": tool, "known": True, **verdict_json(verdict)}
 
 
+AUTONOMY_SET = Handler(arguments=AutonomySet, work=autonomy_set)
 AUTONOMY_QUERY = Handler(arguments=AutonomyQuery, work=autonomy_query)

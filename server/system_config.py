@@ -1,0 +1,162 @@
+"""What an operator may change while the server runs: config/system.yaml, looked at again, the last good one held."""
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from domain.resources import resource_folder
+from tools.yaml_files import UnreadableYaml, read_yaml
+
+log = structlog.get_logger()
+
+REREAD_EVERY_S = 15.0
+"""Well within the minute that is promised."""
+MIB = 1024 * 1024
+_MOST_BYTES = 1024 * 1024
+
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+
+
+class _Part(BaseModel):
+    """Exact types, and nothing that nobody reads: a misspelt key must not pass for a setting."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class PrincipalLimits(_Part):
+    """What one principal may have under way at once in one process."""
+
+    runs: Count = 8
+    streams: Count = 32
+    uploads: Count = 4
+
+
+class UploadLimits(_Part):
+    """What an upload may weigh."""
+
+    file_mib: Annotated[int, Field(ge=1, le=4096)] = 50
+    request_mib: Annotated[int, Field(ge=1, le=16384)] = 200
+
+    @property
+    def file_bytes(self) -> int:
+        return self.file_mib * MIB
+
+    @property
+    def request_bytes(self) -> int:
+        return self.request_mib * MIB
+
+
+class RunLimits(_Part):
+    """The most that one run may spend; None leaves it to the persona."""
+
+    turns: Annotated[int, Field(ge=2, le=1000)] | None = None
+    calls: Count | None = None
+    tokens: Count | None = None
+    seconds: Annotated[float, Field(gt=0, le=86_400, strict=False, allow_inf_nan=False)] | None = None
+
+
+class Price(_Part):
+    """US dollars for a million tokens."""
+
+    input: Annotated[float, Field(ge=0, le=1_000_000, strict=False, allow_inf_nan=False)]
+    output: Annotated[float, Field(ge=0, le=1_000_000, strict=False, allow_inf_nan=False)]
+
+    def of(self, input_tokens: int, output_tokens: int) -> float:
+        """What so many tokens cost, in US dollars."""
+        return round((input_tokens * self.input + output_tokens * self.output) / 1_000_000, 6)
+
+
+class SystemConfig(_Part):
+    """The whole file."""
+
+    limits: PrincipalLimits = PrincipalLimits()
+    uploads: UploadLimits = UploadLimits()
+    runs: RunLimits = RunLimits()
+    prices: Mapping[str, Price] = Field(default_factory=dict[str, Price])
+    """By the model's name."""
+
+
+class SystemConfigInvalid(Exception):
+    """The file cannot be used; each problem names the place in it."""
+
+    def __init__(self, path: Path, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join((f"{path} cannot be used:", *(f"- {problem}" for problem in problems))))
+        self.problems = problems
+
+
+def read_system_config(path: Path) -> SystemConfig:
+    """The configuration that a file holds; an empty file holds the defaults.
+
+    Raises  SystemConfigInvalid: all that is wrong with it.
+    """
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise SystemConfigInvalid(path, (f"is larger than {_MOST_BYTES} bytes",))
+        raw = read_yaml(path) if path.read_bytes().strip() else {}
+    except OSError as unreadable:
+        raise SystemConfigInvalid(path, (unreadable.strerror or "cannot be read",)) from unreadable
+    except (UnreadableYaml, RecursionError) as unreadable:
+        raise SystemConfigInvalid(path, (str(unreadable) or "is nested too deep",)) from unreadable
+    try:
+        return SystemConfig.model_validate(raw)
+    except ValidationError as error:
+        problems = tuple(
+            f"{'.'.join(str(part) for part in fault['loc']) or '/'}: {fault['msg']}" for fault in error.errors()[:20]
+        )
+        raise SystemConfigInvalid(path, problems) from error
+
+
+@dataclass(slots=True)
+class SystemConfigFile:
+    """The configuration in force. Whoever reads it asks for `current` each time, and keeps no part of it."""
+
+    path: Path
+    current: SystemConfig
+    broken: bool = False
+    """The file as it is now cannot be used; `current` is the last good one."""
+    _digest: bytes = b""
+
+    @classmethod
+    def open(cls, configured: Path | None) -> "SystemConfigFile":
+        """The file of SYSTEM_CONFIG_PATH, else the one that ships.
+
+        Raises  SystemConfigInvalid: at start there is no last good one to hold on to.
+        """
+        path = configured or resource_folder("config") / "system.yaml"
+        return cls(path=path, current=read_system_config(path), _digest=_digest_of(path))
+
+    def reread(self) -> None:
+        """Take the file as it is now, or hold on to the last good one and say so, once for each wrong content."""
+        digest = _digest_of(self.path)
+        if digest == self._digest:
+            return
+        self._digest = digest
+        try:
+            self.current = read_system_config(self.path)
+        except SystemConfigInvalid as invalid:
+            self.broken = True
+            log.error("system_config.unusable", path=str(self.path), problems=list(invalid.problems))
+        else:
+            self.broken = False
+            log.info("system_config.taken", path=str(self.path))
+
+    async def watch(self, every_s: float = REREAD_EVERY_S) -> None:
+        """Look at the file until cancelled."""
+        while True:
+            await asyncio.sleep(every_s)
+            await asyncio.to_thread(self.reread)
+
+
+def _digest_of(path: Path) -> bytes:
+    """What tells one content of the file from another; a file that is not there has one too."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.sha256(file.read(_MOST_BYTES + 1)).digest()
+    except OSError as unreadable:
+        return str(unreadable.errno).encode()

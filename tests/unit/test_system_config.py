@@ -1,0 +1,131 @@
+"""The operator's file: held to its shape, taken when it changes, and the last good one kept when it breaks."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from agent.budget import Budget
+from agent.places import Places
+from domain.kernel import Principal
+from domain.resources import resource_folder
+from server.hub import bounded
+from server.system_config import (
+    REREAD_EVERY_S,
+    Price,
+    RunLimits,
+    SystemConfig,
+    SystemConfigFile,
+    SystemConfigInvalid,
+    read_system_config,
+)
+from tests.support.policies import principal
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    written = tmp_path / "system.yaml"
+    written.write_text("limits: {runs: 3}\n", encoding="utf-8")
+    return written
+
+
+def test_what_ships_are_the_defaults() -> None:
+    assert read_system_config(resource_folder("config") / "system.yaml") == SystemConfig()
+    assert REREAD_EVERY_S < 60
+
+
+def test_a_file_says_only_what_differs(path: Path) -> None:
+    config = read_system_config(path)
+    assert (config.limits.runs, config.limits.streams, config.uploads.file_bytes) == (3, 32, 50 * 1024 * 1024)
+    path.write_text("", encoding="utf-8")
+    assert read_system_config(path) == SystemConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("limit: {runs: 3}", "limit"),
+        ("limits: {run: 3}", "limits.run"),
+        ("limits: {runs: 0}", "limits.runs"),
+        ("limits: {runs: many}", "limits.runs"),
+        ("limits: {runs: true}", "limits.runs"),
+        ("limits: [8]", "limits"),
+        ("runs: {turns: 1}", "runs.turns"),
+        ("runs: {seconds: .nan}", "runs.seconds"),
+        ("prices: {m: {input: -1, output: 1}}", "prices.m.input"),
+        ("prices: {m: {input: 1}}", "prices.m.output"),
+        ("- 1", "mapping"),
+        ("limits: {runs: 1}\nlimits: {runs: 2}", "twice"),
+        ("{", "system.yaml"),
+        ("limits: !!python/object/apply:os.system ['true']", "system.yaml"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_refused_with_its_place(path: Path, text: str, place: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SystemConfigInvalid, match=place):
+        read_system_config(path)
+
+
+def test_a_start_without_its_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemConfigInvalid, match="cannot be used"):
+        SystemConfigFile.open(tmp_path / "absent.yaml")
+
+
+def test_a_change_is_taken_and_a_broken_file_keeps_the_last_good_one(path: Path) -> None:
+    held = SystemConfigFile.open(path)
+    path.write_text("limits: {runs: 5}\n", encoding="utf-8")
+    held.reread()
+    assert held.current.limits.runs == 5
+    for broken in ("limits: {runs: none}\n", None):
+        with capture_logs() as lines:
+            if broken is None:
+                path.unlink()
+            else:
+                path.write_text(broken, encoding="utf-8")
+            held.reread()
+            held.reread()
+        assert (held.current.limits.runs, held.broken) == (5, True)
+        assert [line["event"] for line in lines] == ["system_config.unusable"], "said once for each wrong content"
+    path.write_text("limits: {runs: 6}\n", encoding="utf-8")
+    held.reread()
+    assert (held.current.limits.runs, held.broken) == (6, False)
+
+
+async def test_the_file_is_looked_at_by_itself(path: Path) -> None:
+    held = SystemConfigFile.open(path)
+    _write(path, "limits: {runs: 7}\n")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await held.watch(every_s=0.01)
+    assert held.current.limits.runs == 7
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def test_places_follow_what_is_in_force(path: Path) -> None:
+    held = SystemConfigFile.open(path)
+    places, somebody = Places(lambda: held.current.limits.runs), principal()
+    assert [places.take(somebody) for _ in range(4)] == [True, True, True, False]
+    path.write_text("limits: {runs: 4}\n", encoding="utf-8")
+    held.reread()
+    assert _taken(places, somebody) == [True, False]
+
+
+def _taken(places: Places, somebody: Principal) -> list[bool]:
+    return [places.take(somebody) for _ in range(2)]
+
+
+def test_an_operator_bounds_a_personas_budget_and_never_widens_it() -> None:
+    budget = Budget(turns=6, calls=30, tokens=1000, seconds=60)
+    assert bounded(budget, RunLimits()) == budget
+    assert bounded(budget, RunLimits(turns=12, calls=5, seconds=30)) == Budget(
+        turns=6, calls=5, tokens=1000, seconds=30
+    )
+
+
+def test_a_price_is_for_a_million_tokens() -> None:
+    assert Price(input=1.25, output=10).of(1_000_000, 100_000) == 2.25
+    assert Price(input=0, output=0).of(5, 5) == 0
