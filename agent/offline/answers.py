@@ -19,6 +19,7 @@ WHICH_RUN = (
     "Which run do you mean? None was started or spoken of in this conversation. Say: status of run, and its"
     " task_run_id, which the answer to “run task ...” names; or: show task TITLE, which names its latest run."
 )
+WHICH_ENGAGEMENT = "Of which engagement? Say its id: is the report release of ENGAGEMENT_ID ready?"
 _MOST_ROWS = 15
 _REPORTS = {
     "activity": "What was done",
@@ -41,7 +42,9 @@ def help_text(reason: str) -> str:
         "- any question, or /search WORDS: I look in the documents and quote what answers it",
         "- create a task to ... due DATE, or /task TITLE; add 'and run it' to run it at once",
         "- create a task to refresh the analytics and run it",
-        "- run task TITLE, run it, or /run; status of run ID, or /status",
+        "- run task TITLE, run it, or /run; status of run ID, or /status; cancel run ID",
+        "- mark task TITLE done, in progress, open or cancelled",
+        "- is the report release (plan freeze, period lock, filing) of ENGAGEMENT_ID ready?",
         "- list tasks, or /tasks; show task TITLE",
         "- what may you do on your own?, may you run task_run?, or /autonomy",
         "- how were the tools used last week?, or /report; report approvals, tasks, activity, knowledge or cost, with a"
@@ -95,6 +98,32 @@ def task(result: Json) -> str:
         *(f"- {name.replace('_', ' ')}: {value}" for name, value in facts if value),
         f"- latest run: {text(run.get('status'))} (task_run_id {text(run.get('task_run_id'))})" if run else "",
     )
+
+
+def task_changed(result: Json) -> str:
+    """Says what the task is now."""
+    changed = _thing(result, "task")
+    status = text(changed.get("status")).replace("_", " ")
+    return f"The task “{_title(changed)}” is {status or 'changed'} now (task_id {text(changed.get('task_id'))})."
+
+
+def release(result: Json) -> str:
+    """The state of a release control, what is missing, and what was signed."""
+    control = text(result.get("control")).replace("_", " ")
+    missing = ", ".join(map(text, items(result.get("missing"))))
+    signed = (mapping(each) for each in items(result.get("sign_offs")))
+    return lines(
+        f"The {control} is {text(result.get('state')).replace('_', ' ') or 'in an unknown state'}.",
+        f"- missing: {missing}" if missing else "",
+        *map(_sign_off_line, signed),
+    )
+
+
+def _sign_off_line(sign_off: Json) -> str:
+    about = f"{text(sign_off.get('subject'))}, version {text(sign_off.get('version'))}"
+    outdated = "" if sign_off.get("holds") is True else "; a newer version is known, so it no longer holds"
+    decision = "accepted" if text(sign_off.get("decision")) == "accept" else "rejected"
+    return f"- {text(sign_off.get('kind'))}: {about} {decision} by {text(sign_off.get('signed_by'))}{outdated}"
 
 
 def tasks(result: Json) -> str:

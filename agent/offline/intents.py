@@ -46,6 +46,29 @@ class RunTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MarkTask:
+    """Say how far a task is."""
+
+    task: ThingReference
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRun:
+    """Stop a run."""
+
+    run: ThingReference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRelease:
+    """Whether something of an engagement may leave the firm."""
+
+    control: str
+    engagement_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListTasks:
     """The tasks there are."""
 
@@ -102,4 +125,4 @@ class Help:
 OneCall = Search | ReadDocument | ListTasks | ShowCall | AskAutonomy | Report
 """The intents that one call answers."""
 
-Intent = OneCall | CreateTask | RunTask | ShowTask | ShowTaskRun | Help
+Intent = OneCall | CreateTask | RunTask | MarkTask | CancelRun | CheckRelease | ShowTask | ShowTaskRun | Help

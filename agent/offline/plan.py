@@ -12,10 +12,13 @@ from agent.offline.dates import Period
 from agent.offline.endings import not_done, not_offered
 from agent.offline.intents import (
     AskAutonomy,
+    CancelRun,
+    CheckRelease,
     CreateTask,
     Help,
     Intent,
     ListTasks,
+    MarkTask,
     OneCall,
     ReadDocument,
     Report,
@@ -72,6 +75,12 @@ def _wanted(intent: Intent, talk: Talk, tools: Sequence[ToolOffer]) -> Move:
             return _with_task(task, talk, lambda task_id: _run(task_id, talk, before=""))
         case ShowTask(task=task):
             return _with_task(task, talk, lambda task_id: _show(task_id, talk))
+        case MarkTask(task=task, status=status):
+            return _with_task(task, talk, lambda task_id: _mark(task_id, status, talk))
+        case CancelRun(run=run):
+            return _cancel_run(run, talk)
+        case CheckRelease():
+            return _release(intent, talk)
         case ShowTaskRun(run=run):
             return _task_run(run, talk)
         case Help(reason=reason):
@@ -176,6 +185,28 @@ def _task_run(reference: ThingReference, talk: Talk) -> Move:
         return Say(text=answers.WHICH_RUN)
     said = _said(talk, "task_run_get", answers.task_run)
     return said or Ask(tool="task_run_get", arguments={"task_run_id": task_run_id})
+
+
+def _mark(task_id: str, status: str, talk: Talk) -> Move:
+    said = _said(talk, "task_update", answers.task_changed)
+    return said or Ask(tool="task_update", arguments={"task_id": task_id, "status": status})
+
+
+def _cancel_run(reference: ThingReference, talk: Talk) -> Move:
+    task_run_id = reference.id or talk.last_task_run_id()
+    if task_run_id is None:
+        return Say(text=answers.WHICH_RUN)
+    said = _said(talk, "task_run_cancel", answers.task_run)
+    return said or Ask(tool="task_run_cancel", arguments={"task_run_id": task_run_id})
+
+
+def _release(intent: CheckRelease, talk: Talk) -> Move:
+    if intent.engagement_id is None:
+        return Say(text=answers.WHICH_ENGAGEMENT)
+    said = _said(talk, "release_check", answers.release)
+    return said or Ask(
+        tool="release_check", arguments={"control": intent.control, "engagement_id": intent.engagement_id}
+    )
 
 
 def _thing(result: Json, name: str) -> Json:

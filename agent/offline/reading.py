@@ -7,10 +7,13 @@ from datetime import date
 from agent.offline.dates import read_day, read_period
 from agent.offline.intents import (
     AskAutonomy,
+    CancelRun,
+    CheckRelease,
     CreateTask,
     Help,
     Intent,
     ListTasks,
+    MarkTask,
     ReadDocument,
     Report,
     RunTask,
@@ -114,6 +117,44 @@ def _read_run(found: re.Match[str], today: date) -> Intent | None:
     return RunTask(task=reference) if found["task"] or reference.title is None else None
 
 
+def _read_mark(found: re.Match[str], today: date) -> Intent:
+    return MarkTask(task=_reference(found["rest"]), status=_STATUSES[found["status"].lower().replace(" ", "_")])
+
+
+_STATUSES = {
+    "done": "done",
+    "finished": "done",
+    "complete": "done",
+    "completed": "done",
+    "open": "open",
+    "in_progress": "in_progress",
+    "under_way": "in_progress",
+    "cancelled": "cancelled",
+    "canceled": "cancelled",
+}
+
+
+def _read_cancel_run(found: re.Match[str], today: date) -> Intent:
+    return CancelRun(run=_reference(found["rest"] or ""))
+
+
+def _read_release(found: re.Match[str], today: date) -> Intent:
+    named = re.search(_ID, found.string)
+    return CheckRelease(
+        control=_CONTROLS[" ".join(re.split(r"[ _]", found["control"].lower()))],
+        engagement_id=None if named is None else named[0].lower(),
+    )
+
+
+_CONTROLS = {
+    "plan freeze": "plan_freeze",
+    "period lock": "period_lock",
+    "report release": "report_release",
+    "filings submit": "filings_submit",
+    "filing": "filings_submit",
+}
+
+
 def _read_list(found: re.Match[str], today: date) -> Intent:
     return ListTasks(words=found[0])
 
@@ -188,6 +229,18 @@ _SENTENCES = (
         rf"^(?:read|open|show)(?: me)?(?: the)? document (?P<id>{_ID})(?:.*?\bpage (?P<page>[0-9]{{1,5}}))?",
     ),
     _sentence(_read_run, rf"^(?:run|start|execute) (?P<task>{_OURS}task\b)?:? ?(?P<rest>.*)$"),
+    _sentence(
+        _read_mark,
+        rf"^(?:mark|set|call) {_OURS}task\b:? ?(?P<rest>.*?) ?(?:as |to )?"
+        r"\b(?P<status>done|finished|completed?|open|in[ _]progress|under way|cancell?ed)[.!]?$",
+    ),
+    _sentence(_read_cancel_run, rf"^(?:cancel|stop|abort) {_OURS}(?:task[ -])?run\b[:#]? ?(?P<rest>{_ID})?[.!]?$"),
+    _sentence(
+        _read_release,
+        # "ready" must be said: most questions about a filing are questions to the documents.
+        r"^(?:is|are|check whether)\b.*\b(?P<control>plan[ _]freeze|period[ _]lock|report[ _]release|filings[ _]submit"
+        r"|filing)\b.*\bready\b",
+    ),
     _sentence(
         _read_list,
         rf"^(?:list|show|display|give|see) (?:me )?{_OURS}(?:\w+ )?tasks\b.*$",

@@ -9,7 +9,7 @@ from agent.model import AssistantMessage, Message, ToolResultMessage, UserMessag
 
 Json = dict[str, object]
 
-ACTS = frozenset({"task_create", "task_run"})
+ACTS = frozenset({"task_create", "task_run", "task_run_cancel", "task_update"})
 """The tools here that change something, and so may be refused or have to wait."""
 
 

@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from agent.offline.dates import Period, read_day, read_period
 from agent.offline.intents import (
     AskAutonomy,
+    CancelRun,
+    CheckRelease,
     CreateTask,
     Help,
     Intent,
     ListTasks,
+    MarkTask,
     ReadDocument,
     Report,
     RunTask,
@@ -42,6 +45,20 @@ LAST_YEAR = Period(first=date(2025, 1, 1), last=date(2025, 12, 31))
         (
             "Please create a task to refresh the analytics, and run it!",
             CreateTask(title="Refresh the analytics", kind=REFRESH, then_run=True),
+        ),
+        ("mark task Send the letter as done", MarkTask(task=ThingReference(title="Send the letter"), status="done")),
+        ("Please mark the task in progress.", MarkTask(task=IT, status="in_progress")),
+        (f"set task {ID} to cancelled", MarkTask(task=ThingReference(id=ID), status="cancelled")),
+        (f"cancel run {ID}", CancelRun(run=ThingReference(id=ID))),
+        ("stop the run", CancelRun(run=IT)),
+        (
+            f"Is the report release of {ID} ready?",
+            CheckRelease(control="report_release", engagement_id=ID),
+        ),
+        ("is the plan freeze of Ostrivane ready?", CheckRelease(control="plan_freeze")),
+        (
+            "Is a filing needed for October?",
+            Search(query="Is a filing needed for October?"),
         ),
         ("refresh the analytics", CreateTask(title="Refresh the analytics", kind=REFRESH, then_run=True)),
         (
