@@ -62,7 +62,7 @@ class NewSignOff:
 class ReleaseState:
     """What a control asks for, as it stands.
 
-    Source  domain.md, Release controls; glow.release_state in migrations/0010.
+    Source  domain.md, Release controls; glow.release_state in migrations/0012.
     """
 
     control: ControlName

@@ -32,11 +32,14 @@ FIRST_TOOLS = {
     "call_get",
     "knowledge_read",
     "knowledge_search",
+    "release_check",
     "task_create",
     "task_get",
     "task_list",
     "task_run",
+    "task_run_cancel",
     "task_run_get",
+    "task_update",
 }
 
 
@@ -128,11 +131,14 @@ def arguments_of(tool: str, task_id: str, task_run_id: str) -> Json:
         "call_get": {"call_id": thing},
         "knowledge_read": {"document_id": thing},
         "knowledge_search": {"query": "engagement letter"},
+        "release_check": {"control": "plan_freeze", "engagement_id": str(FIRM_A.id("engagement"))},
         "task_create": {"title": "Refresh the analytics", "kind": "refresh_analytics"},
         "task_get": {"task_id": task_id},
         "task_list": {},
         "task_run": {"task_id": task_id},
+        "task_run_cancel": {"task_run_id": task_run_id},
         "task_run_get": {"task_run_id": task_run_id},
+        "task_update": {"task_id": task_id, "status": "done"},
     }[tool]
 
 

@@ -27,7 +27,7 @@ class AutonomySet(Arguments):
     reason: str
     tool: str | None = None
     member: str | None = None
-    level: LevelName | None = None
+    level: Literal["L0", "L1", "L2", "L3", None] = None
     autopilot_disabled: bool = False
     floor: LevelName = "L0"
     ceiling: LevelName = "L3"
