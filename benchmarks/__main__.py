@@ -1,8 +1,9 @@
 """Every benchmark, one after the other; `python -m benchmarks`."""
 
-from benchmarks import chat_turn, mcp_call, startup
+from benchmarks import chat_turn, mcp_call, search, startup
 
 if __name__ == "__main__":
     chat_turn.main()
     mcp_call.main()
     startup.main()
+    search.measure_and_print()

@@ -82,6 +82,11 @@ class Home:
             yield server
 
 
+def organization_id() -> UUID:
+    """The firm's id."""
+    return uuid5(_NAMESPACE, "organization")
+
+
 def person_id(user: int) -> UUID:
     """The id of one of the firm's people."""
     return uuid5(_NAMESPACE, f"person {user}")
@@ -108,7 +113,7 @@ async def _prepare(server: EmbeddedServer) -> None:
 
 def _firm() -> Founding:
     return Founding(
-        organization_id=uuid5(_NAMESPACE, "organization"),
+        organization_id=organization_id(),
         slug=SLUG,
         name="Benchmark Firm",
         members=[_person(user) for user in range(USERS)] + [_service_account()],

@@ -34,27 +34,20 @@ corpus AS MATERIALIZED (
     SELECT sum(chunk_count)::float8 AS chunks, sum(term_count)::float8 / nullif(sum(chunk_count), 0) AS mean_length
     FROM knowledge_documents WHERE deleted_at IS NULL
 ),
--- One index-only scan a term, over (organization_id, term_id).
-hits AS MATERIALIZED (
-    SELECT p.term_id, p.chunk_id, p.frequency::float8 AS frequency, p.length::float8 AS length
-    FROM knowledge_terms t JOIN knowledge_postings p USING (term_id)
+-- How rare each term is, by an index-only scan of its postings that keeps none of them.
+weights AS MATERIALIZED (
+    SELECT t.term_id, ln(1 + (c.chunks - m.passages + 0.5) / (m.passages + 0.5)) AS idf, c.mean_length
+    FROM knowledge_terms t CROSS JOIN corpus c CROSS JOIN LATERAL (
+        SELECT count(*)::float8 AS passages FROM knowledge_postings p WHERE p.term_id = t.term_id) m
     WHERE t.term = ANY ($1::text[])
 ),
--- In how many passages each term stands.
-matching AS (
-    SELECT term_id, count(*)::float8 AS passages FROM hits GROUP BY term_id
-),
-weights AS MATERIALIZED (
-    SELECT m.term_id, ln(1 + (c.chunks - m.passages + 0.5) / (m.passages + 0.5)) AS idf, c.mean_length
-    FROM matching m CROSS JOIN corpus c
-),
--- generate_series gives one row and is taken for a thousand: the planner cannot know how common the terms are, and for
--- the few rows it expects it would sort what is faster summed by hashing.
+-- And by another its share in each passage. generate_series gives one row and is taken for a thousand: the planner
+-- cannot know how common the terms are, and for the few rows it expects it would sort what is faster summed by hashing.
 lexical AS MATERIALIZED (
     SELECT h.chunk_id,
-           sum(w.idf * h.frequency * 2.2::float8
-               / (h.frequency + 0.3::float8 + 0.9::float8 * h.length / w.mean_length)) AS score
-    FROM hits h JOIN weights w USING (term_id) CROSS JOIN generate_series(1, (SELECT 1))
+           sum(w.idf * h.frequency::float8 * 2.2::float8
+               / (h.frequency::float8 + 0.3::float8 + 0.9::float8 * h.length::float8 / w.mean_length)) AS score
+    FROM weights w JOIN knowledge_postings h USING (term_id) CROSS JOIN generate_series(1, (SELECT 1))
     WHERE ($3::uuid IS NULL AND $4::uuid IS NULL AND $5::text IS NULL AND $6::text IS NULL)
        OR h.chunk_id IN (SELECT chunk_id FROM eligible)
     GROUP BY h.chunk_id

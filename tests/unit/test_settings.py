@@ -174,3 +174,34 @@ def test_the_secret_that_the_demo_made_is_found_in_the_home(environment: pytest.
     assert settings.signing_secret().get_secret_value() == made
     environment.setenv("GLOW_JWT_SECRET", SECRET)
     assert load_settings().signing_secret().get_secret_value() == SECRET
+
+
+@pytest.mark.parametrize(
+    ("given", "base_url"),
+    [
+        ({"OPENAI_API_KEY": "sk-hidden", "GLOW_MODEL": "m"}, None),
+        ({"OPENAI_API_KEY": "sk-hidden", "OPENAI_BASE_URL": "http://both/v1", "GLOW_MODEL": "m"}, "http://both/v1"),
+        ({"GLOW_EMBEDDING_BASE_URL": "http://vectors/v1/"}, "http://vectors/v1"),
+    ],
+)
+def test_vectors_come_from_where_a_key_or_a_server_of_their_own_is_set(
+    environment: pytest.MonkeyPatch, given: dict[str, str], base_url: str | None
+) -> None:
+    for name, value in given.items():
+        environment.setenv(name, value)
+    server = load_settings().embedding_server
+    assert server is not None
+    assert (server.model, server.base_url) == ("text-embedding-3-small", base_url)
+
+
+def test_a_chat_server_without_a_key_is_not_taken_to_give_vectors(environment: pytest.MonkeyPatch) -> None:
+    assert load_settings().embedding_server is None
+    environment.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    environment.setenv("GLOW_MODEL", "a-model")
+    assert load_settings().embedding_server is None
+
+
+def test_an_embedding_server_that_is_no_url_is_named(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GLOW_EMBEDDING_BASE_URL", "vectors")
+    with pytest.raises(SettingsInvalid, match="GLOW_EMBEDDING_BASE_URL"):
+        load_settings()
