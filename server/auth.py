@@ -8,9 +8,11 @@ from typing import Literal
 from starlette.requests import Request
 
 from domain.kernel import Clock, Door, Mode, Principal
+from server.bearers import Bearers
 from server.database.identities import Member, PostgresIdentities
+from server.jwks import KeysUnavailable
 from server.problems import Problem
-from server.tokens import Audience, Credential, InvalidToken, Tokens
+from server.tokens import Audience, Credential, InvalidToken
 
 ORGANIZATION_HEADER = "x-organization"
 KEPT_FOR = timedelta(seconds=30)
@@ -48,8 +50,8 @@ class Authenticator:
     The memory is of identity only. Role and level come from the database with the facts of every call.
     """
 
-    def __init__(self, tokens: Tokens, identities: PostgresIdentities, clock: Clock) -> None:
-        self._tokens = tokens
+    def __init__(self, bearers: Bearers, identities: PostgresIdentities, clock: Clock) -> None:
+        self._bearers = bearers
         self._identities = identities
         self._clock = clock
         self._known: OrderedDict[tuple[str, str | None], tuple[datetime, Caller]] = OrderedDict()
@@ -69,10 +71,7 @@ class Authenticator:
         known = self._known.get((token, wanted))
         if known is not None and known[0] > self._clock():
             return known[1]
-        try:
-            credential = self._tokens.read(token)
-        except InvalidToken as invalid:
-            raise unauthenticated(f"{str(invalid).capitalize()}.", error="invalid_token") from invalid
+        credential = await self._read(token)
         member = await self._member(credential, wanted)
         caller = Caller(
             member=member,
@@ -83,8 +82,29 @@ class Authenticator:
         self._remember((token, wanted), min(credential.expires_at, self._clock() + KEPT_FOR), caller)
         return caller
 
+    async def _read(self, token: str) -> Credential:
+        try:
+            return await self._bearers.read(token)
+        except InvalidToken as invalid:
+            raise unauthenticated(f"{str(invalid).capitalize()}.", error="invalid_token") from invalid
+        except KeysUnavailable as away:
+            # Not 401: a client would throw a token away that may well be good.
+            detail = "The issuer of the token cannot be asked for its keys now; try again."
+            headers = {"Retry-After": str(away.retry_after_s)}
+            raise Problem(503, "keys_unavailable", detail, headers=headers) from away
+
+    async def _members(self, credential: Credential) -> list[Member]:
+        """Whoever the credential is, by organization: whom it is linked to there, else who it names itself."""
+        named = credential.principal_id
+        direct = () if named is None else await self._identities.memberships(named)
+        if direct and credential.by_own_secret:
+            return list(direct)
+        linked = await self._identities.linked(credential.issuer, credential.subject)
+        taken = {member.organization_id for member in linked}
+        return [*linked, *(member for member in direct if member.organization_id not in taken)]
+
     async def _member(self, credential: Credential, wanted: str | None) -> Member:
-        memberships = await self._identities.memberships(credential.principal_id)
+        memberships = await self._members(credential)
         named = credential.organization
         if named is None:
             named = wanted

@@ -23,6 +23,7 @@ from server.database.inspection import Found, answering, unapplied
 from server.database.migrate import OLDEST_PGVECTOR, OLDEST_POSTGRES, load_migrations
 from server.home import GlowHome, HomeUnusable
 from server.hub import embedder_of, load_rules
+from server.jwks import JwksUnusable, fetch_from, keys_of
 from server.logins import DatabaseUrls, Login
 from server.settings import HostedModel, Settings, SettingsInvalid, load_settings
 from server.system_config import SystemConfigFile, SystemConfigInvalid
@@ -74,6 +75,8 @@ async def examine(address: Address) -> AsyncGenerator[Finding]:
     yield Finding(part="settings", state="ok", says="can be used")
     yield _secret(settings)
     yield _configuration(settings)
+    if settings.issuer is not None:
+        yield await _issuer(settings)
     for finding in _home(settings.home):
         yield finding
     async for finding in _database(settings):
@@ -145,7 +148,21 @@ def _configuration(settings: Settings) -> Finding:
     return Finding(part="configuration", state="ok", says=f"{config.path} can be used")
 
 
+async def _issuer(settings: Settings) -> Finding:
+    """Whether the issuer's keys can be had."""
+    try:
+        keys = keys_of(await fetch_from(settings.jwks_url or "")())
+    except JwksUnusable as unusable:
+        return _wrong(
+            "issuer", f"its keys cannot be fetched: {unusable}", "mend GLOW_JWKS_URL, or let this machine reach it"
+        )
+    return Finding(part="issuer", state="ok", says=f"{len(keys)} keys of {settings.jwt_issuer}")
+
+
 def _secret(settings: Settings) -> Finding:
+    if settings.issuer is not None and settings.jwt_secret is None:
+        says = "none are signed here: GLOW_JWT_SECRET is not set, they come from the issuer"
+        return Finding(part="tokens", state="note", says=says)
     try:
         settings.signing_secret()
     except SettingsInvalid as invalid:

@@ -28,12 +28,14 @@ from knowledge.isolate import IsolatedPreparer
 from knowledge.model import StoredFile
 from knowledge.prepare import PreparedDocument
 from server.auth import Authenticator
+from server.bearers import Bearers, IssuerTokens
 from server.database.conversations import PostgresSessions
 from server.database.identities import PostgresIdentities
 from server.database.pool import DatabasePools, open_pools
 from server.database.queue import PostgresJobs
 from server.database.recorder import GroupRecorder
 from server.database.unit_of_work import PostgresTransactions
+from server.jwks import Jwks, fetch_from
 from server.logins import DatabaseUrls
 from server.offers import PolicyOffers
 from server.origins import origin_of
@@ -204,7 +206,7 @@ async def open_hub(
             offers=offers,
             identities=identities,
             tokens=tokens,
-            authenticator=Authenticator(tokens, identities, options.clock),
+            authenticator=Authenticator(_bearers(settings, tokens, stack), identities, options.clock),
             model=model,
             runs=runs,
             conversations=ConversationService(sessions, options.clock),
@@ -254,13 +256,25 @@ def _gate(
 
 
 def _tokens(settings: Settings, public_url: str, clock: Clock) -> Tokens:
+    settings.check_tokens()
     return Tokens(
-        secret=settings.signing_secret(),
-        issuer=settings.jwt_issuer,
+        secret=settings.token_secret(),
+        issuer=settings.own_issuer,
         audiences=audiences(settings.jwt_audience, public_url),
         organization_claim=settings.jwt_organization_claim,
         clock=clock,
     )
+
+
+def _bearers(settings: Settings, tokens: Tokens, stack: AsyncExitStack) -> Bearers:
+    if settings.jwks_url is None:
+        return Bearers(own=tokens, issued=None)
+    jwks = Jwks(fetch_from(settings.jwks_url))
+    stack.push_async_callback(jwks.close)
+    # A widget's token is the hub's own to give: short, and bound to a page.
+    named = {name: counts for name, counts in tokens.audiences.items() if counts != "widget"}
+    rules = replace(tokens.rules, audiences=named)
+    return Bearers(own=tokens, issued=IssuerTokens(jwks=jwks, issuer=settings.jwt_issuer, rules=rules))
 
 
 async def _model(settings: Settings, stack: AsyncExitStack) -> Model:

@@ -17,6 +17,9 @@ HostedApi = Literal["chat_completions", "responses"]
 ModelApi = HostedApi | Literal["offline"]
 Network = IPv4Network | IPv6Network
 
+OWN_ISSUER = "glow"
+"""The `iss` of tokens that this installation signs itself."""
+
 SHORTEST_SECRET_BYTES = 32
 """Of a key for HS256.  Source  RFC 7518 3.2."""
 
@@ -71,6 +74,13 @@ def _origin(text: str) -> str:
         return origin_named(text)
     except NotAnOrigin:
         raise ValueError("not an origin like https://intranet.example.com (no path, no wildcard)") from None
+
+
+def _keys_url(url: str) -> str:
+    parts = urlsplit(_http_url(url))
+    if parts.scheme != "https" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
+        raise ValueError("must be https: whoever can change the keys on their way can sign in as anybody")
+    return url
 
 
 def _secret(secret: SecretStr) -> SecretStr:
@@ -135,7 +145,9 @@ class Settings(BaseSettings):
     jwt_secret: Annotated[SecretStr, AfterValidator(_secret)] | None = Field(
         default=None, validation_alias="GLOW_JWT_SECRET"
     )
-    jwt_issuer: str = Field(default="glow", validation_alias="GLOW_JWT_ISSUER")
+    jwks_url: Annotated[str, AfterValidator(_keys_url)] | None = Field(default=None, validation_alias="GLOW_JWKS_URL")
+    """Where an issuer's public keys are; its tokens are RS256 or ES256."""
+    jwt_issuer: str = Field(default=OWN_ISSUER, min_length=1, validation_alias="GLOW_JWT_ISSUER")
     """What `iss` must be; with `sub` it is mapped to a user."""
     jwt_audience: str | None = Field(default=None, validation_alias="GLOW_JWT_AUDIENCE")
     """An issuer's own audience that counts as `api`."""
@@ -161,6 +173,27 @@ class Settings(BaseSettings):
             if self.openai_api_key is None and self.openai_base_url is None:
                 raise ValueError("OPENAI_API_KEY: set it, or OPENAI_BASE_URL for a server that asks for none")
         return self
+
+    @model_validator(mode="after")
+    def _issuer_is_whole(self) -> Self:
+        if self.jwks_url is not None:
+            if self.jwt_issuer == OWN_ISSUER:
+                raise ValueError("GLOW_JWT_ISSUER: set it to the `iss` of the tokens whose keys GLOW_JWKS_URL gives")
+            if self.jwt_audience is None and self.public_url is None:
+                raise ValueError(
+                    "GLOW_JWT_AUDIENCE: set it to the `aud` of the issuer's tokens (or set GLOW_PUBLIC_URL)"
+                )
+        return self
+
+    @property
+    def issuer(self) -> str | None:
+        """Whose tokens are checked by keys of its own; None: tokens are signed with this installation's secret."""
+        return None if self.jwks_url is None else self.jwt_issuer
+
+    @property
+    def own_issuer(self) -> str:
+        """The `iss` of tokens that are signed with the secret."""
+        return self.jwt_issuer if self.jwks_url is None else OWN_ISSUER
 
     @property
     def home(self) -> GlowHome:
@@ -221,17 +254,33 @@ class Settings(BaseSettings):
             raise SettingsInvalid(("GLOW_OWNER_DATABASE_URL: set it to migrate (the login glow_owner)",))
         return self.owner_database_url.get_secret_value()
 
-    def signing_secret(self) -> SecretStr:
-        """What signs and checks tokens: GLOW_JWT_SECRET, else what `make demo` left in GLOW_HOME.
+    def token_secret(self) -> SecretStr | None:
+        """What signs and checks own tokens: GLOW_JWT_SECRET, else what `make demo` left in GLOW_HOME; None: neither.
 
-        Raises  SettingsInvalid: there is neither.
+        Where tokens come from an issuer, only a secret that was set counts: none is trusted that merely lies there.
         """
-        if self.jwt_secret is not None:
+        if self.jwt_secret is not None or self.jwks_url is not None:
             return self.jwt_secret
         made = self.home.secret(JWT_SECRET)
-        if made is None:
-            raise SettingsInvalid(("GLOW_JWT_SECRET: set it (`openssl rand -base64 32` makes one)",))
-        return SecretStr(made)
+        return None if made is None else SecretStr(made)
+
+    def signing_secret(self) -> SecretStr:
+        """The secret, for who must sign.
+
+        Raises  SettingsInvalid: there is none.
+        """
+        secret = self.token_secret()
+        if secret is not None:
+            return secret
+        if self.jwks_url is not None:
+            says = f"not set, so no token can be signed here: they come from {self.jwt_issuer} (GLOW_JWKS_URL)"
+            raise SettingsInvalid((f"GLOW_JWT_SECRET: {says}; sign in there, or set it as well",))
+        raise SettingsInvalid(("GLOW_JWT_SECRET: set it (`openssl rand -base64 32` makes one)",))
+
+    def check_tokens(self) -> None:
+        """Raises  SettingsInvalid: no token of anybody's could be checked."""
+        if self.jwks_url is None:
+            self.signing_secret()
 
     def _model_api(self) -> ModelApi:
         if self.model_api is not None:

@@ -1,4 +1,4 @@
-"""Bearer tokens: signing them for `glow token`, and reading what a request brought. JWT, HS256."""
+"""Tokens signed with this installation's own secret, and what the claims of any token prove. JWT, HS256."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,28 +29,86 @@ class InvalidToken(Exception):
 class Credential:
     """What a valid token proves: who, for which audience, and perhaps in which organization."""
 
-    principal_id: PrincipalId
+    issuer: str
+    subject: str
+    """With the issuer, what may be linked to a member."""
+    principal_id: PrincipalId | None
+    """The subject, where it has the form of an id of ours."""
     audience: Audience
     organization: str | None
     """The organization's slug, where the issuer gives one."""
     expires_at: datetime
     origin: str | None = None
     """The only origin whose pages may use it; None: it is bound to no page."""
+    by_own_secret: bool = True
+    """False: an issuer signed it."""
+
+
+class CannotSign(Exception):
+    """This installation has no secret of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tokens:
-    """Signs and reads tokens with one secret.
+class ClaimRules:
+    """What the claims of a token, once its signature is checked, must say and what they come to.
 
     `audiences` maps what may stand in `aud` to what it counts as: the four words of the contract, the issuer's own
     value for `api`, and this server's `/mcp` address for `mcp`.
     """
 
-    secret: SecretStr = field(repr=False)
+    audiences: Mapping[str, Audience]
+    organization_claim: str
+    clock: Clock
+
+    def credential(self, claims: Mapping[str, object], *, by_own_secret: bool) -> Credential:
+        """What the claims prove.
+
+        Raises  InvalidToken: expired, without what is needed, with two of our audiences, or for an organization that
+                cannot be read.
+        """
+        return Credential(
+            issuer=cast(str, claims["iss"]),
+            subject=cast(str, claims["sub"]),
+            principal_id=_principal(claims["sub"]),
+            audience=self._audience(claims.get("aud")),
+            organization=_found(claims, self.organization_claim.split(".")),
+            expires_at=self._end(claims.get("exp")),
+            origin=_origin(claims.get(ORIGIN_CLAIM)),
+            by_own_secret=by_own_secret,
+        )
+
+    def _end(self, expires: object) -> datetime:
+        now = self.clock()
+        if not isinstance(expires, int | float) or not now.timestamp() < expires < END_OF_TIME:
+            raise InvalidToken("the token has expired")
+        return datetime.fromtimestamp(expires, tz=now.tzinfo)
+
+    def _audience(self, claim: object) -> Audience:
+        named = cast("list[object]", claim) if isinstance(claim, list) else [claim]
+        known: set[Audience] = {
+            self.audiences[name] for name in named if isinstance(name, str) and name in self.audiences
+        }
+        if len(known) != 1:
+            raise InvalidToken(
+                "the token has no audience of this server" if not known else "the token has two audiences"
+            )
+        return known.pop()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Signs and reads tokens with one secret; without one it does neither."""
+
+    secret: SecretStr | None = field(repr=False)
     issuer: str
     audiences: Mapping[str, Audience]
     organization_claim: str
     clock: Clock
+
+    @property
+    def rules(self) -> ClaimRules:
+        """What the claims must say."""
+        return ClaimRules(audiences=self.audiences, organization_claim=self.organization_claim, clock=self.clock)
 
     def sign(
         self,
@@ -60,7 +118,12 @@ class Tokens:
         lifetime: timedelta,
         origin: str | None = None,
     ) -> str:
-        """A token for one principal in one organization; with an origin it is of use to that origin's pages alone."""
+        """A token for one principal in one organization; with an origin it is of use to that origin's pages alone.
+
+        Raises  CannotSign: there is no secret.
+        """
+        if self.secret is None:
+            raise CannotSign
         now = self.clock()
         claims: dict[str, object] = {
             "iss": self.issuer,
@@ -77,47 +140,40 @@ class Tokens:
     def read(self, token: str) -> Credential:
         """What the token proves.
 
-        Raises  InvalidToken: not ours, expired, without what is needed, with two of our audiences, or for an
-                organization that cannot be read.
+        Raises  InvalidToken: not ours, not for one of ours, or what `ClaimRules` refuses.
         """
-        claims = self._verified(token)
-        return Credential(
-            principal_id=_principal(claims.get("sub")),
-            audience=self._audience(claims.get("aud")),
-            organization=_found(claims, self.organization_claim.split(".")),
-            expires_at=datetime.fromtimestamp(cast(float, claims["exp"]), tz=self.clock().tzinfo),
-            origin=_origin(claims.get(ORIGIN_CLAIM)),
-        )
+        credential = self.rules.credential(self._verified(token), by_own_secret=True)
+        if credential.principal_id is None:
+            raise InvalidToken("the token names nobody that is known here")
+        return credential
 
     def _verified(self, token: str) -> Mapping[str, object]:
-        if len(token) > LONGEST_TOKEN:
-            raise InvalidToken("the token is too long")
-        try:
-            claims = jwt.decode(
-                token,
-                self.secret.get_secret_value(),
-                algorithms=[ALGORITHM],
-                issuer=self.issuer,
-                # The audience and the times are checked here, against the clock that is passed in.
-                options={"require": ["exp", "sub", "aud", "iss"], "verify_aud": False, "verify_exp": False},
-            )
-        except (jwt.PyJWTError, ValueError, TypeError) as error:
-            raise InvalidToken("the token is not valid") from error
-        expires = claims.get("exp")
-        if not isinstance(expires, int | float) or not self.clock().timestamp() < expires < END_OF_TIME:
-            raise InvalidToken("the token has expired")
-        return claims
+        if self.secret is None:
+            raise InvalidToken("the token is not valid")
+        # The time is checked by the rules, against the clock that is passed in; and so is the audience.
+        return verified(token, self.secret.get_secret_value(), ALGORITHM, self.issuer)
 
-    def _audience(self, claim: object) -> Audience:
-        named = cast("list[object]", claim) if isinstance(claim, list) else [claim]
-        known: set[Audience] = {
-            self.audiences[name] for name in named if isinstance(name, str) and name in self.audiences
-        }
-        if len(known) != 1:
-            raise InvalidToken(
-                "the token has no audience of this server" if not known else "the token has two audiences"
-            )
-        return known.pop()
+
+def verified(
+    token: str, key: "str | jwt.PyJWK", algorithm: str, issuer: str, leeway: timedelta = timedelta()
+) -> Mapping[str, object]:
+    """The claims of a token that this key signed, by this algorithm and no other, for this issuer.
+
+    Raises  InvalidToken.
+    """
+    if len(token) > LONGEST_TOKEN:
+        raise InvalidToken("the token is too long")
+    try:
+        return jwt.decode(
+            token,
+            key,
+            algorithms=[algorithm],
+            issuer=issuer,
+            leeway=leeway,
+            options={"require": ["exp", "sub", "aud", "iss"], "verify_aud": False, "verify_exp": False},
+        )
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+        raise InvalidToken("the token is not valid") from error
 
 
 def audiences(own: str | None, public_url: str | None) -> Mapping[str, Audience]:
@@ -133,11 +189,11 @@ def audiences(own: str | None, public_url: str | None) -> Mapping[str, Audience]
     return known
 
 
-def _principal(subject: object) -> PrincipalId:
+def _principal(subject: object) -> PrincipalId | None:
     try:
         return PrincipalId(UUID(cast(str, subject)))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InvalidToken("the token names nobody that is known here") from error
+    except (ValueError, TypeError, AttributeError):
+        return None
 
 
 def _origin(claim: object) -> str | None:

@@ -13,6 +13,7 @@ from domain.analytics.service import AnalyticsService
 from domain.approvals.model import Approval
 from domain.approvals.service import ApprovalService
 from domain.autonomy.service import AutonomyService
+from domain.identities.service import IdentityService
 from domain.kernel import CallId, Effect, EngagementId, Level, NewId, OrganizationId, Principal, Role, TaskRunId
 from domain.releases.service import ReleaseService
 from domain.tasks.service import TaskService
@@ -31,6 +32,7 @@ class Work:
     analytics: AnalyticsService
     approvals: ApprovalService
     autonomy: AutonomyService
+    identities: IdentityService
     knowledge: KnowledgeService
     releases: ReleaseService
     tasks: TaskService

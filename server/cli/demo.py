@@ -4,6 +4,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from pydantic import SecretStr
+
 from domain.kernel import utc_now
 from domain.resources import resource_folder
 from server.cli.failure import CommandFailed
@@ -39,7 +41,9 @@ def demo(port: int) -> None:
             "the demo runs on an embedded database of its own: unset DATABASE_URL and the other *_DATABASE_URL"
         )
     if settings.jwt_secret is None:
-        settings.home.make_secret(JWT_SECRET)
+        made = settings.home.make_secret(JWT_SECRET)
+        # Named, so that the demo signs its people in also where an issuer's tokens count beside.
+        settings = settings.model_copy(update={"jwt_secret": SecretStr(made)})
     run_until_stopped(_demo(settings, port), log_level="WARNING")
 
 

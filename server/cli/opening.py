@@ -32,7 +32,7 @@ def acting_hub() -> AbstractAsyncContextManager[Hub]:
 def without_doors(settings: Settings) -> Settings:
     """Settings for a process that neither issues nor reads tokens: it needs no signing secret of the installation."""
     try:
-        settings.signing_secret()
+        settings.check_tokens()
     except SettingsInvalid:
         return settings.model_copy(update={"jwt_secret": SecretStr(secrets.token_urlsafe(32))})
     return settings

@@ -34,7 +34,7 @@ def work() -> None:
 async def _serve(options: ServeOptions) -> None:
     settings = load_settings()
     # Before anything is made on the disk: what is refused for want of a setting leaves nothing behind.
-    settings.signing_secret()
+    settings.check_tokens()
     async with opened(settings, local_url(options.host, options.port)) as hub:
         started = partial(log.info, "serve.started", host=options.host, port=options.port)
         await serve_until_cancelled(hub, options, started)

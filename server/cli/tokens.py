@@ -38,7 +38,7 @@ def signer_of(settings: Settings) -> Tokens:
     """
     return Tokens(
         secret=settings.signing_secret(),
-        issuer=settings.jwt_issuer,
+        issuer=settings.own_issuer,
         audiences=audiences(settings.jwt_audience, settings.public_url or LOCAL_URL),
         organization_claim=settings.jwt_organization_claim,
         clock=utc_now,

@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from typing import cast
 
 from domain.kernel import OrganizationId, PrincipalId, PrincipalKind, Role
+from domain.storage.postgres import Row
 from server.database.pool import Pool
 
 MEMBERSHIPS = """
 SELECT organization_id, slug, role, kind, email, display_name FROM glow.resolve_memberships($1)
+"""
+LINKED = """
+SELECT organization_id, slug, user_id, role, kind, email, display_name FROM glow.resolve_identity($1, $2)
 """
 USER = "SELECT user_id FROM glow.resolve_user($1)"
 SERVICE_ACCOUNT = "SELECT glow.resolve_service_account(glow.resolve_organization($1))"
@@ -37,18 +41,13 @@ class PostgresIdentities:
         """Every organization that this principal belongs to, by slug; at most 100."""
         async with self._pool.acquire() as connection:
             rows = await connection.fetch(MEMBERSHIPS, principal_id)
-        return tuple(
-            Member(
-                organization_id=OrganizationId(row["organization_id"]),
-                organization=row["slug"],
-                principal_id=principal_id,
-                kind=cast(PrincipalKind, row["kind"]),
-                role=Role(row["role"]),
-                email=row["email"],
-                display_name=row["display_name"],
-            )
-            for row in rows
-        )
+        return tuple(_member(row, principal_id) for row in rows)
+
+    async def linked(self, issuer: str, subject: str) -> tuple[Member, ...]:
+        """Whom each organization that links this identity takes it for, by slug; at most 100."""
+        async with self._pool.acquire() as connection:
+            rows = await connection.fetch(LINKED, issuer, subject)
+        return tuple(_member(row, PrincipalId(row["user_id"])) for row in rows)
 
     async def principal_by_email(self, email: str) -> PrincipalId | None:
         """The principal with this address; None: there is none."""
@@ -81,3 +80,15 @@ class PostgresIdentities:
             if member.organization == organization:
                 return member
         return None
+
+
+def _member(row: Row, principal_id: PrincipalId) -> Member:
+    return Member(
+        organization_id=OrganizationId(row["organization_id"]),
+        organization=row["slug"],
+        principal_id=principal_id,
+        kind=cast(PrincipalKind, row["kind"]),
+        role=Role(row["role"]),
+        email=row["email"],
+        display_name=row["display_name"],
+    )

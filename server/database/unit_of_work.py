@@ -21,6 +21,8 @@ from domain.autonomy.postgres import PostgresAutonomy
 from domain.autonomy.service import AutonomyService
 from domain.idempotency.ports import Keys
 from domain.idempotency.postgres import PostgresKeys
+from domain.identities.postgres import PostgresIdentityLinks
+from domain.identities.service import IdentityService
 from domain.kernel import OrganizationId, Principal, PrincipalId, Role
 from domain.releases.postgres import PostgresReleases
 from domain.releases.service import ReleaseService
@@ -113,6 +115,7 @@ class PostgresTransactions:
             analytics=AnalyticsService(PostgresAnalytics(connection)),
             approvals=ApprovalService(PostgresApprovals(connection)),
             autonomy=AutonomyService(PostgresAutonomy(connection)),
+            identities=IdentityService(PostgresIdentityLinks(connection)),
             knowledge=knowledge_service(connection),
             releases=ReleaseService(PostgresReleases(connection)),
             tasks=TaskService(PostgresTasks(connection), self._workflows.kinds),

@@ -1,6 +1,6 @@
 """What an MCP client reads before it has a token: which resource this is, and how a token is sent.
 
-Source  RFC 9728; contract.md, HTTP: no authorization server is named while tokens come from this server's own secret.
+Source  RFC 9728; contract.md, HTTP: no authorization server is named where tokens come from this server's own secret.
 """
 
 from starlette.requests import Request
@@ -20,13 +20,19 @@ def metadata_url(public_url: str) -> str:
     return f"{public_url.rstrip('/')}{PATH}/mcp"
 
 
-def metadata_routes(public_url: str) -> list[Route]:
-    """The document at its two places: for this resource, and for a client that looks at the root only."""
-    document = {
+def metadata_routes(public_url: str, issuer: str | None) -> list[Route]:
+    """The document at its two places: for this resource, and for a client that looks at the root only.
+
+    `issuer`: who gives tokens; None: nobody but an operator.
+    """
+    document: dict[str, object] = {
         "resource": resource_of(public_url),
         "resource_name": "Prisma Glow",
         "bearer_methods_supported": ["header"],
     }
+
+    if issuer is not None:
+        document["authorization_servers"] = [issuer]
 
     async def answer(request: Request) -> Response:
         return JSONResponse(document, headers={"Cache-Control": "max-age=3600", "Access-Control-Allow-Origin": "*"})

@@ -77,5 +77,5 @@ def mount_mcp(app: FastAPI, hub: Hub) -> LazyMcpDoor:
     """
     door = LazyMcpDoor(hub)
     app.router.routes.insert(0, Route("/mcp", door, include_in_schema=False))
-    app.router.routes.extend(metadata_routes(hub.public_url))
+    app.router.routes.extend(metadata_routes(hub.public_url, hub.settings.issuer))
     return door

@@ -1,6 +1,7 @@
 """The protocol behind the MCP door: the SDK's server with two handlers, the list of tools and the call of one."""
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Coroutine
 from dataclasses import replace
 from importlib.metadata import version
@@ -59,14 +60,19 @@ def protocol_server(hub: Hub) -> Server[Any]:
         on_list_tools=handlers.list_tools,
         on_call_tool=handlers.call_tool,
     )
-    # Replicas share the key. No result of ours carries a state yet, so whatever a client echoes is refused.
+    # Replicas share the key where there is one. No result of ours carries a state yet: what a client echoes is refused.
     security = RequestStateSecurity(
-        keys=[hub.settings.signing_secret().get_secret_value()],
+        keys=[_state_key(hub)],
         bind_principal=lambda context: str(_caller(context).member.principal_id),
     )
     server.middleware.append(RequestStateBoundary(security, default_audience=hub.public_url))
     server.middleware.append(_with_any_arguments)
     return server
+
+
+def _state_key(hub: Hub) -> str:
+    secret = hub.tokens.secret
+    return secrets.token_urlsafe(32) if secret is None else secret.get_secret_value()
 
 
 class _Handlers:

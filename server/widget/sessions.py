@@ -15,6 +15,7 @@ from server.http.visits import Visit, open_to
 from server.hub import Hub
 from server.origins import NotAnOrigin, origin_named
 from server.problems import Problem
+from server.tokens import CannotSign
 
 router = APIRouter(prefix="/v1/widget", tags=["widget"])
 
@@ -54,7 +55,11 @@ async def begin_session(
     expires_at = _end(visit)
     member = visit.caller.member
     lifetime = expires_at - visit.hub.clock()
-    token = visit.hub.tokens.sign(member.principal_id, member.organization, "widget", lifetime, origin)
+    try:
+        token = visit.hub.tokens.sign(member.principal_id, member.organization, "widget", lifetime, origin)
+    except CannotSign:
+        detail = "This hub signs no tokens: an operator sets GLOW_JWT_SECRET beside GLOW_JWKS_URL for widgets."
+        raise Problem(403, "no_widget_tokens", detail) from None
     return json_answer(SessionView(token=token, expires_at=expires_at.isoformat()).model_dump())
 
 

@@ -23,6 +23,9 @@ MODEL_DOORS: frozenset[Door] = frozenset(DOORS)
 HAND_DOORS: frozenset[Door] = frozenset({"rest", "cli", "widget", "slack"})
 """Doors of the acts that models never see."""
 
+OWN_HANDS: frozenset[Door] = frozenset({"rest", "cli"})
+"""Doors of what administers the organization."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
@@ -64,6 +67,8 @@ ACTS: Mapping[str, Act] = {
     "release_submit": Act(effect="irreversible", least_role=Role.MANAGER, partners=True),
     "signoff_record": Act(effect="commit", least_role=Role.MANAGER, doors=HAND_DOORS, person_only=True, eqr_too=True),
     "approval_decide": Act(effect="commit", least_role=Role.EMPLOYEE, doors=HAND_DOORS, person_only=True),
+    "identity_link": Act(effect="commit", least_role=Role.SYSTEM_ADMIN, doors=OWN_HANDS, person_only=True),
+    "identity_unlink": Act(effect="commit", least_role=Role.SYSTEM_ADMIN, doors=OWN_HANDS, person_only=True),
     "document_upload": Act(
         effect="prepare",
         least_role=Role.EMPLOYEE,

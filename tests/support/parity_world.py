@@ -77,6 +77,7 @@ def one_of(kind: str, who: Who, entrance: str) -> UUID:
     return FIRM_A.id(f"{kind} of {who.email} through {entrance}")
 
 
+ELSEWHERE = {"issuer": "https://sign-in.example", "subject": "5f6c"}
 TITLE = {"title": "Ask for the bank letter"}
 EVIDENCE = [{"subject": "plan", "version": "1"}]
 CASES: tuple[Case, ...] = (
@@ -217,6 +218,16 @@ CASES: tuple[Case, ...] = (
             "decision": "reject",
             "comment": "not now",
         },
+    ),
+    Case(
+        name="link",
+        tool="identity_link",
+        arguments=_fixed({**ELSEWHERE, "user": "employee@firm-1.example"}),
+    ),
+    Case(
+        name="unlink who is not linked",
+        tool="identity_unlink",
+        arguments=_fixed({**ELSEWHERE, "subject": "nobody"}),
     ),
     Case(
         name="hand out",

@@ -11,6 +11,7 @@ import pytest
 
 from server.cli.main import main
 from tests.support.environment import JWT_SECRET, bare_environment, unused_port
+from tests.support.issuer import key
 
 READY = {"database": "ok", "migrations": "ok", "model": "offline", "worker": "ok"}
 
@@ -166,3 +167,36 @@ def test_a_port_that_is_taken_by_a_hub_is_told_from_one_that_is_taken_by_anythin
     found = examined(capsys, answers.server_port)["port"]
     assert found["state"] == state
     assert said in found["says"]
+
+
+@pytest.mark.parametrize(("status", "state", "said"), [(200, "ok", "1 keys of"), (500, "wrong", "cannot be fetched")])
+def test_an_issuers_keys_are_fetched_and_that_nothing_is_signed_here_is_said(
+    capsys: pytest.CaptureFixture[str],
+    installation: pytest.MonkeyPatch,
+    answers: Answers,
+    free_port: int,
+    status: int,
+    state: str,
+    said: str,
+) -> None:
+    answers.status, answers.body = status, json.dumps({"keys": [key("doctor").public]}).encode()
+    installation.delenv("GLOW_JWT_SECRET")
+    installation.setenv("GLOW_JWKS_URL", f"http://127.0.0.1:{answers.server_port}/jwks.json")
+    installation.setenv("GLOW_JWT_ISSUER", "https://sign-in.example")
+    installation.setenv("GLOW_JWT_AUDIENCE", "authenticated")
+    found = examined(capsys, free_port)
+    assert (found["issuer"]["state"], found["tokens"]["state"]) == (state, "note")
+    assert said in found["issuer"]["says"]
+
+
+def test_no_token_is_signed_where_they_come_from_an_issuer(
+    capsys: pytest.CaptureFixture[str], installation: pytest.MonkeyPatch
+) -> None:
+    installation.delenv("GLOW_JWT_SECRET")
+    installation.setenv("GLOW_JWKS_URL", "https://sign-in.example/jwks.json")
+    installation.setenv("GLOW_JWT_ISSUER", "https://sign-in.example")
+    installation.setenv("GLOW_JWT_AUDIENCE", "authenticated")
+    assert main(["token", "--organization", "acme-audit", "--user", "partner@acme.example"]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "no token can be signed here: they come from https://sign-in.example" in told.err

@@ -205,3 +205,51 @@ def test_an_embedding_server_that_is_no_url_is_named(environment: pytest.MonkeyP
     environment.setenv("GLOW_EMBEDDING_BASE_URL", "vectors")
     with pytest.raises(SettingsInvalid, match="GLOW_EMBEDDING_BASE_URL"):
         load_settings()
+
+
+ISSUED = {
+    "GLOW_JWKS_URL": "https://sign-in.example/jwks.json",
+    "GLOW_JWT_ISSUER": "https://sign-in.example",
+    "GLOW_JWT_AUDIENCE": "authenticated",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"GLOW_JWT_ISSUER": ""}, "GLOW_JWT_ISSUER: set it"),
+        ({"GLOW_JWT_ISSUER": "glow"}, "GLOW_JWT_ISSUER: set it"),
+        ({"GLOW_JWT_AUDIENCE": ""}, "GLOW_JWT_AUDIENCE: set it"),
+        ({"GLOW_JWKS_URL": "http://sign-in.example/jwks.json"}, "must be https"),
+        ({"GLOW_JWKS_URL": "keys.json"}, "not a URL"),
+    ],
+)
+def test_an_issuers_keys_alone_are_not_enough_to_start(
+    environment: pytest.MonkeyPatch, changed: dict[str, str], words: str
+) -> None:
+    for name, value in (ISSUED | changed).items():
+        environment.setenv(name, value)
+    with pytest.raises(SettingsInvalid, match=words):
+        load_settings()
+
+
+def test_an_issuer_needs_no_secret_and_trusts_none_that_merely_lies_there(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    GlowHome(tmp_path / "home").make_secret(JWT_SECRET)
+    environment.setenv("GLOW_HOME", str(tmp_path / "home"))
+    for name, value in ISSUED.items():
+        environment.setenv(name, value)
+    settings = load_settings()
+    settings.check_tokens()
+    assert (settings.issuer, settings.own_issuer, settings.token_secret()) == ("https://sign-in.example", "glow", None)
+    with pytest.raises(SettingsInvalid, match=r"no token can be signed here: they come from https://sign-in\.example"):
+        settings.signing_secret()
+    environment.setenv("GLOW_JWT_SECRET", SECRET)
+    assert load_settings().signing_secret().get_secret_value() == SECRET
+
+
+def test_a_public_address_is_audience_enough_beside_an_issuers_keys(environment: pytest.MonkeyPatch) -> None:
+    for name, value in (ISSUED | {"GLOW_JWT_AUDIENCE": "", "GLOW_PUBLIC_URL": "https://hub.example"}).items():
+        environment.setenv(name, value)
+    assert load_settings().issuer == "https://sign-in.example"

@@ -9,6 +9,7 @@ from tools.handlers.approvals import APPROVAL_DECIDE
 from tools.handlers.autonomy import AUTONOMY_QUERY, AUTONOMY_SET
 from tools.handlers.contents import DOCUMENT_CONTENT
 from tools.handlers.documents import PrepareFile, document_handlers
+from tools.handlers.identities import IDENTITY_LINK, IDENTITY_UNLINK
 from tools.handlers.knowledge import KNOWLEDGE_READ, KNOWLEDGE_SEARCH, search_by_meaning
 from tools.handlers.releases import RELEASE_CHECK, RELEASE_SUBMIT, SIGNOFF_RECORD
 from tools.handlers.tasks import (
@@ -31,6 +32,8 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "autonomy_set": AUTONOMY_SET,
     "call_get": CALL_GET,
     "document_content": DOCUMENT_CONTENT,
+    "identity_link": IDENTITY_LINK,
+    "identity_unlink": IDENTITY_UNLINK,
     "knowledge_read": KNOWLEDGE_READ,
     "knowledge_search": KNOWLEDGE_SEARCH,
     "release_check": RELEASE_CHECK,

@@ -71,3 +71,5 @@ INSERT INTO activity_events (organization_id, event_id, kind, opens, occurred_at
 INSERT INTO activity_payloads (organization_id, event_id, salt, arguments) VALUES (:org, :thing, '', '{}');
 INSERT INTO idempotency_keys (organization_id, principal_id, mode, route, key, part, content_digest, answer)
     VALUES (:org, :employee, 'person', 'POST /v1/tasks', 'key', 0, '', '{}');
+INSERT INTO identities (organization_id, issuer, subject, user_id, linked_by, linked_at)
+    VALUES (:org, 'https://sign-in.example', 'seeded-:n', :employee, :partner, now());
