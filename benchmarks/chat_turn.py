@@ -6,6 +6,7 @@ import sys
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from statistics import median
 
 import psutil
@@ -33,6 +34,8 @@ PACED_TURNS = 3
 WARM_UP_TURNS = 4
 
 OURS, BY_HAND, BY_HAND_STORED, MODEL = "ours", "by hand", "by hand with PostgreSQL", "the model alone"
+OURS_RESPONSES, BY_HAND_RESPONSES = "ours, responses", "by hand, responses"
+RESPONSES = {"GLOW_MODEL_API": "responses"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +66,7 @@ def main() -> None:
     """Measure and print."""
     pinned = pin_this_process()
     print(f"chat_turn on {machine()}{'' if pinned else '; NOT PINNED: there are no two cores to part'}", flush=True)
-    for title, rows in measure():
+    for title, rows in chain(measure(), measure_apis()):
         print(f"\n{table(title, rows)}", flush=True)
 
 
@@ -79,6 +82,37 @@ def measure() -> Iterator[tuple[str, list[Row]]]:
             yield f"A chat turn, {pace}, {USERS} users", rows
         counted = _count_transactions(home, server, model_url)
         yield f"What a chat turn commits, {pace}, {USERS} users", counted
+
+
+def measure_apis() -> Iterator[tuple[str, list[Row]]]:
+    """A turn by either model API, each beside its own floor, all in one run."""
+    with fresh_home() as home, home.database() as server, fake_model() as model_url, ExitStack() as stack:
+        ours = stack.enter_context(launched_ours(home, model_url))
+        ours_responses = stack.enter_context(launched_ours(home, model_url, RESPONSES))
+        by_hand = stack.enter_context(launched_by_hand(home, model_url, {}))
+        by_hand_responses = stack.enter_context(launched_by_hand(home, model_url, {}, "by_hand_responses"))
+        contenders = [
+            Contender(name=OURS, asked=our_door(home, ours.url), process=ours.process),
+            Contender(name=BY_HAND, asked=_by_hand_door(by_hand.url), process=by_hand.process),
+            Contender(name=OURS_RESPONSES, asked=our_door(home, ours_responses.url), process=ours_responses.process),
+            Contender(
+                name=BY_HAND_RESPONSES, asked=_by_hand_door(by_hand_responses.url), process=by_hand_responses.process
+            ),
+        ]
+        passes = _interleaved(contenders, server, model.AT_ONCE, AT_ONCE_TURNS)
+    apis = (("Chat Completions", OURS, BY_HAND), ("Responses", OURS_RESPONSES, BY_HAND_RESPONSES))
+    rows = [_api_row(api, passes[own], passes[floor]) for api, own, floor in apis]
+    yield f"A chat turn by either model API, the model answers at once, {USERS} users", rows
+
+
+def _api_row(api: str, own: list[Pass], floor: list[Pass]) -> Row:
+    return Row(
+        name=f"{api}: server CPU, beside the same by hand without a database",
+        unit="ms a turn",
+        ours=median(each.server_ms for each in own),
+        floor=median(each.server_ms for each in floor),
+        target=Target(of="ratio", must=0.4, aim=0.2),
+    )
 
 
 @contextmanager
@@ -98,18 +132,21 @@ def _contenders(home: Home, server: EmbeddedServer, model_url: str) -> Generator
 
 
 @contextmanager
-def launched_ours(home: Home, model_url: str) -> Generator[Launched]:
+def launched_ours(home: Home, model_url: str, variables: Mapping[str, str] | None = None) -> Generator[Launched]:
     """Our server, on the home's database and the fake model."""
     port = free_port()
-    with launched(glow("serve", "--port", str(port)), home.variables(model_url), port, home.log("ours")) as running:
+    told = {**home.variables(model_url), **(variables or {})}
+    with launched(glow("serve", "--port", str(port)), told, port, home.log(f"ours-{port}")) as running:
         yield running
 
 
 @contextmanager
-def launched_by_hand(home: Home, model_url: str, variables: Mapping[str, str]) -> Generator[Launched]:
+def launched_by_hand(
+    home: Home, model_url: str, variables: Mapping[str, str], module: str = "by_hand"
+) -> Generator[Launched]:
     """The floor, told by its environment where model and database are."""
     port = free_port()
-    app = ("-m", "uvicorn", "benchmarks.floors.by_hand:app", "--port", str(port))
+    app = ("-m", "uvicorn", f"benchmarks.floors.{module}:app", "--port", str(port))
     told = {
         "OPENAI_BASE_URL": model_url,
         "OPENAI_API_KEY": "none",
