@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -18,6 +18,7 @@ from agent.providers.patience import Patience
 from agent.providers.responses import responses_model
 from agent.providers.streaming import Endpoint
 from agent.runs import RunOptions, Runs
+from domain.analytics.model import Price
 from domain.idempotency.postgres import PostgresKeyExpiry
 from domain.kernel import ApprovalId, Clock, NewId, new_id, utc_now
 from domain.resources import resource_folder
@@ -40,7 +41,7 @@ from server.logins import DatabaseUrls
 from server.offers import PolicyOffers
 from server.origins import origin_of
 from server.settings import Settings
-from server.system_config import RunLimits, SystemConfigFile
+from server.system_config import RunLimits, SystemConfig, SystemConfigFile
 from server.tokens import Tokens, audiences
 from server.worker.documents import DocumentWorker
 from server.worker.task_runs import TaskRunWorker
@@ -164,7 +165,7 @@ async def open_hub(
         embedder = options.embedder or _embedder(settings, stack)
         rules = load_rules(await stack.enter_async_context(IsolatedPreparer()), embedder)
         pools = await stack.enter_async_context(open_pools(urls))
-        transactions = PostgresTransactions(pools.app, rules.workflows)
+        transactions = PostgresTransactions(pools.app, rules.workflows, lambda: prices_of(config.current))
         recorder = GroupRecorder(pools.recorder, time.monotonic)
         await stack.enter_async_context(recorder.running())
         jobs = PostgresJobs(pools.service)
@@ -214,6 +215,11 @@ async def open_hub(
             clock=options.clock,
             new_id=new_id,
         )
+
+
+def prices_of(config: SystemConfig) -> Mapping[str, Price]:
+    """What models cost, as reports reckon with it."""
+    return {model: Price(input=price.input, output=price.output) for model, price in config.prices.items()}
 
 
 @asynccontextmanager

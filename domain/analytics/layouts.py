@@ -179,7 +179,7 @@ LAYOUTS: Mapping[ReportName, Layout] = {
             _counted("model_calls", "Calls of a model", "calls of a model"),
             _counted("tool_calls", "Tool calls asked for", "tool calls asked for"),
             _counted("unpriced_tokens", "Tokens without a price", "without a price"),
-            Measure(name="cost", label="Cost", words="cost", unit="by the price list", additive=True),
+            Measure(name="cost", label="Cost", words="cost", unit="US dollars", additive=True),
         ),
         headline=("tokens", "input_tokens", "output_tokens", "runs", "model_calls", "unpriced_tokens", "cost"),
         charted=("input_tokens", "output_tokens"),

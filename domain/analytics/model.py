@@ -35,7 +35,7 @@ Cell = str | int | float | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What a model's tokens cost, per million, in the currency that the whole price list is in."""
+    """What a model's tokens cost, per million, in US dollars."""
 
     input: float
     output: float

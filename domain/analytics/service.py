@@ -140,7 +140,7 @@ def _cost_words(whole: Measured, query: ReportQuery) -> str:
         return "No cost is stated: there is no price list."
     if cost is None:
         return "No cost is stated: the price list does not name every model that was used."
-    return f"Cost by the price list: {_said(cost)}."
+    return f"Cost at today's prices: {_said(cost)} US dollars."
 
 
 def _said(value: Number | None) -> str:

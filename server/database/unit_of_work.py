@@ -1,7 +1,7 @@
 """Transactions: the only place that sets a context, begins and commits; step 4 of the path of a call."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from asyncpg.transaction import Transaction
 from domain.activity.model import ActivityEvent
 from domain.activity.postgres import PostgresActivity
 from domain.activity.service import ActivityService
+from domain.analytics.model import Price
 from domain.analytics.postgres import PostgresAnalytics
 from domain.analytics.service import AnalyticsService
 from domain.approvals.model import Approval
@@ -37,6 +38,8 @@ from tools.manifest import Subject
 from tools.ports import DuplicateCall
 from tools.work import Work
 from tools.workflows import Workflows
+
+Prices = Callable[[], Mapping[str, Price]]
 
 BEGIN_CALL = "SELECT glow.begin_call($1, $2, $3, $4::jsonb, $5)::text"
 BEGIN_SESSION = "SELECT glow.begin_session($1, $2)"
@@ -70,9 +73,11 @@ class Session:
 class PostgresTransactions:
     """Opens the transactions of calls and of sessions as glow_app; satisfies tools.ports.Transactions."""
 
-    def __init__(self, pool: Pool, workflows: Workflows) -> None:
+    def __init__(self, pool: Pool, workflows: Workflows, prices: Prices = dict) -> None:
+        """`prices`: what models cost now, asked for with each transaction."""
         self._pool = pool
         self._workflows = workflows
+        self._prices = prices
 
     @asynccontextmanager
     async def begin(
@@ -112,7 +117,7 @@ class PostgresTransactions:
         """The services of one transaction."""
         return Work(
             activity=ActivityService(PostgresActivity(connection)),
-            analytics=AnalyticsService(PostgresAnalytics(connection)),
+            analytics=AnalyticsService(PostgresAnalytics(connection), self._prices()),
             approvals=ApprovalService(PostgresApprovals(connection)),
             autonomy=AutonomyService(PostgresAutonomy(connection)),
             identities=IdentityService(PostgresIdentityLinks(connection)),

@@ -3,12 +3,15 @@
 import csv
 import io
 from typing import Any, cast, get_args
+from uuid import UUID
 
 import pytest
 
 from domain.analytics.layouts import LAYOUTS
 from domain.analytics.model import ReportName
 from server.database.connection import Connection
+from server.system_config import Price as ModelPrice
+from server.system_config import SystemConfig
 from tests.support.doors import Doors, problem_of
 
 Json = dict[str, Any]
@@ -121,3 +124,23 @@ async def test_a_report_can_be_asked_for_in_chat(doors: Doors, message: str, rep
     (call,) = answer["tool_calls"]
     assert (call["tool"], call["outcome"], call["arguments"]["report"]) == ("analytics_report", "done", report)
     assert call["result"]["summary"] in answer["text"]
+
+
+async def test_cost_is_reckoned_at_the_operators_prices_of_now(doors: Doors, owner_connection: Connection) -> None:
+    client = await doors.client()
+    run_id = (await client.post("/v1/chat", json={"message": "hello"})).json()["run_id"]
+    usage = '{"type":"run.usage","input_tokens":2000000,"output_tokens":100000,"model_calls":1,"tool_calls":0}'
+    await owner_connection.execute("UPDATE runs SET model = 'gpt', usage = $2 WHERE run_id = $1", UUID(run_id), usage)
+
+    async def cost() -> tuple[object, str]:
+        report: Json = (await client.get("/v1/analytics/cost")).json()
+        (figure,) = [figure for figure in report["headline"] if figure["label"] == "Cost"]
+        return figure["value"], report["summary"]
+
+    value, said = await cost()
+    assert value is None
+    assert "there is no price list" in said
+    doors.hub.config.current = SystemConfig(prices={"gpt": ModelPrice(input=1.25, output=10.0)})
+    value, said = await cost()
+    assert value == 3.5
+    assert "3.5 US dollars" in said
