@@ -1,5 +1,6 @@
 """Parameters of queries: pages of lists, texts, moments; an odd one is 422, and none reaches the database as it is."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
@@ -48,7 +49,16 @@ def _instant(text: object, *, whole_day: bool) -> object:
         raise ValueError("is no date (YYYY-MM-DD) and no moment (RFC 3339)") from None
 
 
+def _day(text: object) -> object:
+    """A date as RFC 3339 writes it; pydantic alone would take seconds since 1970 too."""
+    if isinstance(text, str) and not _DAY.fullmatch(text):
+        raise ValueError("is no date (YYYY-MM-DD)")
+    return text
+
+
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 Text = Annotated[str, Query(max_length=300), AfterValidator(_storable)]
+Day = Annotated[date, BeforeValidator(_day)]
 Since = Annotated[datetime, BeforeValidator(_moment)]
 """From here on, included."""
 Until = Annotated[datetime, BeforeValidator(_end)]

@@ -1,6 +1,5 @@
 """Tasks and their runs: read under row level security, created and started through the gate."""
 
-from datetime import date
 from typing import Annotated, cast
 from uuid import UUID
 
@@ -12,7 +11,7 @@ from domain.tasks.model import TaskQuery, TaskStatus
 from server.http.answers import json_answer, result_answer
 from server.http.bodies import Json, ToolArguments
 from server.http.document import BODY_REFUSALS, CALL_REFUSALS, WAITING, listed, shows, tool_result
-from server.http.parameters import EngagementAsked, PageAsked, Text
+from server.http.parameters import Day, EngagementAsked, PageAsked, Text
 from server.http.visits import Api
 from tools.views import page_json, task_json, task_run_json
 
@@ -31,8 +30,8 @@ async def list_tasks(
     assignee: Text | None = None,
     created_by: Text | None = None,
     kind: Text | None = None,
-    due_from: date | None = None,
-    due_to: date | None = None,
+    due_from: Day | None = None,
+    due_to: Day | None = None,
 ) -> Response:
     """The tasks that the caller may see, newest first."""
     query = TaskQuery(

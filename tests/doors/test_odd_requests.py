@@ -110,6 +110,7 @@ async def test_an_odd_filter_is_refused(doors: Doors) -> None:
         "/v1/analytics/tasks?group_by=door",
         "/v1/analytics/tool_use?group_by=x",
     ]
+    paths += [f"/v1/tasks?due_to={day}" for day in ("0", "1767225600", "20260131", "2026-W05-1", "2026-02-30", "%00")]
     paths += [f"/v1/activity?to={moment}" for moment in NO_MOMENTS]
     paths += [f"/v1/analytics/tool_use?to={moment}" for moment in NO_MOMENTS]
 

