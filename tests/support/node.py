@@ -15,7 +15,7 @@ from checks.node import find_node, why_missing
 FOLDER = Path(__file__).resolve().parents[1] / "node"
 MISSING = why_missing(FOLDER)
 needs_packages = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
-TIMEOUT_S = 60
+TIMEOUT_S = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
