@@ -177,8 +177,8 @@ def variants_of(manifest: Manifest) -> Iterator[Variant]:
     if "document" in manifest.subjects:
         yield Variant(subjects={"document": {"own": False}}, client_own=True, minimum=least)
     if manifest.control is not None:
-        states = ("satisfied", "pending", "changes_required", "not_applicable")
-        for name, state in product(("plan_freeze", "period_lock", "report_release", "filings_submit"), states):
+        named = [*product(("plan_freeze", "filings_submit"), ("satisfied", "pending"))]
+        for name, state in [*named, ("period_lock", "changes_required"), ("report_release", "not_applicable")]:
             yield Variant(subjects={}, control=name, control_state=state)
     if manifest.sign_off_kind is not None:
         for kind in ("PLAN_REVIEW", "REPORT_FINAL", "EQR_REVIEW", "VAT_RETURN", "PERIOD_CLOSE"):
