@@ -67,6 +67,11 @@ class Transcript:
         self._earlier = [turn_messages(turn, history.later) for turn in history.turns]
         self._current: list[Message] = [UserMessage(text=message)]
 
+    def speak_as(self, system: str, window: Window) -> None:
+        """From now on another persona speaks, maybe by another model; what was said stays said."""
+        self._system = system
+        self._window = window
+
     def add(self, step: Step) -> None:
         """Take a step of this run in."""
         self._current += step_messages(step, {})

@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import TypeVar
 
 from agent.conversations.model import Ending, OpenedRun, Step
-from agent.conversations.ports import RunLog, Sessions
+from agent.conversations.ports import RunLog, RunStore, Sessions
 from agent.events import RunCancelled, RunEnded, RunFailed, RunUsage
 from agent.run_stream import TAKEN_AWAY, RunStream
-from domain.kernel import Clock, Principal
+from domain.kernel import Clock, Level, Principal
 
 T = TypeVar("T")
 
@@ -27,10 +27,16 @@ class RunJournal:
         self._run_id = opened.run.run_id
         self._clock = clock
         self._noted: list[Step] = []
+        self._conversation_id = opened.run.conversation_id
+        self._handed_over: tuple[str, Level] | None = None
 
     def note(self, step: Step) -> None:
         """Remember a step; it is committed with the next `keep` or `finish`."""
         self._noted.append(step)
+
+    def hand_over(self, agent: str, ceiling: Level) -> None:
+        """Remember who goes on, and how far they may go; it is committed with the steps."""
+        self._handed_over = (agent, ceiling)
 
     async def keep(self) -> None:
         """Commit what was noted.
@@ -43,15 +49,24 @@ class RunJournal:
     async def finish(self, ending: Ending) -> bool:
         """Commit what was noted together with the run's end; False when somebody else has ended it."""
         async with self._sessions.session(self._principal, read_only=False) as store:
-            return await store.finish(self._run_id, ending, self._noted, self._clock())
+            finished = await store.finish(self._run_id, ending, self._noted, self._clock())
+            if finished:
+                await self._assign(store)
+            return finished
 
     async def _keep(self) -> bool:
         steps = tuple(self._noted)
         async with self._sessions.session(self._principal, read_only=False) as store:
             kept = await store.keep(self._run_id, steps, self._clock())
+            if kept:
+                await self._assign(store)
         # What was noted meanwhile is not kept yet.
         del self._noted[: len(steps)]
         return kept
+
+    async def _assign(self, store: RunStore) -> None:
+        if self._handed_over is not None:
+            await store.assign(self._conversation_id, *self._handed_over)
 
 
 async def _seen_through(work: Coroutine[object, object, T]) -> T:

@@ -1,7 +1,7 @@
 """The one streaming loop: the model speaks, the calls it asks for pass the gate, and again, within the run's budget."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol, assert_never
@@ -30,11 +30,19 @@ class Journal(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnSetup:
-    """Everything that one run of the loop stands on."""
+class Stance:
+    """How the agent stands before one turn: the model it speaks by, and what that is offered."""
 
     model: Model
     offers: Sequence[ToolOffer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnSetup:
+    """Everything that one run of the loop stands on."""
+
+    stance: Callable[[], Stance]
+    """Asked before each turn: a call of the last one may have handed the conversation over."""
     calls: CallSetup
     transcript: Transcript
     journal: Journal
@@ -112,7 +120,8 @@ class _Loop:
 
     async def _hear(self, heard: Heard, limit: Limit | None) -> AsyncGenerator[AgentEvent, None]:
         """One turn of the model, whose message gets its end also when the turn does not."""
-        turn = hear(self._setup.model, self._request(limit), heard, self._spent, self._deadline)
+        stance = self._setup.stance()
+        turn = hear(stance.model, self._request(stance, limit), heard, self._spent, self._deadline)
         try:
             async with aclosing(turn) as events:
                 async for event in events:
@@ -127,10 +136,10 @@ class _Loop:
                 yield self._said(heard)
             raise
 
-    def _request(self, limit: Limit | None) -> ModelRequest:
+    def _request(self, stance: Stance, limit: Limit | None) -> ModelRequest:
         """At a limit the model is offered no tools, and told to answer."""
         if limit is None:
-            return self._setup.transcript.request(self._setup.offers)
+            return self._setup.transcript.request(stance.offers)
         return self._setup.transcript.request((), last_turn_notice(limit, self._budget))
 
     async def _call(self, heard: Heard, asked: Sequence[ToolCall]) -> AsyncGenerator[AgentEvent, None]:

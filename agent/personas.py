@@ -34,12 +34,16 @@ class Persona:
 
     name: str
     title: str
+    description: str
+    """What it is for: read by people who choose it, and by agents that may hand over to it."""
     words: str
     """What the model is told it is; the firm's rules come besides (agent/context.py)."""
     tools: tuple[str, ...]
     """Offered where policy would let this principal use them at all; the gate judges each call anyway."""
     autonomy_ceiling: Level
     budget: Budget
+    model: str | None = None
+    """The model it wants, where the installation offers it; None: the installation's default."""
 
 
 class Personas:
@@ -55,8 +59,12 @@ class Personas:
         """
         found = self._personas.get(name or DEFAULT)
         if found is None:
-            raise UnknownAgent(name or DEFAULT)
+            raise UnknownAgent(name or DEFAULT, tuple(self._personas))
         return found
+
+    def all(self) -> tuple[Persona, ...]:
+        """Every persona, the default first and then by name."""
+        return tuple(sorted(self._personas.values(), key=lambda each: (each.name != DEFAULT, each.name)))
 
     def check_tools(self, known: Collection[str]) -> None:
         """Raises  PersonaInvalid: one names a tool that does not exist."""
@@ -96,10 +104,12 @@ def _persona(raw: Json) -> Persona:
     return Persona(
         name=cast(str, raw["name"]),
         title=cast(str, raw["title"]),
+        description=cast(str, raw["description"]),
         words=cast(str, raw["words"]),
         tools=tuple(cast("list[str]", raw["tools"])),
         autonomy_ceiling=Level[cast(str, raw.get("autonomy_ceiling", "L3"))],
         budget=_budget(cast(Json, raw.get("budget", {}))),
+        model=cast("str | None", raw.get("model")),
     )
 
 

@@ -1,6 +1,6 @@
 """Takes a message in: checks it, finds or begins its conversation, and stores it together with its run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 from uuid import UUID, uuid5
 
@@ -22,7 +22,7 @@ from agent.conversations.model import (
 from agent.conversations.ports import ConversationStore, Sessions
 from agent.orchestrator import Orchestrator
 from domain.idempotency.model import Claim, IdempotencyKey
-from domain.kernel import Clock, ConversationId, EngagementId, NewId, Principal, RunId
+from domain.kernel import Clock, ConversationId, EngagementId, Level, NewId, Principal, RunId
 
 _CONVERSATIONS = UUID("6f2b3c51-5f0e-4c0e-9d53-5b8f6f0c3a77")
 """Namespace of the ids of conversations that begin with a client's own message id."""
@@ -107,12 +107,19 @@ class RunOpener:
                 raise ConversationNotFound(asked.conversation_id)
             if asked.engagement_id not in (None, found.engagement_id):
                 raise InvalidMessage("engagement_id: this conversation belongs to another engagement, or to none")
-            return found
+            return found if asked.agent is None else await self._chosen(store, found, asked.agent)
         if asked.engagement_id is not None and not await store.may_see_engagement(asked.engagement_id):
             raise EngagementNotFound(asked.engagement_id)
         begun = self._new_conversation(principal, asked)
         await store.open_conversation(begun)
         return begun
+
+    async def _chosen(self, store: ConversationStore, found: Conversation, agent: str) -> Conversation:
+        """The conversation with the persona that a person chose for it, whom no earlier handover holds back."""
+        chosen = replace(found, agent=self._orchestrator.persona(agent).name, agent_ceiling=Level.L3)
+        if chosen != found:
+            await store.assign(found.conversation_id, chosen.agent, chosen.agent_ceiling)
+        return chosen
 
     def _new_conversation(self, principal: Principal, asked: NewMessage) -> Conversation:
         now = self._clock()
@@ -135,12 +142,12 @@ class RunOpener:
         return ConversationId(uuid5(_CONVERSATIONS, key))
 
     def _new_run(self, principal: Principal, asked: NewMessage, conversation: Conversation) -> NewRun:
-        persona = self._orchestrator.persona(asked.agent or conversation.agent)
+        persona = self._orchestrator.persona(conversation.agent)
         return NewRun(
             run_id=RunId(self._new_id()),
             conversation_id=conversation.conversation_id,
             agent=persona.name,
-            model=self._orchestrator.model_name,
+            model=self._orchestrator.model_of(persona).name,
             door=principal.door,
             message_id=self._new_id(),
             message=asked.message,

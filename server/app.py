@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, FastAPI
 
 from domain.kernel import NewId, new_id
 from server.charts.painter import Painter
-from server.chat import conversations, messages, runs
+from server.chat import agents, conversations, messages, runs
 from server.health import Readiness, readiness_of
 from server.health import router as health
 from server.http.bodies import Json
@@ -38,6 +38,7 @@ OpenHub = Callable[[], AbstractAsyncContextManager[Hub]]
 JSON_ROUTERS: tuple[APIRouter, ...] = (
     me.router,
     autonomy.router,
+    agents.router,
     conversations.router,
     tools.router,
     knowledge.router,

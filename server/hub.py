@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
+import structlog
+
 from agent.budget import Budget
 from agent.conversations.postgres import PostgresRunKeeper
 from agent.conversations.service import ConversationService
@@ -47,11 +49,13 @@ from server.worker.documents import DocumentWorker
 from server.worker.task_runs import TaskRunWorker
 from server.worker.worker import Worker
 from tools.gate import Fault, Gate, no_fault
-from tools.handlers import HANDLERS, document_handlers, search_by_meaning
+from tools.handlers import HANDLERS, Introduction, agent_handlers, document_handlers, search_by_meaning
 from tools.policy import Policies
 from tools.registry import Registry
 from tools.staging import Staging
 from tools.workflows import Workflows
+
+log = structlog.get_logger()
 
 CONTEXT_WINDOW = 128_000
 """Tokens that a hosted model is taken to hold."""
@@ -88,6 +92,7 @@ class Hub:
     tokens: Tokens
     authenticator: Authenticator
     model: Model
+    orchestrator: Orchestrator
     runs: Runs
     conversations: ConversationService
     worker: Worker
@@ -136,9 +141,14 @@ def load_rules(preparer: IsolatedPreparer, embedder: Embedder | None = None) -> 
     handlers = HANDLERS
     if embedder is not None:
         handlers = {**HANDLERS, "knowledge_search": search_by_meaning(QueryVectors(embedder))}
-    registry = Registry.load(folder, handlers, document_handlers(staging, prepare_file, embedder))
-    manifests = {tool.manifest.name: tool.manifest for tool in registry.all()}
     personas = load_personas(folder)
+    registry = Registry.load(
+        folder,
+        handlers,
+        document_handlers(staging, prepare_file, embedder),
+        agent_handlers(introductions(personas)),
+    )
+    manifests = {tool.manifest.name: tool.manifest for tool in registry.all()}
     personas.check_tools(manifests)
     return Rules(
         registry=registry,
@@ -147,6 +157,11 @@ def load_rules(preparer: IsolatedPreparer, embedder: Embedder | None = None) -> 
         personas=personas,
         staging=staging,
     )
+
+
+def introductions(personas: Personas) -> Mapping[str, Introduction]:
+    """The personas, as the tools know them."""
+    return {each.name: Introduction(title=each.title, description=each.description) for each in personas.all()}
 
 
 @asynccontextmanager
@@ -175,17 +190,20 @@ async def open_hub(
         identities = PostgresIdentities(pools.app)
         tokens = _tokens(settings, public_url, options.clock)
         sessions = PostgresSessions(transactions)
+        orchestrator = Orchestrator(
+            model=model,
+            models={model.name: model},
+            gate=gate,
+            offers=offers,
+            personas=rules.personas,
+            clock=options.clock,
+            new_id=new_id,
+            approval_url=lambda approval_id: f"{public_url}/#approval={approval_id}",
+            bounded=lambda budget: bounded(budget, config.current.runs),
+        )
+        _say_of_models(orchestrator)
         runs = Runs(
-            orchestrator=Orchestrator(
-                model=model,
-                gate=gate,
-                offers=offers,
-                personas=rules.personas,
-                clock=options.clock,
-                new_id=new_id,
-                approval_url=lambda approval_id: f"{public_url}/#approval={approval_id}",
-                bounded=lambda budget: bounded(budget, config.current.runs),
-            ),
+            orchestrator=orchestrator,
             sessions=sessions,
             run_log=recorder,
             keeper=PostgresRunKeeper(pools.service.acquire),
@@ -209,6 +227,7 @@ async def open_hub(
             tokens=tokens,
             authenticator=Authenticator(_bearers(settings, tokens, stack), identities, options.clock),
             model=model,
+            orchestrator=orchestrator,
             runs=runs,
             conversations=ConversationService(sessions, options.clock),
             worker=_worker(urls, pools, jobs, gate, transactions, identities, rules, embedder, options.clock),
@@ -259,6 +278,14 @@ def _gate(
         new_id=new_id,
         fault=options.fault,
     )
+
+
+def _say_of_models(orchestrator: Orchestrator) -> None:
+    """A persona whose model is not to be had speaks by the default one, and the log has it."""
+    for persona in orchestrator.personas():
+        model = orchestrator.model_of(persona).name
+        if persona.model not in (None, model):
+            log.warning("agent.model_not_offered", agent=persona.name, wanted=persona.model, model=model)
 
 
 def _tokens(settings: Settings, public_url: str, clock: Clock) -> Tokens:

@@ -411,6 +411,7 @@ class Gate:
             call_id=call.request.call_id,
             task_run_id=call.request.task_run_id,
             engagement_id=call.request.engagement_id,
+            agent=call.request.agent,
             now=self._clock(),
             new_id=self._new_id,
             prepared=prepared,

@@ -39,8 +39,10 @@ class CallRequest:
     run_id: RunId | None = None
     task_run_id: TaskRunId | None = None
     engagement_id: EngagementId | None = None
+    agent: str | None = None
+    """The persona that chose the call; None where no agent did."""
     agent_ceiling: Level = Level.L3
-    """The persona's own ceiling of autonomy."""
+    """The lowest ceiling of autonomy of the personas behind the call."""
     idempotency: IdempotencyKey | None = None
     """Under which the call is made once, however often it is asked for."""
     request_id: str | None = None

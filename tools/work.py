@@ -96,6 +96,8 @@ class CallContext:
     new_id: NewId
     prepared: object
     """What the tool's `prepare` gave; None without one."""
+    agent: str | None = None
+    """The persona that chose the call."""
     what_if: WhatIf
     suppose: Suppose
     execute_approved: ExecuteApproved

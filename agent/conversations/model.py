@@ -14,6 +14,7 @@ from domain.kernel import (
     DomainError,
     Door,
     EngagementId,
+    Level,
     NotFound,
     OrganizationId,
     Outcome,
@@ -91,9 +92,12 @@ class Conversation:
     conversation_id: ConversationId
     title: str
     agent: str
+    """The persona that the next message is for, unless it names another."""
     engagement_id: EngagementId | None
     created_at: datetime
     updated_at: datetime
+    agent_ceiling: Level = Level.L3
+    """The lowest ceiling of the personas that handed over to one another since a person last chose one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,9 +243,10 @@ class NotAMember(NotFound):
 class UnknownAgent(NotFound):
     """No persona of that name."""
 
-    def __init__(self, agent: str) -> None:
-        super().__init__("no such agent")
+    def __init__(self, agent: str, known: tuple[str, ...] = ()) -> None:
+        super().__init__(f"no such agent; there are: {', '.join(known)}")
         self.agent = agent
+        self.known = known
 
 
 class ConversationBusy(DomainError):

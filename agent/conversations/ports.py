@@ -22,7 +22,7 @@ from agent.conversations.model import (
 )
 from agent.events import RunFailed, RunFrame
 from domain.idempotency.ports import Keys
-from domain.kernel import ConversationId, EngagementId, OrganizationId, Principal, RunId
+from domain.kernel import ConversationId, EngagementId, Level, OrganizationId, Principal, RunId
 from domain.paging import PageRequest
 
 
@@ -45,6 +45,10 @@ class RunStore(Protocol):
         ...
 
     async def touch_conversation(self, conversation_id: ConversationId, now: datetime) -> Conversation | None: ...
+
+    async def assign(self, conversation_id: ConversationId, agent: str, ceiling: Level) -> None:
+        """Have the conversation go on with that persona, under that ceiling."""
+        ...
 
     async def add_run(self, run: NewRun) -> None:
         """The run and the message that begins it.

@@ -47,6 +47,7 @@ from domain.kernel import (
     CallId,
     ConversationId,
     EngagementId,
+    Level,
     OrganizationId,
     Outcome,
     Principal,
@@ -72,11 +73,13 @@ INSERT INTO conversations (organization_id, conversation_id, owner_id, title, ag
 VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
 """
 
-_CONVERSATION = "conversation_id, title, agent, engagement_id, created_at, updated_at"
+_CONVERSATION = "conversation_id, title, agent, agent_ceiling, engagement_id, created_at, updated_at"
 
 TOUCH_CONVERSATION = f"""
 UPDATE conversations SET updated_at = greatest(updated_at, $2) WHERE conversation_id = $1 RETURNING {_CONVERSATION}
 """
+
+ASSIGN = "UPDATE conversations SET agent = $2, agent_ceiling = $3 WHERE conversation_id = $1"
 
 RENAME = f"UPDATE conversations SET title = $2, updated_at = $3 WHERE conversation_id = $1 RETURNING {_CONVERSATION}"
 
@@ -283,6 +286,10 @@ class PostgresConversations:
         ]
 
     # Runs -------------------------------------------------------------------------------------------------------
+
+    async def assign(self, conversation_id: ConversationId, agent: str, ceiling: Level) -> None:
+        """Have the conversation go on with that persona, under that ceiling."""
+        await self._connection.execute(ASSIGN, conversation_id, agent, int(ceiling))
 
     async def add_run(self, run: NewRun) -> None:
         """The run and the message that begins it."""

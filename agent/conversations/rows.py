@@ -13,7 +13,7 @@ from agent.events import Citation, Json, RunFailed, RunUsage
 from agent.frames import citation_json, event_json, json_text
 from agent.json_values import parsed
 from agent.model import ProviderItem
-from domain.kernel import CallId, ConversationId, EngagementId, Outcome, RunId
+from domain.kernel import CallId, ConversationId, EngagementId, Level, Outcome, RunId
 from domain.storage.postgres import Row
 
 
@@ -167,6 +167,7 @@ def conversation_of(row: Row) -> Conversation:
         engagement_id=None if row["engagement_id"] is None else EngagementId(row["engagement_id"]),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        agent_ceiling=Level(row["agent_ceiling"]),
     )
 
 

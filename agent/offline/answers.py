@@ -49,6 +49,7 @@ def help_text(reason: str) -> str:
         "- what may you do on your own?, may you run task_run?, or /autonomy",
         "- how were the tools used last week?, or /report; report approvals, tasks, activity, knowledge or cost, with a"
         " period: report cost last month",
+        "- talk to the tax agent, or /agent NAME: another agent goes on with the conversation",
         "- what became of it?, or /call ID: how a call ended that had to wait",
     )
 
@@ -245,6 +246,16 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.1f}"
     return "-" if value is None else str(value)
+
+
+def handed_over(result: Json) -> str:
+    """The first words of whoever goes on."""
+    return lines(f"{text(result.get('title'))} goes on with you from here.", text(result.get("description")))
+
+
+def which_agent(named: str, known: Sequence[str]) -> str:
+    """Says whom one can talk to; the one who says it is not among them."""
+    return f"There is no agent “{named}” to hand over to; there are: {', '.join(known)}."
 
 
 def call(result: Json) -> str:

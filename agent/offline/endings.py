@@ -21,6 +21,7 @@ _DOING = {
     "autonomy_query": "look up what I may do",
     "analytics_report": "make the report",
     "call_get": "look the call up",
+    "agent_handover": "hand the conversation over",
 }
 
 

@@ -115,6 +115,14 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HandOver:
+    """Go on with another agent."""
+
+    agent: str
+    """As it was called; whether there is such is the offer's to know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Help:
     """What can be asked."""
 
@@ -125,4 +133,4 @@ class Help:
 OneCall = Search | ReadDocument | ListTasks | ShowCall | AskAutonomy | Report
 """The intents that one call answers."""
 
-Intent = OneCall | CreateTask | RunTask | MarkTask | CancelRun | CheckRelease | ShowTask | ShowTaskRun | Help
+Intent = OneCall | CreateTask | RunTask | MarkTask | CancelRun | CheckRelease | ShowTask | ShowTaskRun | HandOver | Help

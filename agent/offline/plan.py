@@ -15,6 +15,7 @@ from agent.offline.intents import (
     CancelRun,
     CheckRelease,
     CreateTask,
+    HandOver,
     Help,
     Intent,
     ListTasks,
@@ -83,6 +84,8 @@ def _wanted(intent: Intent, talk: Talk, tools: Sequence[ToolOffer]) -> Move:
             return _release(intent, talk)
         case ShowTaskRun(run=run):
             return _task_run(run, talk)
+        case HandOver(agent=agent):
+            return _hand_over(agent, talk, tools)
         case Help(reason=reason):
             return Say(text=answers.help_text(reason))
         case _:
@@ -110,6 +113,20 @@ def _one_call(intent: OneCall, talk: Talk, tools: Sequence[ToolOffer]) -> Move:
             return _said(talk, asked.tool, answers.report) or asked
         case _:
             assert_never(intent)
+
+
+def _hand_over(agent: str, talk: Talk, tools: Sequence[ToolOffer]) -> Move:
+    """Asks for the one of the agents to choose from that was named; afterwards it is that one who answers."""
+    said = _said(talk, "agent_handover", answers.handed_over)
+    if said is not None:
+        return said
+    offer = next((tool for tool in tools if tool.name == "agent_handover"), None)
+    properties = mapping(None if offer is None else offer.parameters.get("properties"))
+    known = [text(name) for name in items(mapping(properties.get("agent")).get("enum"))]
+    wanted = "_".join(agent.casefold().replace("-", " ").split())
+    if known and wanted not in known:
+        return Say(text=answers.which_agent(agent, known))
+    return Ask(tool="agent_handover", arguments={"agent": wanted})
 
 
 def _call(call_id: str | None, talk: Talk) -> Move:

@@ -10,6 +10,7 @@ from agent.offline.intents import (
     CancelRun,
     CheckRelease,
     CreateTask,
+    HandOver,
     Help,
     Intent,
     ListTasks,
@@ -197,6 +198,10 @@ def _read_search(found: re.Match[str], today: date) -> Intent:
     return Search(query=found["rest"])
 
 
+def _read_hand_over(found: re.Match[str], today: date) -> Intent:
+    return HandOver(agent=found["agent"] or found["by_name"])
+
+
 def _read_help(found: re.Match[str], today: date) -> Intent:
     return Help()
 
@@ -217,6 +222,11 @@ _REPORTS = {
 _REPORTED = r"(?:activity|tasks?|tool[ _-]?use|approvals?|knowledge|documents?|costs?)"
 _OURS = r"(?:the |my |our |all )*"
 _SENTENCES = (
+    _sentence(
+        _read_hand_over,
+        rf"^(?:(?:let me )?(?:talk|speak)|switch|go|(?:hand|pass|put|turn)(?: me| this| us)?(?: over| on| through)?)"
+        rf"(?: back)? (?:to|with) {_OURS}(?:(?P<agent>[\w -]{{1,60}}?) agent|(?P<by_name>assistant|librarian))[.!]?$",
+    ),
     _sentence(_read_help, r"^(?:help|what can you do|hi|hello|hey|good (?:morning|day)|thanks?(?: you)?)\b[^a-z]*$"),
     _sentence(
         _read_create,
@@ -316,4 +326,5 @@ _COMMANDS: dict[str, Callable[[str, date], Intent]] = {
     "report": _report,
     "autonomy": lambda rest, today: AskAutonomy(words=rest),
     "call": _command_call,
+    "agent": lambda rest, today: HandOver(agent=rest) if rest else Help(reason="/agent needs the name of one."),
 }

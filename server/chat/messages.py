@@ -19,7 +19,7 @@ from server.http.keys import replayed_headers
 from server.http.negotiation import EVENT_STREAM, JSON, choose
 from server.http.visits import People
 from server.logs import name_in_lines
-from server.problems import not_found
+from server.problems import Problem, not_found
 
 router = APIRouter(tags=["chat"])
 
@@ -29,7 +29,12 @@ class ChatMessage(Body):
 
     message: str = Field(min_length=1, max_length=MESSAGE_LENGTH)
     conversation_id: UUID | None = Field(default=None, description="Without it a new conversation begins.")
-    agent: str | None = Field(default=None, pattern="^[a-z][a-z0-9_]{0,63}$")
+    agent: str | None = Field(
+        default=None,
+        pattern="^[a-z][a-z0-9_]{0,63}$",
+        description="Who is to answer, from here on in this conversation; GET /v1/agents lists them. Without it: who "
+        "answered last, or at the first message the assistant.",
+    )
     engagement_id: UUID | None = None
     client_message_id: str | None = Field(
         default=None,
@@ -100,13 +105,19 @@ async def _begun(visit: People, message: NewMessage) -> RunHandle:
     try:
         begun = await visit.hub.runs.start(visit.in_chat, message)
     except UnknownAgent as missing:
-        raise not_found("agent") from missing
+        raise no_such_agent(missing) from missing
     except EngagementNotFound as missing:
         raise not_found("engagement") from missing
     except ConversationNotFound as missing:
         raise not_found("conversation") from missing
     name_in_lines(conversationId=begun.conversation_id, runId=begun.run_id)
     return begun
+
+
+def no_such_agent(missing: UnknownAgent) -> Problem:
+    """404, which names the agents that there are."""
+    detail = f"There is no such agent. There are: {', '.join(missing.known)}."
+    return Problem(404, "not_found", detail, extra={"agents": list(missing.known)})
 
 
 def _message(visit: People, body: ChatMessage) -> NewMessage:

@@ -257,7 +257,45 @@ async def test_an_unknown_agent_engagement_or_conversation_is_not_found_and_name
     unknown = {"agent": "nobody", "engagement_id": str(uuid4()), "conversation_id": str(uuid4())}
     for member, value in unknown.items():
         problem = problem_of(await talk(client, **{member: value}), 404, "not_found")
-        assert problem["detail"] == f"There is no such {member.removesuffix('_id')}."
+        assert str(problem["detail"]).startswith(f"There is no such {member.removesuffix('_id')}.")
+
+
+AGENTS = ["assistant", "audit", "librarian", "operations", "tax"]
+
+
+async def test_who_asks_for_an_unknown_agent_is_told_which_there_are(doors: Doors) -> None:
+    problem = problem_of(await talk(await doors.client(), agent="nobody"), 404, "not_found")
+    assert problem["agents"] == AGENTS
+    assert str(problem["detail"]).endswith("There are: assistant, audit, librarian, operations, tax.")
+
+
+async def test_the_agents_are_listed_with_what_they_are_for_and_what_they_may_do_for_the_caller(doors: Doors) -> None:
+    shown = {
+        who: (await (await doors.client(f"{who}@acme")).get("/v1/agents")).json() for who in ("employee", "readonly")
+    }
+    assert [agent["name"] for agent in shown["employee"]["items"]] == AGENTS
+    assistant = shown["employee"]["items"][0]
+    assert (assistant["default"], assistant["model"], assistant["wanted_model"]) == (True, "offline", None)
+    assert (assistant["autonomy_ceiling"], "task_create" in assistant["tools"]) == ("L3", True)
+    assert "task_create" not in shown["readonly"]["items"][0]["tools"]
+    assert "agent_handover" in shown["readonly"]["items"][0]["tools"]
+    client = await doors.client()
+    problem_of(await client.get("/v1/agents?limit=1"), 422, "invalid_request")
+    problem_of(await (await doors.stranger()).get("/v1/agents"), 401, "unauthenticated")
+
+
+async def test_a_conversation_goes_on_with_the_agent_it_was_handed_to_until_a_person_chooses(doors: Doors) -> None:
+    client = await doors.client()
+    handed = (await talk(client, "Talk to the tax agent")).json()
+    assert handed["text"].startswith("The tax agent goes on with you from here.")
+    assert [made["tool"] for made in handed["tool_calls"]] == ["agent_handover"]
+    path = f"/v1/conversations/{handed['conversation_id']}"
+    assert (await client.get(path)).json()["agent"] == "tax"
+    again = {"conversation_id": handed["conversation_id"]}
+    await talk(client, **again)
+    assert (await client.get(path)).json()["agent"] == "tax"
+    await talk(client, **again, agent="audit")
+    assert (await client.get(path)).json()["agent"] == "audit"
 
 
 async def test_a_call_that_waits_ends_the_answer_as_waiting(database: Database) -> None:

@@ -1,7 +1,7 @@
 """Runs on a test's own database: the real stores, log, keeper and gate, and a model that says what the test wrote."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +12,7 @@ from agent.conversations.service import ConversationService
 from agent.events import RunFrame
 from agent.model import Model
 from agent.orchestrator import Orchestrator
-from agent.personas import load_personas
+from agent.personas import Personas, load_personas
 from agent.run_opening import NewMessage
 from agent.runs import RunHandle, RunOptions, Runs
 from domain.kernel import Clock, ConversationId, Principal, RunId, new_id, utc_now
@@ -59,10 +59,15 @@ class Process:
     stands_on: GateOnTest
 
     async def say(
-        self, message: str, principal: Principal = EVA, conversation_id: ConversationId | None = None
+        self,
+        message: str,
+        principal: Principal = EVA,
+        conversation_id: ConversationId | None = None,
+        agent: str | None = None,
     ) -> RunHandle:
-        """A message to the default agent."""
-        return await self.runs.start(principal, NewMessage(message=message, conversation_id=conversation_id))
+        """A message to that agent; without one, to whoever the conversation is with."""
+        said = NewMessage(message=message, conversation_id=conversation_id, agent=agent)
+        return await self.runs.start(principal, said)
 
     async def frames(self, run_id: RunId, principal: Principal = EVA, after: int = 0) -> list[RunFrame]:
         """A run's frames from `after` to the terminal one."""
@@ -78,6 +83,8 @@ async def process_on(
     options: RunOptions = ONE_BEAT,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     clock: Clock = utc_now,
+    personas: Personas | None = None,
+    models: Mapping[str, Model] | None = None,
 ) -> AsyncGenerator[Process]:
     """A process for the length of the block; `gate` may put something in the real one's place or around it.
 
@@ -88,11 +95,12 @@ async def process_on(
         runs = Runs(
             orchestrator=Orchestrator(
                 model=model,
+                models=models,
                 gate=gate(stands_on.gate),
                 offers=PolicyOffers(
                     registry=stands_on.registry, policies=stands_on.policies, transactions=stands_on.transactions
                 ),
-                personas=load_personas(resource_folder("manifests")),
+                personas=personas or load_personas(resource_folder("manifests")),
                 clock=clock,
                 new_id=new_id,
             ),

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+from agent.personas import load_personas
 from domain.kernel import CallId, Door, Mode, OrganizationId, Principal, PrincipalId, new_id, utc_now
 from domain.resources import resource_folder
 from knowledge.embeddings.ports import Embedder
@@ -18,9 +19,10 @@ from knowledge.prepare import PreparedDocument
 from server.database.pool import DatabasePools
 from server.database.recorder import GroupRecorder
 from server.database.unit_of_work import PostgresTransactions
+from server.hub import introductions
 from tests.support.firms import FIRM_A, Firm
 from tools.gate import Fault, Gate, no_fault
-from tools.handlers import HANDLERS, document_handlers, search_by_meaning
+from tools.handlers import HANDLERS, agent_handlers, document_handlers, search_by_meaning
 from tools.manifest_files import load_manifests
 from tools.outcomes import CallOutcome, CallRequest
 from tools.policy import Policies
@@ -92,11 +94,12 @@ def rules_of_the_project(
         return await preparer.prepare(stored.content, title=stored.title, media_type=stored.media_type)
 
     documents = document_handlers(staging, prepare_file, embedder)
+    agents = agent_handlers(introductions(load_personas(folder)))
     search = {} if embedder is None else {"knowledge_search": search_by_meaning(QueryVectors(embedder))}
     held = load_manifests(folder)
     if timeout is not None:
         held = tuple(replace(manifest, timeout=timeout) for manifest in held)
-    registry = Registry(held, {**HANDLERS, **documents, **search, **(replaced or {})})
+    registry = Registry(held, {**HANDLERS, **documents, **agents, **search, **(replaced or {})})
     manifests = {tool.manifest.name: tool.manifest for tool in registry.all()}
     return registry, Policies.load(folder / "policies"), Workflows.load(folder / "workflows", manifests), staging
 

@@ -62,6 +62,7 @@ ACTS: Mapping[str, Act] = {
     "autonomy_query": Act(effect="read", least_role=Role.READONLY),
     "analytics_report": Act(effect="read", least_role=Role.EMPLOYEE),
     "call_get": Act(effect="read", least_role=Role.READONLY),
+    "agent_handover": Act(effect="read", least_role=Role.READONLY, doors=frozenset({"chat", "slack", "widget", "cli"})),
     "autonomy_set": Act(effect="commit", least_role=Role.PARTNER, doors=HAND_DOORS, person_only=True),
     "release_check": Act(effect="read", least_role=Role.EMPLOYEE),
     "release_submit": Act(effect="irreversible", least_role=Role.MANAGER, partners=True),

@@ -210,6 +210,8 @@ CASES: tuple[Case, ...] = (
         arguments=_fixed({"report": "tool_use", "from": "2020-01-01", "to": "2020-01-31"}),
     ),
     Case(name="follow a call", tool="call_get", arguments=lambda who, _: {"call_id": str(own_call(who))}),
+    # To one whose ceiling binds none of the calls that come after it in the same run.
+    Case(name="hand over", tool="agent_handover", arguments=_fixed({"agent": "operations"})),
     Case(
         name="reject",
         tool="approval_decide",

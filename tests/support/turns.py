@@ -12,7 +12,7 @@ from agent.citations import CitationBook
 from agent.context import Transcript
 from agent.conversations.model import History, Step
 from agent.events import AgentEvent, MessageCompleted, MessageReset, MessageStarted, ToolCalled, ToolCompleted
-from agent.loop import TurnSetup, run_turn
+from agent.loop import Stance, TurnSetup, run_turn
 from agent.model import Model, ModelFailed, ToolOffer
 from agent.window import Window
 from domain.kernel import CallId, ConversationId, NewId, OrganizationId, Principal, PrincipalId, RunId
@@ -94,7 +94,9 @@ def setup_of(
         new_id=new_id or numbered(),
     )
     transcript = Transcript(system="Be brief.", history=earlier, message=message, window=window)
-    return TurnSetup(model=model, offers=offers, calls=calls, transcript=transcript, journal=journal)
+    return TurnSetup(
+        stance=lambda: Stance(model=model, offers=offers), calls=calls, transcript=transcript, journal=journal
+    )
 
 
 async def tell(setup: TurnSetup, told: Told) -> None:

@@ -11,7 +11,7 @@ from agent.personas import DEFAULT, PersonaInvalid, load_personas
 from domain.kernel import Level
 from domain.resources import resource_folder
 
-MINIMAL = "name: assistant\ntitle: T\nwords: W\ntools: [task_list]\n"
+MINIMAL = "name: assistant\ntitle: T\ndescription: D\nwords: W\ntools: [task_list]\n"
 
 
 @pytest.fixture
@@ -30,9 +30,23 @@ def test_the_shipped_persona_is_valid_and_is_the_default() -> None:
     assert "knowledge_search" in personas.get(None).tools
 
 
-def test_an_agent_that_does_not_exist_is_not_found(manifests: Path) -> None:
-    with pytest.raises(UnknownAgent):
+def test_an_agent_that_does_not_exist_is_not_found_and_those_that_do_are_named(manifests: Path) -> None:
+    with pytest.raises(UnknownAgent) as unknown:
         load_personas(manifests).get("ghost")
+    assert unknown.value.known == (DEFAULT,)
+
+
+def test_the_shipped_personas_differ_in_what_they_may_and_the_default_comes_first() -> None:
+    shipped = load_personas(resource_folder("manifests")).all()
+    assert [each.name for each in shipped] == [DEFAULT, "audit", "librarian", "operations", "tax"]
+    librarian = next(each for each in shipped if each.name == "librarian")
+    assert (librarian.autonomy_ceiling, librarian.model) == (Level.L1, None)
+    assert set(librarian.tools) == {"knowledge_search", "knowledge_read", "agent_handover"}
+
+
+def test_a_persona_may_name_its_model(manifests: Path) -> None:
+    (manifests / "agents" / "assistant.yaml").write_text(MINIMAL + "model: careful-1\n")
+    assert load_personas(manifests).get(None).model == "careful-1"
 
 
 def test_what_a_persona_does_not_say_is_as_usual(manifests: Path) -> None:

@@ -70,6 +70,7 @@ async def calls_of(message: str, *results: Json) -> list[tuple[str, Json]]:
         ("report", ["analytics_report"]),
         ("how were the tools used last week?", ["analytics_report"]),
         (f"/call {ID}", ["call_get"]),
+        ("talk to the tax agent", ["agent_handover"]),
     ],
 )
 async def test_every_call_holds_to_the_manifest(message: str, tools: list[str]) -> None:

@@ -47,6 +47,7 @@ TOOLS = (
     offer("autonomy_query", tool={}),
     offer("analytics_report", report={}, group_by={}, **dict.fromkeys(("from", "to"), NOTHING)),
     offer("call_get", call_id={}),
+    offer("agent_handover", agent={"type": "string", "enum": ["audit", "librarian", "tax"]}, reason={}),
 )
 
 
@@ -452,3 +453,35 @@ def test_no_result_however_odd_stops_an_answer(message: str, results: list[Json]
                 ToolResultMessage(provider_id="a", name=call.name, text=orjson.dumps(envelope).decode())
             )
     assert chat.turn()[-1] == Finished(reason="stop")
+
+
+HANDED = done(agent="tax", title="The tax agent", description="Works on returns.")
+
+
+@pytest.mark.parametrize(
+    ("message", "agent"),
+    [
+        ("Talk to the tax agent", "tax"),
+        ("please let me speak with the librarian.", "librarian"),
+        ("hand me over to the audit agent", "audit"),
+        ("Switch to Tax agent!", "tax"),
+        ("/agent tax", "tax"),
+    ],
+)
+def test_who_asks_for_another_agent_is_handed_over_and_that_one_says_so(message: str, agent: str) -> None:
+    chat = Chat(message)
+    answer = chat.play(HANDED)
+    assert chat.calls == [("agent_handover", {"agent": agent})]
+    assert answer.startswith("The tax agent goes on with you from here.\nWorks on returns.")
+
+
+def test_who_asks_for_nobody_is_told_whom_there_is() -> None:
+    chat = Chat("talk to the weather agent")
+    assert "there are: audit, librarian, tax" in chat.play()
+
+
+@pytest.mark.parametrize("message", ["talk to the client about the letter", "go to the bank", "who is the tax agent"])
+def test_not_every_talk_is_a_handover(message: str) -> None:
+    chat = Chat(message)
+    chat.play(FOUND)
+    assert [tool for tool, _ in chat.calls] == ["knowledge_search"]

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from domain.kernel import Role
 from domain.resources import resource_folder
 from tests.support.policies import manifest
-from tools.handlers import HANDLERS, document_handlers
+from tools.handlers import HANDLERS, agent_handlers, document_handlers
 from tools.json_schema import Checker, Fault
 from tools.manifest import Json
 from tools.registry import Invalid, Parsed, Registry, RegistryError, Tool
@@ -90,7 +90,9 @@ def test_handlers_may_come_in_several_tables() -> None:
 
 def test_the_manifests_and_handlers_that_ship_pair_one_to_one() -> None:
     nothing: Any = None
-    registry = Registry.load(resource_folder("manifests"), HANDLERS, document_handlers(nothing, nothing))
+    registry = Registry.load(
+        resource_folder("manifests"), HANDLERS, document_handlers(nothing, nothing), agent_handlers({})
+    )
     names = [tool.manifest.name for tool in registry.all()]
     assert names == sorted(path.stem for path in (resource_folder("manifests") / "tools").glob("*.yaml"))
 

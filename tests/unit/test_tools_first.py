@@ -10,7 +10,7 @@ from domain.kernel import DOORS
 from domain.resources import resource_folder
 from knowledge.model import StoredFile
 from knowledge.prepare import PreparedDocument, prepare_document
-from tools.handlers import HANDLERS, document_handlers
+from tools.handlers import HANDLERS, agent_handlers, document_handlers
 from tools.outcomes import Json
 from tools.registry import Parsed, Registry, Tool
 from tools.staging import Staging
@@ -145,7 +145,9 @@ async def _prepared(stored: StoredFile) -> PreparedDocument:
 
 @cache
 def tools() -> dict[str, Tool]:
-    registry = Registry.load(resource_folder("manifests"), HANDLERS, document_handlers(Staging(), _prepared))
+    registry = Registry.load(
+        resource_folder("manifests"), HANDLERS, document_handlers(Staging(), _prepared), agent_handlers({})
+    )
     return {tool.manifest.name: tool for tool in registry.all()}
 
 

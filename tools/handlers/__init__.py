@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tools.handlers.activity import CALL_GET
+from tools.handlers.agents import Introduction, agent_handlers
 from tools.handlers.analytics import ANALYTICS_REPORT
 from tools.handlers.approvals import APPROVAL_DECIDE
 from tools.handlers.autonomy import AUTONOMY_QUERY, AUTONOMY_SET
@@ -23,7 +24,14 @@ from tools.handlers.tasks import (
 )
 from tools.work import Handler
 
-__all__ = ["HANDLERS", "PrepareFile", "document_handlers", "search_by_meaning"]
+__all__ = [
+    "HANDLERS",
+    "Introduction",
+    "PrepareFile",
+    "agent_handlers",
+    "document_handlers",
+    "search_by_meaning",
+]
 
 HANDLERS: Mapping[str, Handler[Any]] = {
     "analytics_report": ANALYTICS_REPORT,
@@ -47,4 +55,4 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "task_run_get": TASK_RUN_GET,
     "task_update": TASK_UPDATE,
 }
-"""All tools but those that `document_handlers` gives, which need a door's bytes."""
+"""All tools but those of `document_handlers`, which need a door's bytes, and of `agent_handlers`, which know names."""
