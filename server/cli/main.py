@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from server.cli import tools
-from server.cli.options import AsJson, Host, Organization, Port, User
+from server.cli import agents, approvals, tools
+from server.cli.options import AsJson, ForUser, Host, Organization, Port, User
 
 DONE, REFUSED, INTERRUPTED = 0, 1, 130
 
@@ -21,6 +21,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(tools.app, name="tools")
+app.add_typer(approvals.app, name="approvals")
+app.add_typer(agents.app, name="agents")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,6 +73,14 @@ def demo(port: Port = 8000) -> None:
     from server.cli import demo as demonstration
 
     demonstration.demo(port)
+
+
+@app.command()
+def mcp(organization: Organization, user: ForUser = None) -> None:
+    """Serve the tools to an MCP client on standard input and output."""
+    from server.cli import mcp as serving
+
+    serving.mcp(organization, user)
 
 
 @app.command()
@@ -135,6 +145,15 @@ def migrate(
     from server.cli import migrating
 
     migrating.print_bootstrap() if bootstrap_sql else migrating.migrate()
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document of the interface over HTTP."""
+    from server.cli.printing import say_json
+    from server.openapi import openapi_document
+
+    say_json(openapi_document())
 
 
 @app.command()

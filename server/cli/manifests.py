@@ -3,8 +3,10 @@
 import json
 from typing import cast
 
+from agent.personas import DEFAULT, Persona
 from domain.resources import resource_folder
 from knowledge.isolate import IsolatedPreparer
+from server.cli.exporting import Form, export
 from server.cli.failure import CommandFailed
 from server.cli.printing import say, say_json, say_table
 from server.database.migrate import load_migrations
@@ -33,6 +35,33 @@ def show_tool(name: str, *, as_json: bool) -> None:
             say_json(tool_json(manifest)) if as_json else _describe(manifest)
             return
     raise CommandFailed(f"there is no tool named {name!r}")
+
+
+def export_tools(form: Form) -> None:
+    """The tools that models may see, for other programs."""
+    export(_manifests(), form)
+
+
+def list_agents(*, as_json: bool) -> None:
+    """Every persona, the default first."""
+    personas = _rules().personas.all()
+    if as_json:
+        say_json({"items": [_agent_json(persona) for persona in personas]})
+        return
+    rows = [(each.name, each.title, each.autonomy_ceiling.name, each.description) for each in personas]
+    say_table(("agent", "title", "ceiling", "what it is for"), rows)
+
+
+def _agent_json(persona: Persona) -> Json:
+    return {
+        "name": persona.name,
+        "title": persona.title,
+        "description": persona.description,
+        "tools": list(persona.tools),
+        "autonomy_ceiling": persona.autonomy_ceiling.name,
+        "model": persona.model,
+        "default": persona.name == DEFAULT,
+    }
 
 
 def validate() -> None:

@@ -9,6 +9,10 @@ User = Annotated[
     str | None,
     typer.Option("--user", metavar="EMAIL", help="As whose own hand; without it, as the service account."),
 ]
+ForUser = Annotated[
+    str | None,
+    typer.Option("--user", metavar="EMAIL", help="For whom the agent acts; without it, for the service account."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Host = Annotated[str, typer.Option("--host", help="The address to listen on.")]
 Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="The port to listen on.")]

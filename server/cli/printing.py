@@ -30,7 +30,12 @@ def complain(text: str) -> None:
 
 def say_json(value: object) -> None:
     """A value as JSON on standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(plain_json(json.dumps(value, ensure_ascii=False, indent=2)) + "\n")
+
+
+def plain_json(text: str) -> str:
+    """The same JSON, with every character escaped that a terminal would obey: machines read what they would have read."""
+    return "".join(each if plain(each) == each else _escaped(each) for each in text)
 
 
 def say_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -57,6 +62,11 @@ def why_not(outcome: CallOutcome) -> str:
     elif outcome.verdict is not None:
         parts.append(", ".join(outcome.verdict.reasons))
     return ": ".join(parts[:2]) + "".join(f" {part}" for part in parts[2:])
+
+
+def _escaped(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def _shown(character: str) -> str:

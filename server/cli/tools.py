@@ -1,6 +1,6 @@
 """`glow tools`: what may be done, shown from the manifests, and one call of it by hand."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -8,7 +8,7 @@ from server.cli.options import AsJson, Organization, User
 
 REFUSED = 1
 
-app = typer.Typer(help="The tools: list, show, call, validate.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="The tools: list, show, call, export, validate.", no_args_is_help=True, rich_markup_mode=None)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The tool's name.")]
 
@@ -35,6 +35,19 @@ def validate() -> None:
     from server.cli import manifests
 
     manifests.validate()
+
+
+@app.command("export")
+def export_tools(
+    form: Annotated[
+        Literal["openai", "mcp"],
+        typer.Option("--format", help="As OpenAI's API takes tools, or as an MCP server lists them."),
+    ] = "openai",
+) -> None:
+    """Print the tools that models may see, as JSON for other programs."""
+    from server.cli import manifests
+
+    manifests.export_tools(form)
 
 
 @app.command("call")

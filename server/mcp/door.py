@@ -12,22 +12,42 @@ from urllib.parse import urlsplit
 import anyio
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
-from mcp.types import INVALID_REQUEST, PARSE_ERROR, jsonrpc_message_adapter
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
-from pydantic import ValidationError
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
+from domain.kernel import Principal
 from server.auth import Caller, unauthenticated
 from server.http.bodies import JSON_LIMIT, checked, read_json_bytes
+from server.http.marks import Marks, marks_of
 from server.hub import Hub
+from server.mcp.messages import check_message, error_of
 from server.mcp.metadata import metadata_url
-from server.mcp.protocol import CALLER, UNAVAILABLE, protocol_server
+from server.mcp.protocol import Context, protocol_server
 from server.problems import RETRY_AFTER_S, Problem, problem_response, unavailable
 from tools.ports import Unavailable
 
+CALLER = "glow.mcp.caller"
+UNAVAILABLE = "glow.mcp.unavailable"
+"""Set in the request's scope where the database is away, so that the answer is a 503."""
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+
+
+class OverHttp:
+    """What an HTTP request knows of its message; satisfies Wire. The door has put the caller into its scope."""
+
+    def principal(self, context: Context, /) -> Principal:
+        """Always an agent, whatever credential began it."""
+        return cast(Caller, _request(context).scope[CALLER]).principal("mcp", mode="agent")
+
+    def marks(self, context: Context, /) -> Marks | None:
+        """Those of the request."""
+        return marks_of(_request(context))
+
+    def away(self, context: Context, /) -> None:
+        """Have the answer sent as a 503."""
+        _request(context).scope[UNAVAILABLE] = True
 
 
 class McpDoor:
@@ -38,7 +58,7 @@ class McpDoor:
         self._metadata_url = metadata_url(hub.public_url)
         self._hosts = TransportSecurityMiddleware(_hosts(hub))
         self._manager = StreamableHTTPSessionManager(
-            app=protocol_server(hub), json_response=True, stateless=True, max_request_body_size=JSON_LIMIT
+            app=protocol_server(hub, OverHttp()), json_response=True, stateless=True, max_request_body_size=JSON_LIMIT
         )
 
     @asynccontextmanager
@@ -66,7 +86,7 @@ class McpDoor:
             # Stateless: there is no session to end and no stream of the server's own to open.
             raise Problem(405, "method_not_allowed", "MCP requests are sent by POST.", headers={"Allow": "POST"})
         body = await read_json_bytes(request)
-        _check_message(checked(body))
+        check_message(checked(body))
         return caller, body
 
     async def _check_host(self, request: Request) -> None:
@@ -104,6 +124,11 @@ class McpDoor:
             group.cancel_scope.cancel()
 
 
+def _request(context: Context) -> Request:
+    """The HTTP request, which the SDK hands through in both eras."""
+    return cast(Request, context.request)
+
+
 def _hosts(hub: Hub) -> TransportSecuritySettings:
     own = urlsplit(hub.public_url)
     local = [f"{host}{port}" for host in LOCAL_HOSTS for port in ("", ":*")]
@@ -117,26 +142,9 @@ def _hosts(hub: Hub) -> TransportSecuritySettings:
     )
 
 
-def _check_message(message: object) -> None:
-    """One message of JSON-RPC, refused in our own words: the SDK's hold a piece of what was sent.
-
-    The SDK also takes a request whose id is neither text nor integer for a notification, and never answers it.
-    """
-    try:
-        jsonrpc_message_adapter.validate_python(message, by_name=False)
-    except ValidationError:
-        detail = "The body is one JSON-RPC 2.0 message: an object with `jsonrpc`, `method` and, for a request, `id`."
-        raise Problem(400, "invalid_request", detail) from None
-    given = cast("dict[str, object]", message)
-    if "id" in given and (isinstance(given["id"], bool) or not isinstance(given["id"], str | int)):
-        raise Problem(400, "invalid_request", "The id of a request is a text or an integer.")
-
-
 def _for_both(problem: Problem) -> Problem:
     """The problem, readable as the JSON-RPC error without an id that an MCP client looks for."""
-    code = PARSE_ERROR if problem.code == "malformed_json" else INVALID_REQUEST
-    error = {"code": code, "message": problem.detail}
-    problem.extra.update({"jsonrpc": "2.0", "id": None, "error": error})
+    problem.extra.update(error_of(problem))
     problem.headers.setdefault("Cache-Control", "no-store")
     return problem
 

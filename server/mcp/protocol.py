@@ -3,9 +3,10 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Coroutine
+from contextvars import ContextVar
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import anyio
 import orjson
@@ -16,11 +17,9 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
-from starlette.requests import Request
 
 from domain.kernel import CallId, Principal
-from server.auth import Caller
-from server.http.marks import marks_of
+from server.http.marks import Marks
 from server.hub import Hub
 from server.mcp.catalog import tool_of
 from tools.outcomes import CallOutcome, CallRequest, envelope, reference_of
@@ -29,11 +28,8 @@ from tools.ports import Unavailable
 log = structlog.get_logger()
 
 NAME = "prisma-glow"
-CALLER = "glow.mcp.caller"
-UNAVAILABLE = "glow.mcp.unavailable"
-"""Set in the request's scope where the database is away, so that the answer is a 503."""
-ARGUMENTS = "glow.mcp.arguments"
-"""Set in the request's scope to arguments that are no object; a request holds one call."""
+_ODD_ARGUMENTS: ContextVar[object] = ContextVar("odd_arguments", default=None)
+"""The arguments of the call under way that are no object; None where they are one."""
 
 INSTRUCTIONS = """\
 Tools of an accounting, tax and audit firm. Search its documents before you ask or conclude, and cite what you use.
@@ -41,14 +37,30 @@ Every call is decided by the firm's policy and recorded. Each result says its `o
 person must agree first: give them `approval.url` and follow the call with `call_get`; `denied`, with the reasons;
 `invalid`, with what to correct; or `failed`. You cannot approve a call yourself."""
 
-Context = ServerRequestContext[Any, Request]
-"""Any: the SDK's lifespan state, of which this server has none."""
+Context = ServerRequestContext[Any, Any]
+"""Any: the SDK's lifespan state, of which this server has none, and the transport's own request."""
 Result = TypeVar("Result")
 
 
-def protocol_server(hub: Hub) -> Server[Any]:
+class Wire(Protocol):
+    """What the transport knows of a message, over HTTP or standard input."""
+
+    def principal(self, context: Context, /) -> Principal:
+        """For whom the client acts."""
+        ...
+
+    def marks(self, context: Context, /) -> Marks | None:
+        """The ids by which the request is found again, where it has some."""
+        ...
+
+    def away(self, context: Context, /) -> None:
+        """The database is away; the answer will say so in the protocol's words."""
+        ...
+
+
+def protocol_server(hub: Hub, wire: Wire) -> Server[Any]:
     """The SDK's server for this hub; it keeps no state between requests."""
-    handlers = _Handlers(hub)
+    handlers = _Handlers(hub, wire)
     server = Server[Any](
         NAME,
         version=version(NAME),
@@ -63,7 +75,7 @@ def protocol_server(hub: Hub) -> Server[Any]:
     # Replicas share the key where there is one. No result of ours carries a state yet: what a client echoes is refused.
     security = RequestStateSecurity(
         keys=[_state_key(hub)],
-        bind_principal=lambda context: str(_caller(context).member.principal_id),
+        bind_principal=lambda context: str(wire.principal(context).principal_id),
     )
     server.middleware.append(RequestStateBoundary(security, default_audience=hub.public_url))
     server.middleware.append(_with_any_arguments)
@@ -78,8 +90,9 @@ def _state_key(hub: Hub) -> str:
 class _Handlers:
     """The two requests that this door serves."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, wire: Wire) -> None:
         self._hub = hub
+        self._wire = wire
 
     def input_schema(self, name: str) -> dict[str, object] | None:
         """The schema by which the SDK checks Mcp-Param headers."""
@@ -88,20 +101,21 @@ class _Handlers:
 
     async def list_tools(self, context: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         """The tools of this door that the principal's role may call, all on one page."""
-        manifests = await self._answered(context, self._hub.offers.manifests(_principal(context)))
+        manifests = await self._answered(context, self._hub.offers.manifests(self._wire.principal(context)))
         return types.ListToolsResult(tools=[tool_of(manifest) for manifest in manifests])
 
     async def call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         """One call through the gate; an unknown name is recorded there too, and told as the protocol wants it."""
-        marks = marks_of(_request(context))
+        marks = self._wire.marks(context)
+        odd = _ODD_ARGUMENTS.get()
         request = CallRequest(
             call_id=CallId(self._hub.new_id()),
             tool=params.name,
-            arguments=_request(context).scope.get(ARGUMENTS, params.arguments or {}),
-            request_id=marks.request_id,
-            trace_id=marks.trace_id,
+            arguments=(params.arguments or {}) if odd is None else odd,
+            request_id=None if marks is None else marks.request_id,
+            trace_id=None if marks is None else marks.trace_id,
         )
-        work = _undivided(self._hub.gate.call(request, _principal(context)))
+        work = _undivided(self._hub.gate.call(request, self._wire.principal(context)))
         ended = await self._answered(context, work)
         if ended.error is not None and self._hub.rules.registry.find(params.name) is None:
             raise MCPError(types.INVALID_PARAMS, ended.error.message, {"call_id": str(ended.call_id)})
@@ -112,7 +126,7 @@ class _Handlers:
         try:
             return await work
         except Unavailable:
-            _request(context).scope[UNAVAILABLE] = True
+            self._wire.away(context)
             message = "The service is not available for a moment; please try again."
             raise MCPError(types.INTERNAL_ERROR, message) from None
         except Exception:
@@ -137,8 +151,11 @@ async def _with_any_arguments(ctx: Context, call_next: CallNext) -> HandlerResul
     arguments = params.get("arguments")
     if ctx.method != "tools/call" or arguments is None or isinstance(arguments, dict):
         return await call_next(ctx)
-    _request(ctx).scope[ARGUMENTS] = arguments
-    return await call_next(replace(ctx, params={**params, "arguments": {}}))
+    held = _ODD_ARGUMENTS.set(arguments)
+    try:
+        return await call_next(replace(ctx, params={**params, "arguments": {}}))
+    finally:
+        _ODD_ARGUMENTS.reset(held)
 
 
 async def _undivided(work: Coroutine[object, object, Result]) -> Result:
@@ -156,17 +173,3 @@ async def _undivided(work: Coroutine[object, object, Result]) -> Result:
         if not task.cancelled() and (fault := task.exception()) is not None:
             log.warning("mcp.cancelled", exc_info=fault)
         raise
-
-
-def _principal(context: Context) -> Principal:
-    return _caller(context).principal("mcp", mode="agent")
-
-
-def _caller(context: Context) -> Caller:
-    return cast(Caller, _request(context).scope[CALLER])
-
-
-def _request(context: Context) -> Request:
-    """The HTTP request, which the SDK hands through in both eras."""
-    assert context.request is not None  # noqa: S101 - true of every request over HTTP
-    return context.request

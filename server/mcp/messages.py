@@ -1,0 +1,29 @@
+"""One message of JSON-RPC as it may come in over any transport, refused in this server's own words."""
+
+from typing import cast
+
+from mcp.types import INVALID_REQUEST, PARSE_ERROR, jsonrpc_message_adapter
+from pydantic import ValidationError
+
+from server.problems import Problem
+
+
+def check_message(message: object) -> None:
+    """One message of JSON-RPC, refused in our own words: the SDK's hold a piece of what was sent.
+
+    The SDK also takes a request whose id is neither text nor integer for a notification, and never answers it.
+    """
+    try:
+        jsonrpc_message_adapter.validate_python(message, by_name=False)
+    except ValidationError:
+        detail = "The body is one JSON-RPC 2.0 message: an object with `jsonrpc`, `method` and, for a request, `id`."
+        raise Problem(400, "invalid_request", detail) from None
+    given = cast("dict[str, object]", message)
+    if "id" in given and (isinstance(given["id"], bool) or not isinstance(given["id"], str | int)):
+        raise Problem(400, "invalid_request", "The id of a request is a text or an integer.")
+
+
+def error_of(problem: Problem) -> dict[str, object]:
+    """The problem as a JSON-RPC error, which an MCP client looks for; it has no id, since none could be read."""
+    code = PARSE_ERROR if problem.code == "malformed_json" else INVALID_REQUEST
+    return {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": problem.detail}}
