@@ -10,9 +10,7 @@ from server.cli.options import AsJson, Organization, User
 
 REFUSED = 1
 
-app = typer.Typer(
-    help="Calls that wait: list, approve, reject.", no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(help="Calls that wait: list, approve, reject.", no_args_is_help=True, rich_markup_mode=None)
 
 Id = Annotated[UUID, typer.Argument(metavar="ID", help="The approval's id.")]
 Comment = Annotated[str | None, typer.Option("--comment", help="Words for whoever asked; the agent is told them too.")]

@@ -76,6 +76,32 @@ def demo(port: Port = 8000) -> None:
 
 
 @app.command()
+def chat(
+    organization: Organization,
+    user: ForUser = None,
+    agent: Annotated[str | None, typer.Option(metavar="NAME", help="Who is to answer; `glow agents list`.")] = None,
+    conversation: Annotated[str | None, typer.Option(metavar="ID", help="Go on with this conversation.")] = None,
+    message: Annotated[str | None, typer.Option(metavar="TEXT", help="Say this, print the answer and leave.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the run's events, one JSON object a line.")] = False,
+) -> None:
+    """Talk with an agent at this terminal; from a pipe, each line is a message."""
+    from server.cli.chat import entry
+
+    _exit_with(
+        entry.chat(
+            entry.Asked(
+                organization=organization,
+                user=user,
+                agent=agent,
+                conversation=conversation,
+                message=message,
+                as_json=as_json,
+            )
+        )
+    )
+
+
+@app.command()
 def mcp(organization: Organization, user: ForUser = None) -> None:
     """Serve the tools to an MCP client on standard input and output."""
     from server.cli import mcp as serving

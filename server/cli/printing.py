@@ -34,7 +34,7 @@ def say_json(value: object) -> None:
 
 
 def plain_json(text: str) -> str:
-    """The same JSON, with every character escaped that a terminal would obey: machines read what they would have read."""
+    """The same JSON with every character escaped that a terminal would obey; a machine reads the same value."""
     return "".join(each if plain(each) == each else _escaped(each) for each in text)
 
 

@@ -1,0 +1,54 @@
+"""The line that a person types on, by prompt_toolkit: history in GLOW_HOME, several lines, Ctrl-C and Ctrl-D."""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.history import FileHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
+
+PRIVATE = 0o600
+
+
+class Prompt:
+    """Asks a person, and remembers what was said but not how questions were answered."""
+
+    def __init__(self, history: Path) -> None:
+        history.touch(mode=PRIVATE, exist_ok=True)
+        self._lines = PromptSession[str](
+            history=FileHistory(str(history)), multiline=True, key_bindings=_keys(), prompt_continuation="  "
+        )
+        self._answers = PromptSession[str]()
+
+    async def lines(self) -> AsyncGenerator[str]:
+        """What the person says, until they leave; Ctrl-C drops the line that was being typed."""
+        while True:
+            try:
+                yield await self._lines.prompt_async("> ")
+            except KeyboardInterrupt:
+                continue
+            except EOFError:
+                return
+
+    async def ask(self, question: str) -> str | None:
+        """The answer; None when the person would rather not."""
+        try:
+            return await self._answers.prompt_async(question)
+        except (KeyboardInterrupt, EOFError):
+            return None
+
+
+def _keys() -> KeyBindings:
+    keys = KeyBindings()
+
+    @keys.add(Keys.Enter)
+    def send(event: KeyPressEvent) -> None:
+        event.current_buffer.validate_and_handle()
+
+    @keys.add(Keys.Escape, Keys.Enter)
+    def next_line(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    del send, next_line
+    return keys

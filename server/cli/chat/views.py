@@ -1,0 +1,131 @@
+"""How a run is shown at a terminal: translators of its events, which decide nothing and drive no terminal."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
+
+import orjson
+
+from server.cli.printing import plain, plain_json
+from tools.outcomes import Json
+
+LONGEST_LINE = 160
+"""Characters shown of arguments in one line."""
+
+
+class View(Protocol):
+    """Shows the events of runs, one after the other."""
+
+    def show(self, text: str, event: Json) -> None:
+        """The next event, as its exact JSON text and as a value."""
+        ...
+
+    def close(self) -> None:
+        """The run is over, however it ended."""
+        ...
+
+
+class JsonLines:
+    """Each event on a line of its own, for machines."""
+
+    def show(self, text: str, event: Json) -> None:
+        """The event as every other reader gets it."""
+        sys.stdout.write(plain_json(text) + "\n")
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Plain:
+    """Lines of text as they come: for pipes, and for terminals that can do no more."""
+
+    def __init__(self) -> None:
+        self._write: Callable[[str], object] = sys.stdout.write
+        self._tools: dict[str, str] = {}
+
+    def show(self, text: str, event: Json) -> None:
+        """Words at once, the rest a line each."""
+        if event["type"] == "message.delta":
+            self._write(shown(event["delta"]))
+        elif event["type"] == "message.completed":
+            self._write("\n" + "".join(f"{line}\n" for line in citation_lines(event)))
+        else:
+            self._write("".join(f"{line}\n" for line in lines_of(event, self._tools)))
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def shown(text: object) -> str:
+    """Text of anybody's, made harmless: what a terminal would obey is replaced."""
+    return plain(str(text).replace("\r\n", "\n"))
+
+
+def one_line(value: object) -> str:
+    """A value in one line, cut where it is long."""
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    words = shown(" ".join(text.split()))
+    return words if len(words) <= LONGEST_LINE else words[: LONGEST_LINE - 1] + "…"
+
+
+def lines_of(event: Json, tools: dict[str, str]) -> Sequence[str]:
+    """What is told of an event that is no text; `tools`: the names of the calls so far, by their ids."""
+    match event["type"]:
+        case "tool.called":
+            tools[str(event["call_id"])] = one_line(event["tool"])
+            return [f"→ {one_line(event['tool'])} {one_line(event['arguments'])}"]
+        case "tool.decided" if event["decision"] != "allow":
+            reasons = ", ".join(cast("list[str]", event["reasons"]))
+            return [f"  {tools.get(str(event['call_id']), '')}: {event['decision']} ({one_line(reasons)})"]
+        case "tool.completed":
+            return [f"← {tools.get(str(event['call_id']), '')} {_outcome(event)}"]
+        case "message.reset":
+            return ["", f"(What stands above was withdrawn: {one_line(event['reason'])})"]
+        case "run.cancelled":
+            return ["(stopped)"]
+        case "run.failed":
+            again = " Ask again." if event["retryable"] else ""
+            return [f"(The answer failed: {one_line(event['message'])}{again})"]
+        case _:
+            return []
+
+
+def _outcome(event: Json) -> str:
+    """How a call ended, with what of its result fits into a line."""
+    error, result = event.get("error"), event.get("result")
+    if isinstance(error, dict):
+        return f"{event['outcome']}: {one_line(cast(Json, error).get('message', ''))}"
+    items = cast(Json, result).get("items") if isinstance(result, dict) else None
+    if isinstance(items, list):
+        count = len(cast("list[object]", items))
+        return f"{event['outcome']}: {count} {'item' if count == 1 else 'items'}"
+    return str(event["outcome"])
+
+
+def citation_lines(event: Json) -> Sequence[str]:
+    """The citations of an answer: document, section or page, and characters; `/cite N` opens one."""
+    return [f"  {citation_line(cast(Json, each))}" for each in cast("list[object]", event["citations"])]
+
+
+def citation_line(citation: Json) -> str:
+    """One citation in a line."""
+    page = f"page {citation['page']}" if citation.get("page") is not None else None
+    place = [citation.get("section"), page, f"characters {citation['start']}-{citation['end']}"]
+    return f"[{citation['marker']}] " + ", ".join(one_line(part) for part in (citation["title"], *place) if part)
+
+
+def approval_lines(item: Json) -> Sequence[str]:
+    """A call that waits, laid out for whoever has to answer it."""
+    arguments = orjson.dumps(item["arguments"], option=orjson.OPT_INDENT_2).decode()
+    four_eyes = ", and not whoever asked for it (four eyes)" if item["four_eyes"] else ""
+    reasons = ", ".join(cast("list[str]", item.get("reasons") or []))
+    return [
+        f"A call waits for a person: {one_line(item['tool'])}",
+        *(f"  {line}" for line in shown(arguments).split("\n")),
+        f"  because: {one_line(reasons) or 'policy says so'}",
+        f"  asked for by: {one_line(item['requested_by'])}",
+        f"  who may decide: {item['needs_role']} or above{four_eyes}, until {str(item['expires_at'])[:16]} UTC",
+        f"  approval {item['id']}",
+    ]
