@@ -68,9 +68,15 @@ def _ended_by_signals(lines: "Lines") -> Generator[None]:
         for each in _SIGNALS:
             loop.remove_signal_handler(each)
 
+    before = [(each, signal.getsignal(each)) for each in _SIGNALS]
     for each in _SIGNALS:
         loop.add_signal_handler(each, end)
-    yield
+    try:
+        yield
+    finally:
+        for each, handler in before:
+            loop.remove_signal_handler(each)
+            signal.signal(each, handler)
 
 
 @contextmanager

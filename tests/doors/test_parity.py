@@ -74,6 +74,7 @@ from tests.support.parity_world import (
     seed_world,
 )
 from tests.support.policies import facts, firm_policies
+from tests.support.terminal_doors import CliChat, McpStdio
 from tools.manifest import Manifest
 from tools.manifest_files import load_manifests
 from tools.outcomes import Verdict, decision_of
@@ -91,9 +92,11 @@ ENTRANCES = (
     "chat responses",
     f"mcp {MODERN}",
     f"mcp {LEGACY}",
+    "mcp stdio",
     "widget",
     "widget buttons",
     "cli",
+    "cli chat",
     "worker",
 )
 SOME_TOOLS_ONLY = ("rest routes", "widget buttons")
@@ -255,9 +258,11 @@ class World:
             ChatCalls(site, api="responses"),
             McpCalls(site, revision=MODERN),
             McpCalls(site, revision=LEGACY),
+            McpStdio(site.hub),
             WidgetCalls(site),
             WidgetButtons(site),
             CliCalls(host),
+            CliChat(site.hub),
             WorkerCalls(hub=site.hub, gate=site.hub.gate, owner=self.owner),
         ]
 

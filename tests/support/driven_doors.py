@@ -227,10 +227,11 @@ async def _mcp_told(client: Client, tool: str, arguments: Json) -> Told:
     except MCPError as refused:
         call = cast(Json, refused.error.data or {}).get("call_id")
         return Told(call_id=None if call is None else UUID(call), outcome="invalid")
-    return _told_of_envelope(cast(Json, result.structured_content))
+    return told_of_envelope(cast(Json, result.structured_content))
 
 
-def _told_of_envelope(envelope: Json) -> Told:
+def told_of_envelope(envelope: Json) -> Told:
+    """What the envelope of an answer tells of its call."""
     verdict = envelope.get("verdict")
     decision = None if verdict is None else verdict["decision"]
     return Told(call_id=UUID(envelope["call_id"]), outcome=envelope["outcome"], decision=decision)
@@ -364,7 +365,7 @@ class CliCalls:
         given = ("--json", "--arguments", orjson.dumps(arguments).decode())
         printed = await self.host.run("tools", "call", tool, *whose, *given)
         assert printed.out, f"{printed.code}: {printed.err}"
-        told = _told_of_envelope(cast(Json, json.loads(printed.out)))
+        told = told_of_envelope(cast(Json, json.loads(printed.out)))
         assert printed.code == (0 if told.outcome in ("done", "waiting") else 1), f"{printed.code} for {told}"
         return told
 

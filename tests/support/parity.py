@@ -152,10 +152,6 @@ UNREACHABLE: tuple[Unreachable, ...] = (
             cell.door in ("chat", "mcp", "rest", "cli", "widget") and cell.kind == "person" and not cell.attended
         ),
     ),
-    Unreachable(
-        why="at the command line a person acts by its own hand; the commands that act as an agent come later",
-        holds=lambda cell: cell.door == "cli" and cell.kind == "person" and cell.mode == "agent",
-    ),
 )
 
 DRIVEN: tuple[Door, ...] = ("chat", "mcp", "rest", "cli", "widget", "worker")

@@ -1,10 +1,13 @@
 """The line that a person types on, by prompt_toolkit: history in GLOW_HOME, several lines, Ctrl-C and Ctrl-D."""
 
+import sys
+import termios
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.history import FileHistory
+from prompt_toolkit.input.typeahead import clear_typeahead
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 
@@ -32,7 +35,12 @@ class Prompt:
                 return
 
     async def ask(self, question: str) -> str | None:
-        """The answer; None when the person would rather not."""
+        """The answer; None when the person would rather not.
+
+        What was typed before the question stood there answers nothing.
+        """
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+        clear_typeahead(self._answers.app.input)
         try:
             return await self._answers.prompt_async(question)
         except (KeyboardInterrupt, EOFError):

@@ -48,6 +48,7 @@ class RichView:
         if done.strip():
             self._stop()
             self._console.print(SafeMarkdown(done))
+            self._console.print()
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="ellipsis")
             self._live.start()

@@ -121,11 +121,12 @@ def approval_lines(item: Json) -> Sequence[str]:
     arguments = orjson.dumps(item["arguments"], option=orjson.OPT_INDENT_2).decode()
     four_eyes = ", and not whoever asked for it (four eyes)" if item["four_eyes"] else ""
     reasons = ", ".join(cast("list[str]", item.get("reasons") or []))
+    until = str(item["expires_at"])[:16].replace("T", " ")
     return [
         f"A call waits for a person: {one_line(item['tool'])}",
         *(f"  {line}" for line in shown(arguments).split("\n")),
         f"  because: {one_line(reasons) or 'policy says so'}",
         f"  asked for by: {one_line(item['requested_by'])}",
-        f"  who may decide: {item['needs_role']} or above{four_eyes}, until {str(item['expires_at'])[:16]} UTC",
+        f"  who may decide: {item['needs_role']} or above{four_eyes}, until {until} UTC",
         f"  approval {item['id']}",
     ]
