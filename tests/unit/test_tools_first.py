@@ -43,6 +43,8 @@ UNSEEN = {
     "document_upload",
     "signoff_record",
 }
+AMONG_AGENTS = {"agent_handover"}
+"""Beside the contract's: offered where an agent of this hub speaks, and not to a client's own."""
 ID = "7b1f6a52-6a0e-4c55-9f0e-0f7a1f6f2a11"
 EXAMPLES: dict[str, Json] = {
     "knowledge_search": {
@@ -135,6 +137,7 @@ EXAMPLES: dict[str, Json] = {
     "document_index": {"document_id": ID},
     "document_embed": {"document_id": ID},
     "document_delete": {"document_id": ID},
+    "agent_handover": {"agent": "tax", "reason": "asked for"},
 }
 """Every argument of every tool, used."""
 
@@ -160,7 +163,7 @@ def model_schema(tool: Tool) -> Json:
 
 
 def test_the_tools_are_those_of_the_contract() -> None:
-    assert tools().keys() == CONTRACT.keys() | UNSEEN == EXAMPLES.keys()
+    assert tools().keys() == CONTRACT.keys() | UNSEEN | AMONG_AGENTS == EXAMPLES.keys()
 
 
 @pytest.mark.parametrize("name", CONTRACT)
@@ -172,6 +175,10 @@ def test_effect_and_least_role_are_the_contracts(name: str) -> None:
 @pytest.mark.parametrize("name", CONTRACT)
 def test_what_models_see_is_offered_at_every_door(name: str) -> None:
     assert tools()[name].manifest.doors == set(DOORS)
+
+
+def test_a_handover_is_offered_where_an_agent_of_this_hub_speaks() -> None:
+    assert tools()["agent_handover"].manifest.doors == {"chat", "slack", "widget", "cli"}
 
 
 @pytest.mark.parametrize("name", sorted(UNSEEN))
