@@ -21,7 +21,22 @@ from server.cli.tokens import lifetime_of
 from server.database.errors import DatabaseUnavailable
 from tests.support.environment import bare_environment, unused_port
 
-COMMANDS = ("serve", "worker", "demo", "token", "ingest", "search", "migrate", "doctor", "tools")
+COMMANDS = (
+    "chat",
+    "mcp",
+    "approvals",
+    "agents",
+    "openapi",
+    "serve",
+    "worker",
+    "demo",
+    "token",
+    "ingest",
+    "search",
+    "migrate",
+    "doctor",
+    "tools",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -210,3 +225,35 @@ def test_an_error_of_our_own_has_no_plain_words() -> None:
 )
 def test_a_server_without_a_public_url_names_the_address_it_listens_on(host: str, url: str) -> None:
     assert local_url(host, 8000) == url
+
+
+def test_the_agents_are_listed_for_people_and_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["agents", "list"]) == 0
+    assert "The tax agent" in capsys.readouterr().out
+    assert main(["agents", "list", "--json"]) == 0
+    items = json.loads(capsys.readouterr().out)["items"]
+    assert [item["name"] for item in items if item["default"]] == ["assistant"]
+
+
+def test_tools_are_exported_as_openai_and_mcp_take_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tools", "export", "--format", "openai"]) == 0
+    functions = {each["function"]["name"]: each["function"] for each in json.loads(capsys.readouterr().out)}
+    assert functions["task_create"]["parameters"]["additionalProperties"] is False
+    assert main(["tools", "export", "--format", "mcp"]) == 0
+    listed = {each["name"]: each for each in json.loads(capsys.readouterr().out)["tools"]}
+    assert listed["task_create"]["inputSchema"] == functions["task_create"]["parameters"]
+    assert "approval_decide" not in functions.keys() | listed.keys()
+    assert "agent_handover" in functions.keys() - listed.keys()
+
+
+def test_the_interfaces_document_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["openapi"]) == 0
+    assert "/v1/agents" in json.loads(capsys.readouterr().out)["paths"]
+
+
+@pytest.mark.parametrize(
+    "words", [["approvals", "approve", "x", "--organization", "a", "--user", "b"], ["mcp"], ["chat"]]
+)
+def test_what_the_new_commands_need_is_said(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert "Usage: glow" in capsys.readouterr().err
