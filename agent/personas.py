@@ -66,6 +66,11 @@ class Personas:
         """Every persona, the default first and then by name."""
         return tuple(sorted(self._personas.values(), key=lambda each: (each.name != DEFAULT, each.name)))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What they are called."""
+        return tuple(self._personas)
+
     def check_tools(self, known: Collection[str]) -> None:
         """Raises  PersonaInvalid: one names a tool that does not exist."""
         for persona in self._personas.values():

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,7 @@ from server.mcp.mount import mount_mcp
 from server.page.routes import router as page
 from server.rest import activity, analytics, approvals, autonomy, docs, knowledge, me, releases, tasks, tools
 from server.settings import Network
+from server.slack.mount import slack_mounted
 from server.widget import sessions
 from server.worker.worker import Worker
 from tools.manifest import Manifest
@@ -65,6 +66,8 @@ class AppOptions:
     """Whether this process does background work too."""
     new_id: NewId = new_id
     monotonic: Callable[[], float] = time.monotonic
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    """How the Slack door waits for what it may say next."""
 
 
 def create_app(open_hub: OpenHub, options: AppOptions | None = None) -> FastAPI:
@@ -80,7 +83,12 @@ def create_app(open_hub: OpenHub, options: AppOptions | None = None) -> FastAPI:
                 partial(readiness_of, hub, runs_worker=options.runs_worker), options.monotonic
             )
             door = mount_mcp(app, hub)
-            async with door.running(), app.state.painter, _working(hub.worker if options.runs_worker else None):
+            async with (
+                door.running(),
+                app.state.painter,
+                slack_mounted(app, hub, options.pause),
+                _working(hub.worker if options.runs_worker else None),
+            ):
                 yield
 
     app = FastAPI(

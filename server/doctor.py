@@ -26,6 +26,7 @@ from server.hub import embedder_of, load_rules
 from server.jwks import JwksUnusable, fetch_from, keys_of
 from server.logins import DatabaseUrls, Login
 from server.settings import HostedModel, Settings, SettingsInvalid, load_settings
+from server.slack_app import SlackApp, SlackRefused, SlackUnreachable, installed_in
 from server.system_config import SystemConfigFile, SystemConfigInvalid
 from tools.policy import PolicyFilesError
 from tools.registry import RegistryError
@@ -82,6 +83,7 @@ async def examine(address: Address) -> AsyncGenerator[Finding]:
     async for finding in _database(settings):
         yield finding
     yield await _model(settings.hosted_model)
+    yield await _slack(settings.slack)
 
 
 # What ships with the program ------------------------------------------------------------------------------------------
@@ -367,6 +369,22 @@ def _names(body: Callable[[], object]) -> set[str]:
         return {each["id"] for each in listed["data"]}
     except (ValueError, KeyError, TypeError):
         return set()
+
+
+# Slack ----------------------------------------------------------------------------------------------------------------
+
+
+async def _slack(app: SlackApp | None) -> Finding:
+    if app is None:
+        says = "no Slack app: set SLACK_BOT_TOKEN and SLACK_SIGNING_SECRET for one (docs/slack.md)"
+        return Finding(part="slack", state="note", says=says)
+    try:
+        workspace = await installed_in(app)
+    except SlackRefused as refused:
+        return _wrong("slack", f"{app.base_url} refuses the bot token ({refused.reason})", "mend SLACK_BOT_TOKEN")
+    except SlackUnreachable as away:
+        return _wrong("slack", str(away), "mend SLACK_API_BASE_URL, or let this machine reach it")
+    return Finding(part="slack", state="ok", says=f"installed in {workspace.name} ({workspace.team_id})")
 
 
 def _wrong(part: str, says: str, mend: str) -> Finding:

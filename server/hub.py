@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
@@ -43,13 +44,21 @@ from server.logins import DatabaseUrls
 from server.offers import PolicyOffers
 from server.origins import origin_of
 from server.settings import Settings
+from server.slack_app import SlackApp, identified
 from server.system_config import RunLimits, SystemConfig, SystemConfigFile
 from server.tokens import Tokens, audiences
 from server.worker.documents import DocumentWorker
 from server.worker.task_runs import TaskRunWorker
 from server.worker.worker import Worker
 from tools.gate import Fault, Gate, no_fault
-from tools.handlers import HANDLERS, Introduction, agent_handlers, document_handlers, search_by_meaning
+from tools.handlers import (
+    HANDLERS,
+    Introduction,
+    agent_handlers,
+    document_handlers,
+    search_by_meaning,
+    workspace_handlers,
+)
 from tools.policy import Policies
 from tools.registry import Registry
 from tools.staging import Staging
@@ -125,10 +134,11 @@ class HubOptions:
     clock: Clock = utc_now
 
 
-def load_rules(preparer: IsolatedPreparer, embedder: Embedder | None = None) -> Rules:
+def load_rules(preparer: IsolatedPreparer, embedder: Embedder | None = None, slack: SlackApp | None = None) -> Rules:
     """Read and check everything under manifests/.
 
     `preparer` reads the files that document_index is asked for, `embedder` gives vectors; None: search is by words.
+    `slack`: the app whose workspaces can be connected; None: none can.
 
     Raises  RegistryError, PolicyFilesError, WorkflowFilesError, PersonaInvalid: the server does not start.
     """
@@ -138,10 +148,12 @@ def load_rules(preparer: IsolatedPreparer, embedder: Embedder | None = None) -> 
     async def prepare_file(stored: StoredFile) -> PreparedDocument:
         return await preparer.prepare(stored.content, title=stored.title, media_type=stored.media_type)
 
-    handlers = HANDLERS
-    if embedder is not None:
-        handlers = {**HANDLERS, "knowledge_search": search_by_meaning(QueryVectors(embedder))}
     personas = load_personas(folder)
+    handlers = dict(HANDLERS)
+    if embedder is not None:
+        handlers["knowledge_search"] = search_by_meaning(QueryVectors(embedder))
+    if slack is not None:
+        handlers.update(workspace_handlers(partial(identified, slack), personas.names))
     registry = Registry.load(
         folder,
         handlers,
@@ -178,7 +190,7 @@ async def open_hub(
         config = SystemConfigFile.open(settings.system_config_path)
         await stack.enter_async_context(_watched(config))
         embedder = options.embedder or _embedder(settings, stack)
-        rules = load_rules(await stack.enter_async_context(IsolatedPreparer()), embedder)
+        rules = load_rules(await stack.enter_async_context(IsolatedPreparer()), embedder, settings.slack)
         pools = await stack.enter_async_context(open_pools(urls))
         transactions = PostgresTransactions(pools.app, rules.workflows, lambda: prices_of(config.current))
         recorder = GroupRecorder(pools.recorder, time.monotonic)

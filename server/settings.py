@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from server.home import JWT_SECRET, GlowHome
 from server.logins import DatabaseUrls
 from server.origins import NotAnOrigin, origin_named
+from server.slack_app import API as SLACK_API
+from server.slack_app import SlackApp
 
 HostedApi = Literal["chat_completions", "responses"]
 ModelApi = HostedApi | Literal["offline"]
@@ -142,6 +144,13 @@ class Settings(BaseSettings):
     embedding_base_url: HttpUrl | None = Field(default=None, validation_alias="GLOW_EMBEDDING_BASE_URL")
     """A server for vectors alone; without it they come from where the model is, given a key."""
 
+    slack_bot_token: SecretStr | None = Field(default=None, validation_alias="SLACK_BOT_TOKEN")
+    slack_signing_secret: SecretStr | None = Field(default=None, validation_alias="SLACK_SIGNING_SECRET")
+    """Of what Slack sends over HTTP."""
+    slack_app_token: SecretStr | None = Field(default=None, validation_alias="SLACK_APP_TOKEN")
+    """For Socket Mode, where Slack cannot reach this server."""
+    slack_api_base_url: HttpUrl = Field(default=SLACK_API.rstrip("/"), validation_alias="SLACK_API_BASE_URL")
+
     jwt_secret: Annotated[SecretStr, AfterValidator(_secret)] | None = Field(
         default=None, validation_alias="GLOW_JWT_SECRET"
     )
@@ -194,6 +203,27 @@ class Settings(BaseSettings):
     def own_issuer(self) -> str:
         """The `iss` of tokens that are signed with the secret."""
         return self.jwt_issuer if self.jwks_url is None else OWN_ISSUER
+
+    @model_validator(mode="after")
+    def _slack_is_whole(self) -> Self:
+        ways_in = (self.slack_signing_secret, self.slack_app_token)
+        if self.slack_bot_token is None and any(ways_in):
+            raise ValueError("SLACK_BOT_TOKEN: set it too, or neither SLACK_SIGNING_SECRET nor SLACK_APP_TOKEN")
+        if self.slack_bot_token is not None and not any(ways_in):
+            raise ValueError("SLACK_SIGNING_SECRET: set it too, or SLACK_APP_TOKEN for Socket Mode")
+        return self
+
+    @property
+    def slack(self) -> SlackApp | None:
+        """The Slack app that this server is; None: it has no such door."""
+        if self.slack_bot_token is None:
+            return None
+        return SlackApp(
+            bot_token=self.slack_bot_token,
+            signing_secret=self.slack_signing_secret,
+            app_token=self.slack_app_token,
+            base_url=f"{self.slack_api_base_url}/",
+        )
 
     @property
     def home(self) -> GlowHome:

@@ -17,6 +17,7 @@ from domain.identities.service import IdentityService
 from domain.kernel import CallId, Effect, EngagementId, Level, NewId, OrganizationId, Principal, Role, TaskRunId
 from domain.releases.service import ReleaseService
 from domain.tasks.service import TaskService
+from domain.workspaces.service import WorkspaceService
 from knowledge.service import KnowledgeService
 from tools.facts import Facts
 from tools.outcomes import CallOutcome, Verdict
@@ -36,6 +37,7 @@ class Work:
     knowledge: KnowledgeService
     releases: ReleaseService
     tasks: TaskService
+    workspaces: WorkspaceService
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

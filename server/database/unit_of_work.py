@@ -30,6 +30,8 @@ from domain.releases.service import ReleaseService
 from domain.tasks.ports import TaskRunProgress
 from domain.tasks.postgres import PostgresTaskRunProgress, PostgresTasks
 from domain.tasks.service import TaskService
+from domain.workspaces.postgres import PostgresWorkspaces
+from domain.workspaces.service import WorkspaceService
 from knowledge.postgres import knowledge_service
 from server.database.connection import PooledConnection
 from server.database.pool import Pool
@@ -100,9 +102,9 @@ class PostgresTransactions:
 
     @asynccontextmanager
     async def session(
-        self, organization_id: OrganizationId, principal_id: PrincipalId, *, read_only: bool = True
+        self, organization_id: OrganizationId, principal_id: PrincipalId | None, *, read_only: bool = True
     ) -> AsyncGenerator[Session]:
-        """A transaction in a principal's context that makes no call."""
+        """A transaction in a principal's context that makes no call; None: in the organization's, without a role."""
         async with self._transaction(read_only=read_only) as connection:
             role = await connection.fetchval(BEGIN_SESSION, organization_id, principal_id)
             yield Session(
@@ -124,6 +126,7 @@ class PostgresTransactions:
             knowledge=knowledge_service(connection),
             releases=ReleaseService(PostgresReleases(connection)),
             tasks=TaskService(PostgresTasks(connection), self._workflows.kinds),
+            workspaces=WorkspaceService(PostgresWorkspaces(connection)),
         )
 
     @asynccontextmanager

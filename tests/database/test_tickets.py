@@ -46,6 +46,9 @@ PLUMBING = {
     "activity_payloads",
     "users",
     "schema_migrations",
+    "slack_events",
+    "slack_threads",
+    "slack_approvals",
 }
 """Tables that no ticket guards. Source  ADR-0011; users: the application may not write it at all."""
 

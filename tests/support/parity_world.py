@@ -12,6 +12,7 @@ from domain.activity.postgres import insert_events
 from domain.kernel import CallId, Decision, EventId, Level, OrganizationId, PrincipalId, Role
 from server.database.connection import Connection
 from tests.support.calls import event
+from tests.support.fake_slack import BOT_USER, TEAM, FakeSlack, user
 from tests.support.firms import FIRM_A, seed_firms
 from tests.support.parity import ACTS, Cell, Who, expected
 
@@ -270,6 +271,12 @@ CASES: tuple[Case, ...] = (
         client_own=True,
         minimum=Level.L1,
     ),
+    Case(name="connect", tool="slack_connect", arguments=_fixed({"team_id": TEAM})),
+    Case(
+        name="name who answers",
+        tool="slack_channel_set",
+        arguments=_fixed({"team_id": "TFIRM1", "channel_id": "C0GENERAL", "agent": "assistant"}),
+    ),
     Case(name="what is no tool", tool="no_such_tool", arguments=_fixed({}), malformed=True),
 )
 
@@ -355,6 +362,24 @@ async def seed_world(owner: Connection, entrances: Sequence[str]) -> None:
     approvals = [one_of("approval", *each) for each in used_up]
     await owner.executemany(_APPROVAL, [(ORGANIZATION, each, FIRM_A.id("employee")) for each in approvals])
     await insert_events(owner, [_earlier_call(who) for who in WHOS])
+
+
+_TEAM = """
+INSERT INTO slack_teams (organization_id, team_id, name, bot_user_id, connected_by, connected_at)
+VALUES ($1, $2, 'Parity', $3, $4, now())
+"""
+
+
+async def seed_slack(owner: Connection, slack: FakeSlack) -> None:
+    """The firm's workspace, in which every member has a user, the administrator one that runs it."""
+    await owner.execute(_TEAM, ORGANIZATION, TEAM, BOT_USER, FIRM_A.id("partner"))
+    for who in WHOS:
+        slack.users[slack_user(who)] = user(slack_user(who), who.email, is_admin=who.role is Role.SYSTEM_ADMIN)
+
+
+def slack_user(who: Who) -> str:
+    """The member's id in Slack."""
+    return f"U{who.id.hex[:12].upper()}"
 
 
 def _earlier_call(who: Who) -> Any:

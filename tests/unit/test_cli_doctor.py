@@ -17,11 +17,12 @@ READY = {"database": "ok", "migrations": "ok", "model": "offline", "worker": "ok
 
 
 class Answers(ThreadingHTTPServer):
-    """Answers every GET alike."""
+    """Answers every request alike."""
 
     status = 200
     body = b""
     post_status = 400
+    post_body = b""
     keys: list[str | None]
 
 
@@ -41,8 +42,9 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         assert isinstance(server, Answers)
         self.send_response(server.post_status)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(server.post_body)))
         self.end_headers()
+        self.wfile.write(server.post_body)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nobody looks."""
@@ -200,3 +202,27 @@ def test_no_token_is_signed_where_they_come_from_an_issuer(
     told = capsys.readouterr()
     assert told.out == ""
     assert "no token can be signed here: they come from https://sign-in.example" in told.err
+
+
+def test_without_slacks_settings_the_doctor_says_how_to_have_it(
+    capsys: pytest.CaptureFixture[str], free_port: int
+) -> None:
+    assert "no Slack app" in examined(capsys, free_port)["slack"]["says"]
+
+
+def test_a_bot_token_that_slack_refuses_is_found(
+    installation: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answers: Answers, free_port: int
+) -> None:
+    answers.post_status = 200
+    installation.setenv("SLACK_BOT_TOKEN", "xoxb-hidden")
+    installation.setenv("SLACK_SIGNING_SECRET", "hidden")
+    installation.setenv("SLACK_API_BASE_URL", f"http://127.0.0.1:{answers.server_port}/api")
+    for body, state, says in (
+        (b'{"ok": false, "error": "invalid_auth"}', "wrong", "invalid_auth"),
+        (b'{"ok": true, "team_id": "T1", "team": "Acme", "user_id": "U1"}', "ok", "installed in Acme (T1)"),
+        (b"<html>", "wrong", "could not be reached"),
+    ):
+        answers.post_body = body
+        finding = examined(capsys, free_port)["slack"]
+        assert (finding["state"], says in finding["says"]) == (state, True), finding
+        assert "hidden" not in str(finding)

@@ -253,3 +253,33 @@ def test_a_public_address_is_audience_enough_beside_an_issuers_keys(environment:
     for name, value in (ISSUED | {"GLOW_JWT_AUDIENCE": "", "GLOW_PUBLIC_URL": "https://hub.example"}).items():
         environment.setenv(name, value)
     assert load_settings().issuer == "https://sign-in.example"
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"SLACK_SIGNING_SECRET": "s"}, "SLACK_BOT_TOKEN"),
+        ({"SLACK_APP_TOKEN": "xapp-1"}, "SLACK_BOT_TOKEN"),
+        ({"SLACK_BOT_TOKEN": "xoxb-1"}, "SLACK_SIGNING_SECRET"),
+    ],
+)
+def test_half_a_slack_app_is_none(environment: pytest.MonkeyPatch, given: dict[str, str], missing: str) -> None:
+    for name, value in given.items():
+        environment.setenv(name, value)
+    with pytest.raises(SettingsInvalid, match=missing):
+        load_settings()
+
+
+def test_without_slacks_settings_there_is_no_slack_app(environment: pytest.MonkeyPatch) -> None:
+    assert load_settings().slack is None
+
+
+def test_a_slack_app_may_have_its_api_elsewhere(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SLACK_BOT_TOKEN", "xoxb-hidden")
+    environment.setenv("SLACK_APP_TOKEN", "xapp-hidden")
+    environment.setenv("SLACK_API_BASE_URL", "http://127.0.0.1:1/api/")
+    slack = load_settings().slack
+    assert slack is not None
+    assert slack.base_url == "http://127.0.0.1:1/api/"
+    assert slack.signing_secret is None
+    assert "hidden" not in repr(slack)

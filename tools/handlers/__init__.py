@@ -22,6 +22,7 @@ from tools.handlers.tasks import (
     TASK_RUN_GET,
     TASK_UPDATE,
 )
+from tools.handlers.workspaces import workspace_handlers
 from tools.work import Handler
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "agent_handlers",
     "document_handlers",
     "search_by_meaning",
+    "workspace_handlers",
 ]
 
 HANDLERS: Mapping[str, Handler[Any]] = {
@@ -54,5 +56,9 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "task_run_cancel": TASK_RUN_CANCEL,
     "task_run_get": TASK_RUN_GET,
     "task_update": TASK_UPDATE,
+    **workspace_handlers(),
 }
-"""All tools but those of `document_handlers`, which need a door's bytes, and of `agent_handlers`, which know names."""
+"""All tools but those of `document_handlers`, which need a door's bytes, and of `agent_handlers`, which know names.
+
+Those of Slack are as on a server without Slack.
+"""

@@ -73,3 +73,13 @@ INSERT INTO idempotency_keys (organization_id, principal_id, mode, route, key, p
     VALUES (:org, :employee, 'person', 'POST /v1/tasks', 'key', 0, '', '{}');
 INSERT INTO identities (organization_id, issuer, subject, user_id, linked_by, linked_at)
     VALUES (:org, 'https://sign-in.example', 'seeded-:n', :employee, :partner, now());
+INSERT INTO slack_teams (organization_id, team_id, name, bot_user_id, connected_by, connected_at)
+    VALUES (:org, 'TFIRM:n', 'Firm', 'UBOT', :partner, now());
+INSERT INTO slack_channels (organization_id, team_id, channel_id, agent, set_by, set_at)
+    VALUES (:org, 'TFIRM:n', 'CFIRM', 'assistant', :partner, now());
+INSERT INTO slack_events (organization_id, team_id, event_id, payload, lease_until, outcome, done_at)
+    VALUES (:org, 'TFIRM:n', 'Ev1', '', now(), 'answered', now());
+INSERT INTO slack_threads (organization_id, team_id, channel_id, thread_ts, principal_id, conversation_id)
+    VALUES (:org, 'TFIRM:n', 'CFIRM', '1.1', :employee, :thing);
+INSERT INTO slack_approvals (organization_id, approval_id, team_id, channel_id, message_ts, principal_id, settled_at)
+    VALUES (:org, :thing, 'TFIRM:n', 'CFIRM', '1.2', :employee, now());

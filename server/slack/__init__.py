@@ -1,0 +1,1 @@
+"""The Slack door: mentions, direct messages and buttons in, streamed answers and questions out."""

@@ -1,0 +1,182 @@
+"""Messages laid out for Slack: an answer with its calls and citations, a question with its buttons, and its end."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import orjson
+
+from domain.approvals.model import Approval, ApprovalItem
+from server.slack.deliveries import APPROVE, COMMENT, COMMENT_BLOCK, REJECT, REJECTION
+from server.slack.words import SECTION_CHARACTERS, cut, escaped, mrkdwn, shortened
+
+Json = dict[str, object]
+
+CALLS_SHOWN = 15
+CITATIONS_SHOWN = 10
+ARGUMENTS_SHOWN = 20
+VALUE_CHARACTERS = 600
+FALLBACK_CHARACTERS = 1000
+"""Of the text that a notification shows."""
+HEADER = {"executed": "Approved and done", "failed": "Approved, and failed", "rejected": "Rejected"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footing:
+    """What stands below an answer: the calls it made and the passages it cites."""
+
+    calls: Sequence[Json] = ()
+    citations: Sequence[Json] = ()
+    notes: Sequence[str] = ()
+    """Sentences of the hub's own."""
+
+    def blocks(self) -> list[Json]:
+        """Context blocks; a call's block carries its id."""
+        made = [call_block(call) for call in self.calls[:CALLS_SHOWN]]
+        if len(self.calls) > CALLS_SHOWN:
+            made.append(context(f"and {len(self.calls) - CALLS_SHOWN} calls more, which the record has"))
+        cited = "\n".join(_citation(citation) for citation in self.citations[:CITATIONS_SHOWN])
+        if len(self.citations) > CITATIONS_SHOWN:
+            cited += f"\nand {len(self.citations) - CITATIONS_SHOWN} more"
+        notes = [context(escaped(note)) for note in self.notes]
+        return [*made, *([context(shortened(cited, SECTION_CHARACTERS))] if cited else []), *notes]
+
+
+def context(text: str, block_id: str | None = None) -> Json:
+    """Small print, in mrkdwn."""
+    block: Json = {"type": "context", "elements": [{"type": "mrkdwn", "text": text, "verbatim": True}]}
+    return block if block_id is None else {**block, "block_id": block_id}
+
+
+def section(text: str) -> Json:
+    """A paragraph, in mrkdwn."""
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
+
+
+def sections(markdown: str) -> list[Json]:
+    """A text as paragraphs, in mrkdwn."""
+    return [section(piece) for piece in cut(mrkdwn(markdown), SECTION_CHARACTERS) if piece.strip()]
+
+
+def fallback(markdown: str) -> str:
+    """What a notification shows of a text."""
+    return escaped(shortened(markdown.strip() or "…", FALLBACK_CHARACTERS))
+
+
+def call_block(call: Json) -> Json:
+    """One call in one line: tool, outcome and, unless it was done, why; the block carries the call's id."""
+    words = f"`{escaped(str(call.get('tool')))}` {escaped(str(call.get('outcome', 'going on')))}"
+    reasons = call.get("reasons")
+    if call.get("outcome") not in ("done", None) and isinstance(reasons, list):
+        words += f" ({escaped(', '.join(str(reason) for reason in cast('list[object]', reasons)))})"
+    return context(shortened(words, SECTION_CHARACTERS), block_id=f"call:{call.get('call_id')}")
+
+
+def _citation(citation: Json) -> str:
+    place = f"page {citation['page']}" if "page" in citation else str(citation.get("section", ""))
+    words = f"[{citation.get('marker')}] *{_plain(citation.get('title'))}*"
+    return (
+        words + (f", {_plain(place)}" if place else "") + f", characters {citation.get('start')}–{citation.get('end')}"
+    )
+
+
+def _plain(value: object) -> str:
+    """Words of a document, without what Slack would read as emphasis or code."""
+    return escaped(shortened(" ".join(str(value).split()), 200)).translate({ord(mark): None for mark in "*_~`"})
+
+
+# Questions ------------------------------------------------------------------------------------------------------------
+
+
+def question_blocks(item: ApprovalItem, url: str) -> list[Json]:
+    """A question with its buttons, whose value is the approval's id and nothing else."""
+    approval = item.approval
+    value = str(approval.approval_id)
+    buttons: list[Json] = [
+        _button("Approve", APPROVE, value, "primary"),
+        _button("Reject", REJECT, value, "danger"),
+    ]
+    who = f"Who may decide: {approval.needs_role} or above"
+    who += ", and not whoever asked" if approval.four_eyes else ""
+    until = f"until {approval.expires_at:%Y-%m-%d %H:%M} UTC"
+    return [
+        *_asked(item, "*A person decides this*"),
+        {"type": "actions", "block_id": "decide", "elements": buttons},
+        context(f"{who}, {until} · <{url}|open it in the browser>"),
+    ]
+
+
+def decided_blocks(item: ApprovalItem, call: Json | None = None) -> list[Json]:
+    """The same question once it is answered: no buttons, and what became of it; `call`: the decision, made here."""
+    approval = item.approval
+    words = HEADER.get(approval.state, approval.state.capitalize())
+    if item.decided_by is not None:
+        words += f" by {escaped(item.decided_by)}"
+    comment = f": {escaped(shortened(approval.comment, 1000))}" if approval.comment else ""
+    return [*_asked(item, f"*{words}*{comment}"), *([] if call is None else [call_block(call)])]
+
+
+def _asked(item: ApprovalItem, heading: str) -> Iterator[Json]:
+    approval = item.approval
+    yield section(f"{heading}\n`{escaped(approval.tool)}`, asked for by {escaped(item.requested_by)}")
+    yield from _arguments(approval)
+    if approval.reasons:
+        yield context("Why it is asked: " + escaped(", ".join(approval.reasons)))
+
+
+def _arguments(approval: Approval) -> Iterator[Json]:
+    """What is approved is exactly this: each argument letter by letter, so that none can pose as another."""
+    arguments = cast("Mapping[str, object]", orjson.loads(approval.arguments))
+    texts = {name: v if isinstance(v, str) else orjson.dumps(v).decode() for name, v in arguments.items()}
+    for name, text in list(texts.items())[:ARGUMENTS_SHOWN]:
+        yield _literal(name, shortened(text, VALUE_CHARACTERS) or " ")
+    if len(texts) > ARGUMENTS_SHOWN or any(len(text) > VALUE_CHARACTERS for text in texts.values()):
+        yield context("*Not all of it is shown here: open it in the browser before you decide.*")
+
+
+def _literal(name: str, value: str) -> Json:
+    """Rich text, in which nothing is a sign of formatting."""
+    return {
+        "type": "rich_text",
+        "elements": [
+            {"type": "rich_text_section", "elements": [{"type": "text", "text": name, "style": {"bold": True}}]},
+            {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": value}]},
+        ],
+    }
+
+
+def _button(text: str, action_id: str, value: str, style: str) -> Json:
+    return {
+        "type": "button",
+        "action_id": action_id,
+        "text": {"type": "plain_text", "text": text},
+        "value": value,
+        "style": style,
+    }
+
+
+def rejection_view(approval_id: str, channel_id: str, message_ts: str, thread_ts: str) -> Json:
+    """The form that asks why a question is rejected."""
+    about = {"approval_id": approval_id, "channel_id": channel_id, "message_ts": message_ts, "thread_ts": thread_ts}
+    return {
+        "type": "modal",
+        "callback_id": REJECTION,
+        "private_metadata": orjson.dumps(about).decode(),
+        "title": {"type": "plain_text", "text": "Reject"},
+        "submit": {"type": "plain_text", "text": "Reject"},
+        "close": {"type": "plain_text", "text": "Back"},
+        "blocks": [
+            {
+                "type": "input",
+                "block_id": COMMENT_BLOCK,
+                "optional": True,
+                "label": {"type": "plain_text", "text": "Why? Shown to whoever asked."},
+                "element": {
+                    "type": "plain_text_input",
+                    "action_id": COMMENT,
+                    "multiline": True,
+                    "max_length": 2000,
+                },
+            }
+        ],
+    }

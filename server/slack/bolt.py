@@ -1,0 +1,86 @@
+"""bolt's part: it tells deliveries apart, leaves out our own words, and speaks Socket Mode; its listeners keep and ack.
+
+Signatures and odd requests are the guard's, in front of it. Whose workspace it is was looked up before bolt is asked.
+"""
+
+import logging
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import structlog
+from pydantic import SecretStr
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncApp, AsyncBoltRequest
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.response import BoltResponse
+from slack_sdk.web.async_client import AsyncWebClient
+
+from server.slack.deliveries import APPROVE, REJECT, REJECTION
+
+Json = dict[str, object]
+Keep = Callable[[Json], Awaitable[None]]
+"""Keeps a delivery; it may be acknowledged once this returns."""
+
+log = structlog.get_logger()
+quiet = logging.getLogger(__name__)
+quiet.setLevel(logging.ERROR)
+
+
+def bolt_app(client: AsyncWebClient, keep: Keep, bot_user_id: Callable[[str], Awaitable[str | None]]) -> AsyncApp:
+    """The app with its listeners: each keeps the delivery before it acknowledges."""
+
+    async def authorize(team_id: str | None, enterprise_id: str | None) -> AuthorizeResult | None:
+        # Without asking Slack, so that a delivery is kept though Slack's API is away.
+        own = None if team_id is None else await bot_user_id(team_id)
+        if own is None:
+            return None
+        return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, bot_user_id=own, bot_token=client.token)
+
+    app = AsyncApp(
+        name="glow",
+        # Of what it does not know bolt would log the whole body.
+        logger=quiet,
+        client=client,
+        signing_secret="",
+        authorize=cast(Any, authorize),
+        process_before_response=True,
+        request_verification_enabled=False,
+        ssl_check_enabled=False,
+    )
+
+    async def take(ack: Callable[[], Awaitable[BoltResponse]], body: Json) -> None:
+        await keep(body)
+        await ack()
+
+    on = cast(Any, app)  # bolt's registrars are untyped decorators
+    for event in ("app_mention", "message", "assistant_thread_started"):
+        on.event(event)(take)
+    on.command(re.compile(".*"))(take)
+    on.action(re.compile(f"{APPROVE}|{REJECT}"))(take)
+    on.view(REJECTION)(take)
+    on.error(_kept_not)
+    return app
+
+
+async def dispatched(app: AsyncApp, body: str, headers: dict[str, str]) -> BoltResponse:
+    """bolt's answer to a delivery that the guard has let through."""
+    return await app.async_dispatch(AsyncBoltRequest(body=body, headers=cast(Any, headers)))
+
+
+@asynccontextmanager
+async def socket_mode(app: AsyncApp, app_token: SecretStr) -> AsyncGenerator[None]:
+    """Deliveries over a WebSocket of ours to Slack, for the length of the block; bolt reconnects by itself."""
+    handler = AsyncSocketModeHandler(app, app_token.get_secret_value())
+    try:
+        await handler.connect_async()
+        yield
+    finally:
+        await handler.close_async()
+
+
+async def _kept_not(error: Exception) -> BoltResponse:
+    """What is not kept is not acknowledged: Slack delivers it again."""
+    log.warning("slack.not_kept", exc_info=error)
+    return BoltResponse(status=503, body="")

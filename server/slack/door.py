@@ -1,0 +1,217 @@
+"""The Slack door: one request in, kept and acknowledged; and the work behind it, for as long as the server runs."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import cast
+
+import aiohttp
+import orjson
+import structlog
+from pydantic import SecretStr
+from slack_bolt.async_app import AsyncApp
+from starlette.requests import Request
+from starlette.responses import Response
+
+from domain.kernel import DomainError
+from server.database.slack import EventKey, KeptEvent, PostgresSlack, Team
+from server.hub import Hub
+from server.problems import RETRY_AFTER_S, Problem, unavailable
+from server.slack.bolt import bolt_app, dispatched, socket_mode
+from server.slack.deliveries import (
+    Commanded,
+    Delivery,
+    Ignored,
+    Opened,
+    Pressed,
+    Rejected,
+    Said,
+    Unknown,
+    delivery_of,
+    envelope_of,
+)
+from server.slack.guard import malformed, verified
+from server.slack.inbox import Done, Ended, Inbox, Patience
+from server.slack.messages import Messages
+from server.slack.people import People
+from server.slack.questions import Questions
+from server.slack.web import TIMEOUT_S, Pause, SlackWeb, web_client
+from server.slack_app import SlackApp
+from tools.ports import Unavailable
+
+log = structlog.get_logger()
+
+Json = dict[str, object]
+
+SETTLE_EVERY_S = 2.0
+
+
+class SlackDoor:
+    """Enter `running()` before the first request."""
+
+    def __init__(
+        self, hub: Hub, app: SlackApp, *, patience: Patience | None = None, pause: Pause = asyncio.sleep
+    ) -> None:
+        self._hub = hub
+        self._app = app
+        self._patience = patience or Patience()
+        self._pause = pause
+        self._store = PostgresSlack(hub.transactions, hub.pools.app, hub.pools.service)
+        self._inbox = Inbox(self._store, self._work, clock=hub.clock, new_id=hub.new_id, patience=self._patience)
+        self._messages: Messages
+        self._questions: Questions
+        self._bolt: AsyncApp
+
+    @property
+    def questions(self) -> Questions:
+        """What waits for people; once it runs."""
+        return self._questions
+
+    @property
+    def inbox(self) -> Inbox:
+        """What is under way."""
+        return self._inbox
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Held by the lifespan of the application that serves this door."""
+        async with AsyncExitStack() as stack:
+            timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+            session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
+            self._build(SlackWeb(web_client(self._app, session), self._pause))
+            self._bolt = bolt_app(web_client(self._app, session), self._keep, self._bot_user_id)
+            await stack.enter_async_context(self._inbox.running())
+            await stack.enter_async_context(_going_on(self._settle(), "slack questions"))
+            if self._app.app_token is not None:
+                await stack.enter_async_context(_going_on(self._listen(self._app.app_token), "slack socket"))
+            yield
+
+    async def events(self, request: Request) -> Response:
+        """`POST /slack/events`.
+
+        Raises  Problem: 4xx for what Slack did not sign or this door does not know; 503 while nothing can be kept.
+        """
+        secret = self._app.signing_secret
+        if secret is None:
+            raise Problem(404, "not_found", "Slack delivers to this server by Socket Mode.")
+        body = await verified(request, secret, self._hub.clock())
+        if body.get("type") == "url_verification":
+            return _challenged(body)
+        if body.get("type") == "app_rate_limited":
+            log.warning("slack.rate_limited")
+            return Response(status_code=200)
+        await self._known(body)
+        headers = {"content-type": "application/json"}
+        answered = await dispatched(self._bolt, orjson.dumps(body).decode(), headers)
+        if answered.status == 503:
+            raise unavailable()
+        # What bolt has no listener for is not for us, and done with.
+        return Response(status_code=200)
+
+    async def _known(self, body: Json) -> None:
+        """Raises  Problem: 400, 403."""
+        try:
+            envelope = envelope_of(body)
+            team = await self._store.team(envelope.team_id)
+            delivery_of(body, "" if team is None else team.bot_user_id)
+        except Unknown as unknown:
+            raise malformed("The body is nothing that Slack sends to an app like this.") from unknown
+        if team is None:
+            detail = "This workspace is not connected to an organization of this server."
+            raise Problem(403, "workspace_not_connected", detail, headers={"X-Slack-No-Retry": "1"})
+
+    async def _bot_user_id(self, team_id: str) -> str | None:
+        team = await self._store.team(team_id)
+        return None if team is None else team.bot_user_id
+
+    async def _keep(self, body: Json) -> None:
+        """Durable before it is acknowledged.
+
+        Raises  Unavailable, Unknown.
+        """
+        envelope = envelope_of(body)
+        team = await self._store.team(envelope.team_id)
+        if team is None or isinstance(delivery_of(body, team.bot_user_id), Ignored):
+            return
+        key = EventKey(
+            organization_id=team.organization_id, team_id=envelope.team_id, event_id=envelope.event_id, attempt=1
+        )
+        await self._inbox.take(key, json.dumps(body))
+
+    # The work behind it -----------------------------------------------------------------------------------------------
+
+    async def _work(self, key: EventKey, kept: KeptEvent) -> Ended:
+        team = await self._store.team(key.team_id)
+        if team is None or team.organization_id != key.organization_id:
+            return Done(outcome="not_connected")
+        delivery = delivery_of(cast(Json, json.loads(kept.payload)), team.bot_user_id)
+        return await self._done(key, kept, team, delivery)
+
+    async def _done(self, key: EventKey, kept: KeptEvent, team: Team, delivery: Delivery) -> Ended:
+        match delivery:
+            case Said():
+                return await self._messages.answer(key, kept, team, delivery)
+            case Commanded():
+                return await self._messages.command(key, kept, team, delivery)
+            case Opened():
+                return await self._messages.greet(delivery)
+            case Pressed():
+                return await self._questions.pressed(key, team, delivery)
+            case Rejected():
+                return await self._questions.rejected(key, team, delivery)
+            case Ignored():
+                return Done(outcome="ignored")
+
+    def _build(self, web: SlackWeb) -> None:
+        people = People(web, self._hub.identities, time.monotonic)
+        self._questions = Questions(web=web, store=self._store, people=people, hub=self._hub)
+        self._messages = Messages(
+            web=web,
+            store=self._store,
+            people=people,
+            runs=self._hub.runs,
+            questions=self._questions,
+            pause=self._pause,
+        )
+
+    async def _settle(self) -> None:
+        """Questions answered at other doors say so within moments."""
+        while True:
+            try:
+                await self._questions.settle_answered()
+            except (Unavailable, DomainError) as away:
+                log.warning("slack.lost_database", reason=str(away))
+            except Exception as fault:
+                log.error("slack.settle_faulted", exc_info=fault)
+            await asyncio.sleep(SETTLE_EVERY_S)
+
+    async def _listen(self, app_token: SecretStr) -> None:
+        """Socket Mode, tried again until Slack lets us in; from then on bolt reconnects by itself."""
+        while True:
+            try:
+                async with socket_mode(self._bolt, app_token):
+                    log.info("slack.socket_open")
+                    await asyncio.Event().wait()
+            except Exception as fault:
+                log.warning("slack.socket_refused", exc_info=fault)
+            await asyncio.sleep(RETRY_AFTER_S)
+
+
+@asynccontextmanager
+async def _going_on(work: Coroutine[object, object, None], name: str) -> AsyncGenerator[None]:
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def _challenged(body: Json) -> Response:
+    challenge = body.get("challenge")
+    if not isinstance(challenge, str) or len(challenge) > 1000:
+        raise malformed("A url_verification carries its challenge.")
+    return Response(orjson.dumps({"challenge": challenge}), media_type="application/json")

@@ -1,0 +1,77 @@
+"""A run's frames as what an answer in Slack is made of: text, calls, citations, questions and how it ended."""
+
+from dataclasses import dataclass, field
+from typing import cast
+from uuid import UUID
+
+import orjson
+
+from agent.events import RunFrame
+from domain.kernel import ApprovalId
+from server.slack.blocks import Footing
+
+Json = dict[str, object]
+
+APART = "\n\n"
+"""Between the messages of one run."""
+CANCELLED = "This was cancelled; what was done until then stands in the record."
+
+
+@dataclass(slots=True)
+class Telling:
+    """Gathers frames. `text` is what the answer says as far as it has come."""
+
+    withdrawn: bool = False
+    """Some of what was told before holds no more."""
+    ended: bool = False
+    approvals: list[ApprovalId] = field(default_factory=list[ApprovalId])
+    _texts: dict[str, str] = field(default_factory=dict[str, str])
+    _calls: dict[str, Json] = field(default_factory=dict[str, Json])
+    _citations: list[Json] = field(default_factory=list[Json])
+    _notes: list[str] = field(default_factory=list[str])
+
+    @property
+    def text(self) -> str:
+        """All its messages."""
+        return APART.join(text for text in self._texts.values() if text.strip())
+
+    @property
+    def footing(self) -> Footing:
+        """What stands below the text."""
+        return Footing(calls=list(self._calls.values()), citations=self._citations, notes=self._notes)
+
+    def add(self, frame: RunFrame) -> None:
+        """Take the next frame in."""
+        event = cast(Json, orjson.loads(frame.data))
+        match frame.type:
+            case "message.delta":
+                self._say(event, str(event["delta"]))
+            case "message.completed":
+                self._complete(event)
+            case "message.reset":
+                self.withdrawn = bool(self._texts.pop(str(event["message_id"]), "")) or self.withdrawn
+            case "tool.called" | "tool.decided" | "tool.completed":
+                self._calls.setdefault(str(event["call_id"]), {}).update(event)
+            case "approval.requested":
+                self.approvals.append(ApprovalId(UUID(str(event["approval_id"]))))
+            case _:
+                self._end(frame, event)
+
+    def _say(self, event: Json, delta: str) -> None:
+        message_id = str(event["message_id"])
+        self._texts[message_id] = self._texts.get(message_id, "") + delta
+
+    def _complete(self, event: Json) -> None:
+        """What the completed message says is what counts, should its deltas have said anything else."""
+        message_id, text = str(event["message_id"]), str(event["text"])
+        told = self._texts.get(message_id, "")
+        self.withdrawn = self.withdrawn or not text.startswith(told)
+        self._texts[message_id] = text
+        self._citations.extend(cast("list[Json]", event.get("citations", [])))
+
+    def _end(self, frame: RunFrame, event: Json) -> None:
+        self.ended = self.ended or frame.terminal
+        if frame.type == "run.failed":
+            self._notes.append(str(event["message"]))
+        elif frame.type == "run.cancelled":
+            self._notes.append(CANCELLED)

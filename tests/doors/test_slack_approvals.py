@@ -1,0 +1,293 @@
+"""Questions in Slack: decided through the gate by whoever presses, once, and shown as decided whoever decided."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from server.database.connection import Connection
+from server.slack.questions import NOT_YOU
+from tests.support.database import Database
+from tests.support.doors import in_a_task
+from tests.support.fake_slack import CHANNEL, TEAM, Message
+from tests.support.slack_world import SlackWorld, call_by, slack_id, slack_world
+
+Json = dict[str, Any]
+
+EVA, MANAGER = slack_id("employee@borealis"), slack_id("manager@borealis")
+TITLE = "call the Tolvarren controller"
+
+
+@pytest.fixture
+async def world(database: Database) -> AsyncIterator[SlackWorld]:
+    """The firm whose employee's agent proposes every change."""
+    async with in_a_task(slack_world(database, connected_to="borealis")) as opened:
+        yield opened
+
+
+async def question(world: SlackWorld, who: str = "employee@borealis") -> Message:
+    """The message that asks a person."""
+    messages = await world.ask(f"create a task to {TITLE}", who)
+    (asked,) = (each for each in messages if any(block["type"] == "actions" for block in each.blocks))
+    return asked
+
+
+def has_buttons(message: Message) -> bool:
+    return any(block["type"] == "actions" for block in message.blocks)
+
+
+async def tasks_made(connection: Connection) -> int:
+    return await connection.fetchval("SELECT count(*) FROM tasks WHERE title ILIKE $1", f"%{TITLE}%")
+
+
+async def decisions(connection: Connection) -> list[tuple[str, ...]]:
+    rows = await connection.fetch(
+        "SELECT e.door, e.mode, u.email, e.outcome FROM activity_events e JOIN users u ON u.user_id = e.principal_id "
+        "WHERE e.tool = 'approval_decide' AND e.outcome IS NOT NULL ORDER BY e.recorded_at"
+    )
+    return [tuple(row) for row in rows]
+
+
+async def test_a_question_lays_out_the_call_and_its_buttons_carry_only_its_id(
+    world: SlackWorld, superuser_connection: Connection
+) -> None:
+    asked = await question(world)
+
+    approval_id = str(await superuser_connection.fetchval("SELECT approval_id FROM approvals"))
+    assert "`task_create`, asked for by employee@borealis.example" in asked.shown
+    assert TITLE in asked.shown.lower().replace("tolvarren", "Tolvarren")
+    assert "autonomy_needs_approval_prepare" in asked.shown
+    assert {button["value"] for button in asked.block("actions")["elements"]} == {approval_id}
+    assert await tasks_made(superuser_connection) == 0
+
+
+async def test_a_press_approves_by_the_pressers_own_hand(world: SlackWorld, superuser_connection: Connection) -> None:
+    asked = await question(world)
+
+    await world.deliver(world.slack.press(asked, "glow_approve", MANAGER))
+
+    assert await tasks_made(superuser_connection) == 1
+    assert await decisions(superuser_connection) == [("slack", "person", "manager@borealis.example", "done")]
+    assert not has_buttons(asked)
+    assert "Approved and done by manager@borealis.example" in asked.shown
+
+
+async def test_rejecting_asks_why_and_says_so(world: SlackWorld, superuser_connection: Connection) -> None:
+    asked = await question(world)
+
+    await world.deliver(world.slack.press(asked, "glow_reject", MANAGER))
+    (view,) = world.slack.views
+    assert has_buttons(asked)
+    await world.deliver(world.slack.send_form(view, MANAGER, "not <before> Monday"))
+
+    assert await tasks_made(superuser_connection) == 0
+    assert not has_buttons(asked)
+    assert "Rejected by manager@borealis.example*: not <before> Monday" in asked.shown
+    assert await superuser_connection.fetchval("SELECT comment FROM approvals") == "not <before> Monday"
+
+
+async def test_a_form_that_slack_would_not_open_decides_nothing_and_says_where_to(world: SlackWorld) -> None:
+    asked = await question(world)
+    press = world.slack.press(asked, "glow_reject", MANAGER)
+    world.slack.triggers.clear()
+
+    await world.deliver(press)
+
+    assert has_buttons(asked)
+    assert "/#approval=" in world.slack.whispered(MANAGER)[0].body
+
+
+async def test_a_press_twice_is_one_outcome(world: SlackWorld, superuser_connection: Connection) -> None:
+    asked = await question(world)
+    press, other = (world.slack.press(asked, "glow_approve", MANAGER) for _ in range(2))
+
+    await asyncio.gather(world.deliver(press), world.deliver(press), world.deliver(other))
+
+    assert await tasks_made(superuser_connection) == 1
+    assert sorted(outcome for *_, outcome in await decisions(superuser_connection)) == ["done", "invalid"]
+    assert "executed already" in world.slack.whispered(MANAGER)[0].body
+
+
+async def test_approving_by_a_button_while_rejecting_over_rest_is_one_outcome(
+    world: SlackWorld, superuser_connection: Connection
+) -> None:
+    asked = await question(world)
+    approval_id = await superuser_connection.fetchval("SELECT approval_id FROM approvals")
+    partner = await world.doors.client("partner@borealis")
+
+    _, answer = await asyncio.gather(
+        world.deliver(world.slack.press(asked, "glow_approve", MANAGER)),
+        partner.post(f"/v1/approvals/{approval_id}/decision", json={"decision": "reject"}),
+    )
+    await world.door.questions.settle_answered()
+
+    state = await superuser_connection.fetchval("SELECT state FROM approvals")
+    assert (state, answer.status_code) in {("executed", 409), ("rejected", 200)}
+    assert await tasks_made(superuser_connection) == (1 if state == "executed" else 0)
+    assert sorted(outcome for *_, outcome in await decisions(superuser_connection)) == ["done", "invalid"]
+    assert not has_buttons(asked)
+    assert ("Rejected by partner" in asked.shown) == (state == "rejected")
+
+
+async def test_what_is_decided_at_another_door_is_shown_as_decided(
+    world: SlackWorld, superuser_connection: Connection
+) -> None:
+    asked = await question(world)
+    approval_id = str(await superuser_connection.fetchval("SELECT approval_id FROM approvals"))
+    arguments = {"approval_id": approval_id, "decision": "reject", "comment": "no"}
+    assert (await call_by(world.hub, "partner@borealis", "approval_decide", arguments)).outcome == "done"
+
+    await world.door.questions.settle_answered()
+
+    assert not has_buttons(asked)
+    assert "Rejected by partner@borealis.example*: no" in asked.shown
+
+
+async def test_what_expires_loses_its_buttons(world: SlackWorld, owner_connection: Connection) -> None:
+    asked = await question(world)
+    await owner_connection.execute("UPDATE approvals SET expires_at = now() - interval '1 second'")
+
+    await world.deliver(world.slack.press(asked, "glow_approve", MANAGER))
+
+    assert "expired" in world.slack.whispered(MANAGER)[0].body
+    assert not has_buttons(asked)
+    assert "Expired" in asked.shown
+
+
+@pytest.mark.parametrize("role", ["readonly", "client"])
+async def test_whoever_may_not_decide_is_told_so_and_the_press_is_recorded(
+    world: SlackWorld, superuser_connection: Connection, role: str
+) -> None:
+    asked = await question(world)
+    who = slack_id(f"{role}@borealis")
+
+    await world.deliver(world.slack.press(asked, "glow_approve", who))
+
+    assert has_buttons(asked)
+    ((door, mode, email, outcome),) = await decisions(superuser_connection)
+    assert (door, mode, email) == ("slack", "person", f"{role}@borealis.example")
+    assert outcome in ("denied", "invalid")
+    assert await tasks_made(superuser_connection) == 0
+    assert len(world.slack.whispered(who)) == 1
+
+
+async def test_who_presses_is_asked_at_the_press(world: SlackWorld, superuser_connection: Connection) -> None:
+    """The manager was known a moment ago, and has been put out of the workspace since."""
+    await world.ask("what may you do on your own?", "manager@borealis")
+    asked = await question(world)
+    world.slack.users[MANAGER]["deleted"] = True
+
+    await world.deliver(world.slack.press(asked, "glow_approve", MANAGER))
+
+    assert world.slack.whispered(MANAGER)[-1].body == NOT_YOU
+    assert await decisions(superuser_connection) == []
+    assert has_buttons(asked)
+
+
+async def test_whoever_sends_the_form_is_asked_at_the_sending(
+    world: SlackWorld, superuser_connection: Connection
+) -> None:
+    asked = await question(world)
+    await world.deliver(world.slack.press(asked, "glow_reject", MANAGER))
+    world.slack.users[MANAGER]["is_restricted"] = True
+
+    await world.deliver(world.slack.send_form(world.slack.views[0], MANAGER, None))
+
+    assert await decisions(superuser_connection) == []
+    assert await superuser_connection.fetchval("SELECT state FROM approvals") == "pending"
+
+
+async def test_a_press_from_another_workspace_decides_nothing(
+    world: SlackWorld, superuser_connection: Connection
+) -> None:
+    asked = await question(world)
+
+    await world.deliver(world.slack.press(asked, "glow_approve", MANAGER, user={"id": MANAGER, "team_id": "T0OTHER"}))
+
+    assert await decisions(superuser_connection) == []
+
+
+async def test_a_press_for_an_approval_that_is_not_there_decides_nothing(
+    world: SlackWorld, superuser_connection: Connection
+) -> None:
+    asked = await question(world)
+    press = world.slack.press(asked, "glow_approve", MANAGER)
+    press["actions"][0]["value"] = "00000000-0000-4000-8000-000000000001"
+
+    await world.deliver(press)
+
+    assert has_buttons(asked)
+    ((*_, outcome),) = await decisions(superuser_connection)
+    assert outcome == "invalid"
+
+
+async def test_a_question_is_asked_once_though_its_message_is_answered_again(
+    world: SlackWorld, owner_connection: Connection
+) -> None:
+    body = world.slack.mention(EVA, f"create a task to {TITLE}")
+    await world.deliver(body)
+    before = len(world.slack.posted(CHANNEL))
+    await owner_connection.execute(
+        "UPDATE slack_events SET done_at = NULL, payload = $1, lease_until = now()", json.dumps(body)
+    )
+
+    await world.door.inbox.sweep()
+    await world.door.inbox.idle()
+
+    assert len(world.slack.posted(CHANNEL)) == before
+
+
+# Whose workspace ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_workspace_belongs_to_one_organization(database: Database) -> None:
+    async with slack_world(database, connected_to="acme") as world:
+        admin = slack_id("admin@acme")
+        world.slack.users[admin]["profile"] = {"email": "admin@borealis.example"}
+
+        refused = await world.call("admin@borealis", "slack_connect", {"team_id": TEAM})
+
+        assert refused.outcome == "invalid"
+        assert refused.error is not None
+        assert refused.error.code == "workspace_taken"
+
+
+@pytest.mark.parametrize(
+    ("who", "team", "code"),
+    [
+        ("admin@borealis", TEAM, "not_workspace_admin"),
+        ("admin@acme", "T0OTHER", "another_workspace"),
+    ],
+)
+async def test_only_its_own_administrator_connects_a_workspace(
+    database: Database, who: str, team: str, code: str
+) -> None:
+    async with slack_world(database, connected_to="acme") as world:
+        refused = await world.call(who, "slack_connect", {"team_id": team})
+
+        assert refused.outcome == "invalid"
+        assert refused.error is not None
+        assert refused.error.code == code
+
+
+async def test_a_channel_of_a_workspace_that_is_not_ones_own_cannot_be_set(database: Database) -> None:
+    async with slack_world(database, connected_to="acme") as world:
+        setting = {"team_id": TEAM, "channel_id": CHANNEL, "agent": "assistant"}
+        theirs = await world.call("admin@borealis", "slack_channel_set", setting)
+        unknown = await world.call("admin@acme", "slack_channel_set", {**setting, "agent": "nobody"})
+        engaged = {**setting, "engagement_id": "00000000-0000-4000-8000-000000000001"}
+        nothing = await world.call("admin@acme", "slack_channel_set", engaged)
+
+        codes = [each.error.code for each in (theirs, unknown, nothing) if each.error is not None]
+        assert codes == ["workspace_not_connected", "unknown_agent", "engagement_not_found"]
+
+
+async def test_slack_away_connects_nothing_and_says_so(database: Database) -> None:
+    async with slack_world(database, connected_to="acme") as world:
+        world.slack.away = True
+        refused = await world.call("admin@acme", "slack_connect", {"team_id": TEAM})
+
+        assert refused.error is not None
+        assert refused.error.code == "slack_unreachable"
