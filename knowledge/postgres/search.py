@@ -81,22 +81,19 @@ _BY_MEANING = "best AS (SELECT chunk_id, 1 - distance AS score FROM nearest ORDE
 LEXICAL_WEIGHT: Final = 1.0
 VECTOR_WEIGHT: Final = 1.0
 
-# What the vector leg may look at, by the counts that stand with the documents.
-_ELIGIBLE_COUNT = """
-SELECT coalesce(sum(d.chunk_count), 0)
-FROM knowledge_documents d
-WHERE d.deleted_at IS NULL
-  AND ($1::uuid IS NULL OR d.document_id = $1) AND ($2::uuid IS NULL OR d.engagement_id = $2)
-  AND ($3::text IS NULL OR d.media_type = $3)
-  AND ($4::text IS NULL OR strpos(lower(d.title), lower($4)) > 0)
-"""
-
 # An index walked on from where it would have stopped finds enough also of an organization's few rows among many.
 _WALK_ON = """
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
        set_config('hnsw.iterative_scan', 'relaxed_order', true),
-       set_config('hnsw.ef_search', $1, true),
-       set_config('hnsw.max_scan_tuples', '200000', true)
+       set_config('hnsw.ef_search', $5, true),
+       set_config('hnsw.max_scan_tuples', '200000', true),
+       -- What may be looked at, by the counts that stand with the documents; in the same round trip.
+       (SELECT coalesce(sum(d.chunk_count), 0)
+        FROM knowledge_documents d
+        WHERE d.deleted_at IS NULL
+          AND ($1::uuid IS NULL OR d.document_id = $1) AND ($2::uuid IS NULL OR d.engagement_id = $2)
+          AND ($3::text IS NULL OR d.media_type = $3)
+          AND ($4::text IS NULL OR strpos(lower(d.title), lower($4)) > 0)) AS eligible
 """
 SEARCHED: Final = 160
 """Candidates that the index keeps while it is walked."""
@@ -116,9 +113,8 @@ class PostgresSearch:
         self, terms: Sequence[str], vector: Vector, limit: int, filters: SearchFilters
     ) -> Sequence[Passage]:
         depth = max(LEAST_DEPTH, min(3 * limit, DEEPEST))
-        await self._connection.execute(_WALK_ON, str(max(SEARCHED, depth)))
-        eligible = await self._connection.fetchval(_ELIGIBLE_COUNT, *_values(filters))
-        exactly = eligible <= COMPARED_EXACTLY
+        (found,) = await self._connection.fetch(_WALK_ON, *_values(filters), str(max(SEARCHED, depth)))
+        exactly = found["eligible"] <= COMPARED_EXACTLY
         near = (vector_text(vector.values), vector.space.model_id)
         if terms:
             sql = fused_sql(vector.space.dimensions, exactly=exactly)
