@@ -12,7 +12,7 @@ from knowledge.model import ChunkId, DocumentId, Passage, SearchFilters
 
 COMPARED_EXACTLY: Final = 4_000
 """Passages that are all compared with the question; where more are eligible the model's index is asked, which finds the
-nearest of many quickly and may stop before it has found enough of few.  Source  measured in benchmarks/search.py."""
+nearest of many quickly and may stop before it has found enough of few. A guess: where they cross was not measured."""
 DEEPEST: Final = 400
 LEAST_DEPTH: Final = 60
 """Places of each order that are fused; a passage far down in both is no answer."""

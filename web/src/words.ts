@@ -4,6 +4,7 @@ import { h } from "./dom.ts";
 
 /** What the manifests call the tools of a conversation; a widget may not ask, and a test holds these to the manifests. */
 const TITLES: Record<string, string> = {
+  agent_handover: "Hand the conversation over",
   analytics_report: "Report on the firm's work",
   approval_decide: "Decide an approval",
   autonomy_query: "Ask what the agent may do by itself",
@@ -11,11 +12,15 @@ const TITLES: Record<string, string> = {
   document_upload: "Upload a document",
   knowledge_read: "Read a document",
   knowledge_search: "Search the firm's documents",
+  release_check: "Check a release control",
+  release_submit: "Record a release",
   task_create: "Create a task",
   task_get: "Look at a task",
   task_list: "List tasks",
   task_run: "Run a task",
+  task_run_cancel: "Cancel a task's run",
   task_run_get: "Follow a task's run",
+  task_update: "Change a task",
 };
 
 /** The titles of tools by name; the hub's own page learns all of them. */
@@ -47,6 +52,7 @@ const REASONS: Record<string, string> = {
   autonomy_l0_unattended: "At this level of autonomy the agent does nothing unattended.",
   autonomy_needs_approval_commit: "At this level of autonomy a person approves what others will rely on.",
   autonomy_needs_approval_prepare: "At this level of autonomy the agent asks before every change.",
+  client_changes_own_tasks_only: "Clients change only tasks of their own.",
   client_outside_own_engagement: "Clients see and touch only what is theirs.",
   control_not_satisfied: "Its release control is not satisfied.",
   door_not_offered: "It is not offered by this way in.",
@@ -58,8 +64,13 @@ const REASONS: Record<string, string> = {
   no_permit: "No rule allows it.",
   not_a_member: "No membership in this organization.",
   policy_error: "The rules could not be evaluated, and what cannot be decided is refused.",
+  releasing_needs_partner: "Releasing this takes a partner.",
   role_too_low: "The role does not suffice.",
   service_account_with_other_role: "A service account may not hold this role.",
+  signoff_needs_eqr: "This sign-off is for the engagement quality reviewer alone.",
+  signoff_needs_manager: "This sign-off takes a manager.",
+  signoff_needs_partner: "This sign-off takes a partner.",
+  task_run_cancelled: "The run that this is a step of was cancelled.",
   upload_cannot_wait: "An upload cannot wait for approval, since its file is not kept meanwhile.",
   within_role_and_autonomy: "Within the role and the level of autonomy.",
   wrong_audience: "The credential was made for something else.",
