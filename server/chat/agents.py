@@ -14,7 +14,7 @@ from server.http.answers import json_answer
 from server.http.bodies import Json
 from server.http.document import listed, of_model, shows
 from server.http.parameters import only_known
-from server.http.visits import People
+from server.http.visits import Api
 from tools.views import page_json
 
 router = APIRouter(tags=["chat"])
@@ -39,7 +39,7 @@ class AgentView(BaseModel):
 
 
 @router.get("/v1/agents", responses=shows(listed(of_model(AgentView))))
-async def list_agents(visit: People, _known: Annotated[None, Depends(only_known)]) -> Response:
+async def list_agents(visit: Api, _known: Annotated[None, Depends(only_known)]) -> Response:
     """The agents there are, the one that answers unasked first."""
     offered = {manifest.name for manifest in await visit.hub.offers.manifests(visit.in_chat)}
     orchestrator = visit.hub.orchestrator

@@ -29,6 +29,7 @@ from tests.support.driven_doors import (
     RestCalls,
     Site,
     WorkerCalls,
+    made_by,
     obedient,
     serving,
 )
@@ -50,8 +51,6 @@ NAMES = ("thing", "client_thing", "engagement", "org")
 THEIRS = tuple(str(FIRM_B.id(name)) for name in NAMES)
 """Ids that the model has somehow come by."""
 THEIR_ADDRESSES = ("employee@firm-2.example", "partner@firm-2.example")
-BATCH = 25
-"""Calls of one turn; a run's budget ends at 30."""
 
 
 # What the model tries -------------------------------------------------------------------------------------------------
@@ -194,12 +193,6 @@ async def attacked(
         yield Attacked(site=site, owner=owner_connection, inspector=superuser_connection)
 
 
-async def made_by(entrance: Entrance, who: Who, calls: Sequence[Asked]) -> list[Told]:
-    """The calls, no more at once than a run's budget allows."""
-    batches = [calls[at : at + BATCH] for at in range(0, len(calls), BATCH)]
-    return [told for batch in batches for told in await entrance.make(who, batch)]
-
-
 _RECORDED = """
 SELECT DISTINCT ON (e.call_id) e.call_id, e.organization_id, e.principal_id, e.tool, e.decision, e.reasons, e.outcome,
        e.error_code, e.facts, p.result
@@ -273,7 +266,8 @@ async def test_the_same_calls_find_what_is_there_when_their_own_people_make_them
     headers = {"Authorization": f"Bearer {token}"}
     found: set[str] = set()
     async with httpx.AsyncClient(base_url=attacked.site.url, headers=headers) as http:
-        for tool, arguments in ATTEMPTS[as_it_stands]:
+        # What deletes comes last: afterwards there is nothing to be found.
+        for tool, arguments in sorted(ATTEMPTS[as_it_stands], key=lambda asked: asked[0] == "document_delete"):
             answer = await http.post(f"/v1/tools/{tool}/call", json={"arguments": arguments})
             if answer.status_code == 200 and SECRET in answer.text:
                 found.add(tool)

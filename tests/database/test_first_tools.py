@@ -291,6 +291,8 @@ async def test_a_task_run_that_waits_at_a_step_is_taken_up_again_once_it_is_deci
 ) -> None:
     await at_level(owner_connection, 1)
     run = TaskRunId(FIRM_A.id("thing"))
+    # The seed cancels it; this one goes on.
+    await owner_connection.execute("DELETE FROM task_run_cancellations WHERE task_run_id = $1", run)
     request = CallRequest(call_id=CallId(uuid4()), tool="task_create", arguments={"title": "T"}, task_run_id=run)
     waiting = await gate.gate.call(request, principal_of(door="worker"))
     assert waiting.approval is not None

@@ -160,11 +160,11 @@ def test_the_demo_is_whole_after_a_kill_keeps_its_data_and_shares_its_database(f
     url = f"http://127.0.0.1:{port}"
     environment = {"GLOW_HOME": str(home)}
     with glow(folder, environment, "demo", "--port", str(port)) as killed:
-        killed.until("5/20")
+        killed.until("5/23")
         killed.process.kill()
     with glow(folder, environment, "demo", "--port", str(port)) as first:
         shown = first.until("Ctrl-C stops")
-        assert " 1/20" not in shown
+        assert " 1/23" not in shown
         tokens = dict(re.findall(r"^    (\w+) +http://\S+/#token=(\S+)$", shown, flags=re.MULTILINE))
         assert {"partner", "employee", "client"} <= tokens.keys()
         answer = _asked(url, tokens["partner"])
@@ -172,7 +172,7 @@ def test_the_demo_is_whole_after_a_kill_keeps_its_data_and_shares_its_database(f
         assert answer["citations"][0]["title"] == "Engagement letter policy (EL)"
         assert "every twelve months" in answer["text"]
         documents = httpx.get(f"{url}/v1/knowledge/documents?limit=100", headers=_bearer(tokens["partner"])).json()
-        assert len(documents["items"]) == 16
+        assert len(documents["items"]) == 19
         assert {document["status"] for document in documents["items"]} == {"ready"}
         reviewer = ("--organization", "acme-audit", "--user", "eqr@acme.example")
         beside = printed(folder, environment, "token", *reviewer).strip()

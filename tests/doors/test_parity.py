@@ -40,6 +40,7 @@ from tests.support.driven_doors import (
     WidgetCalls,
     WorkerCalls,
     cell_of,
+    made_by,
     serving,
     widget_headers,
 )
@@ -305,7 +306,7 @@ async def seen_through(entrance: Entrance, hub: Hub, whos: Iterable[Who], cases:
     seen: list[Seen] = []
     for place, who in enumerate(whos):
         tried = tried_through(entrance, who, place, cases)
-        told = await entrance.make(who, asked_by(who, entrance.name, tried))
+        told = await made_by(entrance, who, asked_by(who, entrance.name, tried))
         cell = cell_of(entrance, who)
         recorded = await recorded_calls(hub, [each.call_id for each in told])
         for case, answer, call in zip(tried, told, recorded, strict=True):
@@ -357,7 +358,7 @@ async def _recorded(activity: ActivityService, call_id: UUID | None) -> Activity
         return None
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 async def test_every_door_decides_alike_and_records_alike(world: World, superuser_connection: Connection) -> None:
     # What is indexed changes what a search finds, so everybody has searched before anybody indexes.
     indexing = cases_of("index")

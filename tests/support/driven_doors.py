@@ -35,6 +35,8 @@ from tools.workflows import Step, Workflow, Workflows
 Json = dict[str, Any]
 Asked = tuple[str, Json]
 """A tool and its arguments."""
+BATCH = 25
+"""Calls that are asked for in one message: fewer than any persona's budget ends at."""
 
 SLUG = f"firm-{FIRM_A.n}"
 
@@ -56,6 +58,12 @@ class Entrance(Protocol):
     async def make(self, who: Who, calls: Sequence[Asked]) -> list[Told]:
         """Make the calls as this member, and give what was told of each."""
         ...
+
+
+async def made_by(entrance: Entrance, who: Who, calls: Sequence[Asked]) -> list[Told]:
+    """The calls, no more at once than a run's budget allows."""
+    batches = [calls[at : at + BATCH] for at in range(0, len(calls), BATCH)]
+    return [told for batch in batches for told in await entrance.make(who, batch)]
 
 
 def cell_of(entrance: Entrance, who: Who) -> Cell:

@@ -89,6 +89,7 @@ class Organization(Declared):
     name: str
     users: list[User]
     service_account: ServiceAccount
+    release_controls: dict[str, list[str]]
     engagements: list[Engagement]
     documents: list[Document]
     tasks: list[Task]

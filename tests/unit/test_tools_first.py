@@ -41,7 +41,11 @@ UNSEEN = {
     "document_embed",
     "document_index",
     "document_upload",
+    "identity_link",
+    "identity_unlink",
     "signoff_record",
+    "slack_channel_set",
+    "slack_connect",
 }
 AMONG_AGENTS = {"agent_handover"}
 """Beside the contract's: offered where an agent of this hub speaks, and not to a client's own."""
@@ -138,6 +142,10 @@ EXAMPLES: dict[str, Json] = {
     "document_embed": {"document_id": ID},
     "document_delete": {"document_id": ID},
     "agent_handover": {"agent": "tax", "reason": "asked for"},
+    "identity_link": {"issuer": "https://id.example", "subject": "s", "user": "a@b.example"},
+    "identity_unlink": {"issuer": "https://id.example", "subject": "s"},
+    "slack_connect": {"team_id": "T0123456789"},
+    "slack_channel_set": {"team_id": "T0123456789", "channel_id": "C0123456789", "agent": "tax", "engagement_id": ID},
 }
 """Every argument of every tool, used."""
 
