@@ -307,24 +307,26 @@ class Seen:
 def assert_parity(seen: Sequence[Seen]) -> None:
     """Every call was decided as domain.md says, recorded as it was decided, and recorded alike at every door.
 
-    Raises  AssertionError: naming the calls that differ.
+    Raises  AssertionError: naming calls that differ, one of each case, tool and pair of entrances.
     """
     twins: dict[tuple[object, ...], list[Seen]] = defaultdict(list)
     for each in seen:
         _assert_recorded(each)
         twins[each.twins].append(each)
-    for alike in twins.values():
-        first, *others = alike
+    differing: dict[tuple[str, str, str], str] = {}
+    for first, *others in twins.values():
         for other in others:
-            _assert_alike(first, other)
+            if words := _difference(first, other):
+                differing.setdefault((first.case, first.entrance, other.entrance), words)
+    assert not differing, "\n".join(differing.values())
 
 
-def _assert_alike(one: Seen, other: Seen) -> None:
+def _difference(one: Seen, other: Seen) -> str:
     its, others = record_of(one), record_of(other)
     different = {
         name: (its.get(name), others.get(name)) for name in {*its, *others} if its.get(name) != others.get(name)
     }
-    assert not different, f"{one} is not recorded as {other} is: {different}"
+    return f"{one} is not recorded as {other} is: {different}" if different else ""
 
 
 def _assert_recorded(seen: Seen) -> None:

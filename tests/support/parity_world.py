@@ -98,7 +98,7 @@ CASES: tuple[Case, ...] = (
         name="list",
         tool="task_list",
         # Of what no other case makes or changes, so that the list stays as it is while the doors take their turns.
-        arguments=_fixed({"status": "in_progress", "kind": "refresh_analytics", "engagement_id": _ids("engagement")}),
+        arguments=_fixed({"status": "cancelled", "engagement_id": _ids("engagement")}),
     ),
     Case(name="get", tool="task_get", arguments=_fixed({"task_id": _ids("client_thing")}), client_own=True),
     Case(
@@ -135,7 +135,7 @@ CASES: tuple[Case, ...] = (
         name="give to another",
         tool="task_update",
         arguments=lambda who, entrance: {
-            "task_id": str(one_of("task", who, entrance)),
+            "task_id": str(one_of("task to give", who, entrance)),
             "assignee": "partner@firm-1.example",
         },
         assigns_other=True,
@@ -312,6 +312,10 @@ INSERT INTO tasks (organization_id, task_id, title, status, audience, engagement
     created_at, updated_at)
 VALUES ($1, $2, 'Bring the letter', 'open', 'client', $3, $4, $5, now(), now())
 """
+_TASK_LEFT_ALONE = """
+INSERT INTO tasks (organization_id, task_id, title, status, audience, engagement_id, created_by, created_at, updated_at)
+VALUES ($1, $2, 'Count the chairs', 'cancelled', 'client', $3, $4, now(), now())
+"""
 _RUN = """
 INSERT INTO task_runs (organization_id, task_run_id, task_id, kind, call_id, requested_by, created_at)
 VALUES ($1, $2, $3, 'refresh_analytics', $2, $4, now())
@@ -347,11 +351,14 @@ async def seed_world(owner: Connection, entrances: Sequence[str]) -> None:
     clients = [who for who in WHOS if who.role is Role.CLIENT]
     await owner.executemany(_ENGAGED, [(ORGANIZATION, engagement, who.id) for who in clients])
     await owner.execute(_TASK, ORGANIZATION, FIRM_A.id("workflow task"), engagement, partner)
+    await owner.execute(_TASK_LEFT_ALONE, ORGANIZATION, FIRM_A.id("task left alone"), engagement, partner)
     await owner.execute(_CONTROL, ORGANIZATION, ["REPORT_FINAL", "EQR_REVIEW", "VAT_RETURN"])
     used_up = [(who, entrance) for who in WHOS for entrance in entrances]
     own = [(ORGANIZATION, one_of("own task", *each), engagement, each[0].id, partner) for each in used_up]
     await owner.executemany(_OWN_TASK, own)
-    others = [(ORGANIZATION, one_of("task", *each), engagement, None, partner) for each in used_up]
+    # One for each case: at the command line a member makes some of the cases only, and must find the thing as it was.
+    kinds = ("task", "task to give")
+    others = [(ORGANIZATION, one_of(kind, *each), engagement, None, partner) for each in used_up for kind in kinds]
     await owner.executemany(_OWN_TASK, others)
     runs = [(ORGANIZATION, one_of("run", *each), FIRM_A.id("workflow task"), partner) for each in used_up]
     await owner.executemany(_RUN, runs)
