@@ -42,6 +42,7 @@ class Package:
     def __init__(self, content: bytes, limits: ParseLimits) -> None:
         try:
             self._archive = ZipFile(BytesIO(content))
+        # The standard library raises NotImplementedError for a version of the format that it cannot read.
         except (BadZipFile, ValueError, NotImplementedError, OSError) as damaged:
             raise Unreadable(DAMAGED) from damaged
         _look_over(self._archive.infolist(), limits)
