@@ -11,7 +11,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # pytest has the last word
 .PHONY: help setup setup-dev demo test check fmt lint types imports manifests lock-check adr-check openapi-check \
-	web web-check coverage openapi lock benchmarks clean
+	web web-check coverage openapi lock outage waiting benchmarks takeover task-takeover clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -27,7 +27,7 @@ demo: setup ## serve the demo firm on http://127.0.0.1:8000 (PORT= changes it)
 	@$(BIN)/glow demo --port $(PORT)
 
 test: setup-dev ## run every test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: lint types imports manifests lock-check adr-check openapi-check web-check coverage ## everything that must hold before a change is merged
 
@@ -66,7 +66,7 @@ openapi-check: setup-dev ## docs/openapi.json is what the server says
 	$(BIN)/python -m checks.openapi
 
 coverage: setup-dev ## every test, with at least 80 % of the code covered
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 openapi: setup-dev ## write docs/openapi.json anew
 	$(BIN)/python -m checks.openapi write
@@ -74,8 +74,20 @@ openapi: setup-dev ## write docs/openapi.json anew
 lock: setup-dev ## resolve the dependencies anew (asks the package index)
 	$(BIN)/python -m checks.lock write $(BIN)/uv
 
+waiting: setup-dev ## runs that wait for a person, cut off at every write and raced over (make test tries a sample)
+	GLOW_TEST_EVERY=1 $(BIN)/python -m pytest tests/conversations/test_waiting.py
+
+outage: setup-dev ## PostgreSQL away for ten seconds under load (make test does the same for a moment)
+	GLOW_TEST_OUTAGE_S=10 GLOW_TEST_OUTAGE_CLIENTS=32 $(BIN)/python -m pytest tests/doors/test_outage.py
+
+takeover: setup-dev ## runs whose process is killed or stopped at every event in turn (make test takes a sample)
+	GLOW_TEST_TAKEOVER=$(or $(STRIDE),1) $(BIN)/python -m pytest tests/doors/test_takeover.py
+
 benchmarks: setup-dev ## measure speed beside its floors
 	$(BIN)/python -m benchmarks
+
+task-takeover: setup-dev ## stop the worker of a run that acts outside at every point
+	GLOW_EVERY_POINT=1 $(BIN)/python -m pytest -n $(WORKERS) tests/database/test_task_takeover.py
 
 clean: ## remove what was built; .glow, the demo's data, stays
 	rm -rf .venv tests/node/node_modules web/node_modules dist build .coverage .coverage.* .hypothesis .import_linter_cache .pytest_cache .ruff_cache

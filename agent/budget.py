@@ -1,6 +1,6 @@
 """What one run may spend, what it has spent, and the words that end it usefully when something is used up."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, assert_never
 
@@ -24,18 +24,87 @@ class Budget:
     seconds: float = 300.0
 
 
+CostOf = Callable[[str, int, int, int], float | None]
+"""US dollars for one call of that model, at the price of the moment, from its tokens: read, of those remembered by the
+provider, and written. None: nobody said what it costs."""
+
+
+def no_price(model: str, read: int, cached: int, written: int) -> None:
+    """Nothing has a price."""
+    del model, read, cached, written
+
+
+@dataclass(slots=True, kw_only=True)
+class ModelUse:
+    """What one model was asked and said in a run."""
+
+    turns: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = 0.0
+    """US dollars; None once a call of it has no price."""
+
+    def add(self, read: int, cached: int, written: int, cost: float | None) -> None:
+        """One more turn."""
+        self.turns += 1
+        self.take(read, cached, written, cost)
+
+    def take(self, read: int, cached: int, written: int, cost: float | None) -> None:
+        """What was used for the run, but is no turn of it."""
+        self.input_tokens += read
+        self.cached_tokens += cached
+        self.output_tokens += written
+        self.cost = None if self.cost is None or cost is None else self.cost + cost
+
+
 @dataclass(slots=True, kw_only=True)
 class Spent:
     """What a run has spent so far, and which calls it made."""
 
-    turns: int = 0
+    by_model: dict[str, ModelUse] = field(default_factory=dict[str, ModelUse])
+    """By name, in the order in which they spoke."""
+    cost_of: CostOf = no_price
     repairs: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
+    untold: int = 0
+    """Answers that broke off, and whose tokens no provider told."""
     estimated_tokens: int = 0
     """Of turns whose provider did not say how many there were."""
+    heard_of: set[str] = field(default_factory=set[str])
+    """Models that the reader has had words of."""
     calls: list[tuple[str, Outcome]] = field(default_factory=list[tuple[str, Outcome]])
     """Tool and outcome of each call, in order."""
+
+    def of(self, model: str) -> ModelUse:
+        """What that model has used, to be added to."""
+        return self.by_model.setdefault(model, ModelUse())
+
+    @property
+    def turns(self) -> int:
+        """Turns of all models."""
+        return sum(each.turns for each in self.by_model.values())
+
+    @property
+    def input_tokens(self) -> int:
+        """Read by all models."""
+        return sum(each.input_tokens for each in self.by_model.values())
+
+    @property
+    def output_tokens(self) -> int:
+        """Written by all models."""
+        return sum(each.output_tokens for each in self.by_model.values())
+
+    @property
+    def cached_tokens(self) -> int:
+        """Of those that were read: remembered by the providers."""
+        return sum(each.cached_tokens for each in self.by_model.values())
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars for all of it; None where a part is unknown, or has no price."""
+        costs = [each.cost for each in self.by_model.values() if each.input_tokens or each.output_tokens]
+        known = [cost for cost in costs if cost is not None]
+        return None if self.untold or not costs or len(known) < len(costs) else round(sum(known), 6)
 
     def limit_reached(self, budget: Budget) -> Limit | None:
         """What is used up so far that the model may only answer now; time is the loop's to watch."""

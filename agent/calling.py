@@ -1,7 +1,7 @@
 """The calls of one turn: through the gate one after the other, each with its events and its one result."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, cast
 
@@ -26,6 +26,9 @@ RAW_LENGTH = 10_000
 """Characters shown of arguments that are no JSON object."""
 
 
+CallEvent = ToolCalled | ToolDecided | ApprovalRequested | ToolCompleted
+
+
 class Caller(Protocol):
     """The gate, as the loop sees it."""
 
@@ -45,6 +48,8 @@ class CallSetup:
     book: CitationBook
     budget: Budget
     new_id: NewId
+    committed: Callable[[], Awaitable[None]]
+    """Returns when everything told so far is in the log, where another process would go on from it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,44 +60,61 @@ class Calls:
     asked: Sequence[ToolCall]
     deadline: float
     spent: Spent
+    ids: list[CallId] = field(default_factory=list[CallId])
+    """Of each call that was asked for; new ones, where another process has not given them."""
+    told: frozenset[tuple[CallId, str]] = frozenset()
+    """What another process told of them already."""
+    checkpoint: str | None = None
+    """What stands with the first call."""
     outcomes: list[CallOutcome] = field(default_factory=list[CallOutcome])
-    _ids: list[CallId] = field(default_factory=list[CallId])
     _cut_off: CallOutcome | None = None
     """The outcome of a call that was done when its caller was cancelled."""
 
     def __post_init__(self) -> None:
-        self._ids = [CallId(self.setup.new_id()) for _ in self.asked]
+        self.ids = self.ids or [CallId(self.setup.new_id()) for _ in self.asked]
 
     async def events(self) -> AsyncGenerator[AgentEvent, None]:
         """Makes the calls in the order the model wrote them.
 
         One after the other: a later call may count on an earlier one's effect, and the record reads as the
-        conversation does. Raises what the gate raises, after the call under way has got its end.
+        conversation does. None is made before it stands in the log that it was asked for: should the process end,
+        another finds the call there, and whether it was made in the record.
+        Raises what the gate raises, after the call under way has got its end.
         """
         under_way = False
         try:
-            for call_id, call in zip(self._ids, self.asked, strict=True):
+            for call_id, call in zip(self.ids, self.asked, strict=True):
                 under_way = True
-                yield ToolCalled(call_id=call_id, tool=call.name, arguments=shown_arguments(call.arguments))
+                for event in self._untold(self._called(call_id, call)):
+                    yield event
+                await self.setup.committed()
                 outcome = await self._make(call_id, call)
                 self._took(outcome)
                 under_way = False
-                for event in _events_of(outcome, call):
+                for event in self._untold(*_events_of(outcome, call)):
                     yield event
         except (Exception, asyncio.CancelledError):
             if under_way:
                 at = len(self.outcomes)
-                cut_off = self._marked(self._cut_off or _cancelled(self._ids[at], self.asked[at], CUT_OFF))
+                cut_off = self._marked(self._cut_off or _cancelled(self.ids[at], self.asked[at], CUT_OFF))
                 self._took(cut_off)
-                for event in _events_of(cut_off, self.asked[at]):
+                for event in self._untold(*_events_of(cut_off, self.asked[at])):
                     yield event
             raise
 
+    def _called(self, call_id: CallId, call: ToolCall) -> ToolCalled:
+        mark = self.checkpoint if call_id == self.ids[0] else None
+        arguments = shown_arguments(call.arguments)
+        return ToolCalled(call_id=call_id, tool=call.name, arguments=arguments, checkpoint=mark)
+
+    def _untold(self, *events: CallEvent) -> Sequence[CallEvent]:
+        return [event for event in events if (event.call_id, event.type) not in self.told]
+
     def made(self) -> tuple[MadeCall, ...]:
         """Every call with its one result; those that were never made are cancelled."""
-        rest = zip(self._ids[len(self.outcomes) :], self.asked[len(self.outcomes) :], strict=True)
+        rest = zip(self.ids[len(self.outcomes) :], self.asked[len(self.outcomes) :], strict=True)
         outcomes = [*self.outcomes, *(_cancelled(call_id, call, NOT_MADE) for call_id, call in rest)]
-        provider_ids = _distinct(self.asked, self._ids)
+        provider_ids = _distinct(self.asked, self.ids)
         return tuple(
             MadeCall(
                 call_id=outcome.call_id,
@@ -165,7 +187,7 @@ def shown_arguments(text: str) -> Json:
     return {"_raw": text[:RAW_LENGTH]}
 
 
-def _events_of(outcome: CallOutcome, call: ToolCall) -> Iterator[AgentEvent]:
+def _events_of(outcome: CallOutcome, call: ToolCall) -> Iterator[CallEvent]:
     if outcome.verdict is not None:
         decision = decision_of(outcome.verdict)
         yield ToolDecided(call_id=outcome.call_id, decision=decision, reasons=outcome.verdict.reasons)
@@ -179,6 +201,8 @@ def _events_of(outcome: CallOutcome, call: ToolCall) -> Iterator[AgentEvent]:
             four_eyes=outcome.approval.four_eyes,
             expires_at=outcome.approval.expires_at,
         )
+    if outcome.outcome == "waiting":  # it has no end yet, and gets it when its question is settled
+        return
     error = None if outcome.error is None else error_json(outcome.error)
     yield ToolCompleted(call_id=outcome.call_id, outcome=outcome.outcome, result=outcome.result, error=error)
 

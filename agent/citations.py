@@ -5,6 +5,7 @@ whole passage.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from agent.events import Citation, Json
@@ -37,6 +38,7 @@ class CitationBook:
     def __init__(self) -> None:
         self._by_marker: dict[int, _Passage] = {}
         self._by_chunk: dict[str, int] = {}
+        self._highest = 0
 
     def mark(self, tool: str, result: Json) -> Json:
         """The result with a `marker` on each passage, for the model and for readers; the recorded one has none."""
@@ -49,6 +51,13 @@ class CitationBook:
         if tool == SEARCH:
             for passage in map(mapping, items(result.get("items"))):
                 self._enter(passage, whole(passage.get("marker")))
+
+    def recall(self, citations: Iterable[Citation], highest: int) -> None:
+        """Take up what turns cited that are not told any more; `highest`: the last number that was given in them."""
+        for citation in citations:
+            self._by_chunk[citation.chunk_id] = citation.marker
+            self._by_marker[citation.marker] = _Passage(citation.quote, citation)
+        self._highest = max(self._highest, highest, *self._by_marker, 0)
 
     def cited(self, words: str) -> tuple[Citation, ...]:
         """The passages that `words` cite as [n], in order of appearance, each once; unknown numbers stay mere text."""
@@ -64,7 +73,8 @@ class CitationBook:
 
     def _marked(self, passage: object) -> object:
         known = mapping(passage)
-        marker = self._enter(known, None)
+        # One that another process has marked keeps its number.
+        marker = self._enter(known, whole(known.get("marker")))
         return passage if marker is None else {"marker": marker, **known}
 
     def _enter(self, passage: Json, given: int | None) -> int | None:
@@ -72,7 +82,8 @@ class CitationBook:
         chunk_id = text(passage.get("chunk_id"))
         if not chunk_id or chunk_id in self._by_chunk:
             return self._by_chunk.get(chunk_id)
-        marker = given or max(self._by_marker, default=0) + 1
+        marker = given or self._highest + 1
+        self._highest = max(self._highest, marker)
         self._by_chunk[chunk_id] = marker
         self._by_marker[marker] = _Passage(text(passage.get("text")), _citation(marker, passage))
         return marker

@@ -1,5 +1,6 @@
 """The one typed union of what a run tells its reader; every sink is a translator of it and decides nothing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -61,6 +62,8 @@ class MessageCompleted:
     message_id: str
     text: str
     citations: tuple[Citation, ...] = ()
+    checkpoint: str | None = field(default=None, repr=False, compare=False)
+    """What another process needs to go on from here; stored beside the frame, and no part of it."""
     type: Literal["message.completed"] = "message.completed"
 
 
@@ -69,6 +72,8 @@ class ToolCalled:
     call_id: CallId
     tool: str
     arguments: Json
+    checkpoint: str | None = field(default=None, repr=False, compare=False)
+    """As a completed message's."""
     type: Literal["tool.called"] = "tool.called"
 
 
@@ -118,6 +123,29 @@ class ApprovalDecided:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUsage:
+    """One model's part of a run's usage."""
+
+    input_tokens: int
+    output_tokens: int
+    model_calls: int
+    cached_tokens: int | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallUsage:
+    """What one call of a model used."""
+
+    model: str
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    """At the price of the moment; None: it has none, or the provider did not tell all of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunUsage:
     """Tokens of the whole run so far, as the provider counted them; 0 where it did not say."""
 
@@ -125,6 +153,14 @@ class RunUsage:
     output_tokens: int
     model_calls: int
     tool_calls: int
+    by_model: Mapping[str, ModelUsage] | None = None
+    """Each model's part, by name; None where the one that was asked spoke alone."""
+    cached_tokens: int | None = None
+    """Of those that were read: remembered by the provider, and cheaper."""
+    cost_usd: float | None = None
+    """At the prices of the moment of each call; None: a part of it is unknown, or has no price."""
+    untold_calls: int | None = None
+    """Calls of a model that broke off, and whose tokens nobody told: they are not among the others."""
     type: Literal["run.usage"] = "run.usage"
 
 
@@ -179,6 +215,8 @@ class RunFrame:
     sequence: int
     type: str
     data: str = field(repr=False)
+    checkpoint: str | None = field(default=None, repr=False, compare=False)
+    """What it takes to go on from here; shown to nobody."""
 
     @property
     def terminal(self) -> bool:

@@ -8,14 +8,24 @@ from typing import cast
 
 import orjson
 
-from agent.events import AgentEvent, Citation, Json, RunEnded, RunFrame
+from agent.events import (
+    AgentEvent,
+    Citation,
+    Json,
+    MessageCompleted,
+    ModelUsage,
+    RunEnded,
+    RunFrame,
+    RunWaiting,
+    ToolCalled,
+)
 from agent.json_values import items, mapping, parsed, text
 from domain.kernel import RunId
 
 
 @functools.cache
-def _fields(kind: type[AgentEvent] | type[Citation]) -> tuple[str, ...]:
-    return tuple(each.name for each in dataclasses.fields(kind) if each.name != "type")
+def _fields(kind: type[AgentEvent] | type[Citation] | type[ModelUsage]) -> tuple[str, ...]:
+    return tuple(each.name for each in dataclasses.fields(kind) if each.name not in ("type", "checkpoint"))
 
 
 def event_json(event: AgentEvent) -> Json:
@@ -27,22 +37,30 @@ def event_json(event: AgentEvent) -> Json:
             shown[name] = value
     if event.type == "message.completed":
         shown["citations"] = [citation_json(citation) for citation in event.citations]
+    elif event.type == "run.usage" and event.by_model is not None:
+        shown["by_model"] = {name: _members_of(part) for name, part in event.by_model.items()}
     return shown
+
+
+def _members_of(value: Citation | ModelUsage) -> Json:
+    """Its members; what it does not have is left out."""
+    return {name: each for name in _fields(type(value)) if (each := getattr(value, name)) is not None}
 
 
 def citation_json(citation: Citation) -> Json:
     """A citation as the contract's readers get it."""
-    return {name: value for name in _fields(Citation) if (value := getattr(citation, name)) is not None}
+    return _members_of(citation)
 
 
 def frame_of(event: AgentEvent, run_id: RunId, sequence: int) -> RunFrame:
     """The event's frame; equal events at the same place of the same run give the same bytes."""
     data: Json = {"type": event.type, "run_id": run_id, "sequence": sequence, **event_json(event)}
-    return RunFrame(run_id=run_id, sequence=sequence, type=event.type, data=json_text(data))
+    checkpoint = event.checkpoint if isinstance(event, MessageCompleted | ToolCalled) else None
+    return RunFrame(run_id=run_id, sequence=sequence, type=event.type, data=json_text(data), checkpoint=checkpoint)
 
 
-def terminal_frame(ended: RunEnded, run_id: RunId, sequence: int) -> RunFrame:
-    """The last frame of a run: what its row says, so that whoever misses it in the log can write the very same."""
+def terminal_frame(ended: RunEnded | RunWaiting, run_id: RunId, sequence: int) -> RunFrame:
+    """The last frame of a run, for good or for now: what its row says, so that whoever misses it writes the same."""
     return frame_of(ended, run_id, sequence)
 
 
@@ -66,7 +84,7 @@ def _mended(value: object) -> object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """The plain answer: a run's stream folded into one value. `status` is running while there is no terminal event."""
+    """The plain answer: a run's stream folded into one value; `status` is running or waiting before it has ended."""
 
     conversation_id: str
     run_id: str
@@ -99,10 +117,12 @@ class Fold:
     _approvals: dict[str, Json] = field(default_factory=dict[str, Json])
     _usage: Json = field(default_factory=dict[str, object])
     _ended: Json | None = None
+    _waits: bool = False
 
     def add(self, frame: RunFrame) -> None:
         """Take the next frame in."""
         event = mapping(parsed(frame.data))
+        self._waits = frame.type == "run.waiting"
         match frame.type:
             case "run.started":
                 self._run = event
@@ -112,7 +132,10 @@ class Fold:
                 self._messages.pop(text(event.get("message_id")), None)
             case "tool.called" | "tool.decided" | "tool.completed":
                 self._calls.setdefault(text(event.get("call_id")), {}).update(_members(event))
+                if frame.type == "tool.completed":
+                    self._settled(text(event.get("call_id")))
             case "approval.requested":
+                self._calls.setdefault(text(event.get("call_id")), {})["outcome"] = "waiting"
                 self._approvals[text(event.get("approval_id"))] = _members(event)
             case "approval.decided":
                 self._approvals.pop(text(event.get("approval_id")), None)
@@ -140,12 +163,15 @@ class Fold:
             error=_members(ended) if ended.get("type") == "run.failed" else None,
         )
 
+    def _settled(self, call_id: str) -> None:
+        """Nobody needs to answer any more: also what expired or was cancelled is no question."""
+        for approval_id in [key for key, asked in self._approvals.items() if asked.get("call_id") == call_id]:
+            del self._approvals[approval_id]
+
     def _status(self) -> str:
-        """A run that left a question to a person waits, for whoever reads only the answer."""
         if self._ended is None:
-            return "running"
-        status = text(self._ended.get("type")).removeprefix("run.")
-        return "waiting" if status == "completed" and self._approvals else status
+            return "waiting" if self._waits else "running"
+        return text(self._ended.get("type")).removeprefix("run.")
 
 
 def _members(event: Json) -> Json:

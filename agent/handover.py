@@ -20,7 +20,7 @@ class HandoverLog(Protocol):
     def hand_over(self, agent: str, ceiling: Level) -> None: ...
 
 
-class Cast:
+class ActiveAgent:
     """The one who speaks, and how far it may go; satisfies agent.calling.Caller, so that no handover escapes it.
 
     `ceiling`: the lowest of all who spoke. A model that somebody captured gains nothing by handing over.
@@ -40,16 +40,16 @@ class Cast:
         try:
             outcome = await self._gate.call(request, principal)
         except CutOff as cut:
-            self._heed(cut.ended)
+            self._apply_handover(cut.ended)
             raise
-        self._heed(outcome)
+        self._apply_handover(outcome)
         return outcome
 
     def offers(self, offers: Sequence[ToolOffer]) -> Sequence[ToolOffer]:
         """The offers, the handover's with those to choose from."""
         return [self._with_choice(offer) if offer.name == HANDOVER else offer for offer in offers]
 
-    def _heed(self, outcome: CallOutcome) -> None:
+    def _apply_handover(self, outcome: CallOutcome) -> None:
         if outcome.tool != HANDOVER or outcome.outcome != "done":
             return
         self.speaker = self._personas.get(text(mapping(outcome.result).get("agent")))

@@ -1,28 +1,33 @@
 """One turn of the model as it is heard, and what is to be done next."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeVar, assert_never, runtime_checkable
+from typing import Literal, assert_never
+from uuid import UUID
 
 from agent.budget import Limit, Spent
-from agent.events import AgentEvent, MessageDelta, MessageStarted
+from agent.events import AgentEvent, CallUsage, MessageDelta, MessageReset, MessageStarted
 from agent.model import (
+    OFFLINE,
+    Answering,
     AssistantMessage,
+    BrokenOff,
     CallRequested,
     Finished,
+    FinishReason,
     ItemMade,
     Model,
     ModelEvent,
+    ModelFailed,
     ModelRequest,
     ProviderItem,
     TextDelta,
     ToolCall,
     Usage,
+    Withdrawn,
+    streamed,
 )
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class Stop:
     limit: Limit
 
 
-Unsaid = Literal["silence", "refusal", "length"]
+Unsaid = Literal["silence", "refusal", "length", "filtered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +66,22 @@ NextStep = Say | Call | Stop | Explain
 class Heard:
     """One turn of the model, as far as it has been heard."""
 
-    message_id: str
+    new_id: Callable[[], UUID]
+    message_id: str = ""
     text: str = ""
     calls: list[ToolCall] = field(default_factory=list[ToolCall])
     provider_items: list[ProviderItem] = field(default_factory=list[ProviderItem])
-    ended: Literal["stop", "calls", "length", "refusal"] = "stop"
+    ended: FinishReason = "stop"
     out_of_time: bool = False
+    speaker: str = ""
+    """The model that speaks."""
+    usage: CallUsage | None = None
+    """What the turn used, once it is over."""
+    preface: str = ""
+    """What the reader is told before the model's first words: that it is another one than was asked."""
+
+    def __post_init__(self) -> None:
+        self.message_id = self.message_id or str(self.new_id())
 
     def say(self, words: str) -> Iterator[AgentEvent]:
         """Words of the turn; its message begins with the first of them."""
@@ -74,8 +89,17 @@ class Heard:
             return
         if not self.text:
             yield MessageStarted(message_id=self.message_id)
+            words = self.preface + words
         self.text += words
         yield MessageDelta(message_id=self.message_id, delta=words)
+
+    def withdraw(self, reason: str) -> Iterator[AgentEvent]:
+        """What was said is withdrawn; what follows is another message."""
+        if not self.text:
+            return
+        yield MessageReset(message_id=self.message_id, reason=reason)
+        self.message_id = str(self.new_id())
+        self.text = ""
 
     def add(self, words: str) -> Iterator[AgentEvent]:
         """Words of the loop's own, set apart from what the model said."""
@@ -91,8 +115,8 @@ def next_step(heard: Heard, limit: Limit | None) -> NextStep:
         return Stop(limit)
     if heard.calls:
         return Call(tuple(heard.calls))
-    if heard.ended == "length":
-        return Explain("length")
+    if heard.ended in ("length", "filtered"):
+        return Explain(heard.ended)
     if silent:
         return Explain("refusal" if heard.ended == "refusal" else "silence")
     return Say()
@@ -106,15 +130,18 @@ async def hear(
     `deadline`: in the event loop's time; from then on nothing more is heard. Closing the generator closes the stream.
     Raises  ModelFailed: as the model raised it.
     """
-    spent.turns += 1
+    heard.speaker = model.name
     used = _Used()
     try:
-        async with _closing(model.stream(request)) as stream:
+        async with streamed(model, request) as stream:
             while (event := await _next(stream, deadline)) is not None:
-                for shown in _take(event, heard, used):
+                for shown in _take(event, heard, used, spent):
                     yield shown
     except TimeoutError:
         heard.out_of_time = True
+    except ModelFailed as failed:
+        used.begun = failed.begun
+        raise
     finally:
         used.settle(spent, request, heard)
 
@@ -124,51 +151,73 @@ class _Used:
     """Tokens of one turn of the model."""
 
     read: int = 0
+    cached: int = 0
     written: int = 0
+    untold: int = 0
+    """Answers that broke off, and whose tokens the provider did not tell."""
+    begun: bool = False
+    whole: bool = False
 
     def settle(self, spent: Spent, request: ModelRequest, heard: Heard) -> None:
-        """Add the turn to the run's cost; where the provider did not say, four characters are taken for a token."""
-        spent.input_tokens += self.read
-        spent.output_tokens += self.written
-        if not self.read:
-            spent.estimated_tokens += (sum(map(_length, request.messages)) + len(heard.text)) // 4
+        """Adds the turn to what the run has spent, however it ended."""
+        if not self.whole and (self.begun or heard.text):
+            self.untold = max(self.untold, 1)
+        spent.untold += self.untold
+        cost = spent.cost_of(heard.speaker, self.read, self.cached, self.written)
+        spent.of(heard.speaker).add(self.read, self.cached, self.written, cost)
+        heard.usage = CallUsage(
+            model=heard.speaker,
+            input_tokens=self.read,
+            cached_tokens=self.cached,
+            output_tokens=self.written,
+            cost_usd=None if self.untold else cost,
+        )
+        spent.estimated_tokens += self._estimated(request, heard)
+        if heard.text:
+            spent.heard_of.add(heard.speaker)
+
+    def _estimated(self, request: ModelRequest, heard: Heard) -> int:
+        """Where the provider did not say, four characters are taken for a token; else none."""
+        untold = self.untold if self.read else 1
+        return untold * (sum(map(_length, request.messages)) + len(heard.text)) // 4
 
 
-def _take(event: ModelEvent, heard: Heard, used: _Used) -> Iterator[AgentEvent]:
+def _take(event: ModelEvent, heard: Heard, used: _Used, spent: Spent) -> Iterator[AgentEvent]:
     match event:
         case TextDelta():
             yield from heard.say(event.text)
+        case BrokenOff():
+            used.untold += 1
+        case Withdrawn():
+            yield from heard.withdraw(event.reason)
+        case Answering():
+            heard.speaker = event.model
+            # Once a run: whoever answers in another's place is named where it first speaks.
+            heard.preface = "" if event.model in spent.heard_of else preface(event)
         case ItemMade():
             heard.provider_items.append(event.item)
         case CallRequested():
             heard.calls.append(event.call)
         case Usage():
             used.read += event.input_tokens
+            used.cached += event.cached_tokens
             used.written += event.output_tokens
         case Finished():
+            used.whole = True
             heard.ended = event.reason
         case _:
             assert_never(event)
 
 
+def preface(answering: Answering) -> str:
+    """How a reader learns, once in a run, that another model answers than the one that was asked."""
+    speaker = "The offline model" if answering.model == OFFLINE else answering.model
+    return f"({answering.instead_of} does not answer: {answering.why} {speaker} answers instead.)\n\n"
+
+
 async def _next(stream: AsyncIterator[ModelEvent], deadline: float) -> ModelEvent | None:
     async with asyncio.timeout_at(deadline):
         return await anext(stream, None)
-
-
-@runtime_checkable
-class _Closable(Protocol):
-    async def aclose(self) -> None: ...
-
-
-@asynccontextmanager
-async def _closing(stream: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T], None]:
-    """The model port promises that a closed iterator closes its connection; not every iterator can be closed."""
-    try:
-        yield stream
-    finally:
-        if isinstance(stream, _Closable):
-            await stream.aclose()
 
 
 def _length(message: object) -> int:

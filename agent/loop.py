@@ -3,18 +3,21 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, assert_never
 from uuid import UUID
 
-from agent.budget import Limit, Spent, done_words, last_turn_notice, stopped_words
+from agent.budget import CostOf, Limit, Spent, done_words, last_turn_notice, no_price, stopped_words
 from agent.calling import Calls, CallSetup
 from agent.context import Transcript
+from agent.conversations.checkpoints import Checkpoint, SpentSoFar, checkpoint_text
 from agent.conversations.model import MadeCall, Step
-from agent.events import AgentEvent, MessageCompleted, MessageReset, RunUsage
+from agent.events import AgentEvent, MessageCompleted, MessageReset, RunUsage, RunWaiting
 from agent.hearing import Call, Explain, Heard, Say, Stop, Unsaid, hear, next_step
 from agent.model import Model, ModelFailed, ModelRequest, ToolCall, ToolOffer
-from tools.outcomes import ApprovalAsked, CallOutcome
+from agent.resuming import TAKEN_OVER, Resumed
+from agent.usage import usage_of
+from domain.kernel import ApprovalId, CallId
 
 
 class Journal(Protocol):
@@ -24,13 +27,17 @@ class Journal(Protocol):
         """Remember a step; this never waits, so that it holds in a cancelled run too."""
         ...
 
-    async def keep(self) -> None:
-        """Returns when what was noted is committed."""
+    async def keep(self, usage: RunUsage) -> None:
+        """Returns when what was noted is committed, with what the run has spent so far."""
+        ...
+
+    async def committed(self) -> None:
+        """Returns when everything told so far is in the log."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stance:
+class TurnContext:
     """How the agent stands before one turn: the model it speaks by, and what that is offered."""
 
     model: Model
@@ -41,18 +48,28 @@ class Stance:
 class TurnSetup:
     """Everything that one run of the loop stands on."""
 
-    stance: Callable[[], Stance]
+    context: Callable[[], TurnContext]
     """Asked before each turn: a call of the last one may have handed the conversation over."""
     calls: CallSetup
     transcript: Transcript
     journal: Journal
+    model: str | None = None
+    """The model that the run is told to speak by; None: whichever speaks."""
+    cost_of: CostOf = no_price
+    resumed: Resumed | None = None
+    """Where another process left the run."""
+    closing: bool = False
+    """What that process had begun is brought to its end, and nothing begun any more."""
+    before: Spent | None = None
+    """What was spent before the first turn: on a summary of what came before."""
 
 
 async def run_turn(setup: TurnSetup) -> AsyncGenerator[AgentEvent, None]:
     """One run's events between its start and its terminal event, the usage last.
 
-    What was begun is ended in any case: each started message, each called tool. Each call that the model made has its
-    one result in the journal, whatever was cancelled when.
+    A turn whose calls left questions to people is the last for now: then comes what the run waits for, and nothing more
+    until those are answered. What was begun is ended in any other case: each started message, each called tool. Each
+    call that the model made has its one result in the journal, whatever was cancelled when.
     Raises  ModelFailed, Unavailable, CancelledError: after what was begun has been ended.
     """
     loop = _Loop(setup)
@@ -66,6 +83,8 @@ async def run_turn(setup: TurnSetup) -> AsyncGenerator[AgentEvent, None]:
     finally:
         await loop.settled()
     yield loop.usage()
+    if loop.awaited:
+        yield RunWaiting(approvals=loop.awaited)
 
 
 class _Loop:
@@ -74,16 +93,33 @@ class _Loop:
     def __init__(self, setup: TurnSetup) -> None:
         self._setup = setup
         self._budget = setup.calls.budget
-        self._spent = Spent()
-        self._waiting: list[tuple[CallOutcome, ApprovalAsked]] = []
-        self._deadline = asyncio.get_running_loop().time() + self._budget.seconds
+        self._spent = (setup.before or Spent()) if setup.resumed is None else setup.resumed.spent
+        self._spent.cost_of = setup.cost_of
+        self.awaited: tuple[ApprovalId, ...] = ()
+        """The questions that the run waits for."""
+        used_s = 0.0 if setup.resumed is None else setup.resumed.seconds
+        self._began = asyncio.get_running_loop().time() - used_s
+        self._deadline = self._began + self._budget.seconds
         self._keeping: asyncio.Task[None] | None = None
 
     async def events(self) -> AsyncGenerator[AgentEvent, None]:
+        """What another process had begun, where one had; then what follows."""
+        resumed = self._setup.resumed
+        if resumed is not None:
+            async with aclosing(self._resume(resumed)) as events:
+                async for event in events:
+                    yield event
+            if self.awaited or self._setup.closing or resumed.answered:
+                return
+        async with aclosing(self._turns()) as events:
+            async for event in events:
+                yield event
+
+    async def _turns(self) -> AsyncGenerator[AgentEvent, None]:
         """Turn after turn of the model, until there is an answer."""
-        while True:
+        while not self.awaited:
             limit = self._spent.limit_reached(self._budget)
-            heard = Heard(message_id=str(self._setup.calls.new_id()))
+            heard = Heard(new_id=self._setup.calls.new_id)
             heard.out_of_time = asyncio.get_running_loop().time() >= self._deadline
             if limit != "tokens" and not heard.out_of_time:
                 async with aclosing(self._hear(heard, limit)) as events:
@@ -109,19 +145,41 @@ class _Loop:
                 yield event
             return
 
+    async def _resume(self, resumed: Resumed) -> AsyncGenerator[AgentEvent, None]:
+        """End what another process had begun: its half-said words are withdrawn, its turn's calls are settled."""
+        for message_id in resumed.half_said:
+            yield MessageReset(message_id=message_id, reason=TAKEN_OVER)
+        for event in resumed.answers.untold:
+            yield event
+        self.awaited = resumed.answers.still
+        turn = resumed.heard
+        if turn is None:
+            return
+        asked = [call for _, call in turn.calls]
+        heard = Heard(
+            new_id=self._setup.calls.new_id,
+            message_id=str(turn.message_id),
+            text=resumed.words,
+            calls=asked,
+            provider_items=list(turn.provider_items),
+        )
+        if not asked:
+            # An answer that was told whole: only its end was not written down.
+            self._note(heard)
+            return
+        calls = self._calls(asked, ids=[call_id for call_id, _ in turn.calls], told=resumed.told)
+        async with aclosing(self._make(heard, calls)) as events:
+            async for event in events:
+                yield event
+
     def usage(self) -> RunUsage:
         """What the run has spent so far."""
-        return RunUsage(
-            input_tokens=self._spent.input_tokens,
-            output_tokens=self._spent.output_tokens,
-            model_calls=self._spent.turns,
-            tool_calls=len(self._spent.calls),
-        )
+        return usage_of(self._spent, self._setup.model)
 
     async def _hear(self, heard: Heard, limit: Limit | None) -> AsyncGenerator[AgentEvent, None]:
         """One turn of the model, whose message gets its end also when the turn does not."""
-        stance = self._setup.stance()
-        turn = hear(stance.model, self._request(stance, limit), heard, self._spent, self._deadline)
+        context = self._setup.context()
+        turn = hear(context.model, self._request(context, limit), heard, self._spent, self._deadline)
         try:
             async with aclosing(turn) as events:
                 async for event in events:
@@ -136,26 +194,68 @@ class _Loop:
                 yield self._said(heard)
             raise
 
-    def _request(self, stance: Stance, limit: Limit | None) -> ModelRequest:
+    def _request(self, context: TurnContext, limit: Limit | None) -> ModelRequest:
         """At a limit the model is offered no tools, and told to answer."""
         if limit is None:
-            return self._setup.transcript.request(stance.offers)
+            return self._setup.transcript.request(context.offers)
         return self._setup.transcript.request((), last_turn_notice(limit, self._budget))
 
     async def _call(self, heard: Heard, asked: Sequence[ToolCall]) -> AsyncGenerator[AgentEvent, None]:
+        """The words of one turn, and then its calls."""
+        calls = self._calls(asked)
+        mark = self._checkpoint(heard, calls)
+        if heard.text:
+            yield replace(self._completed(heard), checkpoint=mark)
+        else:
+            calls.checkpoint = mark
+        async with aclosing(self._make(heard, calls)) as events:
+            async for event in events:
+                yield event
+
+    def _calls(
+        self,
+        asked: Sequence[ToolCall],
+        ids: Sequence[CallId] = (),
+        told: frozenset[tuple[CallId, str]] = frozenset(),
+    ) -> Calls:
+        return Calls(
+            setup=self._setup.calls,
+            asked=asked,
+            deadline=self._deadline,
+            spent=self._spent,
+            ids=list(ids),
+            told=told,
+        )
+
+    def _checkpoint(self, heard: Heard, calls: Calls | None = None) -> str:
+        """The turn as it was heard, from which another process could go on."""
+        spent = SpentSoFar(
+            usage=self.usage(),
+            repairs=self._spent.repairs,
+            estimated_tokens=self._spent.estimated_tokens,
+            seconds=asyncio.get_running_loop().time() - self._began,
+        )
+        return checkpoint_text(
+            Checkpoint(
+                message_id=UUID(heard.message_id),
+                calls=() if calls is None else tuple(zip(calls.ids, calls.asked, strict=True)),
+                provider_items=tuple(heard.provider_items),
+                spent=spent,
+            )
+        )
+
+    async def _make(self, heard: Heard, calls: Calls) -> AsyncGenerator[AgentEvent, None]:
         """The calls of one turn; their step is being kept while the model hears of their results."""
-        calls = Calls(setup=self._setup.calls, asked=asked, deadline=self._deadline, spent=self._spent)
         try:
-            if heard.text:
-                yield self._completed(heard)
             async with aclosing(calls.events()) as events:
                 async for event in events:
                     yield event
         finally:
             self._note(heard, calls.made())
         self._spent.repairs += calls.malformed
-        self._waiting += [(outcome, outcome.approval) for outcome in calls.outcomes if outcome.approval is not None]
-        self._keeping = asyncio.create_task(self._setup.journal.keep())
+        self.awaited = tuple(each.approval.approval_id for each in calls.outcomes if each.approval is not None)
+        if not self.awaited:  # else it is kept with the word that the run waits
+            self._keeping = asyncio.create_task(self._setup.journal.keep(self.usage()))
 
     async def _kept(self) -> None:
         """Returns when the last calls' step is committed: before that, nothing is told or done of what followed it.
@@ -180,7 +280,7 @@ class _Loop:
 
     def _said(self, heard: Heard) -> MessageCompleted:
         self._note(heard)
-        return self._completed(heard)
+        return replace(self._completed(heard), checkpoint=self._checkpoint(heard))
 
     def _completed(self, heard: Heard) -> MessageCompleted:
         cited = self._setup.calls.book.cited(heard.text)
@@ -194,6 +294,7 @@ class _Loop:
             calls=calls,
             citations=cited,
             provider_items=tuple(heard.provider_items),
+            usage=heard.usage,
         )
         self._setup.journal.note(step)
         self._setup.transcript.add(step)
@@ -204,6 +305,8 @@ class _Loop:
                 return "The model declined to answer this."
             case "length":
                 return "(Cut off here: this is as much as the model can write at once.)"
+            case "filtered":
+                return "(The provider's filter cut this answer off here.)"
             case "silence":
                 return self._unsaid()
             case _:
@@ -211,14 +314,5 @@ class _Loop:
 
     def _unsaid(self) -> str:
         """What the model should have told."""
-        if self._waiting:
-            return "\n".join(self._waits(outcome, asked) for outcome, asked in self._waiting)
         done = f" {done_words(self._spent.calls)}" if self._spent.calls else ""
         return f"The model gave no answer.{done} Please ask again, perhaps in other words."
-
-    def _waits(self, outcome: CallOutcome, asked: ApprovalAsked) -> str:
-        who = f"{asked.needs_role} or above" + (", who is not the one who asked," if asked.four_eyes else "")
-        url = self._setup.calls.approval_url(asked.approval_id)
-        where = f" Decide it here: {url}" if url else ""
-        until = asked.expires_at.strftime("%Y-%m-%d %H:%M UTC")
-        return f"{outcome.tool} waits for the approval of a {who} until {until}; nothing was done yet.{where}"

@@ -1,10 +1,14 @@
 """What the loop asks of a language model, and the few things a model can answer: the port of every provider."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Json = dict[str, object]
+
+OFFLINE = "offline"
+"""The name of the model of rules that comes along."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,14 @@ class UserMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BackgroundMessage:
+    """What a model is given to know before the conversation: data that nobody says in it, and that rules nothing."""
+
+    text: str
+    role: Literal["user"] = "user"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AssistantMessage:
     text: str
     calls: tuple[ToolCall, ...] = ()
@@ -58,7 +70,7 @@ class ToolResultMessage:
     role: Literal["tool"] = "tool"
 
 
-Message = SystemMessage | UserMessage | AssistantMessage | ToolResultMessage
+Message = SystemMessage | BackgroundMessage | UserMessage | AssistantMessage | ToolResultMessage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +87,8 @@ class ModelRequest:
     messages: Sequence[Message]
     tools: Sequence[ToolOffer]
     max_output_tokens: int | None = None
+    cache_key: str | None = None
+    """The same for requests that begin alike: a provider can send them to where it remembers their beginning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,17 +113,48 @@ class ItemMade:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     input_tokens: int
+    """All that was read, what the provider remembered included."""
     output_tokens: int
+    cached_tokens: int = 0
+    """Of those that were read: remembered by the provider, and cheaper."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenOff:
+    """The provider broke off, and is asked for the rest; of what was used up to here it has told nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn:
+    """What was said of this turn holds no more: it begins anew."""
+
+    reason: str
+    """A fault's code."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answering:
+    """From here on another model speaks, in the place of the one that was asked."""
+
+    model: str
+    instead_of: str
+    why: str
+    """In words that may be shown."""
+
+
+FinishReason = Literal["stop", "calls", "length", "filtered", "refusal"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The turn is over: `stop` all said, `calls` it waits for results, `length` cut off, `refusal` it will not."""
+    """The turn is over: `stop` all said, `calls` it waits for results, `refusal` it will not; else it was cut off, by
+    `length` or, `filtered`, by the provider's filter.
+    """
 
-    reason: Literal["stop", "calls", "length", "refusal"]
+    reason: FinishReason
 
 
-ModelEvent = TextDelta | ItemMade | CallRequested | Usage | Finished
+ModelEvent = TextDelta | ItemMade | CallRequested | Usage | BrokenOff | Withdrawn | Answering | Finished
 
 
 class ModelFailed(Exception):
@@ -120,18 +165,32 @@ class ModelFailed(Exception):
     context_too_long (not retryable).
     """
 
-    def __init__(self, code: str, message: str, *, retryable: bool) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        retryable: bool,
+        of_request: bool | None = None,
+        begun: bool = False,
+        wait_s: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.retryable = retryable
+        self.of_request = not retryable if of_request is None else of_request
+        """It is the request's own fault (its length, its content), for which another model would refuse it as well."""
+        self.begun = begun
+        """Some of the answer had come."""
+        self.wait_s = wait_s
+        """Seconds that the provider asks to be left alone."""
 
 
 class Model(Protocol):
     """A language model that streams one turn.
 
-    `stream` yields any number of TextDelta, ItemMade, CallRequested and Usage, then exactly one Finished; or raises
-    ModelFailed.
+    `stream` yields any number of other events, then exactly one Finished; or raises ModelFailed.
     Closing the iterator closes the connection to the provider.
     """
 
@@ -146,3 +205,20 @@ class Model(Protocol):
         ...
 
     def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]: ...
+
+
+@runtime_checkable
+class _Closable(Protocol):
+    async def aclose(self) -> None: ...
+
+
+@asynccontextmanager
+async def streamed(model: Model, request: ModelRequest) -> AsyncGenerator[AsyncIterator[ModelEvent], None]:
+    """The model's stream for the length of the block; leaving it closes the stream, and so the connection."""
+    stream = model.stream(request)
+    try:
+        yield stream
+    finally:
+        # Not every iterator can be closed.
+        if isinstance(stream, _Closable):
+            await stream.aclose()

@@ -1,18 +1,25 @@
 """Chooses persona, offers and model for a run and hands them to the loop; the only place that knows them all."""
 
+import hashlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Protocol
 
-from agent.budget import Budget
+from agent.budget import Budget, CostOf, Spent, no_price
 from agent.calling import Caller, CallSetup
-from agent.context import Transcript, remembered, system_words
-from agent.conversations.model import OpenedRun
+from agent.compaction import Compactor, SummaryLog
+from agent.context import Transcript, background, past, remembered, system_words
+from agent.conversations.model import Step
+from agent.conversations.runs import OpenedRun
 from agent.events import AgentEvent
-from agent.handover import Cast, HandoverLog
-from agent.loop import Journal, Stance, TurnSetup, run_turn
-from agent.model import Model, ToolOffer
+from agent.handover import ActiveAgent, HandoverLog
+from agent.loop import Journal, TurnContext, TurnSetup, run_turn
+from agent.model import OFFLINE, Model, SystemMessage, ToolOffer, UserMessage
 from agent.personas import Persona, Personas
+from agent.repeats import NotAgain, Refuse
+from agent.resuming import Resumed
+from agent.settling import Ledger, SettlingCaller
 from agent.window import Window
 from domain.kernel import ApprovalId, CallId, Clock, NewId, Principal, Role, Trust
 from knowledge.tokens import count_tokens
@@ -21,6 +28,8 @@ from tools.outcomes import CallRequest
 ApprovalUrl = Callable[[ApprovalId], str | None]
 Bounded = Callable[[Budget], Budget]
 """From a persona's budget to what the operator allows of it now."""
+WindowOf = Callable[[Model], int]
+"""How many tokens a request to that model and its answer may hold together, as is known now."""
 
 
 class Offers(Protocol):
@@ -35,7 +44,7 @@ class Offers(Protocol):
         ...
 
 
-class RunBook(Journal, HandoverLog, Protocol):
+class RunBook(Journal, HandoverLog, SummaryLog, Protocol):
     """Where a run leaves its steps, and who goes on with its conversation."""
 
 
@@ -51,22 +60,30 @@ class Orchestrator:
         model: Model,
         models: Mapping[str, Model] | None = None,
         gate: Caller,
+        refuse: Refuse,
+        ledger: Ledger,
         offers: Offers,
         personas: Personas,
         clock: Clock,
         new_id: NewId,
         approval_url: ApprovalUrl = lambda _: None,
         bounded: Bounded = lambda budget: budget,
+        cost_of: CostOf = no_price,
+        window: WindowOf = lambda model: model.context_window,
     ) -> None:
         self._model = model
         self._models = models or {}
         self._gate = gate
+        self._refuse = refuse
+        self._ledger = ledger
         self._offers = offers
         self._personas = personas
         self._clock = clock
         self._new_id = new_id
         self._approval_url = approval_url
         self._bounded = bounded
+        self._cost_of = cost_of
+        self._window_of = window
 
     def model_of(self, persona: Persona) -> Model:
         """The model that the persona speaks by: the one it wants where there is such, else the default."""
@@ -83,51 +100,109 @@ class Orchestrator:
         """Every persona, the default first."""
         return self._personas.all()
 
-    async def run(self, principal: Principal, opened: OpenedRun, book: RunBook) -> AsyncGenerator[AgentEvent, None]:
-        """A run's events between its start and its terminal event; see agent.loop.run_turn."""
+    async def run(
+        self,
+        principal: Principal,
+        opened: OpenedRun,
+        book: RunBook,
+        resumed: Resumed | None = None,
+        *,
+        closing: bool = False,
+    ) -> AsyncGenerator[AgentEvent, None]:
+        """A run's events between its start and its terminal event; see agent.loop.run_turn.
+
+        `resumed`: where another process left it; `closing`: what that had begun is ended, and nothing begun any more.
+        """
         first = self.persona(opened.run.agent)
-        cast = Cast(
-            gate=self._gate,
+        # Whoever the conversation was handed over to goes on.
+        speaker = first if resumed is None else self.persona(opened.conversation.agent)
+        window, spent = self._window(self.model_of(speaker)), Spent() if resumed is None else resumed.spent
+        spent.cost_of = self._cost_of
+        if not closing:
+            opened = await self._shortened(principal, opened, speaker, window, book, spent)
+        active = ActiveAgent(
+            gate=self._caller(opened, resumed, closing=closing),
             personas=self._personas,
-            first=first,
+            first=speaker,
             ceiling=opened.conversation.agent_ceiling,
             handover_log=book,
         )
         transcript = Transcript(
-            system=self._words(opened, first),
+            system=self._words(opened, speaker),
             history=opened.history,
             message=opened.run.message,
-            window=_window(self.model_of(first)),
+            window=window,
+            preferences=opened.surroundings.preferences,
+            cache_key=_cache_key(principal, opened),
         )
+        steps = () if resumed is None else resumed.steps
+        for step in steps:
+            transcript.add(step, resumed and resumed.later)
         setup = TurnSetup(
-            stance=self._stances(principal, opened, cast, transcript),
-            calls=self._calls(principal, opened, cast, first),
+            context=self._turn_contexts(principal, opened, active, transcript),
+            calls=self._calls(principal, opened, active, first, steps, book),
             transcript=transcript,
             journal=book,
+            model=opened.run.model,
+            cost_of=self._cost_of,
+            resumed=resumed,
+            closing=closing,
+            before=spent,
         )
         async with aclosing(run_turn(setup)) as events:
             async for event in events:
                 yield event
 
-    def _stances(
-        self, principal: Principal, opened: OpenedRun, cast: Cast, transcript: Transcript
-    ) -> Callable[[], Stance]:
-        """How whoever speaks stands before the next turn; the transcript takes their words on when they change."""
-        heard = cast.speaker
+    def _caller(self, opened: OpenedRun, resumed: Resumed | None, *, closing: bool) -> Caller:
+        """The gate, behind what a run must not do again."""
+        past = opened.history
+        gate = NotAgain(self._gate, self._refuse, past.elsewhere) if past.again else self._gate
+        return gate if resumed is None else SettlingCaller(gate, self._ledger, resumed, closing=closing)
 
-        def stance() -> Stance:
+    async def _shortened(
+        self, principal: Principal, opened: OpenedRun, speaker: Persona, window: Window, book: RunBook, spent: Spent
+    ) -> OpenedRun:
+        """The run with its oldest turns summarised, where its model could hardly hold them all."""
+        model = self.model_of(speaker)
+        if len(opened.history.turns) < 2 or model.name == OFFLINE:
+            return opened
+        compactor = Compactor(model=model, window=window, summaries=book, clock=self._clock, new_id=self._new_id)
+        head = [
+            SystemMessage(text=self._words(opened, speaker)),
+            *background(opened.surroundings.preferences),
+            *past(opened.history),
+            UserMessage(text=opened.run.message),
+        ]
+        offers = self._offers.for_principal(principal, opened.surroundings.role, speaker)
+        return replace(opened, history=await compactor.compacted(opened.history, head, offers, spent))
+
+    def _turn_contexts(
+        self, principal: Principal, opened: OpenedRun, active: ActiveAgent, transcript: Transcript
+    ) -> Callable[[], TurnContext]:
+        """How whoever speaks stands before the next turn; the transcript takes their words on when they change."""
+        heard = active.speaker
+
+        def context() -> TurnContext:
             nonlocal heard
-            speaker = cast.speaker
+            speaker = active.speaker
             model = self.model_of(speaker)
             if speaker is not heard:
-                transcript.speak_as(self._words(opened, speaker), _window(model))
+                transcript.speak_as(self._words(opened, speaker), self._window(model))
                 heard = speaker
             offers = self._offers.for_principal(principal, opened.surroundings.role, speaker)
-            return Stance(model=model, offers=cast.offers(offers))
+            return TurnContext(model=model, offers=active.offers(offers))
 
-        return stance
+        return context
 
-    def _calls(self, principal: Principal, opened: OpenedRun, cast: Cast, first: Persona) -> CallSetup:
+    def _calls(
+        self,
+        principal: Principal,
+        opened: OpenedRun,
+        active: ActiveAgent,
+        first: Persona,
+        steps: Sequence[Step],
+        journal: Journal,
+    ) -> CallSetup:
         def request(call_id: CallId, tool: str, arguments: object) -> CallRequest:
             return CallRequest(
                 call_id=call_id,
@@ -136,27 +211,33 @@ class Orchestrator:
                 conversation_id=opened.run.conversation_id,
                 run_id=opened.run.run_id,
                 engagement_id=opened.conversation.engagement_id,
-                agent=cast.speaker.name,
-                agent_ceiling=cast.ceiling,
-                request_id=opened.request_id,
-                trace_id=opened.trace_id,
+                agent=active.speaker.name,
+                agent_ceiling=active.ceiling,
+                request_id=opened.run.request_id,
+                trace_id=opened.run.trace_id,
             )
 
         return CallSetup(
-            gate=cast,
+            gate=active,
             principal=principal,
             request=request,
             trust_of=self._offers.trust_of,
             approval_url=self._approval_url,
-            book=remembered(opened.history),
+            book=remembered(opened.history, steps),
             # The run's, whoever speaks: agents that hand over to and fro use up what the first one was given.
             budget=self._bounded(first.budget),
             new_id=self._new_id,
+            committed=journal.committed,
         )
 
     def _words(self, opened: OpenedRun, persona: Persona) -> str:
         return system_words(persona.words, opened.surroundings, self._clock().date())
 
+    def _window(self, model: Model) -> Window:
+        return Window(self._window_of(model), lambda words: count_tokens(words, model.name))
 
-def _window(model: Model) -> Window:
-    return Window(model.context_window, lambda words: count_tokens(words, model.name))
+
+def _cache_key(principal: Principal, opened: OpenedRun) -> str:
+    """The same for all requests of a conversation; nobody outside learns an id of ours by it."""
+    told = f"glow prompt cache {principal.organization_id} {opened.run.conversation_id}"
+    return hashlib.sha256(told.encode()).hexdigest()[:32]

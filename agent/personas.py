@@ -8,7 +8,7 @@ from typing import cast
 import orjson
 
 from agent.budget import Budget
-from agent.conversations.model import UnknownAgent
+from agent.conversations.refusals import UnknownAgent
 from domain.kernel import Level
 from tools.json_schema import Checker
 from tools.yaml_files import UnreadableYaml, read_yaml
@@ -43,7 +43,7 @@ class Persona:
     autonomy_ceiling: Level
     budget: Budget
     model: str | None = None
-    """The model it wants, where the installation offers it; None: the installation's default."""
+    """The model it wants, at the server of the installation's model; None: the installation's default."""
 
 
 class Personas:
@@ -65,6 +65,11 @@ class Personas:
     def all(self) -> tuple[Persona, ...]:
         """Every persona, the default first and then by name."""
         return tuple(sorted(self._personas.values(), key=lambda each: (each.name != DEFAULT, each.name)))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models they want, each once."""
+        return tuple(sorted({each.model for each in self._personas.values() if each.model is not None}))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Takes a message in: checks it, finds or begins its conversation, and stores it together with its run."""
+"""Takes a message in and stores it together with its run; and finds again a run that another process has left."""
 
 from dataclasses import dataclass, replace
 from typing import cast
@@ -6,21 +6,20 @@ from uuid import UUID, uuid5
 
 import orjson
 
-from agent.conversations.model import (
-    MESSAGE_LENGTH,
-    TITLE_LENGTH,
+from agent.conversations.leases import Lease
+from agent.conversations.model import MESSAGE_LENGTH, TITLE_LENGTH, Conversation, History
+from agent.conversations.ports import ConversationStore, Sessions
+from agent.conversations.refusals import (
     ClientMessageReused,
-    Conversation,
     ConversationNotFound,
     EngagementNotFound,
-    History,
     InvalidMessage,
-    NewRun,
     NotAMember,
-    OpenedRun,
+    RunNotFound,
 )
-from agent.conversations.ports import ConversationStore, Sessions
+from agent.conversations.runs import AskedTurn, NewRun, OpenedRun
 from agent.orchestrator import Orchestrator
+from agent.resuming import Resumed, resumed_of
 from domain.idempotency.model import Claim, IdempotencyKey
 from domain.kernel import Clock, ConversationId, EngagementId, Level, NewId, Principal, RunId
 
@@ -30,13 +29,20 @@ _CONVERSATIONS = UUID("6f2b3c51-5f0e-4c0e-9d53-5b8f6f0c3a77")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewMessage:
-    """A message as a door takes it in."""
+    """A message as a door takes it in: a new one, or another version of a turn that stands beside the earlier one."""
 
     message: str
+    """Nothing where an earlier one is to be answered again."""
     conversation_id: ConversationId | None = None
     agent: str | None = None
     engagement_id: EngagementId | None = None
     client_message_id: str | None = None
+    regenerates: RunId | None = None
+    """The run whose message is to be answered again."""
+    edits: RunId | None = None
+    """The run whose message this one stands in for."""
+    after: RunId | None = None
+    """The run of the conversation that it follows; None: the one that the conversation ended with."""
     idempotency: IdempotencyKey | None = None
     request_id: str | None = None
     trace_id: str | None = None
@@ -44,6 +50,9 @@ class NewMessage:
     def claim(self, principal: Principal) -> Claim | None:
         """The key that the message came under, bound to what it says."""
         said = [self.message, self.conversation_id, self.agent, self.engagement_id, self.client_message_id]
+        branched = [self.regenerates, self.edits, self.after]
+        # Only where there is something to say of it: a key that came before there were versions stays good.
+        said += branched if any(branched) else []
         return None if self.idempotency is None else self.idempotency.claim(principal.mode, said)
 
 
@@ -71,7 +80,7 @@ class RunOpener:
     async def open(self, principal: Principal, asked: NewMessage) -> OpenedRun:
         """Message, run and, where it is the first message, conversation, in one transaction.
 
-        Raises  InvalidMessage, NotAMember, UnknownAgent, ConversationNotFound, EngagementNotFound.
+        Raises  InvalidMessage, NotAMember, UnknownAgent, ConversationNotFound, EngagementNotFound, RunNotFound.
                 ConversationBusy, ConversationTaken: a run is going, or the message came before.
                 AskedAgain, KeyMismatch, KeyInProgress: its idempotency key is taken.
         """
@@ -83,8 +92,11 @@ class RunOpener:
                 raise NotAMember
             if claim is not None:
                 _replay(await store.keys.claim(claim))
-            conversation = await self._conversation(store, principal, asked)
-            run = self._new_run(principal, asked, conversation)
+            earlier = await self._earlier(store, asked)
+            if earlier is not None:
+                asked = _anew(asked, earlier)
+            conversation = await self._conversation(store, principal, asked, earlier)
+            run = self._new_run(principal, asked, conversation, earlier)
             await store.add_run(run)
             if claim is not None:
                 await store.keys.keep(claim, _kept(run))
@@ -96,18 +108,56 @@ class RunOpener:
             conversation=conversation,
             surroundings=surroundings,
             history=history,
-            request_id=asked.request_id,
-            trace_id=asked.trace_id,
         )
 
-    async def _conversation(self, store: ConversationStore, principal: Principal, asked: NewMessage) -> Conversation:
+    async def reopen(self, principal: Principal, lease: Lease) -> tuple[OpenedRun, Resumed]:
+        """A run that another process has left, and where to go on with it.
+
+        Raises  RunNotFound: it is not running (any more). NotAMember: whoever asked has left the organization.
+        """
+        run_id = lease.key.run_id
+        async with self._sessions.session(principal, read_only=True) as store:
+            surroundings = await store.surroundings()
+            if surroundings is None:
+                raise NotAMember
+            left = await store.unfinished(run_id)
+            if left is None:
+                raise RunNotFound(run_id)
+            history = await store.history(left.conversation.conversation_id, run_id, self._history_limit)
+        opened = OpenedRun(
+            run=left.run,
+            conversation=left.conversation,
+            surroundings=surroundings,
+            history=history,
+            epoch=lease.epoch,
+        )
+        return opened, resumed_of(left)
+
+    async def _earlier(self, store: ConversationStore, asked: NewMessage) -> AskedTurn | None:
+        """The turn that the message names: to be answered again, to be written anew, or to be followed.
+
+        Raises  RunNotFound: this principal has no such run, or not in the conversation that the message names.
+        """
+        named = asked.regenerates or asked.edits or asked.after
+        if named is None:
+            return None
+        found = await store.asked_turn(named)
+        if found is None or asked.conversation_id not in (None, found.conversation_id):
+            raise RunNotFound(named)
+        return found
+
+    async def _conversation(
+        self, store: ConversationStore, principal: Principal, asked: NewMessage, earlier: AskedTurn | None
+    ) -> Conversation:
         if asked.conversation_id is not None:
             found = await store.touch_conversation(asked.conversation_id, self._clock())
             if found is None:
                 raise ConversationNotFound(asked.conversation_id)
             if asked.engagement_id not in (None, found.engagement_id):
                 raise InvalidMessage("engagement_id: this conversation belongs to another engagement, or to none")
-            return found if asked.agent is None else await self._chosen(store, found, asked.agent)
+            if asked.agent is not None:
+                return await self._chosen(store, found, asked.agent)
+            return found if earlier is None or asked.after else await self._begun_by(store, found, earlier.agent)
         if asked.engagement_id is not None and not await store.may_see_engagement(asked.engagement_id):
             raise EngagementNotFound(asked.engagement_id)
         begun = self._new_conversation(principal, asked)
@@ -120,6 +170,13 @@ class RunOpener:
         if chosen != found:
             await store.assign(found.conversation_id, chosen.agent, chosen.agent_ceiling)
         return chosen
+
+    async def _begun_by(self, store: ConversationStore, found: Conversation, agent: str) -> Conversation:
+        """The conversation with who began the turn before; a ceiling that was handed down holds on."""
+        if agent == found.agent or all(agent != persona.name for persona in self._orchestrator.personas()):
+            return found
+        await store.assign(found.conversation_id, agent, found.agent_ceiling)
+        return replace(found, agent=agent)
 
     def _new_conversation(self, principal: Principal, asked: NewMessage) -> Conversation:
         now = self._clock()
@@ -141,8 +198,11 @@ class RunOpener:
         key = f"{principal.organization_id}/{principal.principal_id}/{asked.client_message_id}/{asked.message}"
         return ConversationId(uuid5(_CONVERSATIONS, key))
 
-    def _new_run(self, principal: Principal, asked: NewMessage, conversation: Conversation) -> NewRun:
+    def _new_run(
+        self, principal: Principal, asked: NewMessage, conversation: Conversation, earlier: AskedTurn | None
+    ) -> NewRun:
         persona = self._orchestrator.persona(conversation.agent)
+        parent = _parent(asked, conversation, earlier)
         return NewRun(
             run_id=RunId(self._new_id()),
             conversation_id=conversation.conversation_id,
@@ -153,6 +213,11 @@ class RunOpener:
             message=asked.message,
             client_message_id=asked.client_message_id,
             now=self._clock(),
+            parent_run_id=parent,
+            origin_run_id=earlier.origin_run_id if earlier is not None and asked.regenerates else None,
+            branches=parent != conversation.active_run_id,
+            request_id=asked.request_id,
+            trace_id=asked.trace_id,
         )
 
     async def refuse_again(self, principal: Principal, asked: NewMessage) -> None:
@@ -181,6 +246,18 @@ class RunOpener:
         return earlier.run_id
 
 
+def _anew(asked: NewMessage, earlier: AskedTurn) -> NewMessage:
+    """The message in its conversation; one that is to be answered again in the words it had."""
+    words = earlier.message if asked.regenerates else asked.message
+    return replace(asked, conversation_id=earlier.conversation_id, message=words)
+
+
+def _parent(asked: NewMessage, conversation: Conversation, earlier: AskedTurn | None) -> RunId | None:
+    if earlier is None:
+        return conversation.active_run_id
+    return earlier.run_id if asked.after else earlier.parent_run_id
+
+
 def _kept(run: NewRun) -> str:
     return orjson.dumps({"run_id": run.run_id, "conversation_id": run.conversation_id}).decode()
 
@@ -203,8 +280,10 @@ def title_of(message: str) -> str:
 
 
 def _check(asked: NewMessage) -> None:
-    if not asked.message.strip():
+    if not asked.message.strip() and asked.regenerates is None:
         raise InvalidMessage("message: it is empty")
+    if asked.after is not None and asked.conversation_id is None:
+        raise InvalidMessage("after_run_id: it needs the conversation_id beside it")
     if len(asked.message) > MESSAGE_LENGTH:
         raise InvalidMessage(f"message: longer than {MESSAGE_LENGTH} characters; upload it as a document instead")
     if _unstorable(asked.message):

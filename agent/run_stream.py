@@ -1,20 +1,21 @@
 """One run's stream within the process that carries it: events become frames, are committed, and only then shown."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 
+from agent.conversations.leases import Lease
 from agent.conversations.ports import RunLog
-from agent.events import AgentEvent, MessageDelta, RunEnded, RunFrame
+from agent.conversations.refusals import RunTaken
+from agent.events import AgentEvent, MessageDelta, RunEnded, RunFrame, RunWaiting
+from agent.frame_tail import FrameTail
 from agent.frames import frame_of, terminal_frame
-from domain.kernel import OrganizationId, RunId
 from tools.ports import Unavailable
 
 log = structlog.get_logger()
 
-TAKEN_AWAY = Unavailable("this process was away too long: another has ended the run")
+TAKEN_AWAY = Unavailable("this process was away too long: another goes on with the run")
 LINGERS: frozenset[str] = frozenset(
     {
         "run.started",
@@ -27,37 +28,29 @@ LINGERS: frozenset[str] = frozenset(
     }
 )
 """What may wait a moment to be committed with others' frames. A message's first words do not, nor does its end."""
-KEPT_FRAMES = 256
-"""Frames that stay in memory for followers; whoever is further behind reads the database."""
 
 
 class RunStream:
     """Takes a run's events without ever making it wait, and shows them to followers once they are committed.
 
-    Text that arrives while a write is under way is joined into one delta. A follower is nothing but the number of the
-    last frame it has seen, so a slow one costs nothing and holds up nobody. `held`: whether the run is still this
-    process's, for a process that was away too long must not add to what another has ended.
+    Text that arrives while a write is under way is joined into one delta. `after`: the number of the last frame that an
+    earlier carrier of the run stored.
     """
 
-    def __init__(
-        self, run_id: RunId, organization_id: OrganizationId, run_log: RunLog, held: Callable[[], bool] = lambda: True
-    ) -> None:
-        self._run_id = run_id
-        self._organization_id = organization_id
+    def __init__(self, lease: Lease, run_log: RunLog, after: int = 0) -> None:
+        self._run_id = lease.key.run_id
+        self._lease = lease
         self._log = run_log
-        self._held = held
         self._pending: list[AgentEvent] = []
         self._arrived = asyncio.Event()
         self._urgent = asyncio.Event()
-        self._recent: deque[RunFrame] = deque(maxlen=KEPT_FRAMES)
-        self._changed = asyncio.Event()
         self._awaited = False
         self._writing = False
         self._closed = False
         self._fault: Unavailable | None = None
-        self._numbered = 0
-        self.sequence = 0
-        """Of the last frame that is committed and shown."""
+        self._numbered = after
+        self.tail = FrameTail(after)
+        """What is committed and shown."""
 
     def emit(self, event: AgentEvent) -> None:
         """Hand an event over to be written.
@@ -83,13 +76,13 @@ class RunStream:
         self._awaited = True
         self._urgent.set()
         while self._fault is None and (self._pending or self._writing):
-            await self._changed.wait()
+            await self.tail.changed.wait()
         self._awaited = False
         if self._fault is not None:
             raise self._fault
 
-    async def end(self, ended: RunEnded) -> None:
-        """Show the terminal frame, then store it; for a run whose every event is flushed and whose row has ended.
+    async def end(self, ended: RunEnded | RunWaiting) -> None:
+        """Show the last frame, then store it; for a run whose every event is flushed and whose row says the same.
 
         Nobody waits for its commit, since the row says the same already: a reader who misses it in the log is given
         these very bytes (agent/run_reader.py).
@@ -100,8 +93,8 @@ class RunStream:
         self._numbered += 1
         last = [terminal_frame(ended, self._run_id, self._numbered)]
         self._show(last)
-        self._announce()
-        stored = await self._stored(last, urgent=True)
+        self.tail.announce()
+        stored = await self._stored(last, urgent=False)
         if isinstance(stored, Unavailable):
             raise stored
 
@@ -117,32 +110,13 @@ class RunStream:
         """Nothing follows: followers that have seen the terminal frame are done, the others read the database."""
         self._closed = True
         self._arrived.set()
-        self._announce()
+        self.tail.close()
 
     def abandon(self, why: Unavailable) -> None:
         """Write and show nothing more, not even what was emitted already."""
         self._fault = self._fault or why
         self._pending.clear()
-        self._announce()
-
-    @property
-    def closed(self) -> bool:
-        """True when nothing follows from this process."""
-        return self._closed
-
-    @property
-    def changed(self) -> asyncio.Event:
-        """Set at the next change; take it before looking, and no change is missed."""
-        return self._changed
-
-    def after(self, sequence: int) -> Sequence[RunFrame] | None:
-        """Committed frames above `sequence`; None when memory no longer reaches back that far."""
-        if sequence >= self.sequence:
-            return ()
-        missing = self.sequence - sequence
-        if missing > len(self._recent):
-            return None
-        return [self._recent[index] for index in range(len(self._recent) - missing, len(self._recent))]
+        self.tail.announce()
 
     async def _write_pending(self) -> None:
         """One batch; and, where that is text that the log may let linger, what becomes urgent meanwhile behind it."""
@@ -156,7 +130,7 @@ class RunStream:
         self._writing = False
         for batch in batches:
             self._show(batch.result())
-        self._announce()
+        self.tail.announce()
 
     async def _hurried(self, write: asyncio.Task[object], writes: asyncio.TaskGroup) -> bool:
         """True when something urgent came before the write had ended."""
@@ -174,24 +148,19 @@ class RunStream:
 
     async def _stored(self, frames: Sequence[RunFrame], *, urgent: bool) -> Sequence[RunFrame] | Unavailable:
         """The frames once they are committed, or why they cannot be shown."""
-        if not self._held():
-            return TAKEN_AWAY
         try:
-            await self._log.append(self._organization_id, frames, urgent=urgent)
+            await self._log.append(self._lease.key.organization_id, frames, epoch=self._lease.epoch, urgent=urgent)
+        except RunTaken:
+            return TAKEN_AWAY
         except Unavailable as fault:
             return fault
         except Exception as fault:
             log.error("run_log.refused", runId=str(self._run_id), exc_info=fault)
             return Unavailable("the run's events could not be stored")
-        return frames if self._held() else TAKEN_AWAY
+        return frames
 
     def _show(self, stored: Sequence[RunFrame] | Unavailable) -> None:
         if isinstance(stored, Unavailable):
             self._fault = self._fault or stored
         elif self._fault is None:
-            self.sequence = stored[-1].sequence
-            self._recent.extend(stored)
-
-    def _announce(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+            self.tail.add(stored)

@@ -1,47 +1,49 @@
 """A run is not a connection: started by a message, carried by a task of this process, shown to whoever follows it."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import ClassVar, Self
+from typing import ClassVar, Protocol, Self
 
 import structlog
 
-from agent.conversations.model import (
-    ConversationBusy,
-    ConversationTaken,
-    OpenedRun,
-    Run,
-    RunKey,
-)
-from agent.conversations.ports import RunKeeper, RunLog, Sessions
-from agent.events import RunCancelled, RunCompleted, RunEnded, RunFailed, RunFrame, RunStarted, RunUsage
-from agent.frames import Fold, RunSummary, terminal_frame
-from agent.live_run import LiveRun, RunJournal, RunLost, ending_of
-from agent.model import ModelFailed
+from agent.conversations.leases import RunKey
+from agent.conversations.ports import RunKeeper, RunLog, Sessions, Wakeups
+from agent.conversations.refusals import ConversationBusy, ConversationTaken
+from agent.conversations.runs import OpenedRun, Run
+from agent.events import RunCancelled
+from agent.live_run import LiveRun
 from agent.orchestrator import Orchestrator
 from agent.places import Places
+from agent.resuming import Resumed
+from agent.run_feeds import RunFeeds
+from agent.run_following import FollowedRuns
+from agent.run_leases import CANNOT_GO_ON, RunLeases, gave_up, principal_of
 from agent.run_opening import AskedAgain, NewMessage, RunOpener
-from agent.run_reader import INTERRUPTED, Frames, Pause, RunReader, last_sequence, owed
-from agent.run_stream import RunStream
+from agent.run_options import RunOptions
+from agent.run_performance import RunPerformance
+from agent.run_reader import Pause, RunReader
+from agent.titles import Naming, Titles
 from domain.idempotency.model import Claim
 from domain.kernel import Clock, ConversationId, DomainError, NewId, OrganizationId, Principal, PrincipalId, RunId
-from tools.outcomes import reference_of
-from tools.ports import Unavailable
+from tools.ports import JobQueue, Unavailable
 
 log = structlog.get_logger()
 
-UNAVAILABLE = RunFailed(
-    code="unavailable",
-    message="The database could not be reached, so this was not answered to the end. Ask again in a moment.",
-    retryable=True,
-)
+HANDED_OVER_WITHIN_S = 5.0
+"""For runs that are handed over to let go: a call that is under way is recorded first."""
 
-LEASE = 0.75
-"""The share of `stale_after` for which a sign of life entitles this process: it lets go before another takes over."""
+
+class Questions(Protocol):
+    """What runs have asked people."""
+
+    async def withdraw(self, run: RunKey) -> None:
+        """Cancel what a run waits for, through the gate: nobody need answer any more.
+
+        Raises  Unavailable: no database, or it is not done.
+        """
+        ...
 
 
 class TooManyRuns(DomainError):
@@ -64,29 +66,10 @@ class RunHandle:
     """The message came twice under one idempotency key."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """How patient runs are with processes, readers and shutdown."""
-
-    heartbeat: timedelta = timedelta(seconds=3)
-    stale_after: timedelta = timedelta(seconds=12)
-    """Without a sign of life for so long, a run's process is taken for dead."""
-    poll: timedelta = timedelta(milliseconds=250)
-    """How often a run that another process carries is looked at for a follower."""
-    cancel_wait: timedelta = timedelta(seconds=2)
-    """How long whoever cancels a run waits to see it ended."""
-    grace: timedelta = timedelta(seconds=10)
-    """What running runs get to finish at shutdown."""
-    most_of_a_principal: int | Callable[[], int] = 8
-    """Runs that one principal may have going in this process."""
-    history_limit: int = 200
-    """Stored messages that a turn looks back over; the model's window may hold fewer."""
-
-
-class Runs(AbstractAsyncContextManager["Runs"]):
+class Runs(FollowedRuns, AbstractAsyncContextManager["Runs"]):
     """All runs of this process; enter it before the first, leave it to shut down gracefully.
 
-    Leaving gives what runs a grace period, then ends it as interrupted (retryable).
+    Leaving gives what runs a grace period, then hands it over: whoever takes jobs goes on with it.
     """
 
     def __init__(
@@ -96,40 +79,55 @@ class Runs(AbstractAsyncContextManager["Runs"]):
         sessions: Sessions,
         run_log: RunLog,
         keeper: RunKeeper,
+        queue: JobQueue,
+        questions: Questions,
         clock: Clock,
         new_id: NewId,
         options: RunOptions | None = None,
         pause: Pause = asyncio.sleep,
+        wakeups: Wakeups | None = None,
+        titles: Titles | None = None,
     ) -> None:
-        self._orchestrator = orchestrator
+        """`wakeups`: say which runs of other processes have grown; without them followers see it at the next poll.
+
+        `titles`: names conversations once their first message is answered.
+        """
+        options = options or RunOptions()
+        reader = RunReader(sessions)
+        super().__init__(reader, RunFeeds(reader, keeper, poll=options.poll, pause=pause))
         self._sessions = sessions
         self._log = run_log
         self._keeper = keeper
+        self._questions = questions
         self._clock = clock
-        self._new_id = new_id
-        self._options = options or RunOptions()
+        self._options = options
         self._pause = pause
         self._opener = RunOpener(
-            orchestrator, sessions, clock=clock, new_id=new_id, history_limit=self._options.history_limit
+            orchestrator, sessions, clock=clock, new_id=new_id, history_limit=options.history_limit
         )
-        self._reader = RunReader(sessions, poll=self._options.poll, pause=pause)
-        self._live: dict[RunId, LiveRun] = {}
-        self._places = Places(self._options.most_of_a_principal)
+        self._wakeups = wakeups
+        self._leases = RunLeases(keeper, queue, options.stale_after)
+        self._places = Places(options.most_of_a_principal)
         self._starting: dict[tuple[OrganizationId, PrincipalId, Claim], asyncio.Event] = {}
         self._tasks = asyncio.TaskGroup()
+        self._naming = Naming(titles, self._tasks)
+        self._performance = RunPerformance(orchestrator, self._naming, new_id)
         self._closing = AsyncExitStack()
+        self._winding_down = False
 
     async def __aenter__(self) -> Self:
         await self._closing.enter_async_context(self._tasks)
         keeping = self._tasks.create_task(self._keep(), name="runs.keep")
         self._closing.callback(keeping.cancel)
+        feeding = self._tasks.create_task(self._feeds.keep(), name="runs.feeds")
+        self._closing.callback(feeding.cancel)
+        if self._wakeups is not None:
+            self._closing.enter_context(self._wakeups.hear(self._feeds.wake))
         self._closing.push_async_callback(self._wind_down)
         return self
 
     async def __aexit__(self, *raised: object) -> None:
         await self._closing.aclose()
-
-    # Starting -------------------------------------------------------------------------------------------------------
 
     async def start(self, principal: Principal, asked: NewMessage) -> RunHandle:
         """Store the message and its run in one transaction, and carry the run from here on.
@@ -173,7 +171,7 @@ class Runs(AbstractAsyncContextManager["Runs"]):
             opened = await self._opened(agent, asked)
             if isinstance(opened, RunHandle):
                 return opened
-            self._carry(agent, opened)
+            self._carry(self._live_run(agent, opened), lambda: self._places.leave(agent))
             carried = True
         finally:
             if not carried:
@@ -188,21 +186,56 @@ class Runs(AbstractAsyncContextManager["Runs"]):
             earlier = await self._opener.asked_before(agent, busy.conversation_id, asked)
             if earlier is not None:
                 return RunHandle(run_id=earlier, conversation_id=busy.conversation_id, replayed=True)
-            if not await self.recover():
-                raise ConversationBusy(busy.conversation_id) from busy
-            return await self._opener.open(agent, asked)
+            # Should its process be gone, another goes on with it at once.
+            await self.recover()
+            raise ConversationBusy(busy.conversation_id) from busy
 
-    # Carrying -------------------------------------------------------------------------------------------------------
+    async def go_on(self, key: RunKey) -> bool:
+        """Take up a run whose process is gone or has let go of it, or that waited and need not any more.
 
-    def _carry(self, principal: Principal, opened: OpenedRun) -> None:
-        journal = RunJournal(self._sessions, principal, opened, self._clock)
-        live = LiveRun(principal, opened, self._log, journal, self._options.stale_after * LEASE)
-        live.renew(asyncio.get_running_loop().time())
-        self._live[opened.run.run_id] = live
-        live.task = self._tasks.create_task(self._carried(live), name=f"run {opened.run.run_id}")
+        False: it is another's, or goes on waiting.
 
-    async def _carried(self, live: LiveRun) -> None:
-        """One run, from its first event to its last; whatever happens in it, the other runs go on."""
+        Returns as soon as it is carried. What was asked before this process came keeps its place among the principal's.
+        Raises  Unavailable: no database.
+        """
+        if self._winding_down or key.run_id in self._live:
+            return False
+        await self._keeper.wake(key)
+        taken = await self._keeper.take(key, self._options.stale_after)
+        if taken is None:
+            return False
+        log.warning("run.taken_over", runId=str(key.run_id), epoch=taken.lease.epoch, lost=taken.lost_carriers)
+        given_up = gave_up(taken.lost_carriers) if taken.lost_carriers > self._options.most_lost else None
+        principal = principal_of(taken)
+        try:
+            if taken.cancel_requested:
+                await self._questions.withdraw(key)
+            opened, resumed = await self._opener.reopen(principal, taken.lease)
+        except Unavailable:
+            # Nobody carries it, and nobody was lost with it: whoever reaches the database need not wait for the lease.
+            await self._leases.let_go([taken.lease])
+            raise
+        except Exception as fault:
+            log.error("run.cannot_go_on", runId=str(key.run_id), exc_info=fault)
+            await self._keeper.end(taken.lease, given_up or CANNOT_GO_ON, self._clock())
+            return False
+        live = self._live_run(principal, opened, resumed)
+        if given_up is not None:
+            live.stop(given_up)
+        elif resumed.cancel_requested:
+            live.stop(RunCancelled())
+        self._carry(live, lambda: None)
+        return True
+
+    def _live_run(self, principal: Principal, opened: OpenedRun, resumed: Resumed | None = None) -> LiveRun:
+        return LiveRun(principal, opened, self._log, self._sessions, self._clock, resumed)
+
+    def _carry(self, live: LiveRun, leave: Callable[[], None]) -> None:
+        self._live[live.lease.key.run_id] = live
+        live.task = self._tasks.create_task(self._carried(live, leave), name=f"run {live.lease.key.run_id}")
+
+    async def _carried(self, live: LiveRun, leave: Callable[[], None]) -> None:
+        """One run, from its first event here to its last; whatever happens in it, the other runs go on."""
         run = live.opened.run
         structlog.contextvars.bind_contextvars(
             orgId=str(live.principal.organization_id),
@@ -210,157 +243,36 @@ class Runs(AbstractAsyncContextManager["Runs"]):
             runId=str(run.run_id),
         )
         place = ExitStack()
-        place.callback(self._places.leave, live.principal)
+        place.callback(leave)
         try:
-            async with _writing(live.stream):
-                await self._finish(live, await self._perform(live), place)
+            await self._performance.carry(live, place)
         except Exception as fault:
             log.error("run.abandoned", exc_info=fault)
         finally:
-            del self._live[run.run_id]
+            if self._live.get(run.run_id) is live:
+                del self._live[run.run_id]
             place.close()
+        if live.waits is not None:
+            await self._look_again(live)
 
-    async def _perform(self, live: LiveRun) -> RunEnded | None:
-        """Emit what the orchestrator tells, and give how the run is to end; None: it is no longer ours to end."""
-        live.begin()
-        run = live.opened.run
+    async def _look_again(self, live: LiveRun) -> None:
+        """Whatever was answered before the row said that the run waits has woken nobody.
+
+        What goes wrong is put right later, when the run is found by its row; the other runs go on.
+        """
         try:
-            live.stream.emit(RunStarted(conversation_id=run.conversation_id, agent=run.agent, model=run.model))
-            if live.stopped is None and not live.lost:
-                await self._emit_all(live)
-            return live.stopped or RunCompleted()
-        except asyncio.CancelledError:
-            if live.stopped is None and not live.lost:
-                raise
-            _uncancel()
-            return live.stopped
-        except RunLost:
-            live.lose()
-            return None
-        except Exception as fault:  # noqa: BLE001 - every fault has its words, and the unknown ones a reference
-            return self._failed(fault)
-        finally:
-            live.settle()
+            if live.stopped is not None:
+                async with self._sessions.session(live.principal, read_only=False) as store:
+                    await store.request_cancel(live.lease.key.run_id)
+            await self.go_on(live.lease.key)
+        except Unavailable as away:
+            log.info("run.not_looked_at", reason=str(away))
+        except Exception as fault:
+            log.error("run.not_looked_at", exc_info=fault)
 
-    async def _emit_all(self, live: LiveRun) -> None:
-        async with aclosing(self._orchestrator.run(live.principal, live.opened, live.journal)) as events:
-            async for event in events:
-                live.stream.emit(event)
-                if isinstance(event, RunUsage):
-                    live.usage = event
-
-    async def _finish(self, live: LiveRun, ended: RunEnded | None, place: ExitStack) -> None:
-        """All that was told, then the row, then the terminal frame: whoever sees the row ended can read the rest."""
-        if ended is None or live.lost:
-            log.warning("run.lost")
-            return
-        try:
-            await live.stream.flush()
-        except Unavailable:
-            ended = UNAVAILABLE
-        if await live.journal.finish(ending_of(ended, live.usage)):
-            place.close()
-            await live.stream.end(ended)
-        else:
-            log.warning("run.lost")
-
-    def _failed(self, fault: Exception) -> RunFailed:
-        match fault:
-            case ModelFailed():
-                log.warning("run.model_failed", code=fault.code, exc_info=fault)
-                return RunFailed(code=fault.code, message=fault.message, retryable=fault.retryable)
-            case Unavailable():
-                log.warning("run.unavailable", exc_info=fault)
-                return UNAVAILABLE
-            case _:
-                reference = reference_of(self._new_id())
-                log.error("run.failed", reference=reference, exc_info=fault)
-                words = f"Something went wrong inside the server; its log knows more under {reference}."
-                return RunFailed(code="internal", message=words, retryable=False)
-
-    # Following and cancelling -----------------------------------------------------------------------------------------
-
-    async def find(self, principal: Principal, run_id: RunId) -> Run:
-        """Raises  RunNotFound: no such run that this principal may see."""
-        return await self._reader.find(principal, run_id)
-
-    async def follow(self, principal: Principal, run_id: RunId, after: int = 0) -> AsyncGenerator[RunFrame, None]:
-        """Every committed frame above `after`, then each as it is committed, to the terminal one.
-
-        Raises  RunNotFound: no such run that this principal may see.
-        """
-        async with aclosing(self.pages(principal, run_id, after)) as pages:
-            async for page in pages:
-                for frame in page:
-                    yield frame
-
-    async def pages(self, principal: Principal, run_id: RunId, after: int = 0) -> AsyncGenerator[Frames, None]:
-        """What `follow` tells, as many frames at a time as are there: none of them holds up another.
-
-        Nothing when all was seen before. The run does not notice its followers, nor how slow they are.
-        Raises  RunNotFound: no such run that this principal may see.
-        """
-        seen = after
-        live = self._live.get(run_id)
-        if live is not None and live.belongs_to(principal):
-            async with aclosing(self._pages_live(live, principal, after)) as pages:
-                async for page in pages:
-                    yield page
-                    seen = page[-1].sequence
-                    if page[-1].terminal:
-                        return
-        async with aclosing(self._reader.pages(principal, run_id, seen)) as pages:
-            async for page in pages:
-                yield page
-
-    async def _pages_live(self, live: LiveRun, principal: Principal, after: int) -> AsyncGenerator[Frames, None]:
-        seen = after
-        while True:
-            changed, closed = live.stream.changed, live.stream.closed
-            frames = live.stream.after(seen)
-            if frames is None:
-                frames = await self._reader.page(principal, live.opened.run.run_id, seen)
-            if frames:
-                yield frames
-                seen = frames[-1].sequence
-            elif closed:
-                return
-            else:
-                await changed.wait()
-
-    async def exhausted(self, principal: Principal, run_id: RunId, after: int) -> bool:
-        """True when nothing follows `after`: the terminal frame was it, or came before it.
-
-        Raises  RunNotFound.
-        """
-        last = last_sequence(await self._reader.find(principal, run_id))
-        return last is not None and after >= last
-
-    async def answer(self, principal: Principal, run_id: RunId) -> RunSummary:
-        """The plain answer, once the run has ended.
-
-        Raises  RunNotFound.
-        """
-        gathered = Fold()
-        async with aclosing(self.follow(principal, run_id)) as frames:
-            async for frame in frames:
-                gathered.add(frame)
-        return gathered.summary(run_id)
-
-    async def summary(self, principal: Principal, run_id: RunId) -> RunSummary:
-        """The plain answer as far as it has come, without waiting.
-
-        Raises  RunNotFound.
-        """
-        gathered, seen = Fold(), 0
-        run = await self._reader.find(principal, run_id)
-        while frames := await self._reader.page(principal, run_id, seen):
-            for frame in frames:
-                gathered.add(frame)
-            seen = frames[-1].sequence
-        for frame in owed(run, seen):
-            gathered.add(frame)
-        return replace(gathered.summary(run_id), conversation_id=str(run.conversation_id))
+    async def titled(self) -> None:
+        """Returns when no conversation is being named any more."""
+        await self._naming.done()
 
     async def cancel(self, principal: Principal, run_id: RunId) -> Run:
         """Tell the run to end, wherever it is carried; it ends run.cancelled, or as it was about to.
@@ -377,36 +289,23 @@ class Runs(AbstractAsyncContextManager["Runs"]):
             await self._reader.find(principal, run_id)
             async with self._sessions.session(principal, read_only=False) as store:
                 await store.request_cancel(run_id)
+        await self._cancel_waiting(principal, run_id)
         return await self._reader.find(principal, run_id)
 
-    # Keeping ----------------------------------------------------------------------------------------------------------
+    async def _cancel_waiting(self, principal: Principal, run_id: RunId) -> None:
+        """A run that nobody carries, since it waits, is ended here, and with it what it waits for."""
+        if (await self._reader.find(principal, run_id)).status == "waiting":
+            await self.go_on(RunKey(organization_id=principal.organization_id, run_id=run_id))
+        if (live := self._live.get(run_id)) is not None:
+            await live.ended(self._options.cancel_wait)
 
     async def beat(self) -> None:
         """Say that this process's runs are alive, and hear which of them somebody cancelled or took away."""
-        held = dict(self._live)
-        if not held:
-            return
-        keys = [RunKey(organization_id=live.principal.organization_id, run_id=run_id) for run_id, live in held.items()]
-        asked_at = asyncio.get_running_loop().time()
-        pulse = await self._keeper.beat(keys)
-        for run_id, live in held.items():
-            if run_id in pulse.running:
-                live.renew(asked_at)
-            elif run_id in self._live and not live.settled:
-                live.lose()
-            if run_id in pulse.to_cancel:
-                live.stop(RunCancelled())
+        await self._leases.beat(self._live)
 
-    async def recover(self) -> bool:
-        """End the runs whose process is gone as interrupted; True when there were any."""
-        orphans = await self._keeper.end_orphans(self._options.stale_after, INTERRUPTED, self._clock())
-        for orphan in orphans:
-            frame = terminal_frame(INTERRUPTED, orphan.key.run_id, orphan.next_sequence)
-            # Without it a reader still gets the same frame from the run's row.
-            with contextlib.suppress(Unavailable):
-                await self._log.append(orphan.key.organization_id, [frame], urgent=True)
-            log.warning("run.interrupted", runId=str(orphan.key.run_id), orgId=str(orphan.key.organization_id))
-        return bool(orphans)
+    async def recover(self) -> Sequence[RunKey]:
+        """Have the runs whose process is gone gone on with, by whoever takes jobs; gives those there were."""
+        return await self._leases.recover()
 
     async def _keep(self) -> None:
         while True:
@@ -420,26 +319,17 @@ class Runs(AbstractAsyncContextManager["Runs"]):
             await self._pause(self._options.heartbeat.total_seconds())
 
     async def _wind_down(self) -> None:
+        self._winding_down = True
+        self._naming.cancel()
+        await self._ended(self._options.grace.total_seconds())
+        handed_over = list(self._live.values())
+        for live in handed_over:
+            live.lose()
+        await self._ended(HANDED_OVER_WITHIN_S)
+        if handed_over:
+            await self._leases.hand_over([live.lease for live in handed_over])
+
+    async def _ended(self, within_s: float) -> None:
         tasks = [live.task for live in self._live.values() if live.task is not None]
         if tasks:
-            await asyncio.wait(tasks, timeout=self._options.grace.total_seconds())
-        for live in list(self._live.values()):
-            live.stop(INTERRUPTED)
-
-
-@asynccontextmanager
-async def _writing(stream: RunStream) -> AsyncGenerator[None, None]:
-    """The stream's writer runs for the length of the block."""
-    async with asyncio.TaskGroup() as owned:
-        owned.create_task(stream.write())
-        try:
-            yield
-        finally:
-            stream.close()
-
-
-def _uncancel() -> None:
-    """The cancellation was meant for what the run was doing and has done its work; writing down its end comes next."""
-    task = asyncio.current_task()
-    if task is not None:
-        task.uncancel()
+            await asyncio.wait(tasks, timeout=within_s)

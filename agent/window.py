@@ -6,7 +6,7 @@ from dataclasses import replace
 from agent.events import Json
 from agent.frames import json_text
 from agent.json_values import items, mapping, parsed
-from agent.model import AssistantMessage, Message, ModelFailed, ToolOffer, ToolResultMessage
+from agent.model import AssistantMessage, BackgroundMessage, Message, ModelFailed, ToolOffer, ToolResultMessage
 
 ANSWER_SHARE = 4
 """One in so many tokens of the window is left free for the answer, but never more than ANSWER_TOKENS."""
@@ -15,6 +15,8 @@ MESSAGE_TOKENS = 8
 """What a message or a call costs besides its words."""
 SHORTENED_LENGTH = 1_500
 """Characters that stay of a result of the running turn where the window is full."""
+
+UNSHOWN = BackgroundMessage(text="(Earlier turns of this conversation are not shown: it has become too long.)")
 
 
 class Window:
@@ -28,25 +30,52 @@ class Window:
         self._count = count
         self._counted: dict[str, int] = {}
 
+    @property
+    def room(self) -> int:
+        """Tokens of a request, beside which its answer has room."""
+        return self._room
+
+    def takes(self, messages: Sequence[Message]) -> int:
+        """The tokens of these messages."""
+        return self._costs(messages)
+
+    def offered(self, offers: Sequence[ToolOffer]) -> int:
+        """The tokens of these offers."""
+        return self._tokens(_offered(offers))
+
+    def holds_more_than(self, share: float, messages: Sequence[Message], offers: Sequence[ToolOffer]) -> bool:
+        """Whether all this takes more than that share of the room."""
+        offered, most = _offered(offers), share * self._room
+        return _bound(messages, offered) > most and self._costs(messages) + self._tokens(offered) > most
+
     def fitted(
         self,
         system: Message,
         offers: Sequence[ToolOffer],
         earlier: Sequence[Sequence[Message]],
         current: Sequence[Message],
+        background: Sequence[Message] = (),
     ) -> list[Message]:
         """As many whole turns before `current` as fit, the newest; where it alone is too long, its results shortened.
 
+        What stands in the background is never left out; where turns are, the model is told so.
+
         Raises  ModelFailed: context_too_long, when it does not fit even so.
         """
-        offered = "".join(json_text(offer) for offer in offers)
-        if _bound([system, *(message for turn in earlier for message in turn), *current], offered) <= self._room:
-            return [system, *(message for turn in earlier for message in turn), *current]
+        offered = _offered(offers)
+        head = [system, *background]
+        whole = [*head, *(message for turn in earlier for message in turn), *current]
+        if _bound(whole, offered) <= self._room:
+            return whole
         # What is cut is no longer what the model reasoned on; its provider does without the reasoning, the words stay.
         turns, running = [_without_items(turn) for turn in earlier], _without_items(current)
-        room = self._room - self._cost(system) - self._tokens(offered)
+        room = self._room - self._costs(head) - self._tokens(offered)
         kept = self._shortened(running, room)
-        return [system, *self._newest(turns, room - self._costs(kept)), *kept]
+        room -= self._costs(kept)
+        newest = self._newest(turns, room)
+        if UNSHOWN in head or len(newest) == sum(map(len, turns)) or self._cost(UNSHOWN) > room:
+            return [*head, *newest, *kept]
+        return [*head, UNSHOWN, *self._newest(turns, room - self._cost(UNSHOWN)), *kept]
 
     def _newest(self, earlier: Sequence[Sequence[Message]], room: int) -> list[Message]:
         kept: list[Message] = []
@@ -81,6 +110,10 @@ class Window:
         if words not in self._counted:
             self._counted[words] = self._count(words)
         return self._counted[words]
+
+
+def _offered(offers: Sequence[ToolOffer]) -> str:
+    return "".join(json_text(offer) for offer in offers)
 
 
 def _words(message: Message) -> list[str]:

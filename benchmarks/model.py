@@ -1,6 +1,6 @@
-"""The fake model of the benchmarks: one that answers at once and one that takes its time, told apart by the message.
+"""The fake model of the benchmarks: at once, with its time, steadily or not at all, told apart by the message.
 
-`python -m benchmarks.model` serves both on one port and prints where. The last part of this module asks it without any
+`python -m benchmarks.model` serves all on one port and prints where. The last part of this module asks it without any
 server between, which is the model's own time.
 """
 
@@ -11,7 +11,7 @@ import aiohttp
 import orjson
 
 from tests.support.fake_openai import one_tool_brain, serve, words_of
-from tests.support.fake_turns import Answer, Brain, Json
+from tests.support.fake_turns import Answer, Brain, Json, Turn
 
 TOOL = "task_list"
 ARGUMENTS = '{"limit": 10}'
@@ -21,18 +21,31 @@ FIRST_TOKEN_S, PER_TOKEN_S = 0.1, 0.01
 
 AT_ONCE = "Which tasks are open?"
 PACED = "Which tasks are open? Take your time."
+STEADY = "Speak steadily."
+QUIET = "Think for an hour."
 """What is asked: the fake model goes by it."""
+STEADY_WORDS = 500
+STEADY_TOKEN_S = 0.02
 
 _RESULT: Json = {"role": "tool", "tool_call_id": "call_0", "content": "{}"}
 
 
-def two_paces() -> Brain:
-    """Asks for the tool, then says the words; slowly where the person asked for it."""
+def paces() -> Brain:
+    """Asks for the tool, then says the words, slowly where the person asked for it; or speaks, or is quiet."""
     at_once = one_tool_brain(TOOL, ARGUMENTS, WORDS, (0.0, 0.0))
     paced = one_tool_brain(TOOL, ARGUMENTS, WORDS, (FIRST_TOKEN_S, PER_TOKEN_S))
 
+    steady = Turn(text="word " * STEADY_WORDS, per_token_s=STEADY_TOKEN_S)
+    quiet = Turn(text="word", first_token_s=3600.0)
+
     def think(body: Json) -> Answer:
-        return (paced if is_paced(body) else at_once)(body)
+        match words_of(body):
+            case message if STEADY in message:
+                return steady
+            case message if QUIET in message:
+                return quiet
+            case _:
+                return (paced if is_paced(body) else at_once)(body)
 
     return think
 
@@ -60,4 +73,4 @@ class Bare:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(0, two_paces()))
+    asyncio.run(serve(0, paces()))

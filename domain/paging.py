@@ -52,6 +52,11 @@ class PageRequest:
     limit: int = DEFAULT_PAGE
     after: Position | None = None
 
+    @property
+    def behind(self) -> tuple[datetime, UUID] | tuple[None, None]:
+        """The time and the id that a list's statement takes: of the place it begins behind, or neither."""
+        return (None, None) if self.after is None else (self.after.time, self.after.id)
+
 
 FIRST_PAGE = PageRequest()
 

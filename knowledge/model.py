@@ -104,6 +104,17 @@ class SearchQuery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SearchWeights:
+    """What each order counts where a search fuses them; only their relation matters."""
+
+    lexical: float = 1.0
+    vector: float = 1.0
+
+
+EVEN = SearchWeights()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
     """A chunk that answers a search, with all that a pinpoint citation needs.
 

@@ -19,6 +19,7 @@ from knowledge.model import (
     DocumentStatus,
     DocumentText,
     NewDocument,
+    SearchMode,
     SearchQuery,
     SearchResult,
     StoredFile,
@@ -86,8 +87,8 @@ class KnowledgeService:
     async def search(self, query: SearchQuery, vector: Vector | None = None) -> SearchResult:
         """The passages that answer a question, best first. `vector`: where the question lies; None: nobody knows.
 
-        Shape   `hybrid` is answered as `lexical` while there is nothing to compare by meaning, and the result says so;
-                a search by words finds nothing where the question holds only common ones.
+        Shape   `hybrid` is answered as `lexical` where nothing that the filters leave can be compared by meaning, and
+                the result says so; a search by words finds nothing where the question holds only common ones.
         Raises  NoEmbeddings; InvalidLimit.
         """
         if query.mode == "vector" and vector is None:
@@ -98,12 +99,21 @@ class KnowledgeService:
         terms = () if query.mode == "vector" else query_terms(query.text)
         if vector is not None and query.mode != "lexical":
             found = await self.index.search_near(terms, vector, query.limit, filters)
-            if found or await self.embeddings.has_any(vector.space.model_id):
+            if found:
                 return SearchResult(mode=query.mode, items=tuple(found))
-            if query.mode == "vector":
-                raise NoEmbeddings
+        # What the filters leave may have no vectors though others have: its words answer.
         lexical = await self.index.search(terms, query.limit, filters) if terms else ()
-        return SearchResult(mode="lexical", items=tuple(lexical))
+        if lexical or vector is None or query.mode == "lexical":
+            return SearchResult(mode="lexical", items=tuple(lexical))
+        return await self._nothing(query.mode, vector)
+
+    async def _nothing(self, mode: SearchMode, vector: Vector) -> SearchResult:
+        """Neither words nor meaning found anything; by meaning only where there was any to compare with."""
+        if await self.embeddings.has_any(vector.space.model_id):
+            return SearchResult(mode=mode, items=())
+        if mode == "vector":
+            raise NoEmbeddings
+        return SearchResult(mode="lexical", items=())
 
     async def read(self, document_id: DocumentId, part: TextRange) -> DocumentText:
         """A page, or a range of characters, of a document's text; at most 20,000 characters at once.
@@ -128,6 +138,11 @@ class KnowledgeService:
             page=_page_at(found, start),
             page_count=len(found.page_starts) or None,
         )
+
+    async def page_starts(self, document_id: DocumentId) -> tuple[int, ...]:
+        """Where the pages of a document's text begin; empty where it has none."""
+        found = await self.documents.text_map(document_id)
+        return () if found is None else found.page_starts
 
     async def list(self, query: DocumentQuery) -> Page[Document]:
         """A page of documents, newest first."""
@@ -193,16 +208,21 @@ class KnowledgeService:
     async def embed(self, document_id: DocumentId, embedded: Embedded, *, now: datetime) -> tuple[int, Document]:
         """Keeps vectors, and says how many were new; the document is ready once none of its passages lacks one.
 
+        Those that the server refuses are left to be found by their words, once nothing but them is left.
+
         Effect  writes knowledge_embeddings, knowledge_documents.
         Raises  DocumentNotFound: none, or deleted meanwhile. DocumentNotReady: it has no passages.
         """
         await self._lock_readable(document_id)
         written = await self.embeddings.add(embedded)
         left = await self.embeddings.pending(document_id, embedded.space.model_id, 1)
-        if left:
+        only_refused = embedded.refused > 0 and not embedded.chunk_ids
+        if left and not only_refused:
             await self.documents.embedding(document_id, now)
         else:
-            await self.documents.embedded(document_id, embedded.space.model_id, None, now)
+            failure = f"The embedding server refuses {embedded.refused} of its passages: they are found by their words."
+            model_id = embedded.space.model_id
+            await self.documents.embedded(document_id, model_id, failure if left else None, now)
         return written, await self.get(document_id)
 
     async def give_up_embedding(

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, FastAPI
 
 from domain.kernel import NewId, new_id
 from server.charts.painter import Painter
-from server.chat import agents, conversations, messages, runs
+from server.chat import agents, conversations, feedback, messages, runs, versions
 from server.health import Readiness, readiness_of
 from server.health import router as health
 from server.http.bodies import Json
@@ -27,7 +27,20 @@ from server.hub import Hub
 from server.logs import AccessLog
 from server.mcp.mount import mount_mcp
 from server.page.routes import router as page
-from server.rest import activity, analytics, approvals, autonomy, docs, knowledge, me, releases, tasks, tools
+from server.rest import (
+    activity,
+    analytics,
+    approvals,
+    autonomy,
+    docs,
+    knowledge,
+    me,
+    preferences,
+    releases,
+    schedules,
+    tasks,
+    tools,
+)
 from server.settings import Network
 from server.slack.mount import slack_mounted
 from server.widget import sessions
@@ -38,19 +51,29 @@ OpenHub = Callable[[], AbstractAsyncContextManager[Hub]]
 
 JSON_ROUTERS: tuple[APIRouter, ...] = (
     me.router,
+    preferences.router,
     autonomy.router,
     agents.router,
     conversations.router,
     tools.router,
     knowledge.router,
     tasks.router,
+    schedules.router,
     approvals.router,
+    feedback.router,
     releases.router,
     activity.router,
     sessions.router,
 )
 """Whose routes answer with JSON and nothing else."""
-OTHER_ROUTERS: tuple[APIRouter, ...] = (messages.router, runs.router, knowledge.files, analytics.router)
+OTHER_ROUTERS: tuple[APIRouter, ...] = (
+    messages.router,
+    versions.router,
+    runs.router,
+    knowledge.files,
+    tasks.streams,
+    analytics.router,
+)
 """Whose routes choose for themselves."""
 OPEN_ROUTERS: tuple[APIRouter, ...] = (health, docs.router, page)
 """Before any credential."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 from starlette.requests import Request
 
+from domain.identities.model import Identity
 from domain.kernel import Clock, Door, Mode, Principal
 from server.bearers import Bearers
 from server.database.identities import Member, PostgresIdentities
@@ -29,6 +30,8 @@ class Caller:
     """None: nothing says when it ends."""
     origin: str | None = None
     """The origin whose pages alone may use the credential."""
+    identity: Identity | None = None
+    """By whose link the caller is this member; None: the credential names the member itself."""
 
     def principal(self, door: Door, mode: Mode | Literal["by_credential"] = "by_credential") -> Principal:
         """The principal of one call: an `api` token's own hand is a person, every other credential an agent."""
@@ -42,6 +45,15 @@ class Caller:
             mode=mode,
             door=door,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Whom a credential is taken for in one organization."""
+
+    member: Member
+    identity: Identity | None
+    """By whose link; None: the credential names the member itself."""
 
 
 class Authenticator:
@@ -72,12 +84,13 @@ class Authenticator:
         if known is not None and known[0] > self._clock():
             return known[1]
         credential = await self._read(token)
-        member = await self._member(credential, wanted)
+        standing = await self._standing(credential, wanted)
         caller = Caller(
-            member=member,
+            member=standing.member,
             audience=credential.audience,
             expires_at=credential.expires_at,
             origin=credential.origin,
+            identity=standing.identity,
         )
         self._remember((token, wanted), min(credential.expires_at, self._clock() + KEPT_FOR), caller)
         return caller
@@ -93,28 +106,49 @@ class Authenticator:
             headers = {"Retry-After": str(away.retry_after_s)}
             raise Problem(503, "keys_unavailable", detail, headers=headers) from away
 
-    async def _members(self, credential: Credential) -> list[Member]:
+    async def _standings(self, credential: Credential) -> list[Standing]:
         """Whoever the credential is, by organization: whom it is linked to there, else who it names itself."""
-        named = credential.principal_id
-        direct = () if named is None else await self._identities.memberships(named)
+        if credential.rests_on is not None:
+            linked = await self._linked(credential.rests_on)
+            return [each for each in linked if each.member.principal_id == credential.principal_id]
+        direct = await self._named(credential)
         if direct and credential.by_own_secret:
-            return list(direct)
-        linked = await self._identities.linked(credential.issuer, credential.subject)
-        taken = {member.organization_id for member in linked}
-        return [*linked, *(member for member in direct if member.organization_id not in taken)]
+            return direct
+        linked = await self._linked(credential.identity)
+        taken = {each.member.organization_id for each in linked}
+        return [*linked, *(each for each in direct if each.member.organization_id not in taken)]
 
-    async def _member(self, credential: Credential, wanted: str | None) -> Member:
-        memberships = await self._members(credential)
+    async def _linked(self, identity: Identity) -> list[Standing]:
+        found = await self._identities.linked(identity.issuer, identity.subject)
+        return [Standing(member=member, identity=identity) for member in found]
+
+    async def _named(self, credential: Credential) -> list[Standing]:
+        """The user of the hub whose id is the subject.
+
+        Of an issuer's token only where it names the organization too, as one does that was set up for the hub: subjects
+        of any other are of its own making, and that one equals an id of ours says nothing.
+        """
+        if credential.principal_id is None or not (credential.by_own_secret or credential.organization is not None):
+            return []
+        found = await self._identities.memberships(credential.principal_id)
+        return [Standing(member=member, identity=None) for member in found]
+
+    async def _standing(self, credential: Credential, wanted: str | None) -> Standing:
+        """The one that the request names; unnamed, the only one: between two firms' links nothing is guessed."""
+        standings = await self._standings(credential)
         named = credential.organization
         if named is None:
             named = wanted
         elif wanted is not None and wanted != named:
             raise Problem(403, "wrong_organization", "The token is for another organization than the header names.")
-        found = [member for member in memberships if named is None or member.organization == named]
+        found = [each for each in standings if named is None or each.member.organization == named]
         if len(found) == 1:
             return found[0]
         if found:
-            raise Problem(400, "organization_required", "You belong to several organizations: send X-Organization.")
+            # Which these are shows a person also that an organization they know nothing of has linked them.
+            extra = {"organizations": [each.member.organization for each in found]}
+            detail = "You belong to several organizations: send X-Organization."
+            raise Problem(400, "organization_required", detail, extra=extra)
         raise Problem(403, "not_a_member", "The token's holder does not belong to this organization.")
 
     def _remember(self, key: tuple[str, str | None], until: datetime, caller: Caller) -> None:

@@ -5,13 +5,13 @@ import errno
 import os
 import shutil
 import socket
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from agent.personas import PersonaInvalid
+from agent.personas import PersonaInvalid, load_personas
 from domain.resources import resource_folder
 from knowledge.embeddings.model import EmbeddingsRefused, EmbeddingsUnavailable
 from knowledge.isolate import IsolatedPreparer
@@ -19,13 +19,21 @@ from server.database.binaries import installed
 from server.database.embedded import EmbeddedOptions, acquire
 from server.database.embedding_index import is_indexed
 from server.database.errors import DatabaseError, DatabaseMisconfigured, DatabaseUnavailable, MigrationRefused
-from server.database.inspection import Found, answering, unapplied
+from server.database.inspection import Found, answering, background_work, unapplied
 from server.database.migrate import OLDEST_PGVECTOR, OLDEST_POSTGRES, load_migrations
 from server.home import GlowHome, HomeUnusable
 from server.hub import embedder_of, load_rules
 from server.jwks import JwksUnusable, fetch_from, keys_of
 from server.logins import DatabaseUrls, Login
-from server.settings import HostedModel, Settings, SettingsInvalid, load_settings
+from server.settings import (
+    NO_EMBEDDINGS,
+    OPENAI,
+    EmbeddingServer,
+    ModelServer,
+    Settings,
+    SettingsInvalid,
+    load_settings,
+)
 from server.slack_app import SlackApp, SlackRefused, SlackUnreachable, installed_in
 from server.system_config import SystemConfigFile, SystemConfigInvalid
 from tools.policy import PolicyFilesError
@@ -82,7 +90,10 @@ async def examine(address: Address) -> AsyncGenerator[Finding]:
         yield finding
     async for finding in _database(settings):
         yield finding
-    yield await _model(settings.hosted_model)
+    hosted = settings.hosted_model
+    yield await model_finding(hosted, _wanted_models())
+    for server in hosted.fallbacks if hosted else ():
+        yield await _fallback(server)
     yield await _slack(settings.slack)
 
 
@@ -132,12 +143,16 @@ async def _running_hub(place: str) -> Finding | None:
             answer = cast(
                 "dict[str, dict[str, dict[str, str]]]", (await client.get(f"http://{place}/readiness")).json()
             )
-        states = {name: each["state"] for name, each in answer["dependencies"].items()}
+        lacking = {
+            name: each.get("detail", "")
+            for name, each in answer["dependencies"].items()
+            if each["state"] in {"unavailable", "pending"}
+        }
     except (httpx2.HTTPError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    lacking = sorted(name for name, state in states.items() if state in {"unavailable", "pending"})
     if lacking:
-        return _wrong("port", f"a hub runs at {place} without its {', '.join(lacking)}", "see its log")
+        named = ", ".join(f"{name} ({detail})" if detail else name for name, detail in sorted(lacking.items()))
+        return _wrong("port", f"a hub runs at {place} without its {named}", "see its log")
     return Finding(part="port", state="note", says=f"a hub runs at {place}, and is ready")
 
 
@@ -158,6 +173,9 @@ async def _issuer(settings: Settings) -> Finding:
         return _wrong(
             "issuer", f"its keys cannot be fetched: {unusable}", "mend GLOW_JWKS_URL, or let this machine reach it"
         )
+    if not keys:
+        says = "it has no key for RS256 or ES256 that may sign"
+        return _wrong("issuer", says, "use asymmetric signing keys at the issuer, or mend GLOW_JWKS_URL")
     return Finding(part="issuer", state="ok", says=f"{len(keys)} keys of {settings.jwt_issuer}")
 
 
@@ -205,6 +223,7 @@ async def _database(settings: Settings) -> AsyncGenerator[Finding]:
             async for finding in _logins(urls):
                 yield finding
             yield await _migrations(urls.app, embedded=settings.is_embedded)
+            yield await _workers(urls.service)
             yield await _embeddings(settings, urls.app)
     except SettingsInvalid as invalid:
         for problem in invalid.problems:
@@ -298,39 +317,77 @@ async def _migrations(app_url: str, *, embedded: bool) -> Finding:
     return _wrong("migrations", says, "run `glow migrate` with GLOW_OWNER_DATABASE_URL set")
 
 
+async def _workers(service_url: str) -> Finding:
+    """Whether anybody takes jobs; where there are none to take, that nobody does is no fault."""
+    try:
+        found = await background_work(service_url)
+    except DatabaseUnavailable:
+        return Finding(part="workers", state="note", says="not known before the database answers and is migrated")
+    if found.workers.alive:
+        return Finding(part="workers", state="ok", says=f"they take jobs: {found.workers.alive}")
+    heard = "" if found.workers.heard_s is None else f", the last was heard {found.workers.heard_s:.0f} s ago"
+    if found.jobs_wait:
+        mend = "start `glow worker`, or `glow serve` without --no-worker"
+        return _wrong("workers", f"jobs wait, and none takes them{heard}", mend)
+    return Finding(part="workers", state="note", says=f"none takes jobs{heard}; no job waits")
+
+
 async def _embeddings(settings: Settings, app_url: str) -> Finding:
-    """Whether there is a server for vectors, and an index for those it gives."""
-    embedder = embedder_of(settings)
-    if embedder is None:
-        says = "none: search is by words; set OPENAI_API_KEY or GLOW_EMBEDDING_BASE_URL to search by meaning too"
-        return Finding(part="embeddings", state="note", says=says)
+    """Whether there is a server for vectors, and an index for those it gives; and which key it is sent."""
+    server, embedder = settings.embedding_server, embedder_of(settings)
+    if server is None or embedder is None:
+        return Finding(part="embeddings", state="note", says=_why_none(settings))
+    place = f"{server.model} at {server.base_url}, {_sent(server, settings)}"
     try:
         async with asyncio.timeout(MODEL_TIMEOUT_S):
-            (vector,) = await embedder.embed(["Does it answer?"])
+            vector = await embedder.embed_question("Does it answer?")
             indexed = await is_indexed(app_url, await embedder.space())
     except (TimeoutError, EmbeddingsUnavailable, EmbeddingsRefused) as fault:
-        mend = "mend GLOW_EMBEDDING_BASE_URL, GLOW_EMBEDDING_MODEL or OPENAI_API_KEY; until then search is by words"
-        return _wrong("embeddings", str(fault) or "The embedding server takes too long.", mend)
+        mend = "mend GLOW_EMBEDDING_BASE_URL, GLOW_EMBEDDING_MODEL or the key; until then search is by words"
+        return _wrong("embeddings", f"{place}: {fault or 'The embedding server takes too long.'}", mend)
     except DatabaseUnavailable:
         return Finding(part="embeddings", state="note", says="not known while the database does not answer")
     finally:
         await embedder.close()
     if not indexed:
         mend = "run `glow migrate`, which makes it beside traffic"
-        return _wrong("embeddings", f"the vectors of {embedder.model} have no index, so that search is slow", mend)
-    return Finding(part="embeddings", state="ok", says=f"{embedder.model}, {len(vector)} numbers a vector, indexed")
+        return _wrong("embeddings", f"{place}: its vectors have no index, so that search is slow", mend)
+    return Finding(part="embeddings", state="ok", says=f"{place}: {len(vector)} numbers a vector, indexed")
+
+
+def _why_none(settings: Settings) -> str:
+    if settings.embedding_model == NO_EMBEDDINGS:
+        return f"none: GLOW_EMBEDDING_MODEL={NO_EMBEDDINGS} keeps documents from any server, and search is by words"
+    return "none: search is by words; set OPENAI_API_KEY or GLOW_EMBEDDING_BASE_URL to search by meaning too"
+
+
+def _sent(server: EmbeddingServer, settings: Settings) -> str:
+    """Which key the embedding server is shown."""
+    if server.key_variable is not None:
+        return f"which is sent {server.key_variable}"
+    withheld = " (OPENAI_API_KEY is for the model's server; GLOW_EMBEDDING_API_KEY would be for this one)"
+    return "which is sent no key" + (withheld if settings.openai_api_key is not None else "")
 
 
 # The model ------------------------------------------------------------------------------------------------------------
 
 
-async def _model(hosted: HostedModel | None) -> Finding:
+def _wanted_models() -> Collection[str]:
+    """The models that agents want; none where their manifests are at fault, which is said elsewhere."""
+    try:
+        return load_personas(resource_folder("manifests")).models
+    except PersonaInvalid:
+        return ()
+
+
+async def model_finding(hosted: ModelServer | None, wanted: Collection[str]) -> Finding:
+    """Whether the server answers, takes the key, and has the model and those that agents want."""
     if hosted is None:
         says = "offline: set OPENAI_API_KEY (or OPENAI_BASE_URL) and GLOW_MODEL for a hosted one"
         return Finding(part="model", state="note", says=says)
     import httpx2
 
-    base = hosted.base_url or "https://api.openai.com/v1"
+    base = hosted.base_url or OPENAI
     key = hosted.api_key.get_secret_value() if hosted.api_key else None
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     try:
@@ -340,10 +397,21 @@ async def _model(hosted: HostedModel | None) -> Finding:
     except (httpx2.HTTPError, OSError) as error:
         mend = "mend OPENAI_BASE_URL, or let this machine reach it"
         return _wrong("model", f"{base} cannot be reached: {error or type(error).__name__}", mend)
-    found = _answered(hosted, base, answer.status_code, answer.json if answer.status_code == 200 else None)
+    names = _names(answer.json) if answer.status_code == 200 else set[str]()
+    found = _answered(hosted, base, answer.status_code, names)
     if lacking and found.state == "ok":
         return _wrong("model", f"{base} has no Responses API", "set GLOW_MODEL_API=chat_completions")
+    if found.state == "ok" and names and (missing := sorted(set(wanted) - names)):
+        mend = "mend `model` in the manifests of the agents that want it (manifests/agents)"
+        return _wrong("model", f"{base} has no model {', '.join(missing)}, which agents want", mend)
     return found
+
+
+async def _fallback(server: ModelServer) -> Finding:
+    """Whether a model that is to answer in the other's place could."""
+    found = await model_finding(server, ())
+    mend = None if found.mend is None else "mend GLOW_FALLBACK_MODELS, or the key for it (GLOW_FALLBACK_API_KEY)"
+    return replace(found, part=f"fallback {server.name}", mend=mend)
 
 
 async def _has_no_responses(client: "httpx2.AsyncClient", base: str, headers: dict[str, str]) -> bool:
@@ -351,12 +419,11 @@ async def _has_no_responses(client: "httpx2.AsyncClient", base: str, headers: di
     return (await client.post(f"{base}/responses", headers=headers, json={})).status_code in {404, 405, 501}
 
 
-def _answered(hosted: HostedModel, base: str, status: int, body: Callable[[], object] | None) -> Finding:
+def _answered(hosted: ModelServer, base: str, status: int, names: Collection[str]) -> Finding:
     if status in {401, 403}:
         return _wrong("model", f"{base} refuses the key (status {status})", "mend OPENAI_API_KEY")
     if status >= 500:
         return _wrong("model", f"{base} answers with status {status}", "try again later")
-    names = set[str]() if body is None else _names(body)
     if names and hosted.name not in names:
         return _wrong("model", f"{base} has no model {hosted.name}", "mend GLOW_MODEL")
     return Finding(part="model", state="ok", says=f"{hosted.name} at {base} ({hosted.api})")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import cache
+from math import ceil
 from typing import Literal
 
 from fastapi import APIRouter
@@ -10,8 +11,10 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from agent.providers.chain import Link
 from domain.resources import resource_folder
 from server.database.migrate import Migration, load_migrations, pending
+from server.database.workers import WorkersHeard
 from server.http.answers import json_answer
 from server.http.document import of_model, shows
 from server.hub import Hub
@@ -40,11 +43,21 @@ class Dependency(BaseModel):
     detail: str = Field(default="", description="In words, for whoever has to mend it.")
 
 
+class Workers(BaseModel):
+    """The background workers on this database, whatever process or machine they are in."""
+
+    alive: int = Field(description="Those heard of within the last twenty seconds.")
+    last_heartbeat_s: float | None = Field(
+        description="Seconds since the latest heartbeat of any; null: none was heard that has not left in order."
+    )
+
+
 class Ready(BaseModel):
     """Whether requests can be served. A model or worker that is missing leaves much that works: they do not decide."""
 
     status: Literal["ready", "not_ready"]
     dependencies: dict[str, Dependency]
+    workers: Workers | None = Field(default=None, description="null: the database does not say.")
 
 
 class Readiness:
@@ -66,14 +79,16 @@ class Readiness:
 
 async def readiness_of(hub: Hub, *, runs_worker: bool) -> Ready:
     """The state of everything that the server depends on."""
+    heard = await _heard(hub)
     return ready(
         {
             "database": await _asked(hub, _answers),
             "migrations": await _asked(hub, _migrated),
             "model": _model(hub),
-            "worker": _worker(hub, runs_here=runs_worker),
+            "worker": _own_worker(hub) if runs_worker else worker_elsewhere(heard),
             "configuration": _configuration(hub),
-        }
+        },
+        heard,
     )
 
 
@@ -93,11 +108,12 @@ async def readiness(request: Request) -> Response:
     return json_answer(shown.model_dump(), 200 if shown.status == "ready" else 503)
 
 
-def ready(dependencies: dict[str, Dependency]) -> Ready:
+def ready(dependencies: dict[str, Dependency], heard: WorkersHeard | None = None) -> Ready:
     """The verdict over all dependencies."""
     needed = (dependencies["database"], dependencies["migrations"])
     all_there = all(each.state == "ok" for each in needed)
-    return Ready(status="ready" if all_there else "not_ready", dependencies=dependencies)
+    workers = None if heard is None else Workers(alive=heard.alive, last_heartbeat_s=heard.heard_s)
+    return Ready(status="ready" if all_there else "not_ready", dependencies=dependencies, workers=workers)
 
 
 async def _asked(hub: Hub, question: Callable[[Hub], Awaitable[Dependency]]) -> Dependency:
@@ -132,13 +148,42 @@ def _model(hub: Hub) -> Dependency:
     hosted = hub.settings.hosted_model
     if hosted is None:
         return Dependency(state="offline", detail=hub.model.name)
-    return Dependency(state="ok", detail=f"{hub.model.name} ({hosted.api})")
+    away = [link for link in hub.models.links if link.breaker.state != "closed"]
+    if not away:
+        return Dependency(state="ok", detail=f"{hub.model.name} ({hosted.api})")
+    state = "unavailable" if hub.models.links[0] in away else "ok"
+    return Dependency(state=state, detail=f"{hub.model.name} ({hosted.api}); {'; '.join(map(_away, away))}")
 
 
-def _worker(hub: Hub, *, runs_here: bool) -> Dependency:
-    if not runs_here:
-        return Dependency(state="elsewhere", detail="this process takes no jobs: glow worker does")
-    return Dependency(state="ok" if hub.worker.alive else "unavailable")
+def _away(link: Link) -> str:
+    """What this process has found of a model that it leaves alone, in words that anybody may read."""
+    why = link.breaker.why
+    rest = f"is asked again in {ceil(rest_s)} s" if (rest_s := link.breaker.rest_s) else "is being tried again"
+    return f"{link.model.name} does not answer ({why.message if why else 'it failed'}) and {rest}"
+
+
+async def _heard(hub: Hub) -> WorkersHeard | None:
+    try:
+        return await hub.workers.heard(timeout_s=PATIENCE_S)
+    except Unavailable:
+        return None
+
+
+def _own_worker(hub: Hub) -> Dependency:
+    if hub.worker.alive:
+        return Dependency(state="ok")
+    return Dependency(state="unavailable", detail="the worker of this process takes no jobs")
+
+
+def worker_elsewhere(heard: WorkersHeard | None) -> Dependency:
+    """What others do for a process that takes no jobs itself."""
+    if heard is None:
+        return Dependency(state="unavailable", detail="the database does not say whether any worker takes jobs")
+    if heard.alive:
+        return Dependency(state="elsewhere", detail=f"this process takes no jobs; workers that do: {heard.alive}")
+    return Dependency(
+        state="unavailable", detail="no worker takes jobs, nothing is done in the background: glow worker"
+    )
 
 
 def _configuration(hub: Hub) -> Dependency:

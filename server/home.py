@@ -17,6 +17,10 @@ import platformdirs
 JWT_SECRET = "jwt_secret"  # noqa: S105 - a name
 """Name of the secret that signs tokens where GLOW_JWT_SECRET is not set; made by `glow demo`."""
 
+ADDRESS = "address"
+"""Name of the file that says where the server is; locked for as long as one runs."""
+LONGEST_ADDRESS = 2048
+
 ROOT_HOME = Path("/var/lib/glow")
 LOCK_WAIT_S = 120.0
 LOCK_POLL_S = 0.02
@@ -87,6 +91,41 @@ class GlowHome:
             if missing:
                 self._write(kept | missing)
         return {name: (kept | missing)[name] for name in names}
+
+    @contextlib.contextmanager
+    def served_at(self, url: str) -> Generator[None]:
+        """For the length of the block, tells the commands of this home where the server is reached.
+
+        The first of several servers is the one that is told; a home that cannot be written tells of none.
+        """
+        try:
+            descriptor = open_lock(self.ensure() / ADDRESS)
+        except (HomeUnusable, OSError):
+            yield
+            return
+        try:
+            # A disk that is full or knows no locks keeps nobody from serving.
+            with contextlib.suppress(OSError):
+                if try_lock(descriptor, fcntl.LOCK_EX):
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, url.encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def address(self) -> str | None:
+        """Where a server of this home is reached; None: none runs, and what a killed one left counts for nothing."""
+        try:
+            descriptor = os.open(self.path / ADDRESS, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            runs = not try_lock(descriptor, fcntl.LOCK_SH)
+            return (os.read(descriptor, LONGEST_ADDRESS).decode() or None) if runs else None
+        except OSError:
+            return None
+        finally:
+            os.close(descriptor)
 
     @property
     def _file(self) -> Path:

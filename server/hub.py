@@ -6,21 +6,19 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import structlog
 
-from agent.budget import Budget
-from agent.conversations.postgres import PostgresRunKeeper
+from agent.budget import Budget, CostOf
+from agent.conversations.postgres.keeper import PostgresRunKeeper
 from agent.conversations.service import ConversationService
 from agent.model import Model
-from agent.offline import OfflineModel
 from agent.orchestrator import Orchestrator
 from agent.personas import Personas, load_personas
-from agent.providers.chat_completions import chat_completions_model
-from agent.providers.patience import Patience
-from agent.providers.responses import responses_model
-from agent.providers.streaming import Endpoint
-from agent.runs import RunOptions, Runs
+from agent.run_options import RunOptions
+from agent.runs import Runs
+from agent.titles import Titles
 from domain.analytics.model import Price
 from domain.idempotency.postgres import PostgresKeyExpiry
 from domain.kernel import ApprovalId, Clock, NewId, new_id, utc_now
@@ -29,7 +27,7 @@ from knowledge.embeddings.compatible import CompatibleEmbedder
 from knowledge.embeddings.ports import Embedder
 from knowledge.embeddings.queries import QueryVectors
 from knowledge.isolate import IsolatedPreparer
-from knowledge.model import StoredFile
+from knowledge.model import SearchWeights, StoredFile
 from knowledge.prepare import PreparedDocument
 from server.auth import Authenticator
 from server.bearers import Bearers, IssuerTokens
@@ -39,15 +37,25 @@ from server.database.pool import DatabasePools, open_pools
 from server.database.queue import PostgresJobs
 from server.database.recorder import GroupRecorder
 from server.database.unit_of_work import PostgresTransactions
+from server.database.wakeups import RunWakeups
+from server.database.workers import PostgresWorkers
+from server.following import TaskRunFeed
 from server.jwks import Jwks, fetch_from
+from server.ledger import PostgresLedger
 from server.logins import DatabaseUrls
+from server.models import Models, only, open_models
 from server.offers import PolicyOffers
 from server.origins import origin_of
 from server.settings import Settings
 from server.slack_app import SlackApp, identified
 from server.system_config import RunLimits, SystemConfig, SystemConfigFile
 from server.tokens import Tokens, audiences
+from server.worker.approvals import ApprovalWorker
 from server.worker.documents import DocumentWorker
+from server.worker.objectives import ObjectiveWorker
+from server.worker.runs import RunWorker
+from server.worker.schedules import ScheduleWorker
+from server.worker.settling import SettleWorker
 from server.worker.task_runs import TaskRunWorker
 from server.worker.worker import Worker
 from tools.gate import Fault, Gate, no_fault
@@ -62,12 +70,9 @@ from tools.handlers import (
 from tools.policy import Policies
 from tools.registry import Registry
 from tools.staging import Staging
-from tools.workflows import Workflows
+from tools.workflows import Workflows, load_workflows
 
 log = structlog.get_logger()
-
-CONTEXT_WINDOW = 128_000
-"""Tokens that a hosted model is taken to hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,18 +100,25 @@ class Hub:
     transactions: PostgresTransactions
     recorder: GroupRecorder
     jobs: PostgresJobs
+    workers: PostgresWorkers
     gate: Gate
     offers: PolicyOffers
     identities: PostgresIdentities
     tokens: Tokens
     authenticator: Authenticator
-    model: Model
+    models: Models
     orchestrator: Orchestrator
     runs: Runs
     conversations: ConversationService
+    task_runs: TaskRunFeed
     worker: Worker
     clock: Clock
     new_id: NewId
+
+    @property
+    def model(self) -> Model:
+        """Who speaks where no persona wants another model."""
+        return self.models.default
 
     @property
     def staging(self) -> Staging:
@@ -119,8 +131,13 @@ class Hub:
         return origin_of(self.public_url)
 
     def approval_url(self, approval_id: ApprovalId) -> str:
-        """A plain link to the page where a person decides; it proves nothing about who opens it."""
-        return f"{self.public_url}/#approval={approval_id}"
+        """Where a person decides."""
+        return approval_link(self.public_url, approval_id)
+
+
+def approval_link(public_url: str, approval_id: ApprovalId) -> str:
+    """A plain link to the page where a person decides; it proves nothing about who opens it."""
+    return f"{public_url}/#approval={approval_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,20 +146,26 @@ class HubOptions:
 
     fault: Fault = no_fault
     model: Model | None = None
+    manifests: Path | None = None
     embedder: Embedder | None = None
     run_options: RunOptions | None = None
     clock: Clock = utc_now
 
 
-def load_rules(preparer: IsolatedPreparer, embedder: Embedder | None = None, slack: SlackApp | None = None) -> Rules:
-    """Read and check everything under manifests/.
+def load_rules(
+    preparer: IsolatedPreparer,
+    embedder: Embedder | None = None,
+    slack: SlackApp | None = None,
+    folder: Path | None = None,
+) -> Rules:
+    """Read and check everything under manifests/, or under another `folder` that is laid out like it.
 
     `preparer` reads the files that document_index is asked for, `embedder` gives vectors; None: search is by words.
     `slack`: the app whose workspaces can be connected; None: none can.
 
     Raises  RegistryError, PolicyFilesError, WorkflowFilesError, PersonaInvalid: the server does not start.
     """
-    folder = resource_folder("manifests")
+    folder = folder or resource_folder("manifests")
     staging = Staging()
 
     async def prepare_file(stored: StoredFile) -> PreparedDocument:
@@ -165,7 +188,7 @@ def load_rules(preparer: IsolatedPreparer, embedder: Embedder | None = None, sla
     return Rules(
         registry=registry,
         policies=Policies.load(folder / "policies"),
-        workflows=Workflows.load(folder / "workflows", manifests),
+        workflows=load_workflows(folder / "workflows", manifests),
         personas=personas,
         staging=staging,
     )
@@ -190,38 +213,46 @@ async def open_hub(
         config = SystemConfigFile.open(settings.system_config_path)
         await stack.enter_async_context(_watched(config))
         embedder = options.embedder or _embedder(settings, stack)
-        rules = load_rules(await stack.enter_async_context(IsolatedPreparer()), embedder, settings.slack)
+        preparer = await stack.enter_async_context(IsolatedPreparer())
+        rules = load_rules(preparer, embedder, settings.slack, options.manifests)
         pools = await stack.enter_async_context(open_pools(urls))
-        transactions = PostgresTransactions(pools.app, rules.workflows, lambda: prices_of(config.current))
+        transactions = PostgresTransactions(
+            pools.app, rules.workflows, lambda: prices_of(config.current), lambda: weights_of(config.current)
+        )
         recorder = GroupRecorder(pools.recorder, time.monotonic)
         await stack.enter_async_context(recorder.running())
+        wakeups = RunWakeups(urls.service)
+        await stack.enter_async_context(wakeups.running())
         jobs = PostgresJobs(pools.service)
+        workers = PostgresWorkers(pools.service)
         gate = _gate(rules, transactions, recorder, jobs, options)
         offers = PolicyOffers(registry=rules.registry, policies=rules.policies, transactions=transactions)
-        model = options.model or await _model(settings, stack)
+        wanted = rules.personas.models
+        models = only(options.model) if options.model else open_models(settings.hosted_model, wanted, stack)
         identities = PostgresIdentities(pools.app)
         tokens = _tokens(settings, public_url, options.clock)
         sessions = PostgresSessions(transactions)
-        orchestrator = Orchestrator(
-            model=model,
-            models={model.name: model},
-            gate=gate,
-            offers=offers,
-            personas=rules.personas,
-            clock=options.clock,
-            new_id=new_id,
-            approval_url=lambda approval_id: f"{public_url}/#approval={approval_id}",
-            bounded=lambda budget: bounded(budget, config.current.runs),
-        )
-        _say_of_models(orchestrator)
+        ledger = PostgresLedger(transactions, gate.settle, options.clock)
+        orchestrator = _orchestrator(rules, models, gate, ledger, offers, config, public_url, options)
+        approvals = ApprovalWorker(gate=gate, identities=identities, new_id=new_id)
         runs = Runs(
             orchestrator=orchestrator,
             sessions=sessions,
             run_log=recorder,
             keeper=PostgresRunKeeper(pools.service.acquire),
+            queue=jobs,
+            questions=approvals,
             clock=options.clock,
             new_id=new_id,
             options=options.run_options or RunOptions(most_of_a_principal=lambda: config.current.limits.runs),
+            wakeups=wakeups,
+            titles=Titles(
+                orchestrator,
+                sessions,
+                lambda: config.current.conversations.titles == "model",
+                new_id,
+                cost_of=priced(config),
+            ),
         )
         await stack.enter_async_context(runs)
         yield Hub(
@@ -233,16 +264,31 @@ async def open_hub(
             transactions=transactions,
             recorder=recorder,
             jobs=jobs,
+            workers=workers,
             gate=gate,
             offers=offers,
             identities=identities,
             tokens=tokens,
             authenticator=Authenticator(_bearers(settings, tokens, stack), identities, options.clock),
-            model=model,
+            models=models,
             orchestrator=orchestrator,
             runs=runs,
             conversations=ConversationService(sessions, options.clock),
-            worker=_worker(urls, pools, jobs, gate, transactions, identities, rules, embedder, options.clock),
+            task_runs=TaskRunFeed(transactions=transactions),
+            worker=_worker(
+                urls,
+                pools,
+                jobs,
+                workers,
+                gate,
+                transactions,
+                identities,
+                rules,
+                runs,
+                approvals,
+                embedder,
+                options.clock,
+            ),
             clock=options.clock,
             new_id=new_id,
         )
@@ -250,7 +296,31 @@ async def open_hub(
 
 def prices_of(config: SystemConfig) -> Mapping[str, Price]:
     """What models cost, as reports reckon with it."""
-    return {model: Price(input=price.input, output=price.output) for model, price in config.prices.items()}
+    return {
+        model: Price(input=price.input, output=price.output, cached_input=price.cached_input)
+        for model, price in config.prices.items()
+    }
+
+
+def priced(config: SystemConfigFile) -> CostOf:
+    """What a call of a model costs when it is asked; None where it has no price, or the provider told no tokens."""
+
+    def cost_of(model: str, read: int, cached: int, written: int) -> float | None:
+        price = config.current.prices.get(model)
+        return None if price is None or not (read or written) else price.of(read, written, cached)
+
+    return cost_of
+
+
+def window_of(model: Model, config: SystemConfig) -> int:
+    """How many tokens a model holds: what the operator says of it, else what it is taken to."""
+    told = config.models.get(model.name)
+    return model.context_window if told is None else told.context_tokens
+
+
+def weights_of(config: SystemConfig) -> SearchWeights:
+    """What the orders of a search count, as knowledge fuses them."""
+    return SearchWeights(lexical=config.search.lexical_weight, vector=config.search.vector_weight)
 
 
 @asynccontextmanager
@@ -292,6 +362,35 @@ def _gate(
     )
 
 
+def _orchestrator(
+    rules: Rules,
+    models: Models,
+    gate: Gate,
+    ledger: PostgresLedger,
+    offers: PolicyOffers,
+    config: SystemConfigFile,
+    public_url: str,
+    options: HubOptions,
+) -> Orchestrator:
+    orchestrator = Orchestrator(
+        model=models.default,
+        models=models.by_name,
+        gate=gate,
+        refuse=gate.refuse,
+        ledger=ledger,
+        offers=offers,
+        personas=rules.personas,
+        clock=options.clock,
+        new_id=new_id,
+        approval_url=partial(approval_link, public_url),
+        bounded=lambda budget: bounded(budget, config.current.runs),
+        cost_of=priced(config),
+        window=lambda model: window_of(model, config.current),
+    )
+    _say_of_models(orchestrator)
+    return orchestrator
+
+
 def _say_of_models(orchestrator: Orchestrator) -> None:
     """A persona whose model is not to be had speaks by the default one, and the log has it."""
     for persona in orchestrator.personas():
@@ -322,22 +421,6 @@ def _bearers(settings: Settings, tokens: Tokens, stack: AsyncExitStack) -> Beare
     return Bearers(own=tokens, issued=IssuerTokens(jwks=jwks, issuer=settings.jwt_issuer, rules=rules))
 
 
-async def _model(settings: Settings, stack: AsyncExitStack) -> Model:
-    hosted = settings.hosted_model
-    if hosted is None:
-        return OfflineModel()
-    endpoint = Endpoint(
-        name=hosted.name,
-        context_window=CONTEXT_WINDOW,
-        api_key=None if hosted.api_key is None else hosted.api_key.get_secret_value(),
-        base_url=hosted.base_url,
-        patience=Patience.of(hosted.timeout_s),
-    )
-    model = responses_model(endpoint) if hosted.api == "responses" else chat_completions_model(endpoint)
-    stack.push_async_callback(model.close)
-    return model
-
-
 def _embedder(settings: Settings, stack: AsyncExitStack) -> Embedder | None:
     embedder = embedder_of(settings)
     if embedder is not None:
@@ -358,20 +441,33 @@ def _worker(
     urls: DatabaseUrls,
     pools: DatabasePools,
     jobs: PostgresJobs,
+    workers: PostgresWorkers,
     gate: Gate,
     transactions: PostgresTransactions,
     identities: PostgresIdentities,
     rules: Rules,
+    runs: Runs,
+    approvals: ApprovalWorker,
     embedder: Embedder | None,
     clock: Clock,
 ) -> Worker:
     return Worker(
         service_url=urls.service,
         jobs=jobs,
+        heartbeats=workers,
         task_runs=TaskRunWorker(
-            gate=gate, transactions=transactions, identities=identities, workflows=rules.workflows, clock=clock
+            gate=gate,
+            transactions=transactions,
+            identities=identities,
+            workflows=rules.workflows,
+            clock=clock,
+            objective=ObjectiveWorker(runs=runs, transactions=transactions, clock=clock).work,
         ),
+        schedules=ScheduleWorker(gate=gate, transactions=transactions, identities=identities, clock=clock),
         documents=DocumentWorker(gate=gate, identities=identities, new_id=new_id),
+        approvals=approvals,
+        settling=SettleWorker(gate=gate, identities=identities, new_id=new_id),
+        runs=RunWorker(runs),
         keys=PostgresKeyExpiry(pools.service.acquire),
         embedder=embedder,
         new_id=new_id,

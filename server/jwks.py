@@ -1,7 +1,9 @@
 """An issuer's public keys by their JWKS address: fetched with limits, kept, renewed, asked for when one is new."""
 
 import asyncio
+import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
@@ -29,7 +31,7 @@ class JwksUnusable(Exception):
 
 
 class KeysUnavailable(Exception):
-    """Whether the token is valid cannot be known now: its key is not among those known, and the issuer is away."""
+    """Whether the token is valid cannot be known now: its key is not known, the issuer is away or was just asked."""
 
     def __init__(self, retry_after_s: int) -> None:
         super().__init__("the issuer's keys cannot be fetched")
@@ -50,7 +52,7 @@ class Freshness:
     pause_s: float = 10.0
     """Between two fetches at least, however many unknown keys are asked for."""
     renew_s: float = 300.0
-    """After so long the keys are fetched again beside the work: a key that the issuer took away goes."""
+    """Keys older than this are fetched again before they count: a key that the issuer took away goes."""
     forget_s: float = 24 * 3600.0
     """For so long known keys go on working while the issuer is away."""
 
@@ -73,20 +75,19 @@ class Jwks:
     async def key(self, kid: str | None, algorithm: Algorithm) -> jwt.PyJWK | None:
         """The key with that id; without an id the only one there is for the algorithm. None: the issuer has none such.
 
-        Raises  KeysUnavailable: the issuer cannot be asked for a key that is not known.
+        Raises  KeysUnavailable: the issuer cannot be asked for a key that is not known, or not yet again.
         """
-        found = self._known(kid, algorithm)
-        if found is not None:
-            if self._age_s() >= self._freshness.renew_s:
+        asked = True
+        if self._age_s() >= self._freshness.renew_s or self._known(kid, algorithm) is None:
+            # Also of a known key: after a quiet night it may be one that the issuer took away hours ago. One that is
+            # known to be away is asked beside the work: nobody waits for it who can do without.
+            if self._away and self._known(kid, algorithm) is not None:
                 self._renew()
-            return found
-        renewing = self._renew()
-        if renewing is not None:
-            # Whoever gives up waiting must not take the fetch from the others.
-            await asyncio.shield(renewing)
+            else:
+                asked = await self._renewed()
         found = self._known(kid, algorithm)
-        if found is None and self._away:
-            raise KeysUnavailable(max(1, round(self._freshness.pause_s)))
+        if found is None and (self._away or (not asked and self._is_new(kid))):
+            raise KeysUnavailable(max(1, math.ceil(self._pause_left_s())))
         return found
 
     async def close(self) -> None:
@@ -103,18 +104,35 @@ class Jwks:
         fitting = [key for (_, signs), key in self._keys.items() if signs == algorithm]
         return fitting[0] if len(fitting) == 1 else None
 
+    def _is_new(self, kid: str | None) -> bool:
+        """No key of any kind has this name, as far as is known."""
+        return kid is not None and all(name != kid for name, _ in self._keys)
+
     def _age_s(self) -> float:
         return float("inf") if self._fetched_at is None else self._monotonic() - self._fetched_at
 
+    def _pause_left_s(self) -> float:
+        """Until the issuer may be asked again."""
+        if self._asked_at is None:
+            return 0.0
+        return self._asked_at + self._freshness.pause_s - self._monotonic()
+
+    async def _renewed(self) -> bool:
+        """Awaits the one fetch under way; False: the last one was a moment ago, and there shall be no other yet."""
+        renewing = self._renew()
+        if renewing is None:
+            return False
+        # Whoever gives up waiting must not take the fetch from the others.
+        await asyncio.shield(renewing)
+        return True
+
     def _renew(self) -> asyncio.Task[None] | None:
-        """The one fetch under way; None: the last one was a moment ago, and there shall be no other yet."""
-        if self._renewing is not None and not self._renewing.done():
-            return self._renewing
-        now = self._monotonic()
-        if self._asked_at is not None and now - self._asked_at < self._freshness.pause_s:
-            return None
-        self._asked_at = now
-        self._renewing = asyncio.create_task(self._fetched())
+        """The one fetch under way; None: the last one was a moment ago."""
+        if self._renewing is None or self._renewing.done():
+            if self._pause_left_s() > 0:
+                return None
+            self._asked_at = self._monotonic()
+            self._renewing = asyncio.create_task(self._fetched())
         return self._renewing
 
     async def _fetched(self) -> None:
@@ -128,9 +146,9 @@ class Jwks:
 
 
 def keys_of(document: bytes) -> Mapping[tuple[str, Algorithm], jwt.PyJWK]:
-    """The usable keys of a JWKS document, by id and algorithm.
+    """The usable keys of a JWKS document, by id and algorithm; an issuer that took them all away has none.
 
-    Raises  JwksUnusable: it is none, or has none.
+    Raises  JwksUnusable: it is none.
     """
     try:
         told: object = orjson.loads(document)
@@ -139,11 +157,10 @@ def keys_of(document: bytes) -> Mapping[tuple[str, Algorithm], jwt.PyJWK]:
     listed: object = cast("dict[str, object]", told).get("keys") if isinstance(told, dict) else None
     if not isinstance(listed, list):
         raise JwksUnusable("no list of keys")
-    found = [_usable(raw) for raw in cast("list[object]", listed)[:MOST_KEYS]]
-    keys = dict(filter(None, found))
-    if not keys:
-        raise JwksUnusable("no key for RS256 or ES256 that may sign")
-    return keys
+    found = list(filter(None, map(_usable, cast("list[object]", listed)[:MOST_KEYS])))
+    named = Counter(name for name, _ in found)
+    # Of two keys by one name, or without any, it cannot be said which a token means.
+    return {name: key for name, key in found if named[name] == 1}
 
 
 def _usable(raw: object) -> tuple[tuple[str, Algorithm], jwt.PyJWK] | None:

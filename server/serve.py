@@ -2,14 +2,13 @@
 
 import asyncio
 import gc
-from collections.abc import Callable, Generator
+import socket
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from socket import socket
 
 import uvicorn
 from fastapi import FastAPI
-from sse_starlette.sse import AppStatus
 
 from server.app import AppOptions, create_app
 from server.http.sse import EventStreams
@@ -18,6 +17,8 @@ from server.hub import Hub
 DRAIN_S = 10
 """For requests that are being answered when it stops; runs in the background have a grace of their own."""
 HEADERS_LIMIT = 64 * 1024
+UNTAKEN_MS = 60_000
+"""For what a connection was sent and does not take; then the kernel ends it, where closing it would wait for ever."""
 
 
 class NotStarted(Exception):
@@ -53,7 +54,6 @@ async def serve(hub: Hub, options: ServeOptions, stop: asyncio.Event, started: C
         raise NotStarted(f"{options.host}:{options.port} cannot be listened on") from refused
     finally:
         stopping.cancel()
-        AppStatus.should_exit = False
     if not server.started:
         raise NotStarted("the application did not start")
 
@@ -65,12 +65,13 @@ class StoppableServer(uvicorn.Server):
         super().__init__(config)
         self._announce = started
 
-    async def startup(self, sockets: list[socket] | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and tell that it is so."""
         await super().startup(sockets)
         if self.started:
             # What is loaded by now stays: no full collection need look at it again.
             gc.freeze()
+            drop_stalled(self.servers[0].sockets)
             self._announce(self.servers[0].sockets[0].getsockname()[1])
 
     @contextmanager
@@ -83,8 +84,14 @@ async def _stop(server: uvicorn.Server, streams: EventStreams, stop: asyncio.Eve
     await stop.wait()
     server.should_exit = True
     streams.end_all()
-    # For one that was cancelled in the middle of a send; without it the library would wait for the reader.
-    AppStatus.should_exit = True
+
+
+def drop_stalled(listening: "Iterable[socket.socket]") -> None:
+    """Have connections that come in by these end by themselves when their readers take nothing; Linux alone can."""
+    option: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is not None:
+        for each in listening:
+            each.setsockopt(socket.IPPROTO_TCP, option, UNTAKEN_MS)
 
 
 def _app_options(hub: Hub, options: ServeOptions) -> AppOptions:

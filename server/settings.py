@@ -1,5 +1,6 @@
 """What the environment and `.env` say of an installation, parsed once at start; the only reader of either."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -9,14 +10,16 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from agent.model import OFFLINE
+from server.fallbacks import NONE, SHAPE, Fallback, HostedApi, fallback_of
 from server.home import JWT_SECRET, GlowHome
 from server.logins import DatabaseUrls
-from server.origins import NotAnOrigin, origin_named
+from server.origins import NotAnOrigin, origin_named, origin_of
 from server.slack_app import API as SLACK_API
 from server.slack_app import SlackApp
 
-HostedApi = Literal["chat_completions", "responses"]
 ModelApi = HostedApi | Literal["offline"]
+KeyVariable = Literal["GLOW_EMBEDDING_API_KEY", "OPENAI_API_KEY"]
 Network = IPv4Network | IPv6Network
 
 OWN_ISSUER = "glow"
@@ -24,6 +27,14 @@ OWN_ISSUER = "glow"
 
 SHORTEST_SECRET_BYTES = 32
 """Of a key for HS256.  Source  RFC 7518 3.2."""
+
+OPENAI = "https://api.openai.com/v1"
+"""Where a model, or vectors, come from when no other address is set."""
+
+NO_EMBEDDINGS = "none"
+"""The GLOW_EMBEDDING_MODEL of an installation whose texts go to no embedding server."""
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class SettingsInvalid(Exception):
@@ -35,7 +46,7 @@ class SettingsInvalid(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostedModel:
+class ModelServer:
     """A model at OpenAI or any compatible server, and the API that it is spoken to by."""
 
     name: str
@@ -45,6 +56,16 @@ class HostedModel:
     base_url: str | None = field(default=None)
     """None is OpenAI's own."""
     timeout_s: float
+    stall_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostedModel(ModelServer):
+    """The installation's own, and who answers in its place when it does not."""
+
+    fallbacks: tuple[ModelServer, ...] = ()
+    falls_back: bool = True
+    """After them the offline model answers; False: when nobody else could, the answer fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +73,10 @@ class EmbeddingServer:
     """A model behind the embeddings API, at OpenAI or any compatible server."""
 
     model: str
+    base_url: str
+    key_variable: KeyVariable | None
+    """The setting that the key is from; None for a server that is sent none."""
     api_key: SecretStr | None
-    base_url: str | None
-    """None is OpenAI's own."""
 
 
 def _postgres_url(secret: SecretStr) -> SecretStr:
@@ -71,6 +93,19 @@ def _http_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _is_open(url: str) -> bool:
+    """Whether anybody on the way reads, and changes, what is sent there."""
+    parts = urlsplit(url)
+    return parts.scheme != "https" and parts.hostname not in LOOPBACK
+
+
+def _same_origin(one: str, other: str) -> bool:
+    try:
+        return origin_of(one) == origin_of(other)
+    except NotAnOrigin:
+        return one == other
+
+
 def _origin(text: str) -> str:
     try:
         return origin_named(text)
@@ -79,8 +114,7 @@ def _origin(text: str) -> str:
 
 
 def _keys_url(url: str) -> str:
-    parts = urlsplit(_http_url(url))
-    if parts.scheme != "https" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
+    if _is_open(_http_url(url)):
         raise ValueError("must be https: whoever can change the keys on their way can sign in as anybody")
     return url
 
@@ -136,13 +170,25 @@ class Settings(BaseSettings):
     model: str | None = Field(default=None, validation_alias="GLOW_MODEL")
     model_api: ModelApi | None = Field(default=None, validation_alias="GLOW_MODEL_API")
     model_timeout_s: float = Field(default=120.0, gt=0, le=3600, validation_alias="GLOW_MODEL_TIMEOUT_S")
-    """For one request to the model, its whole stream included."""
+    """For an answer to begin, and for each silence of a model that reasons."""
+    model_stall_s: float = Field(default=30.0, gt=0, le=3600, validation_alias="GLOW_MODEL_STALL_S")
+    """For each silence within an answer; after it the stream is cut, and the model asked for the rest."""
+
+    fallback_models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(), validation_alias="GLOW_FALLBACK_MODELS"
+    )
+    """Who answers when the model does not, in this order, and the offline model last. `none`: nobody, not even it."""
+    fallback_api_key: SecretStr | None = Field(default=None, validation_alias="GLOW_FALLBACK_API_KEY")
+    """For fallback models at another server than the model's own, which never sees OPENAI_API_KEY."""
 
     embedding_model: str = Field(
         default="text-embedding-3-small", min_length=1, max_length=200, validation_alias="GLOW_EMBEDDING_MODEL"
     )
+    """`none`: no text goes to any embedding server, whatever keys are set."""
     embedding_base_url: HttpUrl | None = Field(default=None, validation_alias="GLOW_EMBEDDING_BASE_URL")
     """A server for vectors alone; without it they come from where the model is, given a key."""
+    embedding_api_key: SecretStr | None = Field(default=None, validation_alias="GLOW_EMBEDDING_API_KEY")
+    """For vectors alone; without it OPENAI_API_KEY, which goes nowhere but where the model is."""
 
     slack_bot_token: SecretStr | None = Field(default=None, validation_alias="SLACK_BOT_TOKEN")
     slack_signing_secret: SecretStr | None = Field(default=None, validation_alias="SLACK_SIGNING_SECRET")
@@ -181,6 +227,32 @@ class Settings(BaseSettings):
                 raise ValueError("GLOW_MODEL: set the model's name (or GLOW_MODEL_API=offline)")
             if self.openai_api_key is None and self.openai_base_url is None:
                 raise ValueError("OPENAI_API_KEY: set it, or OPENAI_BASE_URL for a server that asks for none")
+        return self
+
+    @model_validator(mode="after")
+    def _fallbacks_are_whole(self) -> Self:
+        if NONE in self.fallback_models and len(self.fallback_models) > 1:
+            raise ValueError(f"GLOW_FALLBACK_MODELS: `none` stands alone; write {SHAPE}")
+        try:
+            named = self._fallbacks()
+        except ValueError as wrong:
+            raise ValueError(f"GLOW_FALLBACK_MODELS: an entry {wrong}") from wrong
+        away = {each.base_url for each in named if each.base_url and not self._is_own(each.base_url)}
+        if self.fallback_api_key is not None:
+            if len({urlsplit(url).netloc for url in away}) > 1:
+                raise ValueError("GLOW_FALLBACK_API_KEY: would be shown to several servers; name models of one only")
+            if any(map(_is_open, away)):
+                raise ValueError("GLOW_FALLBACK_API_KEY: would be sent over http for anybody on the way to read")
+        return self
+
+    @model_validator(mode="after")
+    def _embedding_key_is_kept(self) -> Self:
+        server = self.embedding_server
+        if server is not None and server.key_variable == "GLOW_EMBEDDING_API_KEY" and _is_open(server.base_url):
+            raise ValueError(
+                "GLOW_EMBEDDING_API_KEY: would be sent over http for anybody on the way to read; "
+                "reach the embedding server by https, or set no key"
+            )
         return self
 
     @model_validator(mode="after")
@@ -242,18 +314,50 @@ class Settings(BaseSettings):
             api_key=self.openai_api_key,
             base_url=self.openai_base_url,
             timeout_s=self.model_timeout_s,
+            stall_s=self.model_stall_s,
+            fallbacks=tuple(self._fallback(each, api) for each in self._fallbacks()),
+            falls_back=NONE not in self.fallback_models,
         )
+
+    def _fallbacks(self) -> Sequence[Fallback]:
+        """The hosted ones; the offline model needs no naming.
+
+        Raises  ValueError: one is not written as it must be.
+        """
+        return [fallback_of(each) for each in self.fallback_models if each not in (NONE, OFFLINE)]
+
+    def _fallback(self, named: Fallback, api: HostedApi) -> ModelServer:
+        base_url = named.base_url or self.openai_base_url
+        return ModelServer(
+            name=named.name,
+            api=named.api or api,
+            api_key=self.openai_api_key if self._is_own(base_url) else self.fallback_api_key,
+            base_url=base_url,
+            timeout_s=self.model_timeout_s,
+            stall_s=self.model_stall_s,
+        )
+
+    def _is_own(self, base_url: str | None) -> bool:
+        """Whether that is where the model is, so that its key may go there."""
+        return _same_origin(base_url or OPENAI, self.openai_base_url or OPENAI)
 
     @property
     def embedding_server(self) -> EmbeddingServer | None:
         """Who gives vectors; None: nobody, and search is by words."""
-        if self.embedding_base_url is None and self.openai_api_key is None:
+        keys = (self.embedding_api_key, self.openai_api_key)
+        if self.embedding_model == NO_EMBEDDINGS or (self.embedding_base_url is None and not any(keys)):
             return None
-        return EmbeddingServer(
-            model=self.embedding_model,
-            api_key=self.openai_api_key,
-            base_url=self.embedding_base_url or self.openai_base_url,
-        )
+        base_url = self.embedding_base_url or self.openai_base_url or OPENAI
+        variable, key = self._embedding_key(base_url)
+        return EmbeddingServer(model=self.embedding_model, base_url=base_url, key_variable=variable, api_key=key)
+
+    def _embedding_key(self, base_url: str) -> tuple[KeyVariable | None, SecretStr | None]:
+        """The key that goes there: the model's is shown to no other server than the model's own."""
+        if self.embedding_api_key is not None:
+            return "GLOW_EMBEDDING_API_KEY", self.embedding_api_key
+        if self.openai_api_key is not None and _same_origin(base_url, self.openai_base_url or OPENAI):
+            return "OPENAI_API_KEY", self.openai_api_key
+        return None, None
 
     @property
     def is_embedded(self) -> bool:

@@ -5,12 +5,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from domain.resources import resource_folder
+from knowledge.parse.document import DEFAULT_LIMITS
 from tools.yaml_files import UnreadableYaml, read_yaml
 
 log = structlog.get_logger()
@@ -40,7 +41,8 @@ class PrincipalLimits(_Part):
 class UploadLimits(_Part):
     """What an upload may weigh."""
 
-    file_mib: Annotated[int, Field(ge=1, le=4096)] = 50
+    file_mib: Annotated[int, Field(ge=1, le=DEFAULT_LIMITS.size_bytes // MIB)] = DEFAULT_LIMITS.size_bytes // MIB
+    """At most what is read: a larger file would be taken in only to fail."""
     request_mib: Annotated[int, Field(ge=1, le=16384)] = 200
 
     @property
@@ -61,15 +63,52 @@ class RunLimits(_Part):
     seconds: Annotated[float, Field(gt=0, le=86_400, strict=False, allow_inf_nan=False)] | None = None
 
 
+class ModelTraits(_Part):
+    """What the operator knows of a model."""
+
+    context_tokens: Annotated[int, Field(ge=2048, le=100_000_000)]
+    """What a request and its answer may hold together."""
+
+
+Dollars = Annotated[float, Field(ge=0, le=1_000_000, strict=False, allow_inf_nan=False)]
+
+
 class Price(_Part):
     """US dollars for a million tokens."""
 
-    input: Annotated[float, Field(ge=0, le=1_000_000, strict=False, allow_inf_nan=False)]
-    output: Annotated[float, Field(ge=0, le=1_000_000, strict=False, allow_inf_nan=False)]
+    input: Dollars
+    output: Dollars
+    cached_input: Dollars | None = None
+    """For what the provider remembered of what was read; None: no less than the rest."""
 
-    def of(self, input_tokens: int, output_tokens: int) -> float:
-        """What so many tokens cost, in US dollars."""
-        return round((input_tokens * self.input + output_tokens * self.output) / 1_000_000, 6)
+    def of(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
+        """What so many tokens cost, in US dollars; `cached_tokens` are some of those read."""
+        cached = self.input if self.cached_input is None else self.cached_input
+        read = (input_tokens - cached_tokens) * self.input + cached_tokens * cached
+        return round((read + output_tokens * self.output) / 1_000_000, 6)
+
+
+Weight = Annotated[float, Field(ge=0, le=100, strict=False, allow_inf_nan=False)]
+
+
+class SearchConfig(_Part):
+    """What words and meaning count where a search fuses their orders; only the relation of the two matters."""
+
+    lexical_weight: Weight = 1.0
+    vector_weight: Weight = 1.0
+
+    @model_validator(mode="after")
+    def _some_order_counts(self) -> Self:
+        if self.lexical_weight == self.vector_weight == 0:
+            raise ValueError("lexical_weight and vector_weight cannot both be 0: nothing would be before anything else")
+        return self
+
+
+class ConversationConfig(_Part):
+    """How conversations are kept."""
+
+    titles: Literal["first_line", "model"] = "first_line"
+    """By the first line of the first message; or by the model that answered it, for a call of it more."""
 
 
 class SystemConfig(_Part):
@@ -78,6 +117,10 @@ class SystemConfig(_Part):
     limits: PrincipalLimits = PrincipalLimits()
     uploads: UploadLimits = UploadLimits()
     runs: RunLimits = RunLimits()
+    search: SearchConfig = SearchConfig()
+    conversations: ConversationConfig = ConversationConfig()
+    models: Mapping[str, ModelTraits] = Field(default_factory=dict[str, ModelTraits])
+    """By the model's name."""
     prices: Mapping[str, Price] = Field(default_factory=dict[str, Price])
     """By the model's name."""
 
@@ -91,14 +134,14 @@ class SystemConfigInvalid(Exception):
 
 
 def read_system_config(path: Path) -> SystemConfig:
-    """The configuration that a file holds; an empty file holds the defaults.
+    """The configuration that a file holds; one that says nothing holds the defaults.
 
     Raises  SystemConfigInvalid: all that is wrong with it.
     """
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise SystemConfigInvalid(path, (f"is larger than {_MOST_BYTES} bytes",))
-        raw = read_yaml(path) if path.read_bytes().strip() else {}
+        raw = read_yaml(path, empty=True)
     except OSError as unreadable:
         raise SystemConfigInvalid(path, (unreadable.strerror or "cannot be read",)) from unreadable
     except (UnreadableYaml, RecursionError) as unreadable:

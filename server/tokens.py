@@ -9,12 +9,14 @@ from uuid import UUID
 import jwt
 from pydantic import SecretStr
 
+from domain.identities.model import Identity
 from domain.kernel import Clock, PrincipalId
 
 Audience = Literal["api", "mcp", "widget", "service"]
 AUDIENCES: tuple[Audience, ...] = ("api", "mcp", "widget", "service")
 ALGORITHM = "HS256"
 ORIGIN_CLAIM = "glow_origin"
+IDENTITY_CLAIM = "glow_identity"
 LONGEST_TOKEN = 8192
 NO_ORGANIZATION = "the token's organization cannot be read"
 END_OF_TIME = 253_402_300_800.0
@@ -31,7 +33,6 @@ class Credential:
 
     issuer: str
     subject: str
-    """With the issuer, what may be linked to a member."""
     principal_id: PrincipalId | None
     """The subject, where it has the form of an id of ours."""
     audience: Audience
@@ -40,8 +41,15 @@ class Credential:
     expires_at: datetime
     origin: str | None = None
     """The only origin whose pages may use it; None: it is bound to no page."""
+    rests_on: Identity | None = None
+    """The identity whose link it ends with; None: it rests on the membership alone."""
     by_own_secret: bool = True
     """False: an issuer signed it."""
+
+    @property
+    def identity(self) -> Identity:
+        """What may be linked to a member."""
+        return Identity(issuer=self.issuer, subject=self.subject)
 
 
 class CannotSign(Exception):
@@ -74,6 +82,7 @@ class ClaimRules:
             organization=_found(claims, self.organization_claim.split(".")),
             expires_at=self._end(claims.get("exp")),
             origin=_origin(claims.get(ORIGIN_CLAIM)),
+            rests_on=_identity(claims.get(IDENTITY_CLAIM)) if by_own_secret else None,
             by_own_secret=by_own_secret,
         )
 
@@ -117,9 +126,11 @@ class Tokens:
         audience: Audience,
         lifetime: timedelta,
         origin: str | None = None,
+        rests_on: Identity | None = None,
     ) -> str:
         """A token for one principal in one organization; with an origin it is of use to that origin's pages alone.
 
+        `rests_on`: the identity whose link to the principal it ends with.
         Raises  CannotSign: there is no secret.
         """
         if self.secret is None:
@@ -134,6 +145,8 @@ class Tokens:
         }
         if origin is not None:
             claims[ORIGIN_CLAIM] = origin
+        if rests_on is not None:
+            claims[IDENTITY_CLAIM] = {"iss": rests_on.issuer, "sub": rests_on.subject}
         _place(claims, self.organization_claim.split("."), organization)
         return jwt.encode(claims, self.secret.get_secret_value(), algorithm=ALGORITHM)
 
@@ -201,6 +214,17 @@ def _origin(claim: object) -> str | None:
     if claim is not None and not isinstance(claim, str):
         raise InvalidToken("the token's origin cannot be read")
     return claim
+
+
+def _identity(claim: object) -> Identity | None:
+    """Raises  InvalidToken: something else than an identity stands there, which must not count as resting on none."""
+    if claim is None:
+        return None
+    told = cast("dict[str, object]", claim) if isinstance(claim, dict) else {}
+    issuer, subject = told.get("iss"), told.get("sub")
+    if not isinstance(issuer, str) or not isinstance(subject, str):
+        raise InvalidToken("the token's identity cannot be read")
+    return Identity(issuer=issuer, subject=subject)
 
 
 def _place(claims: dict[str, object], path: list[str], value: str) -> None:

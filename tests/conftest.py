@@ -10,8 +10,11 @@ from collections.abc import Generator
 from typing import cast
 
 import pytest
+import structlog
 
 pytest_plugins = ("tests.support.fixtures",)
+
+LONGEST = "test_parity.py"
 
 _LOCAL_NAMES = frozenset({"", "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"})
 _NAME_LOOKUPS = frozenset({"socket.getaddrinfo", "socket.gethostbyname"})
@@ -28,6 +31,14 @@ class ReachedOutError(ConnectionRefusedError):
 def pytest_configure() -> None:
     """Arm the guard for the life of the process: an audit hook cannot be taken back."""
     sys.addaudithook(_refuse_the_network)
+    # Drawn with every frame's variables, a traceback holds up the event loop for longer than a run's lease.
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file with the longest test goes first: behind the others it would keep one worker alone at the end."""
+    items.sort(key=lambda item: item.path.name != LONGEST)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,17 +1,18 @@
-"""One call on its way through the gate, and the ways it can end; pure values, from the request to the record."""
+"""One call on its way through the gate: what it says, the transaction it runs in, and the ways it can end."""
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import cast
 
 import orjson
 
 from domain.activity.model import EventKind
-from domain.approvals.model import Approval
 from domain.idempotency.model import Claim
 from domain.kernel import ApprovalId, Outcome, Principal
 from tools.manifest import Manifest, Subject
-from tools.outcomes import CallError, CallOutcome, CallRequest, Deny, Json
+from tools.outcomes import CallError, CallOutcome, CallRequest, Json
+from tools.ports import CallTransaction, Transactions
 from tools.record import Judged, Recorded
 from tools.registry import Invalid, Parsed, Tool
 from tools.work import Job
@@ -45,11 +46,21 @@ class Call:
         return self.tool.manifest
 
     @property
+    def timeout_s(self) -> float:
+        """How long the work may take: the tool's own time, or less where whoever asks has less."""
+        most, asked = self.manifest.timeout, self.request.timeout
+        return (most if asked is None else min(most, asked)).total_seconds()
+
+    @property
     def subjects(self) -> Mapping[Subject, str]:
         """The subjects that the arguments name, and the task run that the call is a step of."""
-        named = subjects_of(self.manifest, self.parsed.arguments)
-        task_run_id = self.request.task_run_id
-        return named if task_run_id is None else {**named, "step_of": str(task_run_id)}
+        named: dict[Subject, str] = {**subjects_of(self.manifest, self.parsed.arguments)}
+        words, run_id = named.pop("statement", None), self.request.run_id
+        if words is not None and run_id is not None:
+            named["statement"] = orjson.dumps({"run_id": run_id, "words": words}).decode()
+        if self.request.task_run_id is not None:
+            named["step_of"] = str(self.request.task_run_id)
+        return named
 
     @property
     def claim(self) -> Claim | None:
@@ -101,6 +112,11 @@ class Undone(Exception):
         """The call had its ticket, which the rollback takes along: both events are written again."""
 
 
+def begin(transactions: Transactions, call: Call, *, read_only: bool) -> AbstractAsyncContextManager[CallTransaction]:
+    """The call's transaction, with the facts that policy needs about it."""
+    return transactions.begin(call.principal, call.manifest.name, call.subjects, call.control, read_only=read_only)
+
+
 def subjects_of(manifest: Manifest, arguments: Mapping[str, object]) -> Mapping[Subject, str]:
     """The subjects that these arguments name, by the manifest's word for them."""
     return {
@@ -110,37 +126,9 @@ def subjects_of(manifest: Manifest, arguments: Mapping[str, object]) -> Mapping[
     }
 
 
-def request_of(approval: Approval) -> CallRequest:
-    """The request an approval is bound to, as it was made."""
-    return CallRequest(
-        call_id=approval.call_id,
-        tool=approval.tool,
-        arguments=orjson.loads(approval.arguments),
-        conversation_id=approval.conversation_id,
-        run_id=approval.run_id,
-        task_run_id=approval.task_run_id,
-        engagement_id=approval.engagement_id,
-        agent_ceiling=approval.agent_ceiling,
-    )
-
-
-def requester_of(approval: Approval) -> Principal:
-    """Who asked, in the mode and at the door of then: the approved call runs as this principal."""
-    return Principal(
-        organization_id=approval.organization_id,
-        principal_id=approval.requested_by,
-        kind=approval.requested_kind,
-        mode=approval.requested_mode,
-        door=approval.requested_door,
-        scheduled=approval.requested_scheduled,
-    )
-
-
-def changed_since(approval: Approval) -> CallOutcome:
-    """The manifest is not the one that was asked about: the approval no longer fits the call."""
-    error = CallError(code="manifest_changed", message="The tool has changed since this call was asked for.")
-    verdict = Deny(reasons=("manifest_changed",))
-    return CallOutcome(call_id=approval.call_id, tool=approval.tool, outcome="denied", verdict=verdict, error=error)
+def settling(call: Call) -> Job:
+    """The job that finds out what became of a call outside."""
+    return Job(kind="call_settle", organization_id=call.principal.organization_id, subject_id=call.request.call_id)
 
 
 def unknown_tool(name: str) -> CallError:

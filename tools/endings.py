@@ -1,6 +1,6 @@
 """How a call ended, as the caller is told and as the record keeps it: the last step of its path."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -8,18 +8,9 @@ import structlog
 
 from domain.activity.model import ActivityEvent
 from domain.approvals.model import Approval
-from domain.kernel import ApprovalId, CallId, NewId, Outcome, Role
-from tools.calls import KIND_OF, Call, Progress, Undone, duplicate_call
-from tools.outcomes import (
-    Allow,
-    ApprovalAsked,
-    CallError,
-    CallOutcome,
-    Deny,
-    Json,
-    NeedsApproval,
-    reference_of,
-)
+from domain.kernel import ApprovalId, CallId, EventId, NewId, Outcome, Role
+from tools.calls import KIND_OF, Call, Progress, Undone, duplicate_call, not_found
+from tools.outcomes import Allow, ApprovalAsked, CallError, CallOutcome, Deny, Json, NeedsApproval, reference_of
 from tools.record import Judged, Recorded, Scribe
 
 log = structlog.get_logger()
@@ -67,6 +58,15 @@ class Endings:
     def invalid(self, call: Call, judged: Judged | None, error: CallError) -> Undone:
         """The asker can mend it; nothing was done, so no ticket is kept."""
         return Undone(self.ended(call, "invalid", judged, error=error), judged)
+
+    def stop_unless_called_for(self, call: Call, judged: Judged) -> None:
+        """Denied, only previewed, or about something that this principal cannot see: leaves the transaction."""
+        if isinstance(judged.verdict, Deny):
+            raise self.denied(call, judged, judged.verdict)
+        if call.request.dry_run:
+            raise Undone(self.ended(call, "dry_run", judged), judged)
+        if judged.facts.missing:
+            raise self.invalid(call, judged, not_found(judged.facts.missing[0]))
 
     def failed(self, call: Call, judged: Judged | None, error: CallError, *, ticket: bool) -> Undone:
         """The tool did not do it; its ticket, where it had one, is written again beside the failure."""
@@ -120,6 +120,17 @@ class Endings:
             error=ended.error,
             duration_ms=ended.duration_ms,
         )
+
+    def unread(self, call: Recorded, error: CallError, *, role: Role | None, duration_ms: float) -> ActivityEvent:
+        """The event of an unknown tool, or of arguments that do not parse."""
+        return self.scribe.event(
+            "tool.invalid", call, opens=True, role=role, outcome="invalid", error=error, duration_ms=duration_ms
+        )
+
+    def apart(self, events: Sequence[ActivityEvent]) -> list[ActivityEvent]:
+        """The events as those of a call of its own, beside the call that has their id already."""
+        again = CallId(self.new_id())
+        return [replace(event, event_id=EventId(self.new_id()), call_id=again) for event in events]
 
     def refused(
         self, call: Recorded, error: CallError, *, reasons: tuple[str, ...], opens: bool, role: Role | None = None

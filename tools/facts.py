@@ -35,8 +35,8 @@ class Facts:
 
     @property
     def engagement_id(self) -> EngagementId | None:
-        """The engagement of the task or document that the call speaks of."""
-        for subject in ("task", "document"):
+        """The engagement of what the call speaks of; of a task that moves to another, the one that it leaves."""
+        for subject in ("task", "task_run", "document", "approval", "engagement"):
             found = self.of(subject, "engagement_id")
             if isinstance(found, str):
                 return EngagementId(UUID(found))

@@ -7,10 +7,9 @@ from domain.kernel import Effect, Level, Role
 from tools.calls import Call
 from tools.facts import Facts
 from tools.manifest import Manifest
-from tools.outcomes import Json, Verdict
+from tools.outcomes import Verdict
 from tools.policy import Policies, Situation, situation_of
 from tools.record import Judged
-from tools.registry import Parsed, Tool
 from tools.workflows import Workflows
 
 
@@ -35,12 +34,13 @@ class Judge:
         )
         return Judged(facts=facts, situation=situation, verdict=self.policies.decide(situation))
 
-    def suppose(self, situation: Situation, effect: Effect, kind: str | None) -> Verdict:
-        """What autonomy says of a plain call of this effect, or of starting a task of this kind, by the agent."""
+    def suppose(self, situation: Situation, level: Level, effect: Effect, kind: str | None) -> Verdict:
+        """What autonomy says at a level of the agent's plain call of this effect, or starting a task of this kind."""
         workflow = self.workflows.find(kind)
         plain = replace(
             situation,
             mode="agent",
+            level=level,
             effect=effect,
             least_role=Role.READONLY,
             person_only=False,
@@ -54,6 +54,7 @@ class Judge:
             assigns_other=False,
             client_own_task=None,
             run_cancelled=False,
+            own_statement=None,
             approval_needs_role=None,
             approved=False,
         )
@@ -65,9 +66,3 @@ class Judge:
             return None
         workflow = self.workflows.find(cast("str | None", facts.of("task", "kind")))
         return manifest.minimum_autonomy if workflow is None else workflow.minimum_autonomy
-
-
-def supposed(call: Call, tool: Tool, arguments: Json) -> Call:
-    """The call that an agent would make of another tool in this one's place: what `autonomy_query` asks about."""
-    parsed = Parsed(model=call.parsed.model, arguments=arguments, canonical="{}")
-    return replace(call, principal=replace(call.principal, mode="agent"), tool=tool, parsed=parsed)

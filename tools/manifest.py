@@ -11,8 +11,8 @@ import orjson
 from domain.kernel import Door, Effect, Level, Role, Trust
 
 Json = dict[str, object]
-Subject = Literal["task", "task_run", "document", "engagement", "assignee", "approval", "step_of"]
-"""`step_of` is no argument's: the task run that a call is a step of."""
+Subject = Literal["task", "task_run", "document", "engagement", "assignee", "approval", "step_of", "statement"]
+"""`step_of` is no argument's: the task run that a call is a step of. `statement`: words, as said in a run's message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,8 @@ class Manifest:
     """The release control that must be satisfied first."""
     sign_off_kind: FromArgument | None = None
     """Which argument says what kind of sign-off is recorded."""
+    outside: bool = False
+    """It acts outside: its ticket is committed as an intent before, its outcome after."""
     person_only: bool = False
     """Deciding, signing off, changing settings: never an agent's call."""
     autonomy: Literal["effect", "workflow"] = "effect"
@@ -116,6 +118,7 @@ def _binding(manifest: Manifest) -> Json:
         "control": _word(manifest.control),
         "sign_off_kind": _word(manifest.sign_off_kind),
         "person_only": manifest.person_only,
+        **({"outside": True} if manifest.outside else {}),
         "autonomy": [manifest.autonomy, manifest.minimum_autonomy],
         "subjects": dict(manifest.subjects),
         "arguments": manifest.arguments,

@@ -80,6 +80,7 @@ def manifest_of(raw: Json) -> Manifest:
         approval=_approval_rule(cast(Json, raw.get("approval", {})), effect, least_role),
         control=_word(raw.get("control")),
         sign_off_kind=_argument_of(raw.get("sign_off_kind")),
+        outside=raw.get("outside") is True,
         person_only=raw.get("person_only") is True,
         autonomy="workflow" if raw.get("autonomy") == "workflow" else "effect",
         minimum_autonomy=None if minimum is None else Level[minimum],
@@ -131,7 +132,10 @@ def _is_named_as_its_file(raw: Json, path: Path) -> Iterator[str]:
 def _writes_as_its_effect_says(raw: Json, _path: Path) -> Iterator[str]:
     if raw["effect"] == "read" and raw["writes"]:
         yield "/writes: a tool that reads writes nothing"
-    if raw["effect"] != "read" and not raw["writes"]:
+    if raw.get("outside") is True:
+        if raw["effect"] == "read" or raw["writes"]:
+            yield "/outside: what acts outside changes something there, and writes no table of ours"
+    elif raw["effect"] != "read" and not raw["writes"]:
         yield "/writes: a tool that changes something names the tables"
 
 
@@ -166,8 +170,8 @@ def _speaks_of_arguments_it_has(raw: Json, _path: Path) -> Iterator[str]:
     for subject, argument in subjects.items():
         if argument not in properties:
             yield f"/subjects/{subject}: there is no argument {argument!r}"
-        elif not _names_something(properties[argument], an_id=subject != "assignee"):
-            form = "an e-mail address" if subject == "assignee" else "a string of format uuid"
+        elif not _names_something(properties[argument], subject):
+            form = _FORMS.get(subject, "a string of format uuid")
             yield f"/subjects/{subject}: the argument {argument!r} is not {form}"
     if raw.get("control") is not None and "engagement" not in subjects:
         yield "/control: a release control is an engagement's, and no argument names one as subject"
@@ -195,10 +199,14 @@ def _takes_words_of_policy_from_arguments_that_are_there(raw: Json, _path: Path)
 _CONTROLS = frozenset(get_args(ControlName))
 
 
-def _names_something(schema: Json, *, an_id: bool) -> bool:
+_FORMS: Mapping[str, str] = {"assignee": "an e-mail address", "statement": "a string of any words"}
+
+
+def _names_something(schema: Json, subject: str) -> bool:
     kind = schema.get("type")
     kinds = set(cast("list[str]", kind)) if isinstance(kind, list) else {kind}
-    return "string" in kinds and kinds <= {"string", "null"} and schema.get("format") == ("uuid" if an_id else "email")
+    form = {"assignee": "email", "statement": None}.get(subject, "uuid")
+    return "string" in kinds and kinds <= {"string", "null"} and schema.get("format") == form
 
 
 def _holds_sound_schemas(raw: Json, _path: Path) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 from uuid import UUID
 
@@ -45,6 +45,8 @@ class CallRequest:
     """The lowest ceiling of autonomy of the personas behind the call."""
     idempotency: IdempotencyKey | None = None
     """Under which the call is made once, however often it is asked for."""
+    timeout: timedelta | None = None
+    """How long its work may take, where that is less than the tool's own time."""
     request_id: str | None = None
     trace_id: str | None = None
 

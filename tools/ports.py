@@ -7,6 +7,7 @@ from typing import Protocol
 from domain.activity.model import ActivityEvent
 from domain.approvals.model import Approval
 from domain.idempotency.ports import Keys
+from domain.intents.ports import Intents
 from domain.kernel import Principal
 from tools.facts import Facts
 from tools.manifest import Subject
@@ -33,6 +34,11 @@ class CallTransaction(Protocol):
     @property
     def keys(self) -> Keys:
         """The principal's idempotency keys: what is kept under them stands or falls with the call."""
+        ...
+
+    @property
+    def intents(self) -> Intents:
+        """What calls are about to do outside."""
         ...
 
     async def record(self, *events: ActivityEvent) -> None:

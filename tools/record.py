@@ -145,6 +145,6 @@ def _payload(arguments: str | None, result: str | None) -> Payload | None:
 
 
 def _engagement(call: Recorded, judged: Judged | None) -> EngagementId | None:
-    if call.request.engagement_id is not None or judged is None:
-        return call.request.engagement_id
-    return judged.facts.engagement_id
+    """What the arguments name comes before the conversation: one may ask in one engagement about another."""
+    named = None if judged is None else judged.facts.engagement_id
+    return call.request.engagement_id if named is None else named

@@ -151,8 +151,23 @@ def _disagreeing(manifests: tuple[Manifest, ...], handlers: Mapping[str, AnyHand
         f"{manifest.name}: {fault}"
         for manifest in manifests
         if manifest.name in handlers
+        for fault in _handler_faults(manifest, handlers[manifest.name])
+    ] + [
+        f"{manifest.name}: {fault}"
+        for manifest in manifests
+        if manifest.name in handlers
         for fault in _argument_faults(manifest, cast("type[BaseModel]", handlers[manifest.name].arguments))
     ]
+
+
+def _handler_faults(manifest: Manifest, handler: AnyHandler) -> list[str]:
+    if manifest.outside == (handler.outside is not None):
+        return []
+    return (
+        ["the manifest says that it acts outside, its handler does not"]
+        if manifest.outside
+        else ["the handler acts outside, and the manifest does not say so"]
+    )
 
 
 def _argument_faults(manifest: Manifest, model: type[BaseModel]) -> list[str]:

@@ -13,8 +13,10 @@ from domain.approvals.model import ApprovalItem
 from domain.autonomy.model import AutonomyStatus, Setting
 from domain.kernel import Level, Role
 from domain.paging import Page
+from domain.preferences.model import Preference
 from domain.releases.model import SIGNED_BY, Release, ReleaseState, SignOff
-from domain.tasks.model import LatestRun, Progress, Task, TaskRun, TaskRunStep
+from domain.schedules.model import LastRun, Schedule
+from domain.tasks.model import LatestRun, Progress, Reminder, Task, TaskRun, TaskRunAnswer, TaskRunStep
 from knowledge.model import Document, DocumentText, Passage, SearchResult
 from tools.outcomes import Json
 
@@ -51,6 +53,17 @@ def activity_json(item: ActivityItem) -> Json:
         ),
         **parsed("arguments", item.arguments),
         **parsed("result", item.result),
+    }
+
+
+def preference_json(preference: Preference) -> Json:
+    """One thing that is remembered of how a person wants to be answered."""
+    return {
+        "preference_id": str(preference.preference_id),
+        "words": preference.words,
+        **_given(conversation_id=_id(preference.conversation_id)),
+        "created_at": preference.created_at.isoformat(),
+        "updated_at": preference.updated_at.isoformat(),
     }
 
 
@@ -138,6 +151,23 @@ def _latest_run_json(run: LatestRun) -> Json:
     return {"task_run_id": str(run.task_run_id), "status": run.status, "created_at": run.created_at.isoformat()}
 
 
+def reminder_json(reminder: Reminder) -> Json:
+    """One reminder on a task."""
+    return {
+        "reminder_id": str(reminder.reminder_id),
+        "task_id": str(reminder.task_id),
+        "text": reminder.text,
+        "reminded_by": reminder.reminded_by,
+        "reminded_at": reminder.reminded_at.isoformat(),
+    }
+
+
+def reminded_task_json(task: Task, reminders: Iterable[Reminder]) -> Json:
+    """A task with the reminders that stand on it."""
+    shown = [reminder_json(reminder) for reminder in reminders]
+    return {**task_json(task), **({"reminders": shown} if shown else {})}
+
+
 def task_run_json(run: TaskRun) -> Json:
     """One run of a task, with its steps as far as it has come."""
     return {
@@ -149,7 +179,19 @@ def task_run_json(run: TaskRun) -> Json:
         "requested_by": run.requested_by,
         "created_at": run.created_at.isoformat(),
         **_progress_json(run.progress),
-        **_given(engagement_id=_id(run.engagement_id)),
+        **_given(
+            engagement_id=_id(run.engagement_id),
+            answer=None if run.answer is None else _answer_json(run.answer),
+        ),
+    }
+
+
+def _answer_json(answer: TaskRunAnswer) -> Json:
+    return {
+        "conversation_id": str(answer.conversation_id),
+        "run_id": str(answer.run_id),
+        "citations": orjson.loads(answer.citations),
+        **_given(text=answer.text),
     }
 
 
@@ -173,7 +215,48 @@ def _step_json(step: TaskRunStep) -> Json:
         "name": step.name,
         "tool": step.tool,
         "status": step.status,
-        **_given(call_id=_id(step.call_id), outcome=step.outcome),
+        **_given(
+            call_id=_id(step.call_id), outcome=step.outcome, attempts=step.attempts if step.attempts > 1 else None
+        ),
+        **_given(items=step.items, items_done=None if step.items is None else step.items_done),
+    }
+
+
+def schedule_json(schedule: Schedule) -> Json:
+    """One schedule: when it is due next, and how it went last."""
+    stored = schedule.stored
+    return {
+        "schedule_id": str(stored.schedule_id),
+        "task_id": str(stored.task_id),
+        "title": schedule.task_title,
+        "task_status": schedule.task_status,
+        "cron": stored.timing.cron,
+        "time_zone": stored.timing.time_zone,
+        "input": orjson.loads(stored.input),
+        "paused": stored.paused,
+        "next_run_at": _time(stored.next_run_at),
+        "created_by": schedule.created_by,
+        "created_at": schedule.created_at.isoformat(),
+        "updated_at": schedule.updated_at.isoformat(),
+        **_given(
+            kind=schedule.task_kind,
+            last_run=None if schedule.last_run is None else _last_run_json(schedule.last_run),
+        ),
+    }
+
+
+def _last_run_json(last: LastRun) -> Json:
+    return {
+        "due_at": last.due_at.isoformat(),
+        "started_at": last.started_at.isoformat(),
+        "missed": last.missed,
+        "call_id": str(last.call_id),
+        **_given(
+            outcome=last.outcome,
+            error_code=last.error_code,
+            task_run_id=_id(last.task_run_id),
+            task_run_status=last.task_run_status,
+        ),
     }
 
 

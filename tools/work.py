@@ -13,14 +13,30 @@ from domain.analytics.service import AnalyticsService
 from domain.approvals.model import Approval
 from domain.approvals.service import ApprovalService
 from domain.autonomy.service import AutonomyService
+from domain.feedback.service import FeedbackService
+from domain.figures.service import FigureService
 from domain.identities.service import IdentityService
-from domain.kernel import CallId, Effect, EngagementId, Level, NewId, OrganizationId, Principal, Role, TaskRunId
+from domain.kernel import (
+    CallId,
+    ConversationId,
+    Effect,
+    EngagementId,
+    Level,
+    NewId,
+    OrganizationId,
+    Principal,
+    Role,
+    TaskRunId,
+)
+from domain.preferences.service import PreferenceService
 from domain.releases.service import ReleaseService
+from domain.schedules.service import ScheduleService
 from domain.tasks.service import TaskService
 from domain.workspaces.service import WorkspaceService
 from knowledge.service import KnowledgeService
 from tools.facts import Facts
 from tools.outcomes import CallOutcome, Verdict
+from tools.outside import Outside
 
 Json = dict[str, object]
 
@@ -33,9 +49,13 @@ class Work:
     analytics: AnalyticsService
     approvals: ApprovalService
     autonomy: AutonomyService
+    feedback: FeedbackService
+    figures: FigureService
     identities: IdentityService
     knowledge: KnowledgeService
+    preferences: PreferenceService
     releases: ReleaseService
+    schedules: ScheduleService
     tasks: TaskService
     workspaces: WorkspaceService
 
@@ -44,7 +64,7 @@ class Work:
 class Job:
     """Work to be done after the commit; ids only, since the queue knows no organizations."""
 
-    kind: Literal["task_run", "document_index", "document_embed"]
+    kind: Literal["task_run", "schedule", "document_index", "document_embed", "approval_expire", "call_settle", "run"]
     organization_id: OrganizationId
     subject_id: UUID
 
@@ -58,9 +78,18 @@ class WhatIf(Protocol):
 
 
 class Suppose(Protocol):
-    """What autonomy says of an agent's call of this effect, or of starting a task of this kind; role is left aside."""
+    """What autonomy says at a level of an agent's call of this effect, or of starting a task of this kind.
 
-    def __call__(self, effect: Effect, kind: str | None = None, /) -> Verdict: ...
+    Role is left aside.
+    """
+
+    def __call__(self, level: Level, effect: Effect, kind: str | None = None, /) -> Verdict: ...
+
+
+class LevelOf(Protocol):
+    """The level that would be in force for an agent's call of that tool; None: of any that has no ceiling."""
+
+    def __call__(self, tool: str | None, /) -> Awaitable[Level]: ...
 
 
 class ExecuteApproved(Protocol):
@@ -71,6 +100,12 @@ class ExecuteApproved(Protocol):
 
 class RejectWaiting(Protocol):
     """Records that the call an approval stood for was rejected, inside the decision's own transaction."""
+
+    def __call__(self, approval: Approval, /) -> Awaitable[CallOutcome]: ...
+
+
+class ExpireWaiting(Protocol):
+    """Records that nobody answered in time for the call an approval stood for, inside the call's own transaction."""
 
     def __call__(self, approval: Approval, /) -> Awaitable[CallOutcome]: ...
 
@@ -94,6 +129,7 @@ class CallContext:
     call_id: CallId
     task_run_id: TaskRunId | None
     engagement_id: EngagementId | None
+    conversation_id: ConversationId | None
     now: datetime
     new_id: NewId
     prepared: object
@@ -102,9 +138,11 @@ class CallContext:
     """The persona that chose the call."""
     what_if: WhatIf
     suppose: Suppose
+    level_of: LevelOf
     execute_approved: ExecuteApproved
     reject_waiting: RejectWaiting
     cancel_waiting: CancelWaiting
+    expire_waiting: ExpireWaiting
     jobs: list[Job] = field(default_factory=list[Job])
     """Filled by the handler, enqueued after the commit; the row it wrote is the outbox a sweep falls back on."""
 
@@ -124,6 +162,8 @@ class PrepareContext:
     read: Callable[[Callable[[Work], Awaitable[object]]], Awaitable[object]]
     prepare_approved: Callable[[Approval], Awaitable[object]]
     """Prepares the call that an approval stands for, as its requester."""
+    settle: Callable[[CallId], Awaitable[CallOutcome | None]]
+    """Asks the outside what became of a call; None: nothing is left to ask."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,3 +173,5 @@ class Handler(Generic[A]):
     arguments: type[A]
     work: Callable[[A, CallContext], Awaitable[Json]]
     prepare: Callable[[A, PrepareContext], Awaitable[object]] | None = None
+    outside: Outside[A] | None = None
+    """Of a tool that acts outside: `work` then only makes the result of what the outside answered (`prepared`)."""

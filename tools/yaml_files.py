@@ -23,8 +23,10 @@ _PlainLoader = cast("Callable[[str], _Loader]", getattr(yaml, "CSafeLoader", yam
 """Plain types alone; by libyaml where PyYAML was built with it: seven times as fast, and the start waits for it."""
 
 
-def read_yaml(path: Path) -> Json:
+def read_yaml(path: Path, *, empty: bool = False) -> Json:
     """The mapping that a .yaml file holds. Its values may be dates, which JSON does not have.
+
+    `empty`: a file that says nothing, be it by comments alone, holds an empty one.
 
     Raises  UnreadableYaml: no .yaml file, not UTF-8, not YAML, more than one document, no mapping, or a key twice.
     """
@@ -34,6 +36,8 @@ def read_yaml(path: Path) -> Json:
         raw = _one_document(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as unreadable:
         raise UnreadableYaml(f"{path.name}: {unreadable}") from unreadable
+    if raw is None and empty:
+        return {}
     if not isinstance(raw, dict):
         raise UnreadableYaml(f"{path.name}: /: is no mapping")
     return cast(Json, raw)
@@ -44,7 +48,15 @@ def _one_document(text: str) -> object:
     loader = _PlainLoader(text)
     node = loader.get_single_node()
     _refuse_unclear_keys(node, set())
-    return loader.construct_document(node) if node is not None else None
+    return _made(loader, node) if node is not None else None
+
+
+def _made(loader: _Loader, node: yaml.Node) -> object:
+    """PyYAML words only some of what a value cannot be: of the 31st of November it lets Python's own errors through."""
+    try:
+        return loader.construct_document(node)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as senseless:
+        raise yaml.YAMLError(f"holds a value that its type cannot be: {senseless}") from senseless
 
 
 def _refuse_unclear_keys(node: yaml.Node | None, seen: set[int]) -> None:

@@ -3,26 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Literal
 from uuid import UUID
 
-from agent.events import Citation, Json, RunFailed, RunUsage
+from agent.events import CallUsage, Citation, Json
 from agent.model import ProviderItem
-from domain.kernel import (
-    CallId,
-    ConversationId,
-    DomainError,
-    Door,
-    EngagementId,
-    Level,
-    NotFound,
-    OrganizationId,
-    Outcome,
-    Role,
-    RunId,
-)
+from domain.kernel import CallId, ConversationId, EngagementId, Level, Outcome, Role, RunId, Trust
+from domain.preferences.model import Preference
 
-RunStatus = Literal["running", "completed", "failed", "cancelled"]
+RunStatus = Literal["running", "waiting", "completed", "failed", "cancelled"]
+GOING: frozenset[RunStatus] = frozenset({"running", "waiting"})
+"""A run that has not ended: it is carried, or put down until people have answered."""
 
 TITLE_LENGTH = 80
 MESSAGE_LENGTH = 100_000
@@ -53,6 +44,8 @@ class Step:
     citations: tuple[Citation, ...] = ()
     provider_items: tuple[ProviderItem, ...] = ()
     """What the model's provider wants back with it, in this run and in later ones; shown to nobody."""
+    usage: CallUsage | None = field(default=None, compare=False)
+    """What the call of the model used that it came of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +55,17 @@ class LedgerCall:
     call_id: CallId
     tool: str
     outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """A call that changed something, or is about to, in a version of the conversation that was left."""
+
+    call_id: CallId
+    tool: str
+    outcome: Outcome
+    arguments: str
+    """Canonical JSON text, as the record has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +83,54 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCall:
+    """A call of summarised turns that still waited when they were summarised."""
+
+    call_id: CallId
+    tool: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What stands for the oldest turns of a conversation in requests to a model; the turns themselves are kept."""
+
+    summary_id: UUID
+    last_run_id: RunId
+    """The last turn that it covers: it holds for every path that leads over it."""
+    turns: int
+    """How many turns it covers, those of the summary before it among them."""
+    text: str
+    trust: Trust
+    """Of the least trusted thing in it."""
+    citations: tuple[Citation, ...]
+    """Passages that were cited so far, under their numbers."""
+    last_marker: int
+    """The highest number that a passage was given."""
+    open_calls: tuple[OpenCall, ...]
+    model: str
+    input_tokens: int
+    output_tokens: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """The newest turns of a conversation, oldest first, and what has become of calls that were open when they ended."""
 
     turns: tuple[Turn, ...] = ()
     later: Mapping[CallId, Json] = field(default_factory=dict[CallId, Json])
     """Envelopes of calls that waited (or were cut off) when their turn ended, as they stand now."""
+    elsewhere: tuple[Act, ...] = ()
+    """What was done in other versions of the conversation, and stands; the newest last."""
+    summary: Summary | None = None
+    """Stands for the turns before these."""
+    unshown: bool = False
+    """There are turns before these that nothing here stands for."""
+    crowded: bool = False
+    """There are so many turns that the oldest will soon not be read any more."""
+    again: bool = False
+    """The run is another version of a turn: the same place in the conversation was answered before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +144,10 @@ class Conversation:
     updated_at: datetime
     agent_ceiling: Level = Level.L3
     """The lowest ceiling of the personas that handed over to one another since a person last chose one."""
+    active_run_id: RunId | None = None
+    """The end of the path that the next message follows."""
+    branched: bool = False
+    """Some turn has another version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +161,31 @@ class Said:
     tool_calls: tuple[MadeCall, ...]
     citations: tuple[Citation, ...]
     created_at: datetime
+    parent_id: UUID | None = None
+    """The message before it on the path."""
+    versions: tuple[RunId, ...] = ()
+    """A run of each version of it, oldest first, this one's own among them."""
+    rating: str | None = None
+    """What its owner said of the run's answer: up or down."""
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A message that a search found."""
+
+    message_id: UUID
+    run_id: RunId
+    role: Literal["user", "assistant"]
+    snippet: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A conversation that a search found, by its title or by some of its messages."""
+
+    conversation: Conversation
+    matches: tuple[Match, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,165 +195,5 @@ class Surroundings:
     organization: str
     person: str
     role: Role
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewRun:
-    """A run ready to be stored, together with the message that begins it."""
-
-    run_id: RunId
-    conversation_id: ConversationId
-    agent: str
-    model: str
-    door: Door
-    message_id: UUID
-    message: str
-    client_message_id: str | None
-    now: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenedRun:
-    """A run that is stored and about to be carried: everything its agent knows of what came before."""
-
-    run: NewRun
-    conversation: Conversation
-    surroundings: Surroundings
-    history: History
-    request_id: str | None = None
-    trace_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """How a run ended, as its row says it."""
-
-    status: Literal["completed", "failed", "cancelled"]
-    error: RunFailed | None = None
-    usage: RunUsage | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A run as its row and its stored frames say it."""
-
-    run_id: RunId
-    conversation_id: ConversationId
-    agent: str
-    model: str
-    status: RunStatus
-    error: RunFailed | None
-    usage: RunUsage | None
-    created_at: datetime
-    finished_at: datetime | None
-    last_sequence: int
-    """Of the frames stored so far; 0: none yet."""
-    ended_in_log: bool
-    """The last stored frame is the terminal one; False for a moment after the row has ended, or after a crash then."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AskedBefore:
-    """The run that a message with the same `client_message_id` began."""
-
-    run_id: RunId
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunKey:
-    organization_id: OrganizationId
-    run_id: RunId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pulse:
-    """The answer to a heartbeat."""
-
-    running: frozenset[RunId]
-    """Those that are still this process's to carry; the others were ended by somebody else."""
-    to_cancel: frozenset[RunId]
-    """Those that somebody asked another process to cancel."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Orphan:
-    """A run that was ended because its process is gone, and the number its last frame gets."""
-
-    key: RunKey
-    next_sequence: int
-
-
-class ConversationNotFound(NotFound):
-    """No such conversation that this principal may see."""
-
-    def __init__(self, conversation_id: ConversationId) -> None:
-        super().__init__("no such conversation")
-        self.conversation_id = conversation_id
-
-
-class RunNotFound(NotFound):
-    """No such run that this principal may see."""
-
-    def __init__(self, run_id: RunId) -> None:
-        super().__init__("no such run")
-        self.run_id = run_id
-
-
-class EngagementNotFound(NotFound):
-    """No such engagement that this principal may see."""
-
-    def __init__(self, engagement_id: EngagementId) -> None:
-        super().__init__("no such engagement")
-        self.engagement_id = engagement_id
-
-
-class NotAMember(NotFound):
-    """The principal has no membership in the organization it came for."""
-
-    def __init__(self) -> None:
-        super().__init__("no such organization")
-
-
-class UnknownAgent(NotFound):
-    """No persona of that name."""
-
-    def __init__(self, agent: str, known: tuple[str, ...] = ()) -> None:
-        super().__init__(f"no such agent; there are: {', '.join(known)}")
-        self.agent = agent
-        self.known = known
-
-
-class ConversationBusy(DomainError):
-    """A run of this conversation is still going."""
-
-    code: ClassVar[str] = "conversation_busy"
-
-    def __init__(self, conversation_id: ConversationId) -> None:
-        super().__init__("a run of this conversation is still going: wait for its end or cancel it")
-        self.conversation_id = conversation_id
-
-
-class ConversationTaken(DomainError):
-    """The conversation that this message would begin exists: the message came twice."""
-
-    code: ClassVar[str] = "conversation_busy"
-
-    def __init__(self, conversation_id: ConversationId) -> None:
-        super().__init__("this message has begun a conversation already")
-        self.conversation_id = conversation_id
-
-
-class ClientMessageReused(DomainError):
-    """The `client_message_id` was used before in this conversation, for another message."""
-
-    code: ClassVar[str] = "client_message_reused"
-
-    def __init__(self) -> None:
-        super().__init__("client_message_id: used before in this conversation, for another message")
-
-
-class InvalidMessage(DomainError):
-    """The message cannot be taken as it is."""
-
-    code: ClassVar[str] = "invalid_message"
+    preferences: tuple[Preference, ...] = ()
+    """What the person has had remembered of how to be answered."""

@@ -1,26 +1,16 @@
 """What conversations and runs need of the database: a principal's own view, the log of frames, the keeper of runs."""
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from agent.conversations.model import (
-    AskedBefore,
-    Conversation,
-    Ending,
-    History,
-    NewRun,
-    Orphan,
-    Pulse,
-    Run,
-    RunKey,
-    Said,
-    Step,
-    Surroundings,
-)
-from agent.events import RunFailed, RunFrame
+from agent.conversations.leases import Lease, Pulse, RunKey, TakenRun
+from agent.conversations.model import Conversation, Found, History, Said, Step, Summary, Surroundings
+from agent.conversations.runs import AskedBefore, AskedTurn, Ending, NewRun, Run, Unfinished
+from agent.conversations.tree import TurnVersion
+from agent.events import RunFailed, RunFrame, RunUsage
 from domain.idempotency.ports import Keys
 from domain.kernel import ConversationId, EngagementId, Level, OrganizationId, Principal, RunId
 from domain.paging import PageRequest
@@ -59,20 +49,40 @@ class RunStore(Protocol):
         ...
 
     async def history(self, conversation_id: ConversationId, before: RunId, limit: int) -> History:
-        """The newest turns before that run, of at most `limit` messages."""
+        """The newest turns on the path to that run, of at most `limit` messages, and what other paths did."""
+        ...
+
+    async def asked_turn(self, run_id: RunId) -> AskedTurn | None:
+        """What one's own run of that id was asked."""
+        ...
+
+    async def add_summary(self, conversation_id: ConversationId, summary: Summary) -> None:
+        """Keep what stands for the turns up to one; of two for the same turns the first stays."""
         ...
 
     async def asked_before(self, conversation_id: ConversationId, client_message_id: str) -> AskedBefore | None: ...
 
-    async def keep(self, run_id: RunId, steps: Sequence[Step], now: datetime) -> bool:
-        """Add steps to the run's conversation; False, and nothing added, when the run is no longer running."""
+    async def keep(self, run_id: RunId, epoch: int, steps: Sequence[Step], usage: RunUsage, now: datetime) -> bool:
+        """Add steps to the run's conversation, and what it has spent.
+
+        False, and nothing kept, unless it is running under the lease of that epoch.
+        """
         ...
 
-    async def finish(self, run_id: RunId, ending: Ending, steps: Sequence[Step], now: datetime) -> bool:
-        """Add the last steps and end the run; False, and nothing changed, when it is no longer running."""
+    async def finish(self, run_id: RunId, epoch: int, ending: Ending, steps: Sequence[Step], now: datetime) -> bool:
+        """Add the last steps and end the run, or put it down to wait; False, and nothing changed, unless it runs under
+        that epoch's lease."""
+        ...
+
+    async def unfinished(self, run_id: RunId) -> Unfinished | None:
+        """The run as its carrier left it; None: it is not running (or there is no such run)."""
         ...
 
     async def run(self, run_id: RunId) -> Run | None: ...
+
+    async def entitle(self, conversation_id: ConversationId, run_id: RunId, title: str | None, usage: RunUsage) -> None:
+        """A model's title, where it gave one and no person has; and what the ended run has used, with the title's."""
+        ...
 
     async def frames(self, run_id: RunId, after: int, limit: int) -> Sequence[RunFrame]:
         """Committed frames with a sequence above `after`, in order."""
@@ -90,6 +100,10 @@ class ConversationStore(RunStore, Protocol):
         """Last touched first; one more than the page holds where there are more."""
         ...
 
+    async def search(self, terms: Sequence[str], page: PageRequest) -> Sequence[Found]:
+        """Those whose title or some message has words that begin with all of the terms, last touched first."""
+        ...
+
     async def conversation(self, conversation_id: ConversationId) -> Conversation | None: ...
 
     async def rename(self, conversation_id: ConversationId, title: str, now: datetime) -> Conversation | None: ...
@@ -98,8 +112,26 @@ class ConversationStore(RunStore, Protocol):
         """False: a run of it is running (or there is no such conversation)."""
         ...
 
-    async def messages(self, conversation_id: ConversationId, after: UUID | None, limit: int) -> Sequence[Said]:
-        """Oldest first, behind the message `after`; one more than `limit` where there are more."""
+    async def messages(
+        self, conversation_id: ConversationId, leaf: RunId, after: UUID | None, limit: int
+    ) -> Sequence[Said]:
+        """The path to that run, oldest first, behind `after`; one more than `limit` where there are more."""
+        ...
+
+    async def versions(self, conversation_id: ConversationId) -> Sequence[TurnVersion]:
+        """Every turn with its place in the tree, oldest first."""
+        ...
+
+    async def newest_below(self, conversation_id: ConversationId, run_id: RunId) -> RunId | None:
+        """The newest run that follows that one, or it; None: the conversation has no such run."""
+        ...
+
+    async def activate(self, conversation_id: ConversationId, run_id: RunId) -> Conversation | None:
+        """The conversation, which goes on behind that run; None: a run of it is going."""
+        ...
+
+    async def summaries(self, conversation_id: ConversationId) -> Sequence[Summary]:
+        """What stood or stands for its oldest turns, the newest first."""
         ...
 
 
@@ -114,10 +146,14 @@ class Sessions(Protocol):
 class RunLog(Protocol):
     """The log of what runs showed. What it has taken is the same for every reader, from then on."""
 
-    async def append(self, organization_id: OrganizationId, frames: Sequence[RunFrame], *, urgent: bool) -> None:
+    async def append(
+        self, organization_id: OrganizationId, frames: Sequence[RunFrame], *, epoch: int, urgent: bool
+    ) -> None:
         """Returns when the frames are committed; what is not urgent may linger until others go with it.
 
-        Raises  tools.ports.Unavailable: they are not stored, or it cannot be known.
+        `epoch`: of the lease under which their run is carried.
+        Raises  RunTaken: another process carries the run; none of them is stored.
+                tools.ports.Unavailable: they are not stored, or it cannot be known.
         """
         ...
 
@@ -128,10 +164,49 @@ class RunKeeper(Protocol):
     Signs of life carry the database's own time, so that the clocks of several machines need not agree.
     """
 
-    async def beat(self, runs: Sequence[RunKey]) -> Pulse:
-        """Say that these runs are alive."""
+    async def beat(self, held: Sequence[Lease]) -> Pulse:
+        """Say that the runs of these leases are alive."""
         ...
 
-    async def end_orphans(self, stale_after: timedelta, error: RunFailed, now: datetime) -> Sequence[Orphan]:
-        """End each run whose last sign of life is older than that; of several processes one gets each."""
+    async def grown(self, seen: Mapping[RunKey, int]) -> Collection[RunId]:
+        """Those of the runs that have a frame above the number given with them, or are no longer running."""
+        ...
+
+    async def stale(self, stale_after: timedelta) -> Sequence[RunKey]:
+        """Runs whose last sign of life is older than that, or whose carrier let go of them, and that nobody is
+        about to take over; at most 100."""
+        ...
+
+    async def take(self, run: RunKey, stale_after: timedelta) -> TakenRun | None:
+        """Take the run over from a carrier that gave no sign of life for so long; of several takers one gets it.
+
+        From then on nothing is stored that its last carrier writes of it.
+        """
+        ...
+
+    async def wake(self, run: RunKey) -> bool:
+        """Have a run that waits be taken up, if there is news for it: an answer, or the word that it is cancelled.
+
+        True: whoever takes it now goes on with it.
+        """
+        ...
+
+    async def end(self, lease: Lease, error: RunFailed, now: datetime) -> None:
+        """End the run of this lease as failed, where there is no more to be told of it."""
+        ...
+
+    async def release(self, held: Sequence[Lease]) -> None:
+        """Let go of the runs of these leases: each may be taken over at once."""
+        ...
+
+
+Heard = Callable[[Collection[RunId] | None], None]
+"""Takes the runs that have grown; None: nobody knows which, so it may be any of them."""
+
+
+class Wakeups(Protocol):
+    """Says which runs have grown, wherever they are carried: hints, which may come twice and may be lost."""
+
+    def hear(self, heard: Heard) -> AbstractContextManager[None]:
+        """Have `heard` called for each, until the block ends; it must not wait."""
         ...

@@ -28,6 +28,7 @@ _REPORTS = {
     "approvals": "What people were asked to approve",
     "knowledge": "Documents, searches and reads",
     "cost": "What the language models used",
+    "feedback": "What people said of answers",
 }
 _LONGEST_TEXT = 4000
 _LEVELS = {"L0": "Manual", "L1": "Suggest", "L2": "Auto-prepare", "L3": "Autopilot"}

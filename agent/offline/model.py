@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 import orjson
 
 from agent.model import (
+    OFFLINE,
     AssistantMessage,
     CallRequested,
     Finished,
@@ -37,7 +38,7 @@ class OfflineModel:
 
     @property
     def name(self) -> str:
-        return "offline"
+        return OFFLINE
 
     @property
     def context_window(self) -> int:

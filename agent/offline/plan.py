@@ -62,7 +62,7 @@ def next_move(intent: Intent, talk: Talk, tools: Sequence[ToolOffer]) -> Move:
     move = _wanted(intent, talk, tools)
     if isinstance(move, Say):
         return move
-    offer = next((tool for tool in tools if tool.name == move.tool), None)
+    offer = _offer(tools, move.tool)
     if offer is None:
         return Say(text=not_offered(move.tool))
     return Ask(tool=move.tool, arguments=_fitting(move.arguments, offer.parameters))
@@ -75,15 +75,15 @@ def _wanted(intent: Intent, talk: Talk, tools: Sequence[ToolOffer]) -> Move:
         case RunTask(task=task):
             return _with_task(task, talk, lambda task_id: _run(task_id, talk, before=""))
         case ShowTask(task=task):
-            return _with_task(task, talk, lambda task_id: _show(task_id, talk))
+            return _with_task(task, talk, lambda task_id: _once(talk, "task_get", {"task_id": task_id}, answers.task))
         case MarkTask(task=task, status=status):
             return _with_task(task, talk, lambda task_id: _mark(task_id, status, talk))
         case CancelRun(run=run):
-            return _cancel_run(run, talk)
+            return _with_run(run, talk, "task_run_cancel")
         case CheckRelease():
             return _release(intent, talk)
         case ShowTaskRun(run=run):
-            return _task_run(run, talk)
+            return _with_run(run, talk, "task_run_get")
         case HandOver(agent=agent):
             return _hand_over(agent, talk, tools)
         case Help(reason=reason):
@@ -98,19 +98,15 @@ def _one_call(intent: OneCall, talk: Talk, tools: Sequence[ToolOffer]) -> Move:
         case Search(query=query):
             return _search(query, talk)
         case ReadDocument(document_id=document_id, page=page):
-            asked = Ask(tool="knowledge_read", arguments={"document_id": document_id, "page": page})
-            return _said(talk, asked.tool, answers.document) or asked
+            return _once(talk, "knowledge_read", {"document_id": document_id, "page": page}, answers.document)
         case ListTasks(words=words):
-            asked = Ask(tool="task_list", arguments={"status": _status(words, tools), "limit": _TASKS})
-            return _said(talk, asked.tool, answers.tasks) or asked
+            return _once(talk, "task_list", {"status": _status(words, tools), "limit": _TASKS}, answers.tasks)
         case ShowCall(call_id=call_id):
             return _call(call_id or talk.last_act_id(), talk)
         case AskAutonomy(words=words):
-            asked = Ask(tool="autonomy_query", arguments={"tool": _named_tool(words, tools)})
-            return _said(talk, asked.tool, answers.autonomy) or asked
+            return _once(talk, "autonomy_query", {"tool": _named_tool(words, tools)}, answers.autonomy)
         case Report(period=period, name=name):
-            asked = Ask(tool="analytics_report", arguments=_report_arguments(period, name))
-            return _said(talk, asked.tool, answers.report) or asked
+            return _once(talk, "analytics_report", _report_arguments(period, name), answers.report)
         case _:
             assert_never(intent)
 
@@ -120,9 +116,7 @@ def _hand_over(agent: str, talk: Talk, tools: Sequence[ToolOffer]) -> Move:
     said = _said(talk, "agent_handover", answers.handed_over)
     if said is not None:
         return said
-    offer = next((tool for tool in tools if tool.name == "agent_handover"), None)
-    properties = mapping(None if offer is None else offer.parameters.get("properties"))
-    known = [text(name) for name in items(mapping(properties.get("agent")).get("enum"))]
+    known = _choices(tools, "agent_handover", "agent")
     wanted = "_".join(agent.casefold().replace("-", " ").split())
     if known and wanted not in known:
         return Say(text=answers.which_agent(agent, known))
@@ -132,7 +126,12 @@ def _hand_over(agent: str, talk: Talk, tools: Sequence[ToolOffer]) -> Move:
 def _call(call_id: str | None, talk: Talk) -> Move:
     if call_id is None:
         return Say(text=answers.WHICH_CALL)
-    return _said(talk, "call_get", answers.call) or Ask(tool="call_get", arguments={"call_id": call_id})
+    return _once(talk, "call_get", {"call_id": call_id}, answers.call)
+
+
+def _once(talk: Talk, tool: str, arguments: Json, words: Callable[[Json], str]) -> Move:
+    """Call the tool; when it was called, its result in words is the answer."""
+    return _said(talk, tool, words) or Ask(tool=tool, arguments=arguments)
 
 
 def _said(talk: Talk, tool: str, words: Callable[[Json], str]) -> Say | None:
@@ -168,11 +167,6 @@ def _run(task_id: str, talk: Talk, *, before: str) -> Move:
     return Say(text=before + said.text) if said else Ask(tool="task_run", arguments={"task_id": task_id})
 
 
-def _show(task_id: str, talk: Talk) -> Move:
-    said = _said(talk, "task_get", answers.task)
-    return said or Ask(tool="task_get", arguments={"task_id": task_id})
-
-
 def _with_task(reference: ThingReference, talk: Talk, then: Then) -> Move:
     """Goes on with the id of the task that is meant; by its title it is looked up among the tasks."""
     task_id = reference.id or (None if reference.title else talk.last_task_id())
@@ -196,34 +190,23 @@ def _matching(title: str | None, tasks: Sequence[Json]) -> Sequence[Json]:
     return exact or [task for task in tasks if wanted in text(task.get("title")).casefold()]
 
 
-def _task_run(reference: ThingReference, talk: Talk) -> Move:
+def _with_run(reference: ThingReference, talk: Talk, tool: str) -> Move:
+    """Calls the tool with the id of the task run that is meant."""
     task_run_id = reference.id or talk.last_task_run_id()
     if task_run_id is None:
         return Say(text=answers.WHICH_RUN)
-    said = _said(talk, "task_run_get", answers.task_run)
-    return said or Ask(tool="task_run_get", arguments={"task_run_id": task_run_id})
+    return _once(talk, tool, {"task_run_id": task_run_id}, answers.task_run)
 
 
 def _mark(task_id: str, status: str, talk: Talk) -> Move:
-    said = _said(talk, "task_update", answers.task_changed)
-    return said or Ask(tool="task_update", arguments={"task_id": task_id, "status": status})
-
-
-def _cancel_run(reference: ThingReference, talk: Talk) -> Move:
-    task_run_id = reference.id or talk.last_task_run_id()
-    if task_run_id is None:
-        return Say(text=answers.WHICH_RUN)
-    said = _said(talk, "task_run_cancel", answers.task_run)
-    return said or Ask(tool="task_run_cancel", arguments={"task_run_id": task_run_id})
+    return _once(talk, "task_update", {"task_id": task_id, "status": status}, answers.task_changed)
 
 
 def _release(intent: CheckRelease, talk: Talk) -> Move:
     if intent.engagement_id is None:
         return Say(text=answers.WHICH_ENGAGEMENT)
-    said = _said(talk, "release_check", answers.release)
-    return said or Ask(
-        tool="release_check", arguments={"control": intent.control, "engagement_id": intent.engagement_id}
-    )
+    arguments: Json = {"control": intent.control, "engagement_id": intent.engagement_id}
+    return _once(talk, "release_check", arguments, answers.release)
 
 
 def _thing(result: Json, name: str) -> Json:
@@ -232,12 +215,19 @@ def _thing(result: Json, name: str) -> Json:
 
 def _status(words: str, tools: Sequence[ToolOffer]) -> str | None:
     """The status that `words` name, in the tool's own words for it."""
-    offer = next((tool for tool in tools if tool.name == "task_list"), None)
-    if offer is None:
-        return None
-    known = items(mapping(mapping(offer.parameters.get("properties")).get("status")).get("enum"))
     said = words.lower().replace(" ", "_")
-    return next((status for status in map(text, known) if status and status in said), None)
+    return next((status for status in _choices(tools, "task_list", "status") if status and status in said), None)
+
+
+def _offer(tools: Sequence[ToolOffer], name: str) -> ToolOffer | None:
+    return next((tool for tool in tools if tool.name == name), None)
+
+
+def _choices(tools: Sequence[ToolOffer], name: str, argument: str) -> Sequence[str]:
+    """What the argument of an offered tool may be, as its schema lists it."""
+    offer = _offer(tools, name)
+    properties = mapping(None if offer is None else offer.parameters.get("properties"))
+    return [text(choice) for choice in items(mapping(properties.get(argument)).get("enum"))]
 
 
 def _named_tool(words: str, tools: Sequence[ToolOffer]) -> str | None:

@@ -215,11 +215,12 @@ _REPORTS = {
     "tool_use": r"\btools?\b",
     "approvals": r"\bapprovals?\b",
     "tasks": r"\btasks?\b",
+    "feedback": r"\bfeedback\b",
     "cost": r"\b(?:costs?|spend(?:ing)?|tokens?)\b",
     "knowledge": r"\b(?:knowledge|documents?|searches)\b",
     "activity": r"\bactivity\b",
 }
-_REPORTED = r"(?:activity|tasks?|tool[ _-]?use|approvals?|knowledge|documents?|costs?)"
+_REPORTED = r"(?:activity|tasks?|tool[ _-]?use|approvals?|knowledge|documents?|costs?|feedback)"
 _OURS = r"(?:the |my |our |all )*"
 _SENTENCES = (
     _sentence(

@@ -1,7 +1,17 @@
 """A request in the words of the Chat Completions API."""
 
 from agent.json_values import parsed
-from agent.model import AssistantMessage, Json, Message, ModelRequest, SystemMessage, ToolCall, ToolOffer, UserMessage
+from agent.model import (
+    AssistantMessage,
+    BackgroundMessage,
+    Json,
+    Message,
+    ModelRequest,
+    SystemMessage,
+    ToolCall,
+    ToolOffer,
+    UserMessage,
+)
 
 
 def request_body(request: ModelRequest, *, limit_field: str) -> Json:
@@ -14,8 +24,13 @@ def request_body(request: ModelRequest, *, limit_field: str) -> Json:
     return body
 
 
+def cache_key(request: ModelRequest, *, keyed: bool) -> Json:
+    """The field by which OpenAI finds what it remembers of a request's beginning, where it may be sent."""
+    return {"prompt_cache_key": request.cache_key} if keyed and request.cache_key is not None else {}
+
+
 def _message(message: Message) -> Json:
-    if isinstance(message, SystemMessage | UserMessage):
+    if isinstance(message, SystemMessage | BackgroundMessage | UserMessage):
         return {"role": message.role, "content": sendable(message.text)}
     if isinstance(message, AssistantMessage):
         return _assistant(message)

@@ -3,29 +3,38 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Literal, assert_never
 
 from agent.json_values import mapping, text, whole
 from agent.model import ModelFailed
+from domain.backoff import asked_wait_s, seconds_of
 
 Kind = Literal["status", "connection", "timeout", "interrupted", "protocol"]
 
-_TRY_AGAIN = frozenset({429, 502, 503, 504})
 _BUSY = frozenset({408, 409, 425, 429})
+_NOT_OFFERED = frozenset({501, 505})
+"""What no other try changes, though it is the server's own fault."""
+_OF_REQUEST = frozenset({400, 413, 422})
+"""What is said to this one request, and would be said to it by another model too."""
 _STATUS_OF_CODE = {
     "context_length_exceeded": 400,
     "invalid_prompt": 400,
     "data_residency_mismatch": 400,
     "bio_policy": 400,
     "misalignment_policy_violation": 400,
+    "content_policy_violation": 400,
+    "content_filter": 400,
+    "model_not_found": 404,
+    "invalid_api_key": 401,
     "rate_limit_exceeded": 429,
     "insufficient_quota": 429,
 }
 """What an error that came as data would have been as a status; every other code is a stream that broke."""
 _USED_UP = "insufficient_quota"
 """OpenAI's 429 that no waiting cures."""
+_OF_PROVIDER = frozenset({_USED_UP, "invalid_api_key", "model_not_found"})
+"""Of the account or the model's name, whatever the status is: some servers say 400."""
 _SAFE_CODE = re.compile(r"[a-z_]{3,40}")
 _SECRET = re.compile(r"\b(?:sk|pk|key|token)[-_][\w\-.*]{6,}|(?i:bearer)\s+\S+|\b[A-Za-z0-9_\-]{32,}")
 _TOO_LONG = re.compile(
@@ -55,10 +64,14 @@ class ProviderFault(Exception):
 
     @property
     def passing(self) -> bool:
-        """True when another try may succeed: the connection failed, or the server said so by its status."""
-        if self.kind == "status":
-            return self.status in _TRY_AGAIN and self.code != _USED_UP
-        return self.kind in ("connection", "interrupted")
+        """True when another try may succeed: the connection failed, or the server is busy or broken."""
+        return self.busy if self.kind == "status" else self.kind in ("connection", "interrupted")
+
+    @property
+    def busy(self) -> bool:
+        """True when the server's status says that it is not this request's fault, and passes."""
+        status = self.status or 0
+        return (status in _BUSY or (status >= 500 and status not in _NOT_OFFERED)) and self.code != _USED_UP
 
 
 def redacted(detail: str) -> str:
@@ -70,13 +83,21 @@ def redacted(detail: str) -> str:
 class _Told:
     code: str
     message: str
-    retryable: bool
+    retryable: bool = True
+    of_request: bool = False
 
 
-def model_failed(fault: ProviderFault) -> ModelFailed:
+def model_failed(fault: ProviderFault, *, begun: bool = False) -> ModelFailed:
     """The fault as the loop and the reader learn it: our words and the provider's status, never its body."""
     told = _told(fault)
-    return ModelFailed(told.code, told.message, retryable=told.retryable)
+    return ModelFailed(
+        told.code,
+        told.message,
+        retryable=told.retryable,
+        of_request=told.of_request,
+        begun=begun,
+        wait_s=fault.retry_after_s,
+    )
 
 
 def _told(fault: ProviderFault) -> _Told:
@@ -84,13 +105,13 @@ def _told(fault: ProviderFault) -> _Told:
         case "status":
             return _told_of_status(fault)
         case "connection":
-            return _Told(code="model_unavailable", message="The model provider cannot be reached.", retryable=True)
+            return _Told(code="model_unavailable", message="The model provider cannot be reached.")
         case "timeout":
-            return _Told(code="model_timeout", message="The model did not answer in time.", retryable=True)
+            return _Told(code="model_timeout", message="The model did not answer in time.")
         case "interrupted":
-            return _Told(code="model_interrupted", message="The model's answer broke off.", retryable=True)
+            return _Told(code="model_interrupted", message="The model's answer broke off.")
         case "protocol":
-            return _Told(code="model_protocol", message="The model's answer could not be read.", retryable=True)
+            return _Told(code="model_protocol", message="The model's answer could not be read.")
         case _:
             assert_never(fault.kind)
 
@@ -98,14 +119,13 @@ def _told(fault: ProviderFault) -> _Told:
 def _told_of_status(fault: ProviderFault) -> _Told:
     status = fault.status or 0
     if status == 413 or fault.code == "context_length_exceeded" or (status == 400 and _TOO_LONG.search(fault.detail)):
-        return _Told(
-            code="context_too_long", message="The conversation is longer than the model can read.", retryable=False
-        )
+        message = "The conversation is longer than the model can read."
+        return _Told(code="context_too_long", message=message, retryable=False, of_request=True)
     shown = f"HTTP {status}, {fault.code}" if fault.code else f"HTTP {status}"
-    if (status in _BUSY or status >= 500) and fault.code != _USED_UP:
-        message = f"The model provider is busy or down ({shown})."
-        return _Told(code="model_unavailable", message=message, retryable=True)
-    return _Told(code="model_rejected", message=_refusal(status, shown), retryable=False)
+    if fault.busy or (status >= 500 and fault.code != _USED_UP):
+        return _Told(code="model_unavailable", message=f"The model provider is busy or down ({shown}).")
+    of_request = status in _OF_REQUEST and fault.code not in _OF_PROVIDER
+    return _Told(code="model_rejected", message=_refusal(status, shown), retryable=False, of_request=of_request)
 
 
 def _refusal(status: int, shown: str) -> str:
@@ -141,23 +161,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
     Source  RFC 9110 10.2.3; `retry-after-ms` is OpenAI's own.
     """
-    milliseconds = _number(headers.get("retry-after-ms"))
+    milliseconds = seconds_of(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
-    asked = headers.get("retry-after")
-    seconds = _number(asked)
-    return seconds if seconds is not None or asked is None else _seconds_until(asked, now)
-
-
-def _number(value: str | None) -> float | None:
-    # Plain digits only: float() would also take "nan" and "inf", which no wait survives.
-    return float(value) if value is not None and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value.strip()) else None
-
-
-def _seconds_until(date: str, now: datetime) -> float | None:
-    try:
-        at = parsedate_to_datetime(date)
-    except ValueError:
-        return None
-    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return max(0.0, (at - now).total_seconds())
+    return asked_wait_s(headers.get("retry-after"), now)

@@ -3,10 +3,11 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from agent.providers.faults import ProviderFault
+from domain.backoff import Backoff
 from domain.kernel import Clock, utc_now
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -19,20 +20,18 @@ class Patience:
 
     connect_s: float = 5.0
     first_token_s: float = 60.0
-    """From the request to the first chunk, tries and pauses included."""
+    """From the request to the first chunk, tries and pauses included; then for each silence of a model that reasons."""
     stall_s: float = 60.0
-    """Between two chunks."""
+    """For each silence within the answer: longer, and the stream is taken for dead."""
     farewell_s: float = 1.0
     """For what follows the finished answer: the usage, [DONE], the end of the body."""
     tries: int = 4
-    pause_s: float = 0.5
-    """Before the second try; doubled each time, less up to half of it by chance."""
-    longest_pause_s: float = 8.0
+    backoff: Backoff = field(default_factory=lambda: Backoff(first_s=0.5, longest_s=8.0))
 
     @classmethod
-    def of(cls, timeout_s: float) -> "Patience":
-        """Waits `timeout_s` for the first chunk and between chunks (GLOW_MODEL_TIMEOUT_S)."""
-        return cls(connect_s=min(cls().connect_s, timeout_s), first_token_s=timeout_s, stall_s=timeout_s)
+    def of(cls, timeout_s: float, stall_s: float) -> "Patience":
+        """Waits `timeout_s` for an answer to begin (GLOW_MODEL_TIMEOUT_S), `stall_s` within it (GLOW_MODEL_STALL_S)."""
+        return cls(connect_s=min(cls().connect_s, timeout_s), first_token_s=timeout_s, stall_s=min(stall_s, timeout_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,17 +55,12 @@ class Waiting:
     async def pause(self, fault: ProviderFault) -> bool:
         """Waits before the next try; False, at once, when there shall be none."""
         self._tried += 1
-        pause_s = self._pause_s(fault)
+        chance = self._surroundings.chance()
+        pause_s = self._patience.backoff.pause_s(self._tried, chance, asked_s=fault.retry_after_s)
         if not fault.passing or self._tried >= self._patience.tries or now_s() + pause_s >= self.until:
             return False
         await self._surroundings.sleep(pause_s)
         return True
-
-    def _pause_s(self, fault: ProviderFault) -> float:
-        grown = min(self._patience.pause_s * 2 ** (self._tried - 1), self._patience.longest_pause_s)
-        spread = grown * (1 - self._surroundings.chance() / 2)
-        # Never sooner than the server asked; those it sent away together do not come back together.
-        return spread if fault.retry_after_s is None else fault.retry_after_s + spread / 4
 
 
 async def by(until: float, awaited: Awaitable[T]) -> T:

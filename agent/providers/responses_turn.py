@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-from agent.json_values import items, mapping, text, whole
-from agent.model import CallRequested, Finished, ItemMade, Json, ModelEvent, Usage
-from agent.providers.faults import ProviderFault
+from agent.json_values import items, mapping, text
+from agent.model import CallRequested, FinishReason, ItemMade, Json, ModelEvent
 from agent.providers.responses_output import OutputItems
 from agent.providers.turn import ProviderTurn
 
@@ -20,8 +19,6 @@ class ResponsesTurn(ProviderTurn):
         self._status = ""
         self._incomplete = ""
         """Why, where the response is incomplete."""
-        self._refused = False
-        self._usage: Usage | None = None
 
     @property
     def finished(self) -> bool:
@@ -37,11 +34,13 @@ class ResponsesTurn(ProviderTurn):
                 self.begun = True
                 self._output.argued(event)
             case "response.refusal.delta":
-                self._refused = True
+                self.refused = True
                 self._say(event, pieces)
             case "response.output_item.added":
+                self.reasons = text(mapping(event.get("item")).get("type")) == "reasoning"
                 self.begun = self._output.added(event) or self.begun
             case "response.output_item.done":
+                self.reasons = False
                 self._item_done(event, pieces)
             case "error":
                 self.break_off(event.get("error") or event)
@@ -52,31 +51,18 @@ class ResponsesTurn(ProviderTurn):
             case _:
                 pass
 
-    def end(self) -> list[ModelEvent]:
-        """What the provider wants back, the whole calls, the usage if it was said, and the one Finished.
-
-        Raises  ProviderFault: the stream ended before the answer did.
-        """
-        if not self.finished:
-            raise ProviderFault("interrupted", detail="the stream ended without response.completed")
-        finished = self._finish()
-        events: list[ModelEvent] = []
-        # A turn that was cut off or refused has no calls: the last one may lack its end, and none is to be acted on.
-        # Nor does its reasoning go back, which may lack its end as well.
-        if finished.reason in ("calls", "stop"):
-            calls, made = self._output.calls()
-            events += [ItemMade(item=item) for item in made]
-            events += [CallRequested(call=call) for call in calls]
-        if self._usage is not None:
-            events.append(self._usage)
-        return [*events, finished]
-
-    def _finish(self) -> Finished:
-        if self._refused or self._incomplete == "content_filter":
-            return Finished(reason="refusal")
+    def reason(self) -> FinishReason:
+        """By the response's status, and its calls."""
+        if self._incomplete == "content_filter":
+            return "filtered"
         if self._status == "incomplete":
-            return Finished(reason="length")
-        return Finished(reason="calls" if self._output.has_calls else "stop")
+            return "length"
+        return "calls" if self._output.has_calls else "stop"
+
+    def made(self) -> list[ModelEvent]:
+        """The reasoning, and the whole calls."""
+        calls, made = self._output.calls()
+        return [*(ItemMade(item=item) for item in made), *(CallRequested(call=call) for call in calls)]
 
     def _say(self, event: Json, pieces: list[str]) -> None:
         if delta := text(event.get("delta")):
@@ -92,7 +78,7 @@ class ResponsesTurn(ProviderTurn):
 
     def _note_refusal(self, message: object) -> None:
         parts = items(mapping(message).get("content"))
-        self._refused = self._refused or any(mapping(part).get("type") == "refusal" for part in parts)
+        self.refused = self.refused or any(mapping(part).get("type") == "refusal" for part in parts)
 
     def _ended(self, response: Json, said: str, pieces: list[str]) -> None:
         """The last event, or the whole body of a server that does not stream."""
@@ -106,12 +92,7 @@ class ResponsesTurn(ProviderTurn):
             self._note_refusal(item)
         self._status = status
         self._incomplete = text(mapping(response.get("incomplete_details")).get("reason"))
-        self._take_usage(mapping(response.get("usage")))
-
-    def _take_usage(self, usage: Json) -> None:
-        if usage:
-            sent, received = whole(usage.get("input_tokens")), whole(usage.get("output_tokens"))
-            self._usage = Usage(input_tokens=sent or 0, output_tokens=received or 0)
+        self.take_usage(response.get("usage"), "input_tokens", "output_tokens")
 
     def _untyped(self, event: Json, pieces: list[str]) -> None:
         if event.get("object") == "response":

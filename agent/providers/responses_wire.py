@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from agent.json_values import mapping, parsed
 from agent.model import (
     AssistantMessage,
+    BackgroundMessage,
     Json,
     Message,
     ModelRequest,
@@ -49,7 +50,7 @@ def _items(message: Message, maker: str) -> Sequence[Json]:
     match message:
         case SystemMessage():
             return ()
-        case UserMessage():
+        case BackgroundMessage() | UserMessage():
             return ({"role": "user", "content": sendable(message.text)},)
         case AssistantMessage():
             return list(_assistant(message, [item for item in message.provider_items if item.maker == maker]))

@@ -8,17 +8,22 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
 from agent.model import Json, ModelEvent, ModelRequest, TextDelta
 from agent.providers.faults import ProviderFault, model_failed
 from agent.providers.patience import Patience, Surroundings, Waiting, by, now_s
 from agent.providers.sse import EventReader, PayloadReader, WholeBodyReader
 from agent.providers.turn import ProviderTurn
+from domain.kernel import Clock
 
 if TYPE_CHECKING:
     import httpx2
 
     from agent.providers.openai_transport import OpenAiTransport, RawAnswer
+
+
+_OPENAI = "api.openai.com"
 
 
 class Wire(Protocol):
@@ -44,6 +49,10 @@ class Wire(Protocol):
         """
         ...
 
+    def answered(self, body: Json) -> None:
+        """The server took that body: what a rewording left out need not be tried again."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
@@ -57,14 +66,63 @@ class Endpoint:
     base_url: str | None = None
     """None is OpenAI's own."""
     patience: Patience = field(default_factory=Patience)
+    elsewhere: str = ""
+    """Where that is, of a server that is not the installation's own: what it made is sent back to it alone."""
+
+    @property
+    def is_openai(self) -> bool:
+        """Whether it is OpenAI's own, which knows fields that compatible servers may refuse."""
+        return self.base_url is None or urlsplit(self.base_url).hostname == _OPENAI
+
+
+class Connections:
+    """The connections to one API of one server, which all its models may share; opened by the first who asks.
+
+    `http_client` replaces the SDK's aiohttp transport (tests).
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, path: str, clock: Clock, http_client: "httpx2.AsyncClient | None" = None
+    ) -> None:
+        self._endpoint = endpoint
+        self._path = path
+        self._clock = clock
+        self._http_client = http_client
+        self._transport: OpenAiTransport | None = None
+        self._loading = asyncio.Lock()
+
+    async def transport(self) -> "OpenAiTransport":
+        """What sends requests there; the SDK is loaded in a thread, so that nothing stands still for it."""
+        if self._transport is None:
+            async with self._loading:
+                self._transport = self._transport or await asyncio.to_thread(self._load)
+        return self._transport
+
+    async def close(self) -> None:
+        """Closes them, for all models that share them."""
+        if self._transport is not None:
+            await self._transport.close()
+
+    def _load(self) -> "OpenAiTransport":
+        from agent.providers.openai_transport import OpenAiTransport
+
+        return OpenAiTransport(
+            path=self._path,
+            api_key=self._endpoint.api_key,
+            base_url=self._endpoint.base_url,
+            connect_s=self._endpoint.patience.connect_s,
+            clock=self._clock,
+            http_client=self._http_client,
+        )
 
 
 class StreamedModel:
     """A model behind an API that streams; satisfies agent.model.Model.
 
-    The SDK is loaded by `warm_up`, or by the first turn. Before the first token it tries again on 429, 502, 503, 504
-    and faults of the connection, as often and as long as its patience allows; after it never, since text was shown.
-    `http_client` replaces the SDK's aiohttp transport (tests).
+    The SDK is loaded by `warm_up`, or by the first turn. Before the first token it tries again where the server is busy
+    or broken and where the connection fails, as often and as long as its patience allows; after it never, since text
+    was shown: agent/providers/chain.py goes on from there.
+    `connections`: those of another model of the same endpoint's server and API; without them it has its own.
     """
 
     def __init__(
@@ -74,13 +132,12 @@ class StreamedModel:
         *,
         surroundings: Surroundings | None = None,
         http_client: "httpx2.AsyncClient | None" = None,
+        connections: Connections | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._wire = wire
         self._surroundings = surroundings or Surroundings()
-        self._http_client = http_client
-        self._transport: OpenAiTransport | None = None
-        self._loading = asyncio.Lock()
+        self.connections = connections or Connections(endpoint, wire.path, self._surroundings.clock, http_client)
 
     @property
     def name(self) -> str:
@@ -92,16 +149,15 @@ class StreamedModel:
 
     async def warm_up(self) -> None:
         """Loads the SDK in a thread, so that neither the start nor the first turn stands still for it."""
-        await self._ready()
+        await self.connections.transport()
 
     async def close(self) -> None:
-        """Closes the connections to the provider."""
-        if self._transport is not None:
-            await self._transport.close()
+        """Closes the connections to the provider, also for the models that share them."""
+        await self.connections.close()
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """One turn, as `Model.stream` promises it."""
-        transport = await self._ready()
+        transport = await self.connections.transport()
         body = self._wire.body(request)
         waiting = Waiting(self._endpoint.patience, self._surroundings)
         while True:
@@ -112,11 +168,12 @@ class StreamedModel:
                     reads = _Reads(answer, turn, self._endpoint.patience, first_until=waiting.until)
                     async for event in await connection.enter_async_context(aclosing(_events(answer, turn, reads))):
                         yield event
+                self._wire.answered(body)
                 return
             except ProviderFault as fault:
                 again = None if turn.begun else await self._again(body, fault, waiting)
                 if again is None:
-                    raise model_failed(fault) from fault
+                    raise model_failed(fault, begun=turn.begun) from fault
                 body = again
 
     async def _again(self, body: Json, fault: ProviderFault, waiting: Waiting) -> Json | None:
@@ -125,24 +182,6 @@ class StreamedModel:
         if reworded is not None:
             return reworded
         return body if await waiting.pause(fault) else None
-
-    async def _ready(self) -> "OpenAiTransport":
-        if self._transport is None:
-            async with self._loading:
-                self._transport = self._transport or await asyncio.to_thread(self._load)
-        return self._transport
-
-    def _load(self) -> "OpenAiTransport":
-        from agent.providers.openai_transport import OpenAiTransport
-
-        return OpenAiTransport(
-            path=self._wire.path,
-            api_key=self._endpoint.api_key,
-            base_url=self._endpoint.base_url,
-            connect_s=self._endpoint.patience.connect_s,
-            clock=self._surroundings.clock,
-            http_client=self._http_client,
-        )
 
 
 class _Reads:
@@ -157,7 +196,8 @@ class _Reads:
     def heard(self, payloads: list[bytes]) -> None:
         """Moves the deadline on; comments do not, a server can send them for ever."""
         if payloads:
-            self._until = now_s() + self._patience.stall_s
+            speaks = self._turn.begun and not self._turn.reasons
+            self._until = now_s() + (self._patience.stall_s if speaks else self._patience.first_token_s)
 
     async def next(self) -> bytes | None:
         """The next read; None at the end of the body, or when all that matters has been said."""
@@ -176,9 +216,10 @@ async def _events(answer: "RawAnswer", turn: ProviderTurn, reads: _Reads) -> Asy
     reader = _reader_of(answer.media_type)
     while (read := await reads.next()) is not None:
         payloads = reader.feed(read)
+        added = turn.read(payloads)
         reads.heard(payloads)
         # What one read brought becomes one event: each costs every sink its share (performance.md).
-        if added := turn.read(payloads):
+        if added:
             yield TextDelta(text=added)
     if added := turn.read(reader.end()):
         yield TextDelta(text=added)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from domain.activity.model import ActivityCall, ActivityEvent, ActivityItem, ActivityQuery
-from domain.kernel import CallId
+from domain.kernel import CallId, TaskRunId
 
 
 class ActivityRepository(Protocol):
@@ -15,5 +15,9 @@ class ActivityRepository(Protocol):
         ...
 
     async def call(self, call_id: CallId) -> ActivityCall | None: ...
+
+    async def of_task_run(self, task_run_id: TaskRunId) -> Sequence[ActivityItem]:
+        """The calls of a task run's steps with their results, oldest first."""
+        ...
 
     async def write(self, events: Sequence[ActivityEvent]) -> None: ...

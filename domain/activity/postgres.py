@@ -23,8 +23,9 @@ from domain.kernel import (
     Outcome,
     Role,
     RunId,
+    TaskRunId,
 )
-from domain.storage.postgres import Connection, Row, plan_anew
+from domain.storage.postgres import Connection, Row
 
 _WORDS_APART = "\x1f"
 """Between the words of a list on its way into the database: unnest() would flatten an array of arrays."""
@@ -141,7 +142,9 @@ LEFT JOIN LATERAL (
     ORDER BY e.occurred_at DESC, e.opens, e.kind = 'tool.allowed' LIMIT 1
 ) n ON true
 """
-OUTCOME = "CASE WHEN n.event_id IS NULL THEN o.outcome ELSE n.outcome END"
+# The record says that a call waits until something says otherwise; nothing does when its question's time is over.
+OUTCOME = """CASE WHEN n.event_id IS NULL THEN o.outcome
+    WHEN n.outcome = 'waiting' AND glow.question_lapsed(o.call_id) THEN 'expired' ELSE n.outcome END"""
 DURATION = "CASE WHEN n.event_id IS NULL THEN o.duration_ms ELSE n.duration_ms END"
 
 # Row level security shows most principals their own calls only, but as a filter: named like this it is an index's key.
@@ -179,6 +182,17 @@ LIMIT $13
 
 _CALL = _CALLS + "  AND o.call_id = $1 ORDER BY o.occurred_at DESC LIMIT 1"
 
+# What a task run did so far, with what came of each call: by the index on the run, which makes hundreds at most.
+_OF_TASK_RUN = f"""
+SELECT c.*, (
+    SELECT q.result FROM activity_events e JOIN activity_payloads q USING (organization_id, event_id)
+    WHERE e.organization_id = glow.organization_id() AND e.call_id = c.call_id AND q.result IS NOT NULL
+    ORDER BY e.occurred_at DESC LIMIT 1
+) AS result
+FROM ({_CALLS} AND o.task_run_id = $1) c
+ORDER BY c.occurred_at, c.event_id LIMIT 10000
+"""
+
 _EVENTS = """
 SELECT e.kind, e.occurred_at, e.decision, e.reasons, e.outcome, e.error_code, e.error_reference, p.result
 FROM activity_events e
@@ -195,13 +209,10 @@ class PostgresActivity:
         self._connection = connection
 
     async def list(self, query: ActivityQuery) -> Sequence[ActivityItem]:
-        await plan_anew(self._connection)
-        after = query.page.after
         by_id = _uuid_or_none(query.principal)
         rows = await self._connection.fetch(
             _LIST,
-            None if after is None else after.time,
-            None if after is None else after.id,
+            *query.page.behind,
             query.tool,
             query.door,
             query.decision,
@@ -224,6 +235,10 @@ class PostgresActivity:
         results = [cast("str", row["result"]) for row in events if row["result"] is not None]
         item = _item(opened, result=results[-1] if results else None)
         return ActivityCall(item=item, steps=tuple(_step(row) for row in events))
+
+    async def of_task_run(self, task_run_id: TaskRunId) -> Sequence[ActivityItem]:
+        rows = await self._connection.fetch(_OF_TASK_RUN, task_run_id)
+        return [_item(row, result=row["result"]) for row in rows]
 
     async def write(self, events: Sequence[ActivityEvent]) -> None:
         await insert_events(self._connection, events)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from domain.activity.model import ActivityCall, ActivityEvent, ActivityItem, ActivityQuery
 from domain.activity.ports import ActivityRepository
-from domain.kernel import CallId, NotFound
+from domain.kernel import CallId, NotFound, TaskRunId
 from domain.paging import Page, Position, page_of
 
 
@@ -16,7 +16,7 @@ class CallNotFound(NotFound):
     code: ClassVar[str] = "call_not_found"
 
     def __init__(self, call_id: CallId) -> None:
-        super().__init__(f"call_id: no call {call_id}")
+        super().__init__("There is no such call.")
         self.call_id = call_id
 
 
@@ -39,6 +39,10 @@ class ActivityService:
         if found is None:
             raise CallNotFound(call_id)
         return found
+
+    async def of_task_run(self, task_run_id: TaskRunId) -> Sequence[ActivityItem]:
+        """The calls of a task run's steps with their results, oldest first, as far as this principal may see them."""
+        return await self.activity.of_task_run(task_run_id)
 
     async def write(self, events: Sequence[ActivityEvent]) -> None:
         """Add events to the record, in this transaction."""

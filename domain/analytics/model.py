@@ -7,7 +7,7 @@ from typing import Literal
 
 from domain.kernel import EngagementId
 
-ReportName = Literal["activity", "tasks", "tool_use", "approvals", "knowledge", "cost"]
+ReportName = Literal["activity", "tasks", "tool_use", "approvals", "knowledge", "cost", "feedback"]
 GroupBy = Literal[
     "tool",
     "door",
@@ -39,6 +39,8 @@ class Price:
 
     input: float
     output: float
+    cached_input: float | None = None
+    """Of what a provider remembered; None: no less than the rest of the input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import orjson
 from domain.activity.postgres import DURATION, NEWEST, OUTCOME, OWN_ONLY
 from domain.analytics.layouts import LAYOUTS, TIMES
 from domain.analytics.model import GroupBy, Measured, Number, ReportName, ReportQuery
-from domain.storage.postgres import Connection, Row, plan_anew
+from domain.storage.postgres import Connection, Row
 
 UNKNOWN_TOOL = "(unknown)"
 """The group of all calls of tools that there are not: a caller's invention names no row of a report."""
@@ -19,7 +19,10 @@ MOST_GROUPS = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where a report's facts come from, grouped by `{group}`; `{calls}` is the same of calls that stand beside them."""
+    """Where a report's facts come from, grouped by `{group}`; `{calls}` is the same of calls that stand beside them.
+
+    `{engagements}`: all of them, as they are `shown`, so that no two are shown alike.
+    """
 
     facts: str
     groups: Mapping[GroupBy, str]
@@ -43,7 +46,14 @@ def _person(user: str, otherwise: str) -> str:
     return f"coalesce({user}.email, {otherwise})"
 
 
-_ENGAGEMENT = "coalesce(g.name, '(none)')"
+_ENGAGEMENT = "coalesce(g.shown, '(none)')"
+# A name alone is not one engagement's: every client has its annual audit, and nothing keeps a client from having two.
+_ENGAGEMENTS = """(
+    SELECT organization_id, engagement_id, said || CASE WHEN namesakes > 1 THEN ' (' || engagement_id || ')' ELSE '' END
+               AS shown
+    FROM (SELECT organization_id, engagement_id, name || ', ' || client_name AS said,
+                 count(*) OVER (PARTITION BY name || ', ' || client_name) AS namesakes
+          FROM engagements WHERE organization_id = glow.organization_id()) named)"""
 
 # Calls are folded as lists fold them: opened by their first event, ended by their newest. Without a manifest there was
 # no effect to record: the tool's name is whatever the caller made up.
@@ -53,7 +63,7 @@ SELECT {{group}} AS grouped, o.tool, o.mode, o.attended, o.effect, o.principal_i
 FROM activity_events o
 {NEWEST}
 LEFT JOIN users u ON u.user_id = o.principal_id
-LEFT JOIN engagements g ON g.organization_id = o.organization_id AND g.engagement_id = o.engagement_id
+LEFT JOIN {{engagements}} g ON g.organization_id = o.organization_id AND g.engagement_id = o.engagement_id
 WHERE o.organization_id = glow.organization_id() AND o.opens
   AND o.occurred_at >= $1 AND o.occurred_at < $2
   AND ($3::uuid IS NULL OR o.engagement_id = $3)
@@ -75,7 +85,7 @@ SELECT {group} AS grouped, t.status, t.due_on, r.runs, r.completed, r.failed
 FROM tasks t
 LEFT JOIN users a ON a.user_id = t.assignee_id
 LEFT JOIN users c ON c.user_id = t.created_by
-LEFT JOIN engagements g ON g.organization_id = t.organization_id AND g.engagement_id = t.engagement_id
+LEFT JOIN {engagements} g ON g.organization_id = t.organization_id AND g.engagement_id = t.engagement_id
 CROSS JOIN LATERAL (
     SELECT count(*) AS runs, count(*) FILTER (WHERE p.status = 'completed') AS completed,
            count(*) FILTER (WHERE p.status = 'failed') AS failed
@@ -85,20 +95,23 @@ WHERE t.organization_id = glow.organization_id() AND t.created_at >= $1 AND t.cr
   AND ($3::uuid IS NULL OR t.engagement_id = $3)
 """
 
-# A question nobody answered in time is expired, whether or not anything has noticed yet.
+# A question nobody answered in time is expired, whether or not anything has noticed yet. Whoever cancels a run takes
+# its questions back, which answers none of them: there is no decision, and nobody who made it.
 _APPROVALS = """
 SELECT {group} AS grouped, a.*
 FROM (
     SELECT CASE WHEN state = 'pending' AND expires_at <= now() THEN 'expired'
                 WHEN state IN ('approved', 'executing', 'executed') THEN 'approved' ELSE state END AS shown_state,
-           tool, requested_by, decided_by, needs_role, four_eyes, created_at, organization_id, engagement_id,
-           extract(epoch FROM decided_at - created_at)::double precision / 3600 AS hours
+           tool, requested_by, needs_role, four_eyes, created_at, organization_id, engagement_id,
+           CASE WHEN state NOT IN ('pending', 'expired', 'cancelled') THEN decided_by END AS decided_by,
+           CASE WHEN state NOT IN ('pending', 'expired', 'cancelled')
+                THEN extract(epoch FROM decided_at - created_at)::double precision / 3600 END AS hours
     FROM approvals
     WHERE organization_id = glow.organization_id() AND created_at >= $1 AND created_at < $2
       AND ($3::uuid IS NULL OR engagement_id = $3)) a
 LEFT JOIN users u ON u.user_id = a.requested_by
 LEFT JOIN users d ON d.user_id = a.decided_by
-LEFT JOIN engagements g ON g.organization_id = a.organization_id AND g.engagement_id = a.engagement_id
+LEFT JOIN {engagements} g ON g.organization_id = a.organization_id AND g.engagement_id = a.engagement_id
 """
 
 _READS = "('knowledge_search', 'knowledge_read', 'document_content')"
@@ -106,14 +119,14 @@ _KNOWLEDGE = f"""
 SELECT {{group}} AS grouped, 'document' AS what, k.status, k.size_bytes, k.token_count::bigint AS token_count
 FROM knowledge_documents k
 LEFT JOIN users u ON u.user_id = k.uploaded_by
-LEFT JOIN engagements g ON g.organization_id = k.organization_id AND g.engagement_id = k.engagement_id
+LEFT JOIN {{engagements}} g ON g.organization_id = k.organization_id AND g.engagement_id = k.engagement_id
 WHERE k.organization_id = glow.organization_id() AND k.deleted_at IS NULL
   AND k.created_at >= $1 AND k.created_at < $2 AND ($3::uuid IS NULL OR k.engagement_id = $3)
 UNION ALL
 SELECT {{calls}}, CASE o.tool WHEN 'knowledge_search' THEN 'search' ELSE 'read' END, NULL, 0, 0
 FROM activity_events o
 LEFT JOIN users u ON u.user_id = o.principal_id
-LEFT JOIN engagements g ON g.organization_id = o.organization_id AND g.engagement_id = o.engagement_id
+LEFT JOIN {{engagements}} g ON g.organization_id = o.organization_id AND g.engagement_id = o.engagement_id
 WHERE o.organization_id = glow.organization_id() AND o.opens AND o.outcome = 'done' AND o.tool IN {_READS}
   AND o.occurred_at >= $1 AND o.occurred_at < $2
   AND ($3::uuid IS NULL OR o.engagement_id = $3)
@@ -121,22 +134,49 @@ WHERE o.organization_id = glow.organization_id() AND o.opens AND o.outcome = 'do
 """
 
 # Prices are per million tokens; a run without tokens costs nothing whether or not its model has a price. Without any
-# price list no cost is known, not even that of nothing.
+# price list no cost is known, not even that of nothing. A run in which one model handed over to another stands once for
+# each of them; it and its tool calls are counted with the one that it began by. What a run cost that was lost with its
+# process is not known, however much it had kept.
 _COST = """
-SELECT {group} AS grouped, used.*, CASE WHEN $5::jsonb = '{{}}' THEN NULL
+SELECT {group} AS grouped, used.*, CASE WHEN used.unknown THEN NULL
+    -- What was recorded holds; only of what had no price then, today's is taken.
+    WHEN used.recorded IS NOT NULL THEN used.recorded
+    WHEN $5::jsonb = '{{}}' THEN NULL
     WHEN used.input_tokens + used.output_tokens = 0 THEN 0
-    ELSE (used.input_tokens * (p.price ->> 'input')::numeric + used.output_tokens * (p.price ->> 'output')::numeric)
-         / 1000000 END AS cost
+    ELSE ((used.input_tokens - used.cached_tokens) * (p.price ->> 'input')::numeric
+          + used.cached_tokens * coalesce(p.price ->> 'cached_input', p.price ->> 'input')::numeric
+          + used.output_tokens * (p.price ->> 'output')::numeric) / 1000000 END AS cost
 FROM (
-    SELECT r.*, coalesce((usage::jsonb ->> 'input_tokens')::bigint, 0) AS input_tokens,
-           coalesce((usage::jsonb ->> 'output_tokens')::bigint, 0) AS output_tokens,
-           coalesce((usage::jsonb ->> 'model_calls')::bigint, 0) AS model_calls,
-           coalesce((usage::jsonb ->> 'tool_calls')::bigint, 0) AS tool_calls
-    FROM glow.run_usage($1, $2) r) used
+    SELECT r.owner_id, r.engagement_id, r.agent, r.door, r.created_at, part.model,
+           coalesce(r.status = 'failed' AND (r.usage IS NULL OR r.usage::jsonb ? 'partial')
+                    OR r.usage::jsonb ? 'untold_calls', false) AS unknown,
+           (part.usage ->> 'cost_usd')::numeric AS recorded,
+           (part.model = r.model)::int AS runs,
+           coalesce((part.usage ->> 'input_tokens')::bigint, 0) AS input_tokens,
+           coalesce((part.usage ->> 'cached_tokens')::bigint, 0) AS cached_tokens,
+           coalesce((part.usage ->> 'output_tokens')::bigint, 0) AS output_tokens,
+           coalesce((part.usage ->> 'model_calls')::bigint, 0) AS model_calls,
+           CASE WHEN part.model = r.model THEN coalesce((r.usage::jsonb ->> 'tool_calls')::bigint, 0) ELSE 0 END
+               AS tool_calls
+    FROM glow.run_usage($1, $2) r
+    CROSS JOIN LATERAL (
+        SELECT r.model, r.usage::jsonb AS usage WHERE r.usage::jsonb -> 'by_model' IS NULL
+        UNION ALL
+        SELECT spoke.key, spoke.value FROM jsonb_each(r.usage::jsonb -> 'by_model') spoke) part) used
 CROSS JOIN LATERAL (SELECT $5::jsonb -> used.model AS price) p
 LEFT JOIN users u ON u.user_id = used.owner_id
-LEFT JOIN engagements g ON g.organization_id = glow.organization_id() AND g.engagement_id = used.engagement_id
+LEFT JOIN {engagements} g ON g.organization_id = glow.organization_id() AND g.engagement_id = used.engagement_id
 WHERE $3::uuid IS NULL OR used.engagement_id = $3
+"""
+
+# Row level security shows one's own, and the organization's to those who read its record.
+_FEEDBACK = """
+SELECT {group} AS grouped, f.rating, f.comment
+FROM feedback f
+LEFT JOIN users u ON u.user_id = f.given_by
+LEFT JOIN {engagements} g ON g.organization_id = f.organization_id AND g.engagement_id = f.engagement_id
+WHERE f.organization_id = glow.organization_id() AND f.given_at >= $1 AND f.given_at < $2
+  AND ($3::uuid IS NULL OR f.engagement_id = $3)
 """
 
 
@@ -173,7 +213,8 @@ _SOURCES: Mapping[ReportName, Source] = {
             "denied": _those("decision = 'deny'"),
             "needed_approval": _those("decision = 'needs_approval'"),
             "no_verdict": _those("decision IS NULL"),
-            "done": _those("outcome IN ('done', 'dry_run')"),
+            "done": _those("outcome = 'done'"),
+            "previewed": _those("outcome = 'dry_run'"),
             "waiting": _those("outcome = 'waiting'"),
             "not_done": _those("outcome NOT IN ('done', 'dry_run', 'waiting')"),
             "p50_ms": _percentile(0.5, "duration_ms"),
@@ -256,14 +297,32 @@ _SOURCES: Mapping[ReportName, Source] = {
         measures={
             "tokens": "coalesce(sum(input_tokens + output_tokens), 0)::bigint",
             "input_tokens": "coalesce(sum(input_tokens), 0)::bigint",
+            "cached_tokens": "coalesce(sum(cached_tokens), 0)::bigint",
             "output_tokens": "coalesce(sum(output_tokens), 0)::bigint",
-            "runs": "count(*)",
+            "runs": "coalesce(sum(runs), 0)::bigint",
             "model_calls": "coalesce(sum(model_calls), 0)::bigint",
             "tool_calls": "coalesce(sum(tool_calls), 0)::bigint",
             "unpriced_tokens": "coalesce(sum(input_tokens + output_tokens) FILTER (WHERE cost IS NULL), 0)::bigint",
+            "unknown_runs": _those("unknown"),
             "cost": "CASE WHEN count(*) = count(cost) THEN round(coalesce(sum(cost), 0), 6)::double precision END",
         },
         prices=True,
+    ),
+    "feedback": Source(
+        facts=_FEEDBACK,
+        groups={
+            "agent": "f.agent",
+            "model": "f.model",
+            "principal": _person("u", "f.given_by::text"),
+            "engagement": _ENGAGEMENT,
+            **_times("f.given_at"),
+        },
+        measures={
+            "rated": "count(*)",
+            "up": _those("rating = 'up'"),
+            "down": _those("rating = 'down'"),
+            "comments": _those("comment <> ''"),
+        },
     ),
 }
 _CALLS_BESIDE: Mapping[GroupBy, str] = {**_CALL_GROUPS, "media_type": "'(searches and reads)'"}
@@ -287,7 +346,8 @@ ORDER BY grouping(shown) DESC, coalesce(shown = '{other}', false), {order}
 
 def _statement(report: ReportName, group_by: GroupBy) -> str:
     source = _SOURCES[report]
-    facts = source.facts.format(group=source.groups[group_by], calls=_CALLS_BESIDE.get(group_by, ""))
+    beside = _CALLS_BESIDE.get(group_by, "")
+    facts = source.facts.format(group=source.groups[group_by], calls=beside, engagements=_ENGAGEMENTS)
     size = source.measures[LAYOUTS[report].measures[0].name]
     in_time = group_by in TIMES
     return _REPORT.format(
@@ -312,7 +372,6 @@ class PostgresAnalytics:
 
     async def measured(self, query: ReportQuery) -> Sequence[Measured]:
         """First the whole, then each group."""
-        await plan_anew(self._connection)
         period = query.period
         more = await self._more(_SOURCES[query.report], query)
         rows = await self._connection.fetch(

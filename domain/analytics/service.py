@@ -134,13 +134,15 @@ def _summary(layout: Layout, query: ReportQuery, whole: Measured, groups: Sequen
 
 
 def _cost_words(whole: Measured, query: ReportQuery) -> str:
-    """Money is stated only where every token has a price."""
-    cost = whole.values["cost"] if query.prices else None
-    if not query.prices:
+    """Money is stated only where every token is known and has a price."""
+    cost = whole.values["cost"]
+    if not query.prices and not cost:
         return "No cost is stated: there is no price list."
+    if whole.values["unknown_runs"]:
+        return f"No cost is stated: what {_said(whole.values['unknown_runs'])} of the runs used is not known."
     if cost is None:
         return "No cost is stated: the price list does not name every model that was used."
-    return f"Cost at today's prices: {_said(cost)} US dollars."
+    return f"Cost: {_said(cost)} US dollars, at the prices when it was used, or today's where there were none."
 
 
 def _said(value: Number | None) -> str:

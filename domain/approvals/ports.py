@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from domain.approvals.model import Approval, ApprovalItem, ApprovalQuery, ApprovalState
-from domain.kernel import ApprovalId, PrincipalId, TaskRunId
+from domain.kernel import ApprovalId, CallId, PrincipalId, RunId, TaskRunId
 
 
 class ApprovalRepository(Protocol):
@@ -31,6 +31,18 @@ class ApprovalRepository(Protocol):
         self, task_run_id: TaskRunId, by: PrincipalId, reason: str, now: datetime
     ) -> Sequence[Approval]:
         """Cancel what the steps of a task run wait for, also what this principal may not see; the run is locked."""
+        ...
+
+    async def cancel_of_conversation(self, run_id: RunId, reason: str, now: datetime) -> Sequence[Approval]:
+        """Cancel what a run of a conversation waits for, in its owner's name; what is past its time is expired."""
+        ...
+
+    async def expire(self, approval_id: ApprovalId, now: datetime) -> Approval | None:
+        """Expire a pending approval past its time, also one that this principal may not see; None: it is none."""
+        ...
+
+    async def finish_of_call(self, call_id: CallId) -> Approval | None:
+        """Say of an executing approval what the record says of its call; None where none was, or that has not ended."""
         ...
 
     async def finish(self, approval_id: ApprovalId, state: ApprovalState) -> bool:

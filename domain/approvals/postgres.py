@@ -20,7 +20,7 @@ from domain.kernel import (
     RunId,
     TaskRunId,
 )
-from domain.storage.postgres import Connection, Row, plan_anew
+from domain.storage.postgres import Connection, Row
 
 _ADD = """
 INSERT INTO approvals (organization_id, approval_id, call_id, tool, manifest_digest, policy_digest, arguments,
@@ -72,13 +72,16 @@ WHERE organization_id = glow.organization_id() AND approval_id = $1 AND state = 
 _LOCK_RUN = "SELECT glow.lock_task_run($1, false)"
 _RUN_CANCELLED = "SELECT glow.task_run_cancelled($1)"
 
-_CANCEL_OF_RUN = """
+_SETTLED = """
 SELECT a.organization_id, a.approval_id, a.call_id, a.tool, a.manifest_digest, a.policy_digest, a.arguments,
        a.arguments_digest, a.reasons, a.requested_by, a.requested_kind, a.requested_mode, a.requested_door,
        a.requested_scheduled, a.agent_ceiling, a.engagement_id, a.conversation_id, a.run_id, a.task_run_id,
        a.needs_role, a.four_eyes, a.state, a.created_at, a.expires_at, a.decided_by, a.decided_at, a.comment
-FROM glow.cancel_approvals_of_run($1, $2, $3, $4) a
 """
+
+_CANCEL_OF_RUN = _SETTLED + "FROM glow.cancel_approvals_of_run($1, $2, $3, $4) a"
+_CANCEL_OF_CONVERSATION = _SETTLED + "FROM glow.cancel_approvals_of_conversation($1, $2, $3) a"
+_EXPIRE = _SETTLED + "FROM glow.expire_approval($1, $2) a"
 
 
 class PostgresApprovals:
@@ -124,12 +127,9 @@ class PostgresApprovals:
         return bool(await self._connection.fetchval(_RUN_CANCELLED, task_run_id))
 
     async def list(self, query: ApprovalQuery, now: datetime) -> Sequence[ApprovalItem]:
-        await plan_anew(self._connection)
-        after = query.page.after
         rows = await self._connection.fetch(
             _LIST,
-            None if after is None else after.time,
-            None if after is None else after.id,
+            *query.page.behind,
             query.state,
             now,
             query.requested_by,
@@ -150,6 +150,17 @@ class PostgresApprovals:
         self, task_run_id: TaskRunId, by: PrincipalId, reason: str, now: datetime
     ) -> Sequence[Approval]:
         return [_approval(row) for row in await self._connection.fetch(_CANCEL_OF_RUN, task_run_id, by, reason, now)]
+
+    async def cancel_of_conversation(self, run_id: RunId, reason: str, now: datetime) -> Sequence[Approval]:
+        return [_approval(row) for row in await self._connection.fetch(_CANCEL_OF_CONVERSATION, run_id, reason, now)]
+
+    async def expire(self, approval_id: ApprovalId, now: datetime) -> Approval | None:
+        row = await self._connection.fetchrow(_EXPIRE, approval_id, now)
+        return None if row is None else _approval(row)
+
+    async def finish_of_call(self, call_id: CallId) -> Approval | None:
+        row = await self._connection.fetchrow("SELECT * FROM glow.finish_approval_of($1)", call_id)
+        return None if row is None else _approval(row)
 
     async def finish(self, approval_id: ApprovalId, state: ApprovalState) -> bool:
         return await self._connection.execute(_FINISH, approval_id, state) == "UPDATE 1"

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from domain.approvals.model import Approval, ApprovalAnswer, ApprovalItem, ApprovalQuery, ApprovalState
 from domain.approvals.ports import ApprovalRepository
-from domain.kernel import ApprovalId, DomainError, NotFound, PrincipalId, TaskRunId
+from domain.kernel import ApprovalId, CallId, DomainError, NotFound, PrincipalId, RunId, TaskRunId
 from domain.paging import Page, Position, page_of
 
 
@@ -41,7 +41,16 @@ class ApprovalExpired(DomainError):
         self.expired_at = expired_at
 
 
-class RunCancelled(DomainError):
+class NothingToExpire(DomainError):
+    """No such approval is pending past its time: somebody was first, or its time is not over."""
+
+    code: ClassVar[str] = "nothing_to_expire"
+
+    def __init__(self) -> None:
+        super().__init__("approval_id: no such approval is pending past its time")
+
+
+class TaskRunCancelled(DomainError):
     """Nobody needs to be asked any more."""
 
     code: ClassVar[str] = "task_run_cancelled"
@@ -59,16 +68,33 @@ class ApprovalService:
     async def ask(self, approval: Approval) -> None:
         """Write the question of a waiting call, whose event stands in this transaction already.
 
-        Raises  RunCancelled: it is a step of a task run that was cancelled meanwhile.
+        Raises  TaskRunCancelled: it is a step of a task run that was cancelled meanwhile.
         """
         if not await self.approvals.add(approval):
-            raise RunCancelled
+            raise TaskRunCancelled
 
     async def cancel_of_run(
         self, task_run_id: TaskRunId, *, by: PrincipalId, reason: str, now: datetime
     ) -> Sequence[Approval]:
         """Cancel the questions that a cancelled run's steps left, and give them, each to be recorded as cancelled."""
         return await self.approvals.cancel_of_run(task_run_id, by, reason, now)
+
+    async def cancel_of_conversation(self, run_id: RunId, reason: str, now: datetime) -> Sequence[Approval]:
+        """End the questions that a cancelled run of a conversation left, and give them, each to be recorded as it is:
+
+        cancelled, or expired where its time was over.
+        """
+        return await self.approvals.cancel_of_conversation(run_id, reason, now)
+
+    async def expire(self, approval_id: ApprovalId, now: datetime) -> Approval:
+        """Write down that nobody answered in time.
+
+        Raises  NothingToExpire.
+        """
+        expired = await self.approvals.expire(approval_id, now)
+        if expired is None:
+            raise NothingToExpire
+        return expired
 
     async def list(self, query: ApprovalQuery, now: datetime) -> Page[ApprovalItem]:
         """A page of approvals, newest first; a pending one past its time counts and shows as expired."""
@@ -93,7 +119,8 @@ class ApprovalService:
     ) -> Approval:
         """Take the answer: a rejected approval ends so; an approved one is `executing` until `finish`.
 
-        Nobody outside this transaction ever sees `executing`: deciding and executing commit together or not at all.
+        Nobody outside this transaction sees `executing`, unless the call acts outside: deciding and executing commit
+        together or not at all.
         Raises  ApprovalNotFound, AlreadyDecided, ApprovalExpired.
         """
         state: ApprovalState = "executing" if answer == "approve" else "rejected"
@@ -111,6 +138,10 @@ class ApprovalService:
         if not finished:
             raise AlreadyDecided(item.approval.state)
         return item
+
+    async def finish_of_call(self, call_id: CallId) -> Approval | None:
+        """Say what became of an approved call that acted outside, by the record; None: nothing of it was executing."""
+        return await self.approvals.finish_of_call(call_id)
 
     async def find(self, approval_id: ApprovalId) -> ApprovalItem:
         """One approval as it is stored: one past its time may still say that it is pending.

@@ -5,7 +5,7 @@ from typing import cast
 
 from domain.autonomy.model import AutonomyRange, MemberRange, NewSetting, Scope, Setting, SettingId, SettingQuery
 from domain.kernel import DEFAULT_LEVEL, Level, PrincipalId
-from domain.storage.postgres import Connection, Row, plan_anew
+from domain.storage.postgres import Connection, Row
 
 # The newest setting of a scope and subject is in force; the same reading as glow.begin_call's.
 _RANGE = """
@@ -140,12 +140,9 @@ class PostgresAutonomy:
         return _setting(cast(Row, await self._connection.fetchrow(_SETTING, setting_id)))
 
     async def history(self, query: SettingQuery) -> Sequence[Setting]:
-        await plan_anew(self._connection)
-        after = query.page.after
         rows = await self._connection.fetch(
             _HISTORY,
-            None if after is None else after.time,
-            None if after is None else after.id,
+            *query.page.behind,
             query.scope,
             query.page.limit + 1,
         )

@@ -26,6 +26,10 @@ class Keys(Protocol):
         """Keep the answer under the key that this transaction took."""
         ...
 
+    async def sight(self) -> str:
+        """By what row security shows the principal anything, as of this transaction: its role and its engagements."""
+        ...
+
 
 class KeyExpiry(Protocol):
     """Removes keys across organizations once nobody may rely on them."""

@@ -22,6 +22,10 @@ WHERE {_KEY} AND created_at > now() - $5::interval
 
 KEEP = f"UPDATE idempotency_keys SET answer = $5 WHERE {_KEY}"
 
+SIGHT = """
+SELECT concat_ws(' ', glow.role(), (SELECT string_agg(e::text, ' ' ORDER BY e) FROM unnest(glow.engagements()) e))
+"""
+
 REMOVED_AT_ONCE = 1000
 REMOVE_EXPIRED = """
 WITH expired AS (
@@ -58,6 +62,10 @@ class PostgresKeys:
     async def keep(self, claim: Claim, answer: str) -> None:
         """Under the key that this transaction took."""
         await self._connection.execute(KEEP, *_named(claim), answer)
+
+    async def sight(self) -> str:
+        """The principal's role and its engagements in their order."""
+        return await self._connection.fetchval(SIGHT)
 
 
 class PostgresKeyExpiry:

@@ -59,6 +59,15 @@ class EvidenceDiffers(DomainError):
         super().__init__(f"evidence: {subject} was signed off in version {signed}; {named}")
 
 
+class EvidenceUnsigned(DomainError):
+    """Something shall leave that nobody signed for this control."""
+
+    code: ClassVar[str] = "evidence_unsigned"
+
+    def __init__(self, subject: str, signed: Collection[str]) -> None:
+        super().__init__(f"evidence: nobody signed {subject}; signed off are: {', '.join(sorted(signed))}")
+
+
 @dataclass(frozen=True, slots=True)
 class ReleaseService:
     """Who may sign and release is policy's to say, before this is called."""
@@ -105,7 +114,7 @@ class ReleaseService:
         """A release, recorded with its evidence and the sign-offs that it rests on; nothing is sent.
 
         Effect  writes releases.
-        Raises  ControlNotSatisfied, EvidenceDiffers.
+        Raises  ControlNotSatisfied, EvidenceDiffers, EvidenceUnsigned.
         """
         # Policy has looked already; from here on nobody can take a sign-off away before this is committed.
         await self.releases.lock(engagement_id)
@@ -133,9 +142,17 @@ def plain(words: str) -> str:
 
 
 def _require_what_was_signed(state: ReleaseState, evidence: Sequence[Evidence]) -> None:
-    """Raises  EvidenceDiffers: a subject that was signed off leaves in another version, or is not named."""
-    for sign_off in state.sign_offs:
-        versions = [each.version for each in evidence if each.subject == sign_off.subject]
+    """Of a control that asks for nothing nothing was signed, and anything may leave.
+
+    Raises  EvidenceDiffers: a subject that was signed off leaves in another version, or is not named.
+            EvidenceUnsigned: what leaves is no such subject.
+    """
+    signed = {each.subject: each.version for each in state.sign_offs}
+    for subject, version in signed.items():
+        versions = [each.version for each in evidence if each.subject == subject]
         for given in versions or [None]:
-            if given != sign_off.version:
-                raise EvidenceDiffers(sign_off.subject, sign_off.version, given)
+            if given != version:
+                raise EvidenceDiffers(subject, version, given)
+    for each in evidence:
+        if state.state != "not_applicable" and each.subject not in signed:
+            raise EvidenceUnsigned(each.subject, signed)

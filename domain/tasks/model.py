@@ -1,15 +1,31 @@
 """A task, for people or for a workflow, and a run of one in the background."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal
+from typing import Literal, NewType
+from uuid import UUID
 
-from domain.kernel import Audience, CallId, EngagementId, Outcome, PrincipalId, TaskId, TaskRunId
+from domain.kernel import (
+    Audience,
+    CallId,
+    ConversationId,
+    EngagementId,
+    Outcome,
+    PrincipalId,
+    RunId,
+    TaskId,
+    TaskRunId,
+)
 from domain.paging import FIRST_PAGE, PageRequest
+
+ReminderId = NewType("ReminderId", UUID)
+OBJECTIVE = "objective"
+"""The kind of a task that the agent itself is to do, as its words say; every other kind names a workflow."""
 
 TaskStatus = Literal["open", "in_progress", "done", "cancelled"]
 TaskRunStatus = Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
-StepStatus = Literal["queued", "running", "waiting", "done", "failed", "cancelled"]
+StepStatus = Literal["queued", "running", "waiting", "done", "failed", "cancelled", "skipped"]
 TaskField = Literal["title", "description", "status", "assignee", "due_on", "engagement_id"]
 """What of a task can be changed."""
 
@@ -111,6 +127,30 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewReminder:
+    """A reminder ready to be stored."""
+
+    reminder_id: ReminderId
+    task_id: TaskId
+    text: str
+    call_id: CallId
+    reminded_by: PrincipalId
+    reminded_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reminder:
+    """What somebody was told of a task that is not done, as readers of the task see it."""
+
+    reminder_id: ReminderId
+    task_id: TaskId
+    text: str
+    reminded_by: str
+    """An e-mail address."""
+    reminded_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskQuery:
     """Which tasks; None leaves a filter out."""
 
@@ -123,6 +163,9 @@ class TaskQuery:
     due_from: date | None = None
     due_to: date | None = None
     """Both days included; a task without a day is then left out."""
+    audience: Audience | None = None
+    unfinished: bool = False
+    """Only those that are neither done nor cancelled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +176,25 @@ class TaskRunStep:
     tool: str
     status: StepStatus = "queued"
     call_id: CallId | None = None
+    """The newest call; None also of a step that makes one for each item of a list."""
     outcome: Outcome | None = None
+    attempts: int = 0
+    """How often its call was made, each time recorded by itself."""
+    items: int | None = None
+    """How many calls it makes, where it makes one for each item of a list."""
+    items_done: int = 0
+
+    @property
+    def share_done(self) -> float:
+        """From 0 to 1."""
+        if self.status in ("done", "skipped"):
+            return 1.0
+        return self.items_done / self.items if self.items else 0.0
+
+
+def share_done(steps: Sequence[TaskRunStep]) -> float:
+    """How much of a run is done, from 0 to 1: each step counts alike."""
+    return sum(step.share_done for step in steps) / max(len(steps), 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +236,10 @@ class Progress:
     started_at: datetime | None
     updated_at: datetime | None
     finished_at: datetime | None
+    version: int
+    """Grows with each change."""
+    deadline: datetime | None = None
+    """By when a run that works must have come to its end."""
 
 
 QUEUED = Progress(
@@ -186,10 +251,34 @@ QUEUED = Progress(
     started_at=None,
     updated_at=None,
     finished_at=None,
+    version=-1,
 )
 """A run that no worker has taken up yet has no row of progress."""
 
 TERMINAL: frozenset[TaskRunStatus] = frozenset({"completed", "failed", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenUp:
+    """A run as the worker takes it up."""
+
+    progress: Progress
+    anew: bool
+    """Nobody took it up before: none of its steps was begun."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRunAnswer:
+    """What the agent's run came to that did the task; its requester can open the conversation."""
+
+    conversation_id: ConversationId
+    run_id: RunId
+    attempt: int
+    """Runs of the agent's that broke off before this one."""
+    text: str | None = None
+    """None: it has not answered yet."""
+    citations: str = "[]"
+    """A JSON array, as the run told them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,3 +297,5 @@ class TaskRun:
     """The task's."""
     created_at: datetime
     progress: Progress
+    answer: TaskRunAnswer | None = None
+    """Of a task that the agent does, once it was begun."""

@@ -1,20 +1,23 @@
 """What tasks need of the database, and what the worker needs to say how far it has come."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from domain.kernel import EngagementId, TaskId, TaskRunId
 from domain.tasks.model import (
     Assignee,
     Cancellation,
+    NewReminder,
     NewTask,
     NewTaskRun,
-    Progress,
+    Reminder,
+    TakenUp,
     Task,
     TaskChange,
     TaskQuery,
     TaskRun,
+    TaskRunAnswer,
     TaskRunStatus,
     TaskRunStep,
 )
@@ -41,12 +44,22 @@ class TaskRepository(Protocol):
 
     async def get_run(self, task_run_id: TaskRunId) -> TaskRun | None: ...
 
+    async def lock_run(self, task_run_id: TaskRunId) -> None:
+        """Until the transaction ends nobody else cancels or settles the run, and no step of it asks a person."""
+        ...
+
     async def cancel_run(self, cancellation: Cancellation) -> bool:
         """End a run as cancelled and let none of its steps begin from now on; False where it had ended."""
         ...
 
     async def settle_run(self, task_run_id: TaskRunId, steps: Sequence[TaskRunStep], message: str) -> None:
         """Say what of a cancelled run was done."""
+        ...
+
+    async def remind(self, reminder: NewReminder) -> None: ...
+
+    async def reminders(self, task_id: TaskId) -> Sequence[Reminder]:
+        """Newest first; at most 20."""
         ...
 
     async def engagement_exists(self, engagement_id: EngagementId) -> bool: ...
@@ -60,8 +73,10 @@ class TaskRunProgress(Protocol):
     A run that has ended stays as it ended: each method then changes nothing.
     """
 
-    async def start(self, task_run_id: TaskRunId, steps: Sequence[TaskRunStep], now: datetime) -> Progress:
-        """Take the run up, or take it over: the progress to go on from, whose finished steps are not done again."""
+    async def start(
+        self, task_run_id: TaskRunId, steps: Sequence[TaskRunStep], now: datetime, within: timedelta
+    ) -> TakenUp:
+        """Take the run up, or take it over; it may work for that long, as far as nobody said so before."""
         ...
 
     async def advance(
@@ -77,7 +92,18 @@ class TaskRunProgress(Protocol):
         ...
 
     async def finish(
-        self, task_run_id: TaskRunId, status: TaskRunStatus, message: str, now: datetime, *, failure: str | None = None
-    ) -> None:
-        """End the run: completed, failed with a reason that a person understands, or cancelled."""
+        self,
+        task_run_id: TaskRunId,
+        status: TaskRunStatus,
+        steps: Sequence[TaskRunStep],
+        message: str,
+        now: datetime,
+        *,
+        failure: str | None = None,
+    ) -> bool:
+        """End the run: completed, or failed with a reason that a person understands. False: it had ended already."""
+        ...
+
+    async def answer(self, task_run_id: TaskRunId, answer: TaskRunAnswer) -> None:
+        """Say which run of the agent's does the task, and what it answered."""
         ...

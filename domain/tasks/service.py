@@ -13,14 +13,17 @@ from domain.tasks.model import (
     Assignee,
     Cancellation,
     CreateTask,
+    NewReminder,
     NewTask,
     NewTaskRun,
+    Reminder,
     Task,
     TaskChange,
     TaskQuery,
     TaskRun,
     TaskRunStatus,
     TaskRunStep,
+    TaskStatus,
     UpdateTask,
 )
 from domain.tasks.ports import TaskRepository
@@ -134,7 +137,16 @@ class ClientTaskStays(DomainError):
         super().__init__("engagement_id: a client sees this task; give it to somebody else before it is moved")
 
 
-class RunEnded(DomainError):
+class TaskFinished(DomainError):
+    """Nobody is reminded of what is done."""
+
+    code: ClassVar[str] = "task_finished"
+
+    def __init__(self, status: TaskStatus) -> None:
+        super().__init__(f"task_id: this task is {status}; there is nothing to remind anybody of")
+
+
+class TaskRunEnded(DomainError):
     """The run came to its end before it could be cancelled; what it did stands."""
 
     code: ClassVar[str] = "already_ended"
@@ -225,6 +237,22 @@ class TaskService:
             raise TaskNotFound(task_id)
         return task
 
+    async def remind(self, reminder: NewReminder) -> Reminder:
+        """Put a reminder on a task that is not done, for whoever sees it.
+
+        Effect  writes task_reminders.
+        Raises  TaskNotFound, TaskFinished.
+        """
+        task = await self.get(reminder.task_id)
+        if task.status in ("done", "cancelled"):
+            raise TaskFinished(task.status)
+        await self.tasks.remind(reminder)
+        return (await self.tasks.reminders(task.task_id))[0]
+
+    async def reminders(self, task_id: TaskId) -> Sequence[Reminder]:
+        """The newest reminders on a task, newest first; none where this principal may not see it."""
+        return await self.tasks.reminders(task_id)
+
     async def run(
         self,
         task_id: TaskId,
@@ -253,6 +281,16 @@ class TaskService:
         await self.tasks.add_run(run)
         return await self.get_run(task_run_id)
 
+    async def runnable(self, task_id: TaskId, given: str) -> Task:
+        """One task, where `run` would start it as it is now.
+
+        Raises  TaskNotFound, NotRunnable, InputTooLarge.
+        """
+        task = await self.get(task_id)
+        self._runnable_kind(task)
+        _merged(task.input, given)
+        return task
+
     async def get_run(self, task_run_id: TaskRunId) -> TaskRun:
         """One run with its progress.
 
@@ -263,15 +301,23 @@ class TaskService:
             raise TaskRunNotFound(task_run_id)
         return run
 
+    async def hold_run(self, task_run_id: TaskRunId) -> TaskRun:
+        """One run, which nobody else cancels or settles until this transaction ends.
+
+        Raises  TaskRunNotFound.
+        """
+        await self.tasks.lock_run(task_run_id)
+        return await self.get_run(task_run_id)
+
     async def cancel_run(self, cancellation: Cancellation) -> TaskRun:
         """The run, cancelled: no step of it begins from now on, and what was done stands.
 
         Effect  writes task_run_cancellations.
-        Raises  TaskRunNotFound, RunEnded.
+        Raises  TaskRunNotFound, TaskRunEnded.
         """
         run = await self.get_run(cancellation.task_run_id)
         if not await self.tasks.cancel_run(cancellation):
-            raise RunEnded((await self.get_run(run.task_run_id)).progress.status)
+            raise TaskRunEnded((await self.get_run(run.task_run_id)).progress.status)
         # Read again, now that nobody moves it but this transaction.
         run = await self.get_run(run.task_run_id)
         return await self.settle(run, run.progress.steps)
@@ -306,7 +352,7 @@ def _said_of(steps: Sequence[TaskRunStep]) -> str:
     """What was done of a cancelled run, in words."""
     if not steps:
         return "Cancelled before it began."
-    done = sum(step.status == "done" for step in steps)
+    done = sum(step.status in ("done", "skipped") for step in steps)
     under_way = sum(step.status == "running" for step in steps)
     said = f"Cancelled; {done} of {len(steps)} steps done, which stands"
     return f"{said}, and {under_way} still under way." if under_way else f"{said}."

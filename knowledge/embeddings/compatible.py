@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from domain.backoff import Backoff
 from domain.kernel import Clock, utc_now
 from knowledge.embeddings.model import (
     EmbeddingsRefused,
@@ -16,14 +17,15 @@ from knowledge.embeddings.model import (
     known_space,
     learned_space,
 )
-from knowledge.embeddings.wire import batches, fault_of, request_bytes, vectors_of
+from knowledge.embeddings.wire import MOST_TEXTS, batches, fault_of, request_bytes, vectors_of
 
 if TYPE_CHECKING:
     import httpx2
 
-OPENAI: Final = "https://api.openai.com/v1"
 LARGEST_ANSWER_BYTES: Final = 64_000_000
+LONGEST_ABSENCE_S: Final = 3600.0
 PROBE: Final = "How many numbers has a vector?"
+"""A text that no server has a reason to refuse."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,17 +33,15 @@ class Manners:
     """How a server is asked; seconds."""
 
     at_once: int = 2
-    """Requests under way."""
+    """Requests under way; questions have as many places of their own."""
     apart_s: float = 0.05
     """Between the beginnings of two requests."""
     connect_s: float = 5.0
     answer_s: float = 30.0
     """For one request."""
     tries: int = 5
-    pause_s: float = 0.5
-    """Before the second try; doubled each time, less up to half of it by chance."""
-    longest_pause_s: float = 20.0
-    """What a server asks for beyond that is left to whoever asked us: nobody is kept waiting so long."""
+    backoff: Backoff = field(default_factory=lambda: Backoff(first_s=0.5, longest_s=20.0))
+    """What a server asks for beyond the longest is left to whoever asked us: nobody is kept waiting so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,21 +64,28 @@ class CompatibleEmbedder:
         *,
         model: str,
         api_key: str | None,
-        base_url: str | None,
+        base_url: str,
         manners: Manners = Manners(),
         surroundings: Surroundings = Surroundings(),
         http_client: httpx2.AsyncClient | None = None,
     ) -> None:
         self._model = model
-        self._url = f"{base_url or OPENAI}/embeddings"
+        self._url = f"{base_url}/embeddings"
         self._key = api_key
         self._manners = manners
         self._around = surroundings
         self._http = http_client
         self._space = known_space(model)
         self._places = asyncio.Semaphore(manners.at_once)
+        self._for_questions = asyncio.Semaphore(manners.at_once)
+        self._most_texts = MOST_TEXTS
+        """Texts that this server was found to take at once."""
+        self._away_until = 0.0
+        """The loop's time until which the server wants no request at all."""
         self._not_before = 0.0
-        """The loop's time before which no request begins."""
+        """The loop's time before which no request for passages begins."""
+        self._held_until = 0.0
+        """The loop's time before which no request begins at all: the server was busy."""
 
     @property
     def model(self) -> str:
@@ -91,31 +98,77 @@ class CompatibleEmbedder:
 
     async def space(self) -> Space:
         if self._space is None:
-            await self.embed([PROBE])
+            await self.embed_question(PROBE)
         assert self._space is not None  # noqa: S101 - an answer settles it
         return self._space
 
-    async def embed(self, texts: Sequence[str]) -> Sequence[tuple[float, ...]]:
-        vectors: list[tuple[float, ...]] = []
-        for batch in batches(texts, self._model):
-            vectors += await self._patiently(batch)
+    async def embed_question(self, text: str) -> tuple[float, ...]:
+        (batch,) = batches([text], self._model)
+        (vector,) = await self._patiently(batch, self._for_questions)
+        return vector
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[tuple[float, ...] | None]:
+        vectors: list[tuple[float, ...] | None] = []
+        for batch in batches(texts, self._model, self._most_texts):
+            try:
+                vectors += await self._patiently(batch, self._places)
+            except EmbeddingsRefused as refused:
+                if not refused.of_texts:
+                    raise
+                vectors += await self._in_halves(batch, refused)
         return vectors
 
-    async def _patiently(self, batch: Sequence[str]) -> list[tuple[float, ...]]:
+    async def _in_halves(self, batch: Sequence[str], refused: EmbeddingsRefused) -> Sequence[tuple[float, ...] | None]:
+        """A batch that was refused whole: its halves, and theirs, down to the texts that are refused alone.
+
+        Raises  EmbeddingsRefused: the server takes no text, so that these are not at fault.
+        """
+        if not await self._takes_texts():
+            raise EmbeddingsRefused(refused.reason) from refused
+        return await self._halves(batch)
+
+    async def _halves(self, batch: Sequence[str]) -> Sequence[tuple[float, ...] | None]:
+        if len(batch) == 1:
+            return [None]
+        half = (len(batch) + 1) // 2
+        vectors: list[tuple[float, ...] | None] = []
+        for part in (batch[:half], batch[half:]):
+            try:
+                vectors += await self._patiently(part, self._places)
+            except EmbeddingsRefused as refused:
+                if not refused.of_texts:
+                    raise
+                vectors += await self._halves(part)
+        if None not in vectors:
+            # No text was at fault, so their number was: the next batches are as small as these.
+            self._most_texts = min(self._most_texts, half)
+        return vectors
+
+    async def _takes_texts(self) -> bool:
+        try:
+            await self._patiently([PROBE], self._places)
+        except EmbeddingsRefused:
+            return False
+        return True
+
+    async def _patiently(self, batch: Sequence[str], places: asyncio.Semaphore) -> list[tuple[float, ...]]:
         """One batch, tried again while the server is only busy."""
         for tried in range(1, self._manners.tries + 1):
             try:
-                return await self._in_turn(batch)
+                return await self._in_turn(batch, places)
             except EmbeddingsUnavailable as fault:
                 pause_s = self._pause_s(fault, tried)
-                if tried == self._manners.tries or pause_s > self._manners.longest_pause_s:
+                if pause_s > self._manners.backoff.longest_s:
+                    self._leave_alone(fault.retry_after_s or pause_s)
+                if tried == self._manners.tries or pause_s > self._manners.backoff.longest_s:
                     raise
             self._hold_back(pause_s)
         raise AssertionError("the last try returns or raises")
 
-    async def _in_turn(self, batch: Sequence[str]) -> list[tuple[float, ...]]:
-        async with self._places:
-            await self._wait_for_turn()
+    async def _in_turn(self, batch: Sequence[str], places: asyncio.Semaphore) -> list[tuple[float, ...]]:
+        async with places:
+            await self._wait_for_turn(paced=places is self._places)
+            self._check_whether_away()
             status, headers, body = await self._asked(request_bytes(self._model, batch))
         if status != 200:
             raise fault_of(status, headers, body, self._around.clock())
@@ -159,18 +212,28 @@ class CompatibleEmbedder:
             self._http = httpx2.AsyncClient(timeout=timeout, follow_redirects=False)
         return self._http
 
-    async def _wait_for_turn(self) -> None:
+    async def _wait_for_turn(self, *, paced: bool) -> None:
+        """What the server asks to wait is waited by all; a question does not wait for the pace of the others."""
         now = asyncio.get_running_loop().time()
-        begin = max(now, self._not_before)
-        self._not_before = begin + self._manners.apart_s
+        begin = max(now, self._held_until)
+        if paced:
+            begin = max(begin, self._not_before)
+            self._not_before = begin + self._manners.apart_s
         if begin > now:
             await self._around.sleep(begin - now)
 
+    def _leave_alone(self, seconds: float) -> None:
+        """What the server asks of one request for so long holds for all, within bounds: it may be back much sooner."""
+        until = asyncio.get_running_loop().time() + min(seconds, LONGEST_ABSENCE_S)
+        self._away_until = max(self._away_until, until)
+
+    def _check_whether_away(self) -> None:
+        rest_s = self._away_until - asyncio.get_running_loop().time()
+        if rest_s > 0:
+            raise EmbeddingsUnavailable("it asked to be left alone for a while", rest_s)
+
     def _hold_back(self, pause_s: float) -> None:
-        self._not_before = max(self._not_before, asyncio.get_running_loop().time() + pause_s)
+        self._held_until = max(self._held_until, asyncio.get_running_loop().time() + pause_s)
 
     def _pause_s(self, fault: EmbeddingsUnavailable, tried: int) -> float:
-        grown = min(self._manners.pause_s * 2 ** (tried - 1), self._manners.longest_pause_s)
-        spread = grown * (1 - self._around.chance() / 2)
-        # Never sooner than the server asked; those it sent away together do not come back together.
-        return spread if fault.retry_after_s is None else fault.retry_after_s + spread / 4
+        return self._manners.backoff.pause_s(tried, self._around.chance(), asked_s=fault.retry_after_s)

@@ -73,6 +73,8 @@ class Embedded:
     space: Space
     chunk_ids: tuple[ChunkId, ...]
     vectors: tuple[tuple[float, ...], ...]
+    refused: int = 0
+    """Passages beside these that the server would not embed."""
 
 
 class EmbeddingsUnavailable(DomainError):
@@ -91,6 +93,8 @@ class EmbeddingsRefused(DomainError):
 
     code: ClassVar[str] = "embeddings_refused"
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, of_texts: bool = False) -> None:
+        """`of_texts`: these texts were refused, or so many of them at once; others may be taken."""
         super().__init__(f"The embedding server gave no vectors: {reason}.")
         self.reason = reason
+        self.of_texts = of_texts

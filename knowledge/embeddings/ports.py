@@ -24,8 +24,15 @@ class Embedder(Protocol):
         """
         ...
 
-    async def embed(self, texts: Sequence[str]) -> Sequence[tuple[float, ...]]:
-        """One vector a text, in their order.
+    async def embed(self, texts: Sequence[str]) -> Sequence[tuple[float, ...] | None]:
+        """One vector a text, in their order; None: the server refuses this text, and takes others.
+
+        Raises  EmbeddingsUnavailable, EmbeddingsRefused.
+        """
+        ...
+
+    async def embed_question(self, text: str) -> tuple[float, ...]:
+        """The vector of one text, for which no other texts are waited.
 
         Raises  EmbeddingsUnavailable, EmbeddingsRefused.
         """

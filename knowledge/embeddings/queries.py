@@ -43,7 +43,9 @@ class QueryVectors:
             async with asyncio.timeout(PATIENCE_S):
                 vector = await self._asked(question)
         except (TimeoutError, EmbeddingsUnavailable, EmbeddingsRefused) as fault:
-            self._away_until = self._monotonic() + REST_S
+            # A question that the server will not have says nothing of anybody's next.
+            if not (isinstance(fault, EmbeddingsRefused) and fault.of_texts):
+                self._away_until = self._monotonic() + REST_S
             if isinstance(fault, TimeoutError):
                 raise EmbeddingsUnavailable("it took too long") from fault
             raise
@@ -51,7 +53,7 @@ class QueryVectors:
         return vector
 
     async def _asked(self, question: str) -> Vector:
-        (values,) = await self._embedder.embed([question])
+        values = await self._embedder.embed_question(question)
         return Vector(space=await self._embedder.space(), values=values)
 
     def _find(self, key: tuple[OrganizationId, str]) -> Vector | None:

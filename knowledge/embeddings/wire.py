@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Final, cast
 
 import orjson
 
+from domain.backoff import asked_wait_s
 from knowledge.embeddings.model import MOST_DIMENSIONS, EmbeddingsRefused, EmbeddingsUnavailable, unit
 from knowledge.tokens import count_tokens
 
@@ -21,19 +20,20 @@ LONGEST_TEXT: Final = 20_000
 """Characters of one text; OpenAI takes 8,191 tokens, and a passage has 320: only its headings could be cut."""
 
 _TRY_AGAIN: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+_OF_TEXTS: Final = frozenset({400, 413, 422})
+"""What servers say to a text that is too long, or to too many at once."""
 _USED_UP: Final = "insufficient_quota"
 """OpenAI's 429 that no waiting of ours cures."""
-_DIGITS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 
 
-def batches(texts: Sequence[str], model: str) -> Iterator[Sequence[str]]:
-    """The texts in order, so many at once as one request takes."""
+def batches(texts: Sequence[str], model: str, most: int = MOST_TEXTS) -> Iterator[Sequence[str]]:
+    """The texts in order, so many at once as one request takes, and at most `most`."""
     batch: list[str] = []
     tokens = 0
     for text in texts:
         text = text[:LONGEST_TEXT]
         cost = count_tokens(text, model)
-        if batch and (len(batch) == MOST_TEXTS or tokens + cost > MOST_TOKENS):
+        if batch and (len(batch) == most or tokens + cost > MOST_TOKENS):
             yield batch
             batch, tokens = [], 0
         batch.append(text)
@@ -80,8 +80,8 @@ def fault_of(
 ) -> EmbeddingsUnavailable | EmbeddingsRefused:
     """Why an answer is none: passing where the server says so by its status."""
     if status in _TRY_AGAIN and _code(body) != _USED_UP:
-        return EmbeddingsUnavailable(f"HTTP {status}", retry_after(headers, now))
-    return EmbeddingsRefused(_refusal(status))
+        return EmbeddingsUnavailable(f"HTTP {status}", asked_wait_s(headers.get("retry-after"), now))
+    return EmbeddingsRefused(_refusal(status), of_texts=status in _OF_TEXTS)
 
 
 def _refusal(status: int) -> str:
@@ -101,18 +101,3 @@ def _code(body: bytes) -> object:
         return cast("dict[str, dict[str, object]]", orjson.loads(body))["error"]["code"]
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds that the server asks us to wait; None: it does not say.
-
-    Source  RFC 9110 10.2.3.
-    """
-    asked = headers.get("retry-after", "").strip()
-    if _DIGITS.fullmatch(asked):
-        return float(asked)
-    try:
-        at = parsedate_to_datetime(asked)
-    except ValueError:
-        return None
-    return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds())

@@ -53,7 +53,8 @@ class ParsedDocument:
 class ParseLimits:
     """How large a document may be; the time it may take is held by the process that parses it (knowledge.isolate)."""
 
-    size_bytes: int = 25_000_000
+    size_bytes: int = 50 * 1024 * 1024
+    """No door takes in more: what is kept can be read, as far as its size goes."""
     unpacked_bytes: int = 200_000_000
     """Of all that an Office file packs together."""
     pages: int = 2_000

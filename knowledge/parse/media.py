@@ -49,6 +49,8 @@ _PACKED_FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"content.xml", "an OpenDocument file; save it as DOCX, XLSX or PDF"),
 )
 _OFFICE_SUFFIXES = frozenset((".docx", ".docm", ".dotx", ".xlsx", ".xlsm", ".xltx"))
+SUFFIXES = frozenset((*_BY_SUFFIX, *_OFFICE_SUFFIXES, ".pdf"))
+"""The ends of names by which people know what is read here."""
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0"
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 """What an Office document with a password is kept in: an old container around the packed one."""

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import posixpath
 import zlib
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Final
+from typing import IO, Final
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element, ParseError
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from defusedxml.ElementTree import fromstring, iterparse
 
 from knowledge.parse.document import ParseLimits, Unreadable
 
 MOST_PARTS: Final = 10_000
+_ENCRYPTED = 0x1 | 0x40
+_PATCHED = 0x20
+"""Bits of an entry's flags.  Source  APPNOTE 4.4.4."""
 DAMAGED: Final = "the file is damaged or was cut short; save it again in the program that made it"
 _DECLARES: Final = "its XML declares entities or a document type, which no Office program writes"
 _RELATIONSHIP = "{http://schemas.openxmlformats.org/package/2006/relationships}Relationship"
@@ -42,7 +46,8 @@ class Package:
     def __init__(self, content: bytes, limits: ParseLimits) -> None:
         try:
             self._archive = ZipFile(BytesIO(content))
-        # The standard library raises NotImplementedError for a version of the format that it cannot read.
+        # Python's own NotImplementedError: zipfile raises it for an archive that says it needs a later version of the
+        # format than zipfile reads (APPNOTE 4.4.3). Such a file is bad input like any other.
         except (BadZipFile, ValueError, NotImplementedError, OSError) as damaged:
             raise Unreadable(DAMAGED) from damaged
         _look_over(self._archive.infolist(), limits)
@@ -60,6 +65,20 @@ class Package:
             reason = _DECLARES if isinstance(damaged, DefusedXmlException) else DAMAGED
             raise Unreadable(reason) from damaged
 
+    def elements(self, name: str, tags: Collection[str]) -> Iterator[Element]:
+        """Elements of a part with these local names, each whole and forgotten when the next one comes; none: no part.
+
+        Raises  Unreadable: as `xml`.
+        """
+        try:
+            with self._archive.open(name) as part:
+                yield from _elements(part, tags)
+        except KeyError:
+            return
+        except (BadZipFile, zlib.error, EOFError, ParseError, DefusedXmlException) as damaged:
+            reason = _DECLARES if isinstance(damaged, DefusedXmlException) else DAMAGED
+            raise Unreadable(reason) from damaged
+
     def relationships(self, name: str) -> list[Relationship]:
         """Where the part of this name points to within the package; the empty name stands for the package itself."""
         folder, file = posixpath.split(name)
@@ -73,15 +92,30 @@ class Package:
         return next((each.part for each in self.relationships(name) if each.kind == kind), None)
 
 
+def _elements(part: IO[bytes], tags: Collection[str]) -> Iterator[Element]:
+    open_elements: list[Element] = []
+    for event, element in iterparse(part, events=("start", "end"), forbid_dtd=True):
+        if event == "start":
+            open_elements.append(element)
+            continue
+        open_elements.pop()
+        if element.tag.rpartition("}")[2] in tags:
+            yield element
+            element.clear()
+            # The parent's list of emptied children would grow with the sheet.
+            if open_elements:
+                open_elements[-1].clear()
+
+
 def _look_over(entries: list[ZipInfo], limits: ParseLimits) -> None:
     if len(entries) > MOST_PARTS:
         raise Unreadable(f"it is packed from {len(entries):,} parts, and at most {MOST_PARTS:,} are read")
     size = sum(entry.file_size for entry in entries)
     if size > limits.unpacked_bytes:
         raise Unreadable(f"unpacked it has {size:,} bytes, and at most {limits.unpacked_bytes:,} are read")
-    if any(entry.flag_bits & 0x1 for entry in entries):
+    if any(entry.flag_bits & _ENCRYPTED for entry in entries):
         raise Unreadable("it is protected by a password")
-    if any(entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED) for entry in entries):
+    if any(entry.flag_bits & _PATCHED or entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED) for entry in entries):
         raise Unreadable("it is packed in a way that no Office program packs")
 
 

@@ -31,7 +31,7 @@ def parse_pdf(content: bytes, limits: ParseLimits) -> ParsedDocument:
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)
     try:
         pages, title = _read(content, limits)
-    except Unreadable:
+    except (Unreadable, MemoryError):
         raise
     # pypdf walks whatever a broken file makes of its objects: nearly any exception type comes out of it.
     except Exception as error:

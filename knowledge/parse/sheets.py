@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from knowledge.parse.decode import storable
 from knowledge.parse.document import XLSX, ParsedDocument, ParseLimits, Unreadable
 from knowledge.parse.package import DAMAGED, Package
 from knowledge.parse.rows import Row, add_rows
+from knowledge.parse.sheet_marks import ShownRows, read_marks
 
 if TYPE_CHECKING:
     from openpyxl import Workbook
@@ -21,33 +23,35 @@ _NO_VALUES = "no sheet shows a value; a workbook whose formulas were never calcu
 
 
 def parse_xlsx(content: bytes, limits: ParseLimits) -> ParsedDocument:
-    """Each sheet that is shown, with the results of its formulas; macros, links, pictures and charts are not looked at.
+    """What each sheet shows, with the results of its formulas; macros, links, pictures and charts are not looked at.
 
     Raises  Unreadable: damaged, protected by a password, without values, or larger than `limits`.
     """
-    Package(content, limits)
+    package = Package(content, limits)
     try:
-        builder = _read(content, limits)
-    except Unreadable:
+        builder = _read(content, package, limits)
+    except (Unreadable, MemoryError):
         raise
     # openpyxl follows whatever a broken file refers to: nearly any exception type comes out of it.
     except Exception as error:
         raise Unreadable(DAMAGED) from error
-    if all(block.kind == "heading" for block in builder.blocks):
-        raise Unreadable(_NO_VALUES)
     return ParsedDocument(media_type=XLSX, text=builder.text, blocks=tuple(builder.blocks))
 
 
-def _read(content: bytes, limits: ParseLimits) -> DocumentBuilder:
+def _read(content: bytes, package: Package, limits: ParseLimits) -> DocumentBuilder:
     from openpyxl import load_workbook
 
     builder, read = DocumentBuilder(), _Read(limits)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of styles and extensions that are not read here
         workbook = load_workbook(BytesIO(content), read_only=True, data_only=True, keep_links=False)
-        for title, rows in _sheets(workbook):
+        for sheet in _sheets(workbook):
+            shown = ShownRows(read_marks(package, sheet.part))
             # A bomb may be a thousand sheets of nothing: what was read counts over all of them.
-            add_sheet(builder, title, read.counted(rows, builder))
+            add_sheet(builder, sheet.title, read.counted(shown.of(sheet.rows), builder))
+            builder.add("paragraph", shown.note)
+    if read.is_empty:
+        raise Unreadable(_NO_VALUES)
     return builder
 
 
@@ -57,6 +61,16 @@ def add_sheet(builder: DocumentBuilder, title: str, rows: Iterator[Row]) -> None
     add_rows(builder, rows)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sheet:
+    """A sheet that is shown."""
+
+    title: str
+    part: str
+    """The name of the part that holds it."""
+    rows: Iterator[Row]
+
+
 class _Read:
     """Counts what was read of a workbook, and stops at its limits."""
 
@@ -64,6 +78,11 @@ class _Read:
         self._limits = limits
         self._rows = 0
         self._characters = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was read that holds anything."""
+        return self._rows == 0
 
     def counted(self, rows: Iterator[Row], builder: DocumentBuilder) -> Iterator[Row]:
         for row in rows:
@@ -79,12 +98,22 @@ class _Read:
             yield row
 
 
-def _sheets(workbook: Workbook) -> Iterator[tuple[str, Iterator[Row]]]:
+def _sheets(workbook: Workbook) -> Iterator[_Sheet]:
     """What a sheet hides nobody who vouches for the workbook has read; its rows have no size but what they hold."""
     for sheet in workbook.worksheets:
         if sheet.sheet_state == "visible":
             sheet.reset_dimensions()
-            yield sheet.title, (tuple(map(_shown, row)) for row in sheet.iter_rows())
+            # openpyxl's own name for it: looked up again by the sheet's name, another part could be meant.
+            part = str(getattr(sheet, "_worksheet_path", ""))
+            yield _Sheet(title=sheet.title, part=part, rows=map(_cells, sheet.iter_rows()))
+
+
+def _cells(row: Iterable[Any]) -> Row:
+    """The cells to the last that holds something: one that is empty may lie 16,384 columns out, in each row."""
+    cells = list(map(_shown, row))
+    while cells and not cells[-1]:
+        cells.pop()
+    return cells
 
 
 def _shown(cell: Any) -> str:

@@ -19,6 +19,7 @@ _SAMPLE_ROWS: Final = 50
 _SAMPLE: Final = 200_000
 """Characters."""
 _LONGEST_CELL: Final = 1_000_000
+_END: Final = "end of the file"
 _BROKEN: Final = "a quoted cell never ends, or is too long; the file may be damaged or no CSV at all"
 
 
@@ -53,16 +54,26 @@ def _agreement(sample: str, delimiter: str) -> tuple[int, int]:
 
 
 def _rows(text: str, limits: ParseLimits) -> Iterator[list[str]]:
-    reader = _reader(text, delimiter_of(text))
+    """The rows, each once the one behind it was read: only then no quotation has swallowed it."""
+    waiting: list[str] | None = None
     try:
-        for number, row in enumerate(reader):
-            if number >= limits.rows:
+        for number, row in enumerate(_reader(_with_end(text), delimiter_of(text))):
+            if number > limits.rows:
                 raise Unreadable(f"it has more than {limits.rows:,} rows")
             if len(row) > limits.columns:
                 raise Unreadable(f"it has more than {limits.columns:,} columns")
-            yield [" ".join(cell.split()) for cell in row]
+            if waiting is not None:
+                yield [" ".join(cell.split()) for cell in waiting]
+            waiting = row
     except csv.Error as broken:
         raise Unreadable(_BROKEN) from broken
+    if waiting != [_END]:
+        raise Unreadable(_BROKEN)
+
+
+def _with_end(text: str) -> str:
+    """The text and one more row, which is a part of the last cell where its quotation never ends."""
+    return text + ("" if text.endswith("\n") else "\n") + _END
 
 
 def _reader(text: str, delimiter: str) -> Iterator[list[str]]:

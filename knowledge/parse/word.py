@@ -1,4 +1,4 @@
-"""DOCX: the canonical text is the document's body as it reads with its changes accepted, footnotes behind it."""
+"""DOCX: the canonical text is the document's body as it reads with its changes accepted, its notes behind it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ _SIGNS: Final[Mapping[str, str]] = {
     _W + "cr": "\n",
     _W + "noBreakHyphen": "-",
 }
+_NOTES: Final[Mapping[str, str]] = {_W + "footnoteReference": "", _W + "endnoteReference": "e"}
+"""What references point to, and what stands before their numbers."""
+_ON: Final = ("1", "true", "on")
 _NO_TEXT: Final = "the document holds no text; it may hold pictures, and this server recognizes no text in images"
 _DEEPEST: Final = 20
 """Styles that one style may be based on, one upon another."""
@@ -52,22 +55,53 @@ class _Style:
     level: int | None = None
     """0 for the title, 1 and deeper for headings."""
     listed: bool | None = None
+    hidden: bool | None = None
+    """Its runs' words, where they say nothing of it themselves."""
     based_on: str | None = None
 
 
 @dataclass(slots=True)
 class _Styles:
-    """The paragraph styles of a document, by id."""
+    """The styles of a document, by id."""
 
     by_id: dict[str, _Style] = field(default_factory=dict[str, _Style])
+    usual: str | None = None
+    """The style of paragraphs that name none."""
+    hidden: bool = False
+    """By default, whatever the styles say."""
+
+    @classmethod
+    def read(cls, part: Element | None) -> _Styles:
+        """Those of the part, if there is one."""
+        if part is None:
+            return cls()
+        paragraphs = (each for each in part.iter(_W + "style") if each.get(_W + "type", "paragraph") == "paragraph")
+        usual = next((each for each in paragraphs if each.get(_W + "default") in _ON), None)
+        return cls(
+            by_id=dict(_styles(part)),
+            usual=None if usual is None else usual.get(_W + "styleId"),
+            hidden=bool(_switched(part.find(f"{_W}docDefaults/{_W}rPrDefault/{_W}rPr/{_W}vanish"))),
+        )
 
     def of(self, paragraph: Element) -> _Style:
         """What the paragraph is: by its own properties first, then by its style and those that this is based on."""
         properties = paragraph.find(_W + "pPr")
-        if properties is None:
-            return _Style()
-        style = _direct(properties)
-        following = _value(properties.find(_W + "pStyle"))
+        own = _Style() if properties is None else _direct(properties)
+        named = None if properties is None else _value(properties.find(_W + "pStyle"))
+        return self._with_based_on(own, named or self.usual)
+
+    def hides(self, run: Element, paragraph: _Style) -> bool:
+        """Whether Word shows nothing of a run in such a paragraph.
+
+        Source  ECMA-376 part 1, 17.7.3: a style of characters undoes what the paragraph's style says.
+        """
+        own = _switched(run.find(f"{_W}rPr/{_W}vanish"))
+        if own is not None:
+            return own
+        style = self._with_based_on(_Style(), _value(run.find(f"{_W}rPr/{_W}rStyle")))
+        return self.hidden or bool(style.hidden) != bool(paragraph.hidden)
+
+    def _with_based_on(self, style: _Style, following: str | None) -> _Style:
         for _ in range(_DEEPEST):
             if following is None or following not in self.by_id:
                 break
@@ -75,9 +109,45 @@ class _Styles:
             style = _Style(
                 level=below.level if style.level is None else style.level,
                 listed=below.listed if style.listed is None else style.listed,
+                hidden=below.hidden if style.hidden is None else style.hidden,
             )
             following = below.based_on
         return style
+
+
+@dataclass(slots=True)
+class _Words:
+    """Reads text as its reader sees it."""
+
+    styles: _Styles
+
+    def rows(self, table: Element) -> Iterator[str]:
+        """The rows that say something, their cells parted by bars."""
+        for row in _within(table, _W + "tr"):
+            cells = [" ".join(" ".join(map(self.text, _paragraphs(cell))).split()) for cell in _within(row, _W + "tc")]
+            if any(cells):
+                yield " | ".join(cells)
+
+    def text(self, element: Element) -> str:
+        """The words of a paragraph, or of several, their line breaks kept and other blanks as one."""
+        lines = storable("".join(self._pieces(element, self.styles.of(element)))).split("\n")
+        return "\n".join(filter(None, (" ".join(line.split()) for line in lines)))
+
+    def _pieces(self, element: Element, paragraph: _Style) -> Iterator[str]:
+        for child in element:
+            if child.tag == _W + "t":
+                yield child.text or ""
+            elif child.tag in _SIGNS:
+                yield _SIGNS[child.tag]
+            elif child.tag in _NOTES:
+                yield f"[{_NOTES[child.tag]}{child.get(_W + 'id', '')}]"
+            elif child.tag == _W + "p":
+                # The words of a text box stand where the box is anchored.
+                yield "\n"
+                yield from self._pieces(child, self.styles.of(child))
+                yield "\n"
+            elif child.tag not in _UNREAD and not (child.tag == _W + "r" and self.styles.hides(child, paragraph)):
+                yield from self._pieces(child, paragraph)
 
 
 class _Body:
@@ -87,7 +157,7 @@ class _Body:
         self._package = package
         self._limits = limits
         self._name = package.related("", "officeDocument") or "word/document.xml"
-        self._styles = _Styles()
+        self._words = _Words(_Styles())
         self._builder = DocumentBuilder()
 
     def read(self) -> DocumentBuilder:
@@ -97,11 +167,11 @@ class _Body:
         body = None if root is None else root.find(_W + "body")
         if body is None:
             raise Unreadable(DAMAGED)
-        self._styles = _Styles(dict(_styles(self._part("styles"))))
+        self._words = _Words(_Styles.read(self._part("styles")))
         for element in _blocks(body):
             self._add(element)
-        for number, note in _notes(self._part("footnotes")):
-            self._builder.add("paragraph", f"[{number}] {note}")
+        self._add_notes("footnote")
+        self._add_notes("endnote")
         return self._builder
 
     def _part(self, kind: str) -> Element | None:
@@ -112,15 +182,23 @@ class _Body:
         if self._builder.length > self._limits.characters:
             raise Unreadable(f"it holds more than {self._limits.characters:,} characters of text")
         if element.tag == _W + "tbl":
-            self._builder.add("table", "\n".join(_rows(element)))
+            self._builder.add("table", "\n".join(self._words.rows(element)))
             return
-        text, style = _text(element), self._styles.of(element)
+        text, style = self._words.text(element), self._words.styles.of(element)
         if style.level is not None:
             self._builder.add_heading(style.level, " ".join(text.split()))
         elif style.listed and text:
             self._builder.add("list_item", "- " + text)
         else:
             self._builder.add("paragraph", text)
+
+    def _add_notes(self, kind: str) -> None:
+        """The notes with their numbers; those that only draw the line above them have a type."""
+        part, mark = self._part(f"{kind}s"), _NOTES[f"{_W}{kind}Reference"]
+        for note in part.iter(_W + kind) if part is not None else ():
+            text = " ".join(self._words.text(note).split())
+            if text and note.get(_W + "type") is None:
+                self._builder.add("paragraph", f"[{mark}{note.get(_W + 'id', '')}] {text}")
 
 
 def _blocks(parent: Element) -> Iterator[Element]:
@@ -130,13 +208,6 @@ def _blocks(parent: Element) -> Iterator[Element]:
             yield child
         elif child.tag not in _UNREAD:
             yield from _blocks(child)
-
-
-def _rows(table: Element) -> Iterator[str]:
-    for row in _within(table, _W + "tr"):
-        cells = [" ".join(" ".join(map(_text, _paragraphs(cell))).split()) for cell in _within(row, _W + "tc")]
-        if any(cells):
-            yield " | ".join(cells)
 
 
 def _within(parent: Element, tag: str) -> Iterator[Element]:
@@ -149,38 +220,17 @@ def _within(parent: Element, tag: str) -> Iterator[Element]:
 
 
 def _paragraphs(cell: Element) -> Iterator[Element]:
-    return (element for element in cell.iter(_W + "p"))
+    """Those of the cell and of tables within it; what a paragraph anchors is read with it."""
+    for block in _blocks(cell):
+        if block.tag == _W + "p":
+            yield block
+        else:
+            yield from _paragraphs(block)
 
 
-def _text(paragraph: Element) -> str:
-    """The words of a paragraph, its line breaks kept and other blanks as one."""
-    lines = storable("".join(_pieces(paragraph))).split("\n")
-    return "\n".join(filter(None, (" ".join(line.split()) for line in lines)))
-
-
-def _pieces(element: Element) -> Iterator[str]:
-    for child in element:
-        if child.tag == _W + "t":
-            yield child.text or ""
-        elif child.tag in _SIGNS:
-            yield _SIGNS[child.tag]
-        elif child.tag == _W + "footnoteReference":
-            yield f"[{child.get(_W + 'id', '')}]"
-        elif child.tag == _W + "p":
-            # The words of a text box stand where the box is anchored.
-            yield "\n"
-            yield from _pieces(child)
-            yield "\n"
-        elif child.tag not in _UNREAD and not _is_hidden(child):
-            yield from _pieces(child)
-
-
-def _is_hidden(run: Element) -> bool:
-    return run.tag == _W + "r" and _is_on(run.find(f"{_W}rPr/{_W}vanish"))
-
-
-def _is_on(switch: Element | None) -> bool:
-    return switch is not None and _value(switch) not in ("0", "false", "off")
+def _switched(switch: Element | None) -> bool | None:
+    """On or off, or None where nothing is said."""
+    return None if switch is None else _value(switch) in (None, *_ON)
 
 
 def _value(element: Element | None) -> str | None:
@@ -198,9 +248,9 @@ def _level(outline: str | None) -> int | None:
     return int(outline) + 1 if outline is not None and outline.isdecimal() and int(outline) < 9 else None
 
 
-def _styles(part: Element | None) -> Iterator[tuple[str, _Style]]:
+def _styles(part: Element) -> Iterator[tuple[str, _Style]]:
     """Word writes the names of its own styles in English whatever its language; their ids it translates."""
-    for element in part.iter(_W + "style") if part is not None else ():
+    for element in part.iter(_W + "style"):
         name = (_value(element.find(_W + "name")) or "").casefold()
         properties = element.find(_W + "pPr")
         style = _Style() if properties is None else _direct(properties)
@@ -211,14 +261,7 @@ def _styles(part: Element | None) -> Iterator[tuple[str, _Style]]:
             _Style(
                 level=style.level if named is None else named,
                 listed=True if name.startswith("list ") and name != "list paragraph" else style.listed,
+                hidden=_switched(element.find(f"{_W}rPr/{_W}vanish")),
                 based_on=_value(element.find(_W + "basedOn")),
             ),
         )
-
-
-def _notes(part: Element | None) -> Iterator[tuple[str, str]]:
-    """The footnotes with their numbers; those that only draw the line above them have a type."""
-    for note in part.iter(_W + "footnote") if part is not None else ():
-        text = " ".join(_text(note).split())
-        if text and note.get(_W + "type") is None:
-            yield note.get(_W + "id", ""), text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from domain.storage.postgres import Connection
 from knowledge.embeddings.postgres import PostgresEmbeddings
+from knowledge.model import EVEN, SearchWeights
 from knowledge.postgres.documents import PostgresDocuments, PostgresFiles
 from knowledge.postgres.indexing import PostgresIndex
 from knowledge.postgres.search import SEARCH
@@ -12,11 +13,11 @@ from knowledge.service import KnowledgeService
 __all__ = ["SEARCH", "PostgresDocuments", "PostgresFiles", "PostgresIndex", "knowledge_service"]
 
 
-def knowledge_service(connection: Connection) -> KnowledgeService:
+def knowledge_service(connection: Connection, weights: SearchWeights = EVEN) -> KnowledgeService:
     """The service of one transaction."""
     return KnowledgeService(
         documents=PostgresDocuments(connection),
-        index=PostgresIndex(connection),
+        index=PostgresIndex(connection, weights),
         files=PostgresFiles(connection),
         embeddings=PostgresEmbeddings(connection),
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from domain.kernel import EngagementId
-from domain.storage.postgres import Connection, Row, plan_anew
+from domain.storage.postgres import Connection, Row
 from knowledge.model import Document, DocumentId, DocumentQuery, NewDocument, TextMap
 from knowledge.prepare import PreparedDocument
 
@@ -18,9 +18,15 @@ INSERT INTO knowledge_documents (organization_id, document_id, title, uri, media
 VALUES (glow.organization_id(), $1, $2, $3, $4, $5, $6, $7, 'queued', $8, $9, $10, $11, $11)
 """
 
-_DOCUMENTS = """
-SELECT d.document_id, d.title, d.uri, d.media_type, d.audience, d.engagement_id, d.trust, d.status, d.failure,
-       d.size_bytes, d.content_sha256, cardinality(d.page_starts) AS page_count, d.token_count, d.version,
+# No call writes `parsing`: while a worker reads a document the row is still queued, and the queue knows of the worker.
+_STATUS = (
+    "CASE WHEN d.status = 'queued' AND d.document_id IN (SELECT glow.documents_parsing()) THEN 'parsing' "
+    "ELSE d.status END"
+)
+
+_DOCUMENTS = f"""
+SELECT d.document_id, d.title, d.uri, d.media_type, d.audience, d.engagement_id, d.trust, {_STATUS} AS status,
+       d.failure, d.size_bytes, d.content_sha256, cardinality(d.page_starts) AS page_count, d.token_count, d.version,
        coalesce(u.email, d.uploaded_by::text) AS uploaded_by, d.created_at, d.updated_at
 FROM knowledge_documents d
 LEFT JOIN users u ON u.user_id = d.uploaded_by
@@ -29,10 +35,10 @@ WHERE d.deleted_at IS NULL
 
 _LIST = (
     _DOCUMENTS
-    + """
+    + f"""
   AND ($1::timestamptz IS NULL OR (d.created_at, d.document_id) < ($1, $2::uuid))
   AND ($3::uuid IS NULL OR d.engagement_id = $3)
-  AND ($4::text IS NULL OR d.status = $4)
+  AND ($4::text IS NULL OR {_STATUS} = $4)
 ORDER BY d.created_at DESC, d.document_id DESC
 LIMIT $5
 """
@@ -40,9 +46,9 @@ LIMIT $5
 
 _GET = _DOCUMENTS + "  AND d.document_id = $1"
 
-_TEXT_MAP = """
-SELECT title, uri, trust, status, coalesce(char_length(text), 0) AS length, page_starts
-FROM knowledge_documents
+_TEXT_MAP = f"""
+SELECT d.title, d.uri, d.trust, {_STATUS} AS status, coalesce(char_length(d.text), 0) AS length, d.page_starts
+FROM knowledge_documents d
 WHERE document_id = $1 AND deleted_at IS NULL
 """
 
@@ -58,15 +64,23 @@ _LOCK = "SELECT FROM knowledge_documents WHERE document_id = $1 AND deleted_at I
 _FINISH = """
 UPDATE knowledge_documents
 SET status = $8, failure = NULL, text = $2, page_starts = $3, token_count = $4, updated_at = $5,
-    chunk_count = $6, term_count = $7, embedding_model = NULL,
+    chunk_count = $6, term_count = $7, embedding_model = NULL, embedding_models = '{}',
     version = version + CASE WHEN text IS NULL THEN 0 ELSE 1 END
 WHERE document_id = $1
 """
 
 _EMBEDDING = "UPDATE knowledge_documents SET status = 'embedding', updated_at = $2 WHERE document_id = $1"
 
+# What other models have whole stays whole; of a document embedded before there was the list only the last one is known.
 _EMBEDDED = """
-UPDATE knowledge_documents SET status = 'ready', embedding_model = $2, failure = $3, updated_at = $4
+UPDATE knowledge_documents
+SET status = 'ready', embedding_model = $2, failure = $3, updated_at = $4, embedding_models =
+    CASE WHEN $2::text IS NULL OR $3::text IS NOT NULL THEN embedding_models
+         ELSE ARRAY(SELECT DISTINCT model
+                    FROM unnest(embedding_models || $2::text
+                                || CASE WHEN failure IS NULL THEN embedding_model END) AS m (model)
+                    WHERE model IS NOT NULL ORDER BY model)
+    END
 WHERE document_id = $1
 """
 
@@ -104,12 +118,9 @@ class PostgresDocuments:
         )
 
     async def list(self, query: DocumentQuery) -> Sequence[Document]:
-        await plan_anew(self._connection)
-        after = query.page.after
         rows = await self._connection.fetch(
             _LIST,
-            None if after is None else after.time,
-            None if after is None else after.id,
+            *query.page.behind,
             query.engagement_id,
             query.status,
             query.page.limit + 1,

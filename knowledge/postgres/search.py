@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from domain.storage.postgres import Connection, Row, plan_anew
+from domain.storage.postgres import Connection, Row
 from knowledge.embeddings.model import Vector
 from knowledge.embeddings.postgres import nearest_sql, vector_text
-from knowledge.model import ChunkId, DocumentId, Passage, SearchFilters
+from knowledge.model import EVEN, ChunkId, DocumentId, Passage, SearchFilters, SearchWeights
 
 COMPARED_EXACTLY: Final = 4_000
 """Passages that are all compared with the question; where more are eligible the model's index is asked, which finds the
@@ -78,8 +78,6 @@ best AS (
     GROUP BY chunk_id ORDER BY score DESC, chunk_id LIMIT $10
 )"""
 _BY_MEANING = "best AS (SELECT chunk_id, 1 - distance AS score FROM nearest ORDER BY distance, chunk_id LIMIT $2)"
-LEXICAL_WEIGHT: Final = 1.0
-VECTOR_WEIGHT: Final = 1.0
 
 # An index walked on from where it would have stopped finds enough also of an organization's few rows among many.
 _WALK_ON = """
@@ -102,11 +100,11 @@ SEARCHED: Final = 160
 class PostgresSearch:
     """The searching half of SearchIndex."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, weights: SearchWeights = EVEN) -> None:
         self._connection = connection
+        self._weights = weights
 
     async def search(self, terms: Sequence[str], limit: int, filters: SearchFilters) -> Sequence[Passage]:
-        await plan_anew(self._connection)
         return [_passage(row) for row in await self._connection.fetch(SEARCH, terms, limit, *_values(filters))]
 
     async def search_near(
@@ -118,7 +116,7 @@ class PostgresSearch:
         near = (vector_text(vector.values), vector.space.model_id)
         if terms:
             sql = fused_sql(vector.space.dimensions, exactly=exactly)
-            weights = (LEXICAL_WEIGHT, VECTOR_WEIGHT)
+            weights = (self._weights.lexical, self._weights.vector)
             rows = await self._connection.fetch(sql, terms, depth, *_values(filters), *near, depth, limit, *weights)
         else:
             sql = by_meaning_sql(vector.space.dimensions, exactly=exactly)

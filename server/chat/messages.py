@@ -8,10 +8,12 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agent.conversations.model import MESSAGE_LENGTH, ConversationNotFound, EngagementNotFound, UnknownAgent
-from agent.runs import NewMessage, RunHandle
+from agent.conversations.model import MESSAGE_LENGTH
+from agent.conversations.refusals import ConversationNotFound, EngagementNotFound, RunNotFound, UnknownAgent
+from agent.run_opening import NewMessage
+from agent.runs import RunHandle
 from domain.idempotency.model import KeyInProgress
-from domain.kernel import ConversationId, EngagementId
+from domain.kernel import ConversationId, EngagementId, RunId
 from server.http.answers import json_answer
 from server.http.bodies import Body, JsonBody
 from server.http.document import BODY_REFUSALS, Responses, of_model, problems, shows
@@ -41,6 +43,11 @@ class ChatMessage(Body):
         min_length=1,
         max_length=200,
         description="The same message with the same id is not asked twice: it is answered with the first one's run.",
+    )
+    after_run_id: UUID | None = Field(
+        default=None,
+        description="The run of the conversation that this follows; without it, the one that the conversation ended "
+        "with. Needs `conversation_id`.",
     )
 
 
@@ -75,9 +82,14 @@ async def chat(
     request: Request, visit: People, body: Annotated[ChatMessage, Depends(JsonBody(ChatMessage))]
 ) -> Response:
     """Say something to an agent. The run goes on whether or not anybody waits for its answer."""
+    return await answered(request, visit, _message(visit, body))
+
+
+async def answered(request: Request, visit: People, message: NewMessage) -> Response:
+    """The run that a message begins, shown as it goes or answered when it has ended, as its reader wishes."""
     wanted = choose(request, JSON, EVENT_STREAM)
     with visit.limits.streaming(visit.in_chat):
-        begun = await _begun(visit, _message(visit, body))
+        begun = await _begun(visit, message)
         if wanted == JSON:
             await _ended_before(visit, begun)
             answer = await visit.hub.runs.answer(visit.in_chat, begun.run_id)
@@ -110,6 +122,8 @@ async def _begun(visit: People, message: NewMessage) -> RunHandle:
         raise not_found("engagement") from missing
     except ConversationNotFound as missing:
         raise not_found("conversation") from missing
+    except RunNotFound as missing:
+        raise not_found("run") from missing
     name_in_lines(conversationId=begun.conversation_id, runId=begun.run_id)
     return begun
 
@@ -127,6 +141,7 @@ def _message(visit: People, body: ChatMessage) -> NewMessage:
         agent=body.agent,
         engagement_id=None if body.engagement_id is None else EngagementId(body.engagement_id),
         client_message_id=body.client_message_id,
+        after=None if body.after_run_id is None else RunId(body.after_run_id),
         idempotency=visit.key,
         request_id=visit.marks.request_id,
         trace_id=visit.marks.trace_id,

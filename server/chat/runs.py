@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent.frames import RunSummary
-from domain.kernel import ApprovalId, RunId
+from agent.json_values import mapping
+from domain.kernel import RunId
 from server.chat.messages import RunAnswer, streams
 from server.http.answers import json_answer
 from server.http.bodies import Json, NoBody
@@ -18,7 +19,7 @@ from server.http.keys import replayed_headers
 from server.http.negotiation import EVENT_STREAM, choose
 from server.http.visits import People
 from server.logs import name_in_lines
-from server.system_config import SystemConfig
+from server.system_config import Price, SystemConfig
 
 router = APIRouter(tags=["chat"])
 
@@ -46,7 +47,7 @@ async def get_run(visit: People, run_id: Named) -> Response:
 @router.get(
     "/v1/runs/{run_id}/events",
     responses={
-        **streams("The run's events, to its terminal one"),
+        **streams("The run's events, to its terminal one, or to where it waits for a person"),
         204: {"description": "Nothing follows"},
         **problems(429),
     },
@@ -58,7 +59,10 @@ async def run_events(
     after: Sequence = 0,
     last_event_id: Annotated[int | None, Header(ge=0, le=LARGEST_SEQUENCE)] = None,
 ) -> Response:
-    """A run's events behind `after`, or behind Last-Event-ID, which a browser sends when it reconnects."""
+    """A run's events behind `after`, or behind Last-Event-ID, which a browser sends when it reconnects.
+
+    Of a run that waits for a person: to `run.waiting`; whoever has seen that is told what follows once it goes on.
+    """
     choose(request, EVENT_STREAM)
     seen = after if last_event_id is None else last_event_id
     principal, runs = visit.in_chat, visit.hub.runs
@@ -80,26 +84,25 @@ async def cancel_run(visit: People, run_id: Named, _nothing: Annotated[None, Dep
 
 
 async def _as_it_stands(visit: People, run_id: RunId) -> RunSummary:
-    """A run's answer so far; one that left questions to people waits only as long as one of them is open."""
+    """A run's answer so far."""
     summary = await visit.hub.runs.summary(visit.in_chat, run_id)
     name_in_lines(conversationId=summary.conversation_id)
-    if summary.status != "waiting":
-        return summary
-    async with visit.session() as session:
-        approvals, now = session.work.approvals, visit.hub.clock()
-        asked = [(each, await approvals.get(_id_of(each), now)) for each in summary.approvals]
-    pending = tuple(each for each, item in asked if item.approval.state == "pending")
-    return replace(summary, status="waiting" if pending else "completed", approvals=pending)
+    return summary
 
 
 def _priced(summary: RunSummary, config: SystemConfig) -> Json:
-    """The usage with what it costs in US dollars, at the prices that are configured now."""
-    price = config.prices.get(summary.model)
-    if price is None or not summary.usage:
+    """The usage with what it cost in US dollars: as it was recorded, else at today's prices, if everything has one."""
+    if "cost_usd" in summary.usage or "untold_calls" in summary.usage:
         return summary.usage
-    read, written = (cast(int, summary.usage.get(name, 0)) for name in ("input_tokens", "output_tokens"))
-    return {**summary.usage, "cost_usd": price.of(read, written)}
+    parts = mapping(summary.usage.get("by_model")) or {summary.model: summary.usage}
+    costs = [_cost(mapping(part), config.prices.get(model)) for model, part in parts.items()]
+    known = [cost for cost in costs if cost is not None]
+    if not summary.usage or len(known) < len(costs):
+        return summary.usage
+    return {**summary.usage, "cost_usd": round(sum(known), 6)}
 
 
-def _id_of(asked: Json) -> ApprovalId:
-    return ApprovalId(UUID(str(asked["approval_id"])))
+def _cost(used: Json, price: Price | None) -> float | None:
+    names = ("input_tokens", "output_tokens", "cached_tokens")
+    read, written, cached = (cast(int, used.get(name, 0)) for name in names)
+    return None if price is None else price.of(read, written, cached)

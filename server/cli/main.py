@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from server.cli import agents, approvals, tools
+from server.cli import agents, approvals, preferences, schedules, tasks, tools
 from server.cli.options import AsJson, ForUser, Host, Organization, Port, User
 
 DONE, REFUSED, INTERRUPTED = 0, 1, 130
@@ -22,7 +22,10 @@ app = typer.Typer(
 )
 app.add_typer(tools.app, name="tools")
 app.add_typer(approvals.app, name="approvals")
+app.add_typer(tasks.app, name="tasks")
 app.add_typer(agents.app, name="agents")
+app.add_typer(preferences.app, name="preferences")
+app.add_typer(schedules.app, name="schedules")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

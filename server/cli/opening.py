@@ -14,7 +14,7 @@ from server.hub import Hub, open_hub
 from server.settings import Settings, SettingsInvalid, load_settings
 
 LOCAL_URL = "http://127.0.0.1:8000"
-"""Where `glow serve` is reached when nobody says otherwise."""
+"""Where a server of this installation is reached when none runs and nobody says otherwise."""
 
 
 @asynccontextmanager
@@ -26,7 +26,8 @@ async def opened(settings: Settings, local_url: str) -> AsyncGenerator[Hub]:
 
 def acting_hub() -> AbstractAsyncContextManager[Hub]:
     """The hub of this installation, for a command that acts and serves nobody."""
-    return opened(without_doors(load_settings()), LOCAL_URL)
+    settings = load_settings()
+    return opened(without_doors(settings), settings.home.address() or LOCAL_URL)
 
 
 def without_doors(settings: Settings) -> Settings:

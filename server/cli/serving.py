@@ -7,7 +7,7 @@ from functools import partial
 import structlog
 
 from server.cli.listening import require_free
-from server.cli.opening import opened, without_doors
+from server.cli.opening import acting_hub, opened
 from server.cli.running import run_until_stopped
 from server.hub import Hub
 from server.serve import ServeOptions
@@ -41,7 +41,7 @@ async def _serve(options: ServeOptions) -> None:
 
 
 async def _work() -> None:
-    async with opened(without_doors(load_settings()), local_url("127.0.0.1", 8000)) as hub:
+    async with acting_hub() as hub:
         await hub.worker.run()
 
 
@@ -49,11 +49,12 @@ async def serve_until_cancelled(hub: Hub, options: ServeOptions, started: Callab
     """Serve; being cancelled is how it is told to stop, and then it returns once what was under way is answered."""
     stop = asyncio.Event()
     serving = asyncio.create_task(serve_hub(hub, options, stop, lambda _port: started()), name="serve")
-    try:
-        await asyncio.shield(serving)
-    except asyncio.CancelledError:
-        stop.set()
-        await serving
+    with hub.settings.home.served_at(hub.public_url):
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            stop.set()
+            await serving
 
 
 def local_url(host: str, port: int) -> str:

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from agent.conversations.ports import ConversationStore
-from agent.conversations.postgres import PostgresConversations
+from agent.conversations.postgres.store import PostgresConversations
 from domain.kernel import Principal
 from server.database.unit_of_work import PostgresTransactions
 

@@ -9,6 +9,7 @@ from domain.resources import resource_folder
 from server.database.connection import Connection, connected
 from server.database.errors import DatabaseMisconfigured, DatabaseUnavailable
 from server.database.migrate import load_migrations, pending
+from server.database.workers import WorkersHeard, heard_on, jobs_wait
 from server.logins import Login
 
 _FOUND = """
@@ -78,6 +79,26 @@ async def unapplied(url: str) -> tuple[str, ...]:
             return await _unapplied(connection)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseUnavailable(Login.APP, f"{_place(url)}: {error or type(error).__name__}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackgroundWork:
+    """Who does it, and whether any waits to be done."""
+
+    workers: WorkersHeard
+    jobs_wait: bool
+
+
+async def background_work(url: str) -> BackgroundWork:
+    """What becomes of jobs on this database, asked as glow_service.
+
+    Raises  DatabaseUnavailable: also where its migrations are not applied.
+    """
+    try:
+        async with connected(url, application_name="glow doctor") as connection:
+            return BackgroundWork(workers=await heard_on(connection), jobs_wait=await jobs_wait(connection))
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DatabaseUnavailable(Login.SERVICE, f"{_place(url)}: {error or type(error).__name__}") from error
 
 
 async def _unapplied(connection: Connection) -> tuple[str, ...]:

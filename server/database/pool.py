@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -55,6 +55,9 @@ class PoolOptions:
     """For a free connection, connecting included; then DatabaseUnavailable."""
     command_timeout_s: float = 60.0
     """For one statement, however long its caller would wait."""
+    idle_timeout_s: float = 5.0
+    """Between two statements of one transaction: what a process that stands still has locked is free again then, and
+    another may go on with its runs."""
     open_timeout_s: float = 30.0
     """For a database that is still starting when the server starts."""
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -89,7 +92,7 @@ class Pool:
         except asyncpg.InternalClientError as error:
             # The server has said that it ends the connection, and the end itself is still on its way: the driver knows
             # that something came which nobody asked for, and refuses to send.
-            connection.terminate()
+            discard(connection)
             raise DatabaseUnavailable(self.login, "the connection was lost") from error
         except (asyncpg.InterfaceError, OSError) as error:
             if _is_lost(connection):
@@ -97,6 +100,11 @@ class Pool:
             raise
         finally:
             await self._pool.release(connection)
+
+    @property
+    def lent(self) -> int:
+        """Connections that somebody holds now."""
+        return self._pool.get_size() - self._pool.get_idle_size()
 
     async def close(self) -> None:
         """Waits for what is lent, not for ever, and closes."""
@@ -178,13 +186,19 @@ async def _open(stack: AsyncExitStack, url: str, login: Login, options: PoolOpti
             "application_name": f"glow {login.removeprefix('glow_')}",
             # The server ends what a client that died can no longer cancel.
             "statement_timeout": milliseconds,
-            "idle_in_transaction_session_timeout": milliseconds,
+            "idle_in_transaction_session_timeout": f"{options.idle_timeout_s * 1000:.0f}",
             **options.settings,
         },
     )
     opened = Pool(pool, login, options)
     stack.push_async_callback(opened.close)
     return opened
+
+
+def discard(connection: PooledConnection) -> None:
+    """Close a lost connection without a word; its pool may have taken it back by itself already."""
+    with suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 def _is_lost(connection: PooledConnection) -> bool:

@@ -35,11 +35,19 @@ Handle = Callable[[Job, int], Awaitable[timedelta | None]]
 """Does a job that was tried so many times before; gives how long it rests where it is not at its end, else None."""
 
 BATCH = 10
+MOST_AT_ONCE = 2 * BATCH
+"""Jobs that one worker has under way."""
+MOST_OF_A_KIND: Mapping[str, int] = {"document_index": 4, "document_embed": 4}
+"""Jobs under way over all workers: what waits for one of the few places where files are read and vectors asked for must
+not wait there for longer than its call may take, hold its file in memory meanwhile, or keep task runs out."""
 HEARTBEAT_TIMEOUT = timedelta(seconds=20)
+"""As long as glow.documents_parsing believes a worker to be at its job."""
 DEQUEUE_TIMEOUT = timedelta(seconds=5)
 CANCELLED_WITHIN = timedelta(seconds=5)
 
 SWEPT_AT_ONCE = 500
+OUTSIDE_FOR = timedelta(seconds=60)
+"""How long whoever acts outside is left to say itself how it ended."""
 
 LOST = (
     OSError,
@@ -61,6 +69,23 @@ WITH unfinished AS (
     FROM task_runs r LEFT JOIN task_run_progress p USING (organization_id, task_run_id)
     WHERE p.status IS NULL OR p.status IN ('running', 'waiting')
     UNION ALL
+    -- Past its time, however short a while ago: whoever waits for an answer is told within seconds that none comes.
+    SELECT 'approval_expire', a.organization_id, a.approval_id, a.expires_at - $1::interval
+    FROM approvals a
+    WHERE a.state = 'pending' AND a.expires_at <= now()
+    UNION ALL
+    -- A call that is under way outside is given its time; then whoever made it has stopped.
+    SELECT 'call_settle', i.organization_id, i.call_id, i.begun_at
+    FROM call_intents i WHERE i.begun_at < now() - $4::interval
+    UNION ALL
+    SELECT 'call_settle', a.organization_id, a.call_id, a.decided_at
+    FROM approvals a WHERE a.state = 'executing'
+    UNION ALL
+    -- Due now: nobody waits to see whether a job comes, since only the sweep brings one.
+    SELECT 'schedule', s.organization_id, s.schedule_id, s.next_run_at - $1::interval
+    FROM schedule_progress s
+    WHERE s.next_run_at <= now()
+    UNION ALL
     SELECT 'document_index', d.organization_id, d.document_id, d.updated_at
     FROM knowledge_documents d
     WHERE d.status IN ('queued', 'parsing') AND d.deleted_at IS NULL
@@ -74,6 +99,8 @@ WITH unfinished AS (
     FROM knowledge_documents d
     WHERE d.status = 'ready' AND d.deleted_at IS NULL AND $3::text IS NOT NULL
       AND (d.embedding_model IS NULL OR d.embedding_model < $3 OR d.embedding_model > $3)
+      -- Where processes are set to different models, what one has embedded last is still whole for the other.
+      AND $3 <> ALL (d.embedding_models)
       AND (d.failure IS NULL OR d.updated_at < now() - interval '1 day')
     UNION ALL
     SELECT 'document_embed', d.organization_id, d.document_id, d.updated_at
@@ -143,7 +170,7 @@ class PostgresJobs:
         Raises  Unavailable: no database.
         """
         async with self._connection() as connection:
-            rows = await connection.fetch(LEFT_BEHIND, unqueued_for, SWEPT_AT_ONCE, embedding_model)
+            rows = await connection.fetch(LEFT_BEHIND, unqueued_for, SWEPT_AT_ONCE, embedding_model, OUTSIDE_FOR)
             left = [
                 Job(
                     kind=row["kind"],
@@ -190,7 +217,7 @@ class Consumer:
                 raise RetryRequested(pause)
 
         for kind in kinds:
-            self._manager.entrypoint(kind)(take)
+            self._manager.entrypoint(kind, concurrency_limit=MOST_OF_A_KIND.get(kind, 0))(take)
 
     async def run(self, drain: timedelta) -> None:
         """Take jobs until cancelled; those under way then have `drain` to end, and go back to the queue otherwise.
@@ -214,6 +241,7 @@ class Consumer:
             await self._manager.run(
                 dequeue_timeout=DEQUEUE_TIMEOUT,
                 batch_size=BATCH,
+                max_concurrent_tasks=MOST_AT_ONCE,
                 shutdown_on_listener_failure=True,
                 heartbeat_timeout=HEARTBEAT_TIMEOUT,
             )

@@ -51,6 +51,11 @@ FROM due d
 WHERE e.organization_id = d.organization_id AND e.team_id = d.team_id AND e.event_id = d.event_id
 RETURNING e.organization_id, e.team_id, e.event_id, e.attempts
 """
+# What rests for longer than anybody holds it: what is held just now looks for itself.
+_HASTEN = """
+UPDATE slack_events SET lease_until = now()
+WHERE organization_id = $1 AND event_id LIKE $2 AND done_at IS NULL AND lease_until > now() + $3::interval
+"""
 _FORGET = "DELETE FROM slack_events WHERE done_at < now() - $1::interval"
 
 _THREAD = """
@@ -152,8 +157,6 @@ class PostgresSlack:
             return None
         return Team(organization_id=OrganizationId(row["organization_id"]), bot_user_id=row["bot_user_id"])
 
-    # Events -----------------------------------------------------------------------------------------------------------
-
     async def keep(self, key: EventKey, payload: str, lease: timedelta) -> bool:
         """Keep an event, in the hands of its first holder; False: it came before."""
         async with self._standing_in(key.organization_id) as session:
@@ -178,6 +181,11 @@ class PostgresSlack:
         """Remember which messages of ours show its answer; False: it is another's by now."""
         return await self._update(key, _POSTED, list(messages))
 
+    async def hasten(self, organization_id: OrganizationId, prefix: str, held: timedelta) -> None:
+        """Have what is kept under ids that begin so be taken over now. `held`: as long as a holder holds at most."""
+        async with self._standing_in(organization_id) as session:
+            await session.connection.execute(_HASTEN, organization_id, f"{prefix}%", held)
+
     async def finish(self, key: EventKey, outcome: str) -> bool:
         """It is done; False: it is another's by now."""
         return await self._update(key, _FINISH, outcome)
@@ -201,8 +209,6 @@ class PostgresSlack:
         async with self._service.acquire() as connection:
             await connection.execute(_FORGET, older_than)
 
-    # Conversations and channels ---------------------------------------------------------------------------------------
-
     async def conversation(self, thread: ThreadKey) -> ConversationId | None:
         """The person's conversation in the thread; None: there is none yet, or it was deleted."""
         async with self._as(thread.organization_id, thread.principal_id) as session:
@@ -218,8 +224,6 @@ class PostgresSlack:
         """Who answers there; None: nobody was named."""
         async with self._as(thread.organization_id, thread.principal_id) as session:
             return await session.work.workspaces.channel(thread.team_id, thread.channel_id)
-
-    # Questions --------------------------------------------------------------------------------------------------------
 
     async def asked(self, organization_id: OrganizationId, principal_id: PrincipalId, approval_id: ApprovalId) -> bool:
         """Whether a message shows this approval already."""
@@ -255,12 +259,10 @@ class PostgresSlack:
             for row in rows
         ]
 
-    async def settle(self, question: Question) -> None:
+    async def settle(self, organization_id: OrganizationId, asker: PrincipalId, approval_id: ApprovalId) -> None:
         """The message says what became of it."""
-        async with self._as(question.organization_id, question.principal_id, read_only=False) as session:
-            await session.connection.execute(_SETTLE, question.organization_id, question.approval_id)
-
-    # ------------------------------------------------------------------------------------------------------------------
+        async with self._as(organization_id, asker, read_only=False) as session:
+            await session.connection.execute(_SETTLE, organization_id, approval_id)
 
     async def _update(self, key: EventKey, statement: str, value: object) -> bool:
         async with self._standing_in(key.organization_id) as session:

@@ -20,21 +20,34 @@ from domain.approvals.postgres import PostgresApprovals
 from domain.approvals.service import ApprovalService
 from domain.autonomy.postgres import PostgresAutonomy
 from domain.autonomy.service import AutonomyService
+from domain.feedback.postgres import PostgresFeedback
+from domain.feedback.service import FeedbackService
+from domain.figures.postgres import PostgresFigures
+from domain.figures.service import FigureService
 from domain.idempotency.ports import Keys
 from domain.idempotency.postgres import PostgresKeys
 from domain.identities.postgres import PostgresIdentityLinks
 from domain.identities.service import IdentityService
+from domain.intents.ports import Intents
+from domain.intents.postgres import PostgresIntents
 from domain.kernel import OrganizationId, Principal, PrincipalId, Role
+from domain.preferences.postgres import PostgresPreferences
+from domain.preferences.service import PreferenceService
 from domain.releases.postgres import PostgresReleases
 from domain.releases.service import ReleaseService
+from domain.schedules.ports import ScheduleProgress
+from domain.schedules.postgres import PostgresScheduleProgress, PostgresSchedules
+from domain.schedules.service import ScheduleService
 from domain.tasks.ports import TaskRunProgress
-from domain.tasks.postgres import PostgresTaskRunProgress, PostgresTasks
+from domain.tasks.postgres.progress import PostgresTaskRunProgress
+from domain.tasks.postgres.tasks import PostgresTasks
 from domain.tasks.service import TaskService
 from domain.workspaces.postgres import PostgresWorkspaces
 from domain.workspaces.service import WorkspaceService
+from knowledge.model import SearchWeights
 from knowledge.postgres import knowledge_service
 from server.database.connection import PooledConnection
-from server.database.pool import Pool
+from server.database.pool import Pool, discard
 from tools.facts import Facts, parse_facts
 from tools.manifest import Subject
 from tools.ports import DuplicateCall
@@ -42,19 +55,30 @@ from tools.work import Work
 from tools.workflows import Workflows
 
 Prices = Callable[[], Mapping[str, Price]]
+Weights = Callable[[], SearchWeights]
 
 BEGIN_CALL = "SELECT glow.begin_call($1, $2, $3, $4::jsonb, $5)::text"
 BEGIN_SESSION = "SELECT glow.begin_session($1, $2)"
+PLAN_ANEW = ", set_config('plan_cache_mode', 'force_custom_plan', true)"
+"""Of a transaction that only reads, in the same round trip: what follows is planned for its own arguments.
+
+Under row level security one prepared statement serves all organizations, and a plan kept from a small one would read a
+large one whole. What writes looks up by key, and is spared the planning.
+"""
 AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,
     asyncpg.LockNotAvailableError,
+    # The server has said that it ends the connection, and the driver refuses to send on it.
+    asyncpg.InternalClientError,
     ConnectionError,
     TimeoutError,
 )
 """Lost, going down, out of time, space or luck: not the fault of whoever asked, and the same call may succeed later."""
+GONE = ("connection is closed", "released back to the pool")
+"""What the driver says of a statement that comes after the one in which the connection was lost."""
 ONE_CALL = frozenset({"activity_events_one_ticket", "activity_events_one_opening"})
 
 
@@ -68,6 +92,8 @@ class Session:
     work: Work
     progress: TaskRunProgress
     """Plumbing: how far the worker has come with task runs, written without a ticket."""
+    schedule_progress: ScheduleProgress
+    """Plumbing: how the due times of schedules went."""
     keys: Keys
     """Plumbing: the principal's idempotency keys."""
 
@@ -75,11 +101,14 @@ class Session:
 class PostgresTransactions:
     """Opens the transactions of calls and of sessions as glow_app; satisfies tools.ports.Transactions."""
 
-    def __init__(self, pool: Pool, workflows: Workflows, prices: Prices = dict) -> None:
-        """`prices`: what models cost now, asked for with each transaction."""
+    def __init__(
+        self, pool: Pool, workflows: Workflows, prices: Prices = dict, weights: Weights = SearchWeights
+    ) -> None:
+        """`prices`, `weights`: what models cost and what a search's orders count, asked for with each transaction."""
         self._pool = pool
         self._workflows = workflows
         self._prices = prices
+        self._weights = weights
 
     @asynccontextmanager
     async def begin(
@@ -93,12 +122,12 @@ class PostgresTransactions:
     ) -> AsyncGenerator["PostgresCall"]:
         """The transaction of one call, its context set and its facts fetched in one round trip."""
         async with self._transaction(read_only=read_only) as connection:
-            facts = await begin_call(connection, principal, tool, subjects, control)
+            facts = await begin_call(connection, principal, tool, subjects, control, read_only=read_only)
             yield PostgresCall(connection, principal, facts, self.work_on(connection))
 
     def is_away(self, fault: Exception) -> bool:
         """Whether a fault of the driver's means that the database is lost, going down or too busy."""
-        return isinstance(fault, AWAY)
+        return is_lost(fault)
 
     @asynccontextmanager
     async def session(
@@ -106,26 +135,33 @@ class PostgresTransactions:
     ) -> AsyncGenerator[Session]:
         """A transaction in a principal's context that makes no call; None: in the organization's, without a role."""
         async with self._transaction(read_only=read_only) as connection:
-            role = await connection.fetchval(BEGIN_SESSION, organization_id, principal_id)
+            began = BEGIN_SESSION + PLAN_ANEW if read_only else BEGIN_SESSION
+            role = await connection.fetchval(began, organization_id, principal_id)
             yield Session(
                 role=None if role is None else Role(role),
                 connection=connection,
                 work=self.work_on(connection),
                 progress=PostgresTaskRunProgress(connection),
+                schedule_progress=PostgresScheduleProgress(connection),
                 keys=PostgresKeys(connection),
             )
 
     def work_on(self, connection: PooledConnection) -> Work:
         """The services of one transaction."""
+        tasks = TaskService(PostgresTasks(connection), self._workflows.kinds)
         return Work(
             activity=ActivityService(PostgresActivity(connection)),
             analytics=AnalyticsService(PostgresAnalytics(connection), self._prices()),
             approvals=ApprovalService(PostgresApprovals(connection)),
             autonomy=AutonomyService(PostgresAutonomy(connection)),
+            feedback=FeedbackService(PostgresFeedback(connection)),
+            figures=FigureService(PostgresFigures(connection)),
             identities=IdentityService(PostgresIdentityLinks(connection)),
-            knowledge=knowledge_service(connection),
+            knowledge=knowledge_service(connection, self._weights()),
+            preferences=PreferenceService(PostgresPreferences(connection)),
             releases=ReleaseService(PostgresReleases(connection)),
-            tasks=TaskService(PostgresTasks(connection), self._workflows.kinds),
+            schedules=ScheduleService(PostgresSchedules(connection), tasks),
+            tasks=tasks,
             workspaces=WorkspaceService(PostgresWorkspaces(connection)),
         )
 
@@ -166,6 +202,11 @@ class PostgresCall:
         """The principal's idempotency keys, in this transaction."""
         return PostgresKeys(self._connection)
 
+    @property
+    def intents(self) -> Intents:
+        """What calls are about to do outside, in this transaction."""
+        return PostgresIntents(self._connection)
+
     async def record(self, *events: ActivityEvent) -> None:
         """Write events in this transaction; DuplicateCall where the call has its ticket already."""
         try:
@@ -200,10 +241,12 @@ async def begin_call(
     tool: str,
     subjects: Mapping[Subject, str],
     control: str | None,
+    *,
+    read_only: bool = False,
 ) -> Facts:
     """Set the context of a call and fetch its facts."""
     text = await connection.fetchval(
-        BEGIN_CALL,
+        BEGIN_CALL + PLAN_ANEW if read_only else BEGIN_CALL,
         principal.organization_id,
         principal.principal_id,
         tool,
@@ -211,6 +254,13 @@ async def begin_call(
         control or "",
     )
     return parse_facts(text, frozenset(subjects))
+
+
+def is_lost(fault: Exception) -> bool:
+    """Whether a fault of the driver's means that the database is lost, going down or too busy."""
+    return isinstance(fault, AWAY) or (
+        isinstance(fault, asyncpg.InterfaceError) and any(words in str(fault) for words in GONE)
+    )
 
 
 async def _committed(transaction: Transaction) -> None:
@@ -231,4 +281,4 @@ async def _rolled_back(connection: PooledConnection, transaction: Transaction) -
         await asyncio.shield(transaction.rollback())
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
         # The exception that led here is the one to tell; the pool drops the connection.
-        connection.terminate()
+        discard(connection)

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from domain.idempotency.model import KeyInProgress
 from server.http.keys import replayed_headers
-from server.problems import RETRY_AFTER_S, Problem, not_found
+from server.problems import RETRY_AFTER_S, Problem
 from tools.outcomes import CallOutcome, Json, error_json, verdict_json
 
 Show = Callable[[Json], object]
@@ -107,10 +107,12 @@ def status_of(outcome: CallOutcome) -> int:
 
 
 def _about_the_resource(problem: Problem) -> Problem:
-    """An invalid call of a route that names a resource: what is missing is 404, a wrong moment 409."""
+    """An invalid call of a route that names a resource: what is missing is 404, a wrong moment 409.
+
+    The call's own code and words stay: a body names more than the resource, and they say which of it there is not.
+    """
     if problem.status == 422 and problem.code.endswith("not_found"):
-        nothing = not_found()
-        problem.status, problem.code, problem.detail = nothing.status, nothing.code, nothing.detail
+        problem.status = 404
     elif problem.code in TOO_LATE_OR_EARLY:
         problem.status = 409
     return problem

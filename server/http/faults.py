@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agent.conversations.model import ClientMessageReused, ConversationBusy
+from agent.conversations.refusals import ClientMessageReused, ConversationBusy
 from agent.runs import TooManyRuns
 from domain.idempotency.model import KeyInProgress
 from domain.kernel import DomainError, NotFound

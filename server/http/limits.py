@@ -9,6 +9,9 @@ from domain.kernel import Principal
 from server.problems import Problem, too_many
 from server.system_config import PrincipalLimits, SystemConfigFile, UploadLimits
 
+CHARTS_AT_ONCE = 2
+"""Of one principal: so few that those of several principals find a place among all that may wait."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -18,6 +21,8 @@ class Limits:
     """Answers that follow a run, as events or waiting for its end."""
     uploads: Places = field(default_factory=lambda: Places(PrincipalLimits().uploads))
     """Requests whose files are being taken in."""
+    charts: Places = field(default_factory=lambda: Places(CHARTS_AT_ONCE))
+    """Reports that are computed and drawn."""
     sizes: Callable[[], UploadLimits] = UploadLimits
     """What an upload may weigh now."""
 
@@ -48,6 +53,16 @@ class Limits:
         """
         refused = too_many("uploads", f"{self.uploads.most} uploads of yours are under way; wait for one of them.")
         with _place(self.uploads, principal, refused):
+            yield
+
+    @contextmanager
+    def charting(self, principal: Principal) -> Generator[None]:
+        """A place for a chart.
+
+        Raises  Problem: 429 `too_many_charts`.
+        """
+        refused = too_many("charts", f"{self.charts.most} charts of yours are being drawn; wait for one of them.")
+        with _place(self.charts, principal, refused):
             yield
 
 

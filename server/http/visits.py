@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from domain.idempotency.model import IdempotencyKey
-from domain.kernel import CallId, Door, Principal, RunId
+from domain.kernel import CallId, Door, Principal, RunId, TaskRunId
 from server.auth import Caller, wrong_audience, wrong_origin
 from server.database.unit_of_work import Session
 from server.http.answers import refusal_members
@@ -59,6 +59,11 @@ class Visit:
     def follow(self, run_id: RunId, after: int = 0) -> Response:
         """A run's events behind `after`, as they come."""
         pages = self.hub.runs.pages(self.in_chat, run_id, after)
+        return self.streams.show(pages, self.limits.streaming(self.principal))
+
+    def follow_task_run(self, task_run_id: TaskRunId, after: int) -> Response:
+        """What becomes of a task's run behind `after`, as it goes."""
+        pages = self.hub.task_runs.pages(self.principal, task_run_id, after)
         return self.streams.show(pages, self.limits.streaming(self.principal))
 
     def part(self, number: int, content: str) -> "Visit":
@@ -150,10 +155,15 @@ def open_to(audiences: tuple[Audience, ...], refused: Refused | None = None) -> 
             else wrong_origin(caller, request, hub.own_origin)
         )
         if problem is not None:
-            raise await _turned_away(visit, problem, None if refused is None else refused(request))
+            raise await turned_away(visit, problem, None if refused is None else refused(request))
         return replace(visit, key=key_of(request))
 
     return opened
+
+
+def of_tool(name: str) -> Refused:
+    """The call of a route that is about one tool; its arguments stand in the body, which is not read for it."""
+    return lambda _: (name, {})
 
 
 def hub_of(request: Request) -> Hub:
@@ -175,7 +185,8 @@ def _engagement_of(arguments: object) -> UUID | None:
         return None
 
 
-async def _turned_away(visit: Visit, problem: Problem, called: tuple[str, Json] | None) -> Problem:
+async def turned_away(visit: Visit, problem: Problem, called: tuple[str, Json] | None) -> Problem:
+    """The problem, with the call that it stands for recorded as denied."""
     if called is not None:
         problem.extra.update(refusal_members(await visit.refuse(*called, reason=problem.code)))
     return problem

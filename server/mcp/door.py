@@ -22,8 +22,10 @@ from server.auth import Caller, unauthenticated
 from server.http.bodies import JSON_LIMIT, checked, read_json_bytes
 from server.http.marks import Marks, marks_of
 from server.hub import Hub
+from server.mcp.calls import Calls
 from server.mcp.messages import check_message, error_of
 from server.mcp.metadata import metadata_url
+from server.mcp.plain import PlainCalls, plain_call
 from server.mcp.protocol import Context, protocol_server
 from server.problems import RETRY_AFTER_S, Problem, problem_response, unavailable
 from tools.ports import Unavailable
@@ -38,8 +40,8 @@ class OverHttp:
     """What an HTTP request knows of its message; satisfies Wire. The door has put the caller into its scope."""
 
     def principal(self, context: Context, /) -> Principal:
-        """Always an agent, whatever credential began it."""
-        return cast(Caller, _request(context).scope[CALLER]).principal("mcp", mode="agent")
+        """See `_principal`."""
+        return _principal(cast(Caller, _request(context).scope[CALLER]))
 
     def marks(self, context: Context, /) -> Marks | None:
         """Those of the request."""
@@ -57,8 +59,10 @@ class McpDoor:
         self._hub = hub
         self._metadata_url = metadata_url(hub.public_url)
         self._hosts = TransportSecurityMiddleware(_hosts(hub))
+        speaker = protocol_server(hub, OverHttp())
+        self._plain = PlainCalls(Calls(hub), speaker.server_info_stamp)
         self._manager = StreamableHTTPSessionManager(
-            app=protocol_server(hub, OverHttp()), json_response=True, stateless=True, max_request_body_size=JSON_LIMIT
+            app=speaker, json_response=True, stateless=True, max_request_body_size=JSON_LIMIT
         )
 
     @asynccontextmanager
@@ -71,14 +75,18 @@ class McpDoor:
         """Answer one request, or refuse it as a problem."""
         request = Request(scope, receive)
         try:
-            caller, body = await self._admitted(request)
+            caller, body, message = await self._admitted(request)
         except (Problem, Unavailable) as refused:
             problem = refused if isinstance(refused, Problem) else unavailable()
             await problem_response(_for_both(problem), request)(scope, receive, send)
+            return
+        plain = plain_call(scope, message)
+        if plain is not None and self._plain.takes(plain):
+            await self._plain.answer(plain, _principal(caller), marks_of(request), receive, send)
         else:
             await self._speak({**scope, CALLER: caller}, body, receive, send)
 
-    async def _admitted(self, request: Request) -> tuple[Caller, bytes]:
+    async def _admitted(self, request: Request) -> tuple[Caller, bytes, object]:
         """Who asks, and what; in the order that tells a stranger least."""
         await self._check_host(request)
         caller = await self._caller(request)
@@ -86,8 +94,9 @@ class McpDoor:
             # Stateless: there is no session to end and no stream of the server's own to open.
             raise Problem(405, "method_not_allowed", "MCP requests are sent by POST.", headers={"Allow": "POST"})
         body = await read_json_bytes(request)
-        check_message(checked(body))
-        return caller, body
+        message = checked(body)
+        check_message(message)
+        return caller, body, message
 
     async def _check_host(self, request: Request) -> None:
         """Against DNS rebinding; the SDK's rule, in this server's words."""
@@ -122,6 +131,11 @@ class McpDoor:
                 group.start_soon(_cancel_when_closed, receive, group.cancel_scope)
             await self._manager.handle_request(scope, _replayed(body), _marked(scope, send))
             group.cancel_scope.cancel()
+
+
+def _principal(caller: Caller) -> Principal:
+    """Always an agent, whatever credential began it."""
+    return caller.principal("mcp", mode="agent")
 
 
 def _request(context: Context) -> Request:

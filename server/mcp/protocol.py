@@ -18,12 +18,11 @@ from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 
-from domain.kernel import CallId, Principal
+from domain.kernel import Principal
 from server.http.marks import Marks
 from server.hub import Hub
+from server.mcp.calls import Calls, NotAnswered, is_error
 from server.mcp.catalog import tool_of
-from tools.outcomes import CallOutcome, CallRequest, envelope, reference_of
-from tools.ports import Unavailable
 
 log = structlog.get_logger()
 
@@ -92,6 +91,7 @@ class _Handlers:
 
     def __init__(self, hub: Hub, wire: Wire) -> None:
         self._hub = hub
+        self._calls = Calls(hub)
         self._wire = wire
 
     def input_schema(self, name: str) -> dict[str, object] | None:
@@ -106,43 +106,28 @@ class _Handlers:
 
     async def call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         """One call through the gate; an unknown name is recorded there too, and told as the protocol wants it."""
-        marks = self._wire.marks(context)
         odd = _ODD_ARGUMENTS.get()
-        request = CallRequest(
-            call_id=CallId(self._hub.new_id()),
-            tool=params.name,
-            arguments=(params.arguments or {}) if odd is None else odd,
-            request_id=None if marks is None else marks.request_id,
-            trace_id=None if marks is None else marks.trace_id,
-        )
-        work = _undivided(self._hub.gate.call(request, self._wire.principal(context)))
-        ended = await self._answered(context, work)
-        if ended.error is not None and self._hub.rules.registry.find(params.name) is None:
+        arguments = (params.arguments or {}) if odd is None else odd
+        principal, marks = self._wire.principal(context), self._wire.marks(context)
+        made = _undivided(self._calls.make(params.name, arguments, principal, marks))
+        ended = await self._answered(context, made)
+        if ended.error is not None and not self._calls.knows(params.name):
             raise MCPError(types.INVALID_PARAMS, ended.error.message, {"call_id": str(ended.call_id)})
-        return self._result(ended)
-
-    async def _answered(self, context: Context, work: Awaitable[Result]) -> Result:
-        """What the work gives; its faults as errors of the protocol that say nothing of the inside."""
-        try:
-            return await work
-        except Unavailable:
-            self._wire.away(context)
-            message = "The service is not available for a moment; please try again."
-            raise MCPError(types.INTERNAL_ERROR, message) from None
-        except Exception:
-            # The SDK would send str(exception) to clients of the older revisions.
-            reference = reference_of(self._hub.new_id())
-            log.exception("mcp.fault", reference=reference)
-            raise MCPError(types.INTERNAL_ERROR, f"Something went wrong here; its reference is {reference}.") from None
-
-    def _result(self, ended: CallOutcome) -> types.CallToolResult:
-        asked = ended.approval
-        body = envelope(ended, approval_url=None if asked is None else self._hub.approval_url(asked.approval_id))
+        body = self._calls.body(ended)
         return types.CallToolResult(
             content=[types.TextContent(type="text", text=orjson.dumps(body).decode())],
             structured_content=body,
-            is_error=ended.outcome not in ("done", "waiting"),
+            is_error=is_error(ended),
         )
+
+    async def _answered(self, context: Context, work: Awaitable[Result]) -> Result:
+        """What the work gives; its faults as errors of the protocol."""
+        try:
+            return await self._calls.answered(work)
+        except NotAnswered as fault:
+            if fault.away:
+                self._wire.away(context)
+            raise MCPError(types.INTERNAL_ERROR, str(fault)) from None
 
 
 async def _with_any_arguments(ctx: Context, call_next: CallNext) -> HandlerResult:

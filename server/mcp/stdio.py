@@ -3,9 +3,8 @@
 import asyncio
 import os
 import signal
-import threading
 from collections.abc import AsyncIterator, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,11 +16,11 @@ from domain.kernel import Principal
 from server.http.bodies import JSON_LIMIT, checked
 from server.http.marks import Marks
 from server.hub import Hub
+from server.lines import Lines
 from server.mcp.messages import check_message, error_of
 from server.mcp.protocol import Context, protocol_server
 from server.problems import Problem
 
-_PIECE = 65_536
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -47,7 +46,7 @@ async def serve_stdio(hub: Hub, principal: Principal, *, stdin: int = 0, stdout:
     """Serve until the client closes its end of the input, or takes no answers any more."""
     server = protocol_server(hub, OverStdio(principal))
     with _nothing_but_answers(stdout) as wire:
-        answers, lines = Answers(wire), Lines(stdin)
+        answers, lines = Answers(wire), Lines(stdin, longest=JSON_LIMIT)
         # Of its files the SDK asks no more than these two can.
         asked = cast("anyio.AsyncFile[str]", Messages(lines, answers))
         with _ended_by_signals(lines):
@@ -59,7 +58,7 @@ async def serve_stdio(hub: Hub, principal: Principal, *, stdin: int = 0, stdout:
 
 
 @contextmanager
-def _ended_by_signals(lines: "Lines") -> Generator[None]:
+def _ended_by_signals(lines: Lines) -> Generator[None]:
     """The first signal ends the input, as a client does that closes it: the SDK is not made to be cancelled."""
     loop = asyncio.get_running_loop()
 
@@ -114,7 +113,7 @@ class Answers:
 class Messages:
     """The messages that come in, held to what every door takes for JSON; what is none is answered and passed over."""
 
-    def __init__(self, lines: "Lines", answers: Answers) -> None:
+    def __init__(self, lines: Lines, answers: Answers) -> None:
         self._lines = lines
         self._answers = answers
 
@@ -132,47 +131,3 @@ def _within(line: bytes) -> bytes:
     if len(line) > JSON_LIMIT:
         raise Problem(413, "payload_too_large", f"A message is at most {JSON_LIMIT} bytes.")
     return line
-
-
-class Lines:
-    """The lines of a descriptor that may be a pipe, a terminal or a file, read by a thread that holds up no exit.
-
-    A wait for the next line can be cancelled; the SDK's own reader cannot, and would outlive SIGTERM. Of a line that is
-    too long only so much is kept that it shows.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._loop = asyncio.get_running_loop()
-        self._read: asyncio.Queue[bytes | None] = asyncio.Queue(1)
-
-    def end(self) -> None:
-        """No more lines, whatever the client still sends."""
-        while not self._read.empty():
-            self._read.get_nowait()
-        self._read.put_nowait(None)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        threading.Thread(target=self._pump, name="mcp stdin", daemon=True).start()
-        held = b""
-        while (piece := await self._read.get()) is not None:
-            *lines, held = (held + piece).split(b"\n")
-            for line in lines:
-                if line.strip():
-                    yield line
-            held = held[: JSON_LIMIT + 1]
-        if held.strip():
-            yield held
-
-    def _pump(self) -> None:
-        """One piece at a time: who sends faster than it is served has to wait."""
-        # The loop is gone: nobody waits for what is read.
-        with suppress(RuntimeError):
-            while True:
-                try:
-                    piece = os.read(self._descriptor, _PIECE)
-                except OSError:
-                    piece = b""
-                asyncio.run_coroutine_threadsafe(self._read.put(piece or None), self._loop).result()
-                if not piece:
-                    return

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from typing import Annotated, Literal, cast, get_args
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,8 +17,8 @@ from server.http.answers import result_answer
 from server.http.bodies import Json
 from server.http.document import CALL_REFUSALS, Responses, problems, shows, tool_result
 from server.http.negotiation import JSON, choose
-from server.http.parameters import Text
-from server.http.visits import Api
+from server.http.parameters import Text, only_known
+from server.http.visits import Api, Visit
 from server.problems import RETRY_AFTER_S, Problem, not_found
 from server.rest.spreadsheet import csv_text
 from tools.outcomes import CallOutcome
@@ -45,6 +45,7 @@ async def report(
     request: Request,
     visit: Api,
     report: str,
+    _known: Annotated[None, Depends(only_known)],
     since: Annotated[Text | None, Query(alias="from")] = None,
     until: Annotated[Text | None, Query(alias="to")] = None,
     engagement_id: UUID | None = None,
@@ -66,18 +67,21 @@ async def report(
         "group_by": group_by,
     }
     given = {name: value for name, value in asked.items() if value is not None}
+    if shown in ("svg", "png"):
+        with visit.limits.charting(visit.principal):
+            return await _chart(visit, given, shown, request.app.state.painter)
     outcome = await visit.call("analytics_report", given)
-    if shown == "json" or outcome.outcome != "done":
-        return result_answer(outcome, lambda result: result)
-    if shown == "csv":
-        return _table(outcome)
-    return await _chart(outcome, shown, request.app.state.painter)
+    return _table(outcome) if shown == "csv" and outcome.outcome == "done" else _as_json(outcome)
 
 
 def _accepted(request: Request) -> Format:
     """Raises  Problem: 406."""
     wanted = choose(request, *MEDIA_TYPES.values())
     return next(format for format, media_type in MEDIA_TYPES.items() if media_type == wanted)
+
+
+def _as_json(outcome: CallOutcome) -> Response:
+    return result_answer(outcome, lambda result: result)
 
 
 def _table(outcome: CallOutcome) -> Response:
@@ -87,8 +91,11 @@ def _table(outcome: CallOutcome) -> Response:
     return _file(outcome, text.encode(), "csv", "text/csv; charset=utf-8; header=present", "attachment")
 
 
-async def _chart(outcome: CallOutcome, format: PictureFormat, painter: Painter) -> Response:
+async def _chart(visit: Visit, asked: Json, format: PictureFormat, painter: Painter) -> Response:
     """Raises  Problem: 429, 503."""
+    outcome = await visit.call("analytics_report", asked)
+    if outcome.outcome != "done":
+        return _as_json(outcome)
     try:
         drawn = await painter.draw(picture_of(outcome.result or {}), format)
     except DrawingBusy:

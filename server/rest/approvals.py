@@ -7,13 +7,15 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from domain.approvals.model import ApprovalQuery, ApprovalState
+from domain.approvals.model import ApprovalItem, ApprovalQuery, ApprovalState
+from domain.approvals.service import ApprovalNotFound
 from domain.kernel import ApprovalId
 from server.http.answers import json_answer, result_answer
 from server.http.bodies import Json, ToolArguments
 from server.http.document import BODY_REFUSALS, CALL_REFUSALS, listed, shows, tool_result, with_members
 from server.http.parameters import PageAsked
-from server.http.visits import PEOPLE, People, Visit, open_to
+from server.http.visits import PEOPLE, People, Visit, open_to, turned_away
+from server.problems import Problem
 from tools.views import approval_item_json, page_json
 
 router = APIRouter(tags=["approvals"])
@@ -29,9 +31,11 @@ def decided(request: Request) -> tuple[str, Json]:
 
 @router.get("/v1/approvals", responses=shows(listed(APPROVAL)))
 async def list_approvals(visit: People, page: PageAsked, state: ApprovalState | None = None) -> Response:
-    """The approvals that the caller asked for or may decide, newest first."""
+    """The approvals that the caller asked for or may decide, newest first; a widget's, that its person asked for."""
+    asker = visit.principal.principal_id if _sees_own_only(visit) else None
+    query = ApprovalQuery(page=page, state=state, requested_by=asker)
     async with visit.session() as session:
-        found = await session.work.approvals.list(ApprovalQuery(page=page, state=state), visit.hub.clock())
+        found = await session.work.approvals.list(query, visit.hub.clock())
         return json_answer(page_json(found, approval_item_json))
 
 
@@ -40,15 +44,42 @@ async def get_approval(visit: People, approval_id: UUID) -> Response:
     """One approval, as it stands now."""
     async with visit.session() as session:
         found = await session.work.approvals.get(ApprovalId(approval_id), visit.hub.clock())
-        return json_answer(approval_item_json(found))
+    if _is_anothers(visit, found):
+        raise ApprovalNotFound(ApprovalId(approval_id))
+    return json_answer(approval_item_json(found))
 
 
 @router.post("/v1/approvals/{approval_id}/decision", responses={**shows(DECIDED), **BODY_REFUSALS, **CALL_REFUSALS})
 async def decide_approval(
+    request: Request,
     visit: Annotated[Visit, Depends(open_to(PEOPLE, refused=decided))],
     approval_id: UUID,
     arguments: Annotated[Json, Depends(ToolArguments("approval_decide", from_path=("approval_id",)))],
 ) -> Response:
     """Approve or reject: exactly one answer counts, and only a person's own hand gives it."""
+    if await _is_out_of_reach(visit, approval_id):
+        detail = "A widget decides only what its own person asked for; decide this one on the hub's own page."
+        raise await turned_away(visit, Problem(403, "not_own_approval", detail), decided(request))
     outcome = await visit.call("approval_decide", {**arguments, "approval_id": str(approval_id)})
     return result_answer(outcome, lambda result: {**cast(Json, result["approval"]), "call": result["call"]})
+
+
+def _sees_own_only(visit: Visit) -> bool:
+    """A widget's token can be taken by whatever runs in its page: what others asked for is not within its reach."""
+    return visit.caller.audience == "widget"
+
+
+def _is_anothers(visit: Visit, item: ApprovalItem) -> bool:
+    return _sees_own_only(visit) and item.approval.requested_by != visit.principal.principal_id
+
+
+async def _is_out_of_reach(visit: Visit, approval_id: UUID) -> bool:
+    """The approval is another's, and the credential opens its own person's only; what is none, the gate refuses."""
+    if not _sees_own_only(visit):
+        return False
+    async with visit.session() as session:
+        try:
+            found = await session.work.approvals.get(ApprovalId(approval_id), visit.hub.clock())
+        except ApprovalNotFound:
+            return False
+    return _is_anothers(visit, found)

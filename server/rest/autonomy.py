@@ -10,7 +10,7 @@ from server.http.answers import json_answer, result_answer
 from server.http.bodies import Json, ToolArguments
 from server.http.document import BODY_REFUSALS, CALL_REFUSALS, listed, shows, tool_result
 from server.http.parameters import PageAsked
-from server.http.visits import Api
+from server.http.visits import API, Api, Visit, of_tool, open_to
 from tools.views import page_json, setting_json
 
 router = APIRouter(tags=["autonomy"])
@@ -19,7 +19,10 @@ SETTING = tool_result("autonomy_set", "setting")
 
 
 @router.put("/v1/autonomy/settings", responses={**shows(SETTING), **BODY_REFUSALS, **CALL_REFUSALS})
-async def set_autonomy(visit: Api, arguments: Annotated[Json, Depends(ToolArguments("autonomy_set"))]) -> Response:
+async def set_autonomy(
+    visit: Annotated[Visit, Depends(open_to(API, refused=of_tool("autonomy_set")))],
+    arguments: Annotated[Json, Depends(ToolArguments("autonomy_set"))],
+) -> Response:
     """Set the organization's level or switch, a tool's ceiling, or a member's range; it holds from the next call on."""
     outcome = await visit.call("autonomy_set", arguments)
     return result_answer(outcome, lambda result: result["setting"])

@@ -10,7 +10,7 @@ from server.http.answers import json_answer, result_answer
 from server.http.bodies import Json, ToolArguments
 from server.http.document import BODY_REFUSALS, CALL_REFUSALS, shows, tool_result
 from server.http.parameters import EngagementAsked, only_known
-from server.http.visits import Api
+from server.http.visits import API, Api, Visit, of_tool, open_to
 from server.problems import not_found
 from tools.views import control_needs_json
 
@@ -50,7 +50,10 @@ async def get_release_control(
     status_code=201,
     responses={**shows(tool_result("signoff_record", "sign_off"), status=201), **BODY_REFUSALS, **CALL_REFUSALS},
 )
-async def sign_off(visit: Api, arguments: Annotated[Json, Depends(ToolArguments("signoff_record"))]) -> Response:
+async def sign_off(
+    visit: Annotated[Visit, Depends(open_to(API, refused=of_tool("signoff_record")))],
+    arguments: Annotated[Json, Depends(ToolArguments("signoff_record"))],
+) -> Response:
     """Accept or reject one version of one thing, by a person's own hand."""
     outcome = await visit.call("signoff_record", arguments)
     return result_answer(outcome, lambda result: result["sign_off"], 201)

@@ -3,19 +3,27 @@
 from typing import Annotated, cast
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Header, Query
+from starlette.requests import Request
 from starlette.responses import Response
 
 from domain.kernel import TaskId, TaskRunId
 from domain.tasks.model import TaskQuery, TaskStatus
 from server.http.answers import json_answer, result_answer
 from server.http.bodies import Json, ToolArguments
-from server.http.document import BODY_REFUSALS, CALL_REFUSALS, WAITING, listed, shows, tool_result
+from server.http.document import BODY_REFUSALS, CALL_REFUSALS, WAITING, listed, problems, shows, tool_result
+from server.http.negotiation import EVENT_STREAM, choose
 from server.http.parameters import Day, EngagementAsked, PageAsked, Text
 from server.http.visits import Api
-from tools.views import page_json, task_json, task_run_json
+from tools.views import page_json, reminded_task_json, task_json, task_run_json
 
 router = APIRouter(tags=["tasks"])
+streams = APIRouter(tags=["tasks"])
+"""Whose answers are no JSON."""
+
+LARGEST_SEQUENCE = 2**53
+
+Sequence = Annotated[int, Query(ge=0, le=LARGEST_SEQUENCE)]
 
 TASK = tool_result("task_create", "task")
 TASK_RUN = tool_result("task_run_get", "task_run")
@@ -59,11 +67,12 @@ async def create_task(visit: Api, arguments: Annotated[Json, Depends(ToolArgumen
     return result_answer(outcome, lambda result: result["task"], 201, place=_task_place)
 
 
-@router.get("/v1/tasks/{task_id}", responses=shows(TASK))
+@router.get("/v1/tasks/{task_id}", responses=shows(tool_result("task_get", "task")))
 async def get_task(visit: Api, task_id: UUID) -> Response:
-    """One task, with its newest run."""
+    """One task, with its newest run and the reminders on it."""
     async with visit.session() as session:
-        return json_answer(task_json(await session.work.tasks.get(TaskId(task_id))))
+        task = await session.work.tasks.get(TaskId(task_id))
+        return json_answer(reminded_task_json(task, await session.work.tasks.reminders(task.task_id)))
 
 
 @router.patch("/v1/tasks/{task_id}", responses={**shows(TASK), **WAITING, **BODY_REFUSALS, **CALL_REFUSALS})
@@ -106,6 +115,33 @@ async def get_task_run(visit: Api, task_run_id: UUID) -> Response:
     """One run of a task, with its steps as far as it has come."""
     async with visit.session() as session:
         return json_answer(task_run_json(await session.work.tasks.get_run(TaskRunId(task_run_id))))
+
+
+@streams.get(
+    "/v1/task-runs/{task_run_id}/events",
+    responses={
+        200: {
+            "description": "The run as it goes, to its end",
+            "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+        },
+        204: {"description": "Nothing follows"},
+        **problems(404, 429),
+    },
+)
+async def task_run_events(
+    request: Request,
+    visit: Api,
+    task_run_id: UUID,
+    after: Sequence = 0,
+    last_event_id: Annotated[int | None, Header(ge=0, le=LARGEST_SEQUENCE)] = None,
+) -> Response:
+    """A run's progress behind `after`, or behind Last-Event-ID: each event is the whole run as it stands then."""
+    choose(request, EVENT_STREAM)
+    seen = after if last_event_id is None else last_event_id
+    now = await visit.hub.task_runs.look(visit.principal, TaskRunId(task_run_id))
+    if now.terminal and now.sequence <= seen:
+        return Response(status_code=204)
+    return visit.follow_task_run(TaskRunId(task_run_id), seen)
 
 
 @router.post(

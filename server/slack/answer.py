@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 
 from server.slack.blocks import Footing, fallback, sections
 from server.slack.web import Json, SlackWeb, StreamClosed
-from server.slack.words import MESSAGE_CHARACTERS, cut, escaped, fitting
+from server.slack.words import MESSAGE_CHARACTERS, escaped, fitting, fitting_pieces, unlinked
 
+Hold = Callable[[], Awaitable[None]]
+"""Raises  TakenOver: somebody else shows the answer by now."""
 Remember = Callable[[Sequence[str]], Awaitable[None]]
 """Keeps the ids of the messages that show the answer, for whoever has to carry on."""
 
@@ -42,11 +44,13 @@ class _Part:
 
 @dataclass(slots=True)
 class Answer:
-    """Raises, whatever is called: SlackAway (carry on later with `earlier`), SlackSaysNo."""
+    """Raises, whatever is called: SlackAway (carry on later with `earlier`), SlackSaysNo, TakenOver."""
 
     web: SlackWeb
     place: Place
     remember: Remember
+    hold: Hold
+    """Asked before anything that another holder may have written is written over."""
     earlier: Sequence[str] = ()
     """Messages that a process before this one began to show the answer in."""
     _parts: list[_Part] = field(default_factory=list[_Part])
@@ -56,8 +60,13 @@ class Answer:
         """What the messages show so far."""
         return "".join(part.text for part in self._parts)
 
+    def shows(self, text: str) -> bool:
+        """Whether the messages show so much of the text already."""
+        return self.told == unlinked(text)
+
     async def grow(self, text: str) -> None:
         """Show the text, which begins with what is shown already."""
+        text = unlinked(text)
         more = text[len(self.told) :]
         while more:
             part = self._parts[-1] if self._parts and self._parts[-1].streaming else None
@@ -82,10 +91,9 @@ class Answer:
         else:
             await self._close(part, footing)
 
-    # Streaming --------------------------------------------------------------------------------------------------------
-
     async def _begin(self, piece: str) -> None:
         """A stream that opens with its first words, so that no message is ever empty."""
+        await self.hold()
         place = self.place
         said = await self.web.call(
             "chat.startStream",
@@ -120,12 +128,10 @@ class Answer:
         except StreamClosed:
             await self._update(part, footing)
 
-    # Settling ---------------------------------------------------------------------------------------------------------
-
     async def _settle_all(self, text: str, footing: Footing) -> None:
         """Every message says what it ought to; what is too many becomes a dot, what is too few is posted."""
         begun = [*self.earlier, *(part.ts for part in self._parts if part.ts not in self.earlier)]
-        pieces = list(cut(text or ONLY_CALLS, MESSAGE_CHARACTERS))
+        pieces = list(fitting_pieces(text or ONLY_CALLS, MESSAGE_CHARACTERS))
         for place, piece in enumerate(pieces):
             last = Footing() if place < len(pieces) - 1 else footing
             if place < len(begun):
@@ -142,9 +148,11 @@ class Answer:
         await self._update(_Part(ts=ts, text=text), footing)
 
     async def _update(self, part: _Part, footing: Footing) -> None:
+        await self.hold()
         await self.web.call("chat.update", channel=self.place.channel_id, ts=part.ts, **_laid_out(part.text, footing))
 
     async def _post(self, text: str, footing: Footing) -> str:
+        await self.hold()
         place = self.place
         said = await self.web.call(
             "chat.postMessage",

@@ -8,16 +8,24 @@ import orjson
 
 from domain.approvals.model import Approval, ApprovalItem
 from server.slack.deliveries import APPROVE, COMMENT, COMMENT_BLOCK, REJECT, REJECTION
-from server.slack.words import SECTION_CHARACTERS, cut, escaped, mrkdwn, shortened
+from server.slack.words import SECTION_CHARACTERS, cut, escaped, escaped_within, mrkdwn, shortened, visible
 
 Json = dict[str, object]
 
 CALLS_SHOWN = 15
+CALL_CHARACTERS = 300
+CALLS_CHARACTERS = 2000
 CITATIONS_SHOWN = 10
+CITATIONS_CHARACTERS = 1500
+NOTE_CHARACTERS = 250
+"""Of what stands below an answer, so that together with it Slack takes it: with its text at most some 12,000."""
 ARGUMENTS_SHOWN = 20
 VALUE_CHARACTERS = 600
+ARGUMENT_CHARACTERS = 8000
+"""Of all that is shown of a question's arguments."""
 FALLBACK_CHARACTERS = 1000
 """Of the text that a notification shows."""
+COMMENT_CHARACTERS = 1000
 HEADER = {"executed": "Approved and done", "failed": "Approved, and failed", "rejected": "Rejected"}
 
 
@@ -32,14 +40,21 @@ class Footing:
 
     def blocks(self) -> list[Json]:
         """Context blocks; a call's block carries its id."""
-        made = [call_block(call) for call in self.calls[:CALLS_SHOWN]]
-        if len(self.calls) > CALLS_SHOWN:
-            made.append(context(f"and {len(self.calls) - CALLS_SHOWN} calls more, which the record has"))
-        cited = "\n".join(_citation(citation) for citation in self.citations[:CITATIONS_SHOWN])
+        made, room = list[Json](), CALLS_CHARACTERS
+        for call in self.calls[:CALLS_SHOWN]:
+            words = _call_words(call)
+            room -= len(words)
+            if room < 0:
+                break
+            made.append(context(words, block_id=f"call:{call.get('call_id')}"))
+        if len(self.calls) > len(made):
+            made.append(context(f"and {len(self.calls) - len(made)} calls more, which the record has"))
+        cited = [_citation(citation) for citation in self.citations[:CITATIONS_SHOWN]]
         if len(self.citations) > CITATIONS_SHOWN:
-            cited += f"\nand {len(self.citations) - CITATIONS_SHOWN} more"
-        notes = [context(escaped(note)) for note in self.notes]
-        return [*made, *([context(shortened(cited, SECTION_CHARACTERS))] if cited else []), *notes]
+            cited.append(f"and {len(self.citations) - CITATIONS_SHOWN} more")
+        below = next(cut("\n".join(cited), CITATIONS_CHARACTERS), "")
+        notes = [context(escaped_within(note, NOTE_CHARACTERS)) for note in self.notes]
+        return [*made, *([context(below)] if below else []), *notes]
 
 
 def context(text: str, block_id: str | None = None) -> Json:
@@ -60,16 +75,20 @@ def sections(markdown: str) -> list[Json]:
 
 def fallback(markdown: str) -> str:
     """What a notification shows of a text."""
-    return escaped(shortened(markdown.strip() or "…", FALLBACK_CHARACTERS))
+    return escaped_within(markdown.strip() or "…", FALLBACK_CHARACTERS)
 
 
 def call_block(call: Json) -> Json:
     """One call in one line: tool, outcome and, unless it was done, why; the block carries the call's id."""
-    words = f"`{escaped(str(call.get('tool')))}` {escaped(str(call.get('outcome', 'going on')))}"
+    return context(_call_words(call), block_id=f"call:{call.get('call_id')}")
+
+
+def _call_words(call: Json) -> str:
+    words = f"`{call.get('tool')}` {call.get('outcome', 'going on')}"
     reasons = call.get("reasons")
     if call.get("outcome") not in ("done", None) and isinstance(reasons, list):
-        words += f" ({escaped(', '.join(str(reason) for reason in cast('list[object]', reasons)))})"
-    return context(shortened(words, SECTION_CHARACTERS), block_id=f"call:{call.get('call_id')}")
+        words += f" ({', '.join(str(reason) for reason in cast('list[object]', reasons))})"
+    return escaped_within(words, CALL_CHARACTERS)
 
 
 def _citation(citation: Json) -> str:
@@ -85,17 +104,15 @@ def _plain(value: object) -> str:
     return escaped(shortened(" ".join(str(value).split()), 200)).translate({ord(mark): None for mark in "*_~`"})
 
 
-# Questions ------------------------------------------------------------------------------------------------------------
-
-
 def question_blocks(item: ApprovalItem, url: str) -> list[Json]:
-    """A question with its buttons, whose value is the approval's id and nothing else."""
+    """A question with its buttons, whose value is the approval's id and nothing else.
+
+    What is not shown whole can be rejected here, and approved only where it can be read.
+    """
     approval = item.approval
     value = str(approval.approval_id)
-    buttons: list[Json] = [
-        _button("Approve", APPROVE, value, "primary"),
-        _button("Reject", REJECT, value, "danger"),
-    ]
+    approve = _button("Approve", APPROVE, value, "primary")
+    buttons = [*([approve] if _Shown.of(approval).is_whole else []), _button("Reject", REJECT, value, "danger")]
     who = f"Who may decide: {approval.needs_role} or above"
     who += ", and not whoever asked" if approval.four_eyes else ""
     until = f"until {approval.expires_at:%Y-%m-%d %H:%M} UTC"
@@ -112,26 +129,43 @@ def decided_blocks(item: ApprovalItem, call: Json | None = None) -> list[Json]:
     words = HEADER.get(approval.state, approval.state.capitalize())
     if item.decided_by is not None:
         words += f" by {escaped(item.decided_by)}"
-    comment = f": {escaped(shortened(approval.comment, 1000))}" if approval.comment else ""
+    comment = f": {escaped_within(approval.comment, COMMENT_CHARACTERS)}" if approval.comment else ""
     return [*_asked(item, f"*{words}*{comment}"), *([] if call is None else [call_block(call)])]
 
 
 def _asked(item: ApprovalItem, heading: str) -> Iterator[Json]:
     approval = item.approval
     yield section(f"{heading}\n`{escaped(approval.tool)}`, asked for by {escaped(item.requested_by)}")
-    yield from _arguments(approval)
+    shown = _Shown.of(approval)
+    yield from (_literal(name, text) for name, text in shown.arguments)
+    if not shown.is_whole:
+        yield context("*Not all of it is shown here: open it in the browser to approve it.*")
     if approval.reasons:
         yield context("Why it is asked: " + escaped(", ".join(approval.reasons)))
 
 
-def _arguments(approval: Approval) -> Iterator[Json]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
     """What is approved is exactly this: each argument letter by letter, so that none can pose as another."""
-    arguments = cast("Mapping[str, object]", orjson.loads(approval.arguments))
-    texts = {name: v if isinstance(v, str) else orjson.dumps(v).decode() for name, v in arguments.items()}
-    for name, text in list(texts.items())[:ARGUMENTS_SHOWN]:
-        yield _literal(name, shortened(text, VALUE_CHARACTERS) or " ")
-    if len(texts) > ARGUMENTS_SHOWN or any(len(text) > VALUE_CHARACTERS for text in texts.values()):
-        yield context("*Not all of it is shown here: open it in the browser before you decide.*")
+
+    arguments: Sequence[tuple[str, str]]
+    is_whole: bool
+
+    @classmethod
+    def of(cls, approval: Approval) -> "_Shown":
+        """As much of the arguments as a message takes."""
+        arguments = cast("Mapping[str, object]", orjson.loads(approval.arguments))
+        whole = {visible(name): _letters(value) for name, value in arguments.items()}
+        shown, room = list[tuple[str, str]](), ARGUMENT_CHARACTERS
+        for name, text in list(whole.items())[:ARGUMENTS_SHOWN]:
+            shown.append((name, shortened(text, min(VALUE_CHARACTERS, max(room, 1)))))
+            room -= len(name) + len(shown[-1][1])
+        return cls(arguments=shown, is_whole=shown == list(whole.items()))
+
+
+def _letters(value: object) -> str:
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return visible(text) or " "
 
 
 def _literal(name: str, value: str) -> Json:

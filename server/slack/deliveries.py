@@ -8,13 +8,17 @@ from uuid import UUID
 
 import orjson
 
-from domain.kernel import ApprovalId
+from domain.kernel import ApprovalId, RunId
 
 Json = dict[str, object]
 
 APPROVE, REJECT, REJECTION = "glow_approve", "glow_reject", "glow_rejection"
 """The ids of the buttons, and of the form that asks why."""
 COMMENT_BLOCK, COMMENT = "comment", "text"
+GOES_ON = "glow_goes_on"
+"""The type of our own note; nothing of that type passes `envelope_of`, so that nobody outside can leave one."""
+LONGEST_ID = 200
+"""Of an event, as it is kept."""
 
 
 class Unknown(Exception):
@@ -82,11 +86,32 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GoneOn:
+    """Our own note, which Slack never sends: a run that waits, whose answer goes on in its thread."""
+
+    run_id: RunId
+    after: int
+    """Up to there it is told."""
+    approvals: tuple[ApprovalId, ...]
+    """What it waits for."""
+    tools: Mapping[str, str]
+    """Of the calls that wait, by their ids."""
+    user_id: str
+    user_team: str
+    channel_id: str
+    thread_ts: str
+
+    def body(self) -> Json:
+        """As it is kept, among what Slack delivers."""
+        return {"type": GOES_ON, **{name: getattr(self, name) for name in self.__slots__}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored:
     """Nothing to answer: a bot's words, an edit, a leave."""
 
 
-Delivery = Said | Commanded | Opened | Pressed | Rejected | Ignored
+Delivery = Said | Commanded | Opened | Pressed | Rejected | GoneOn | Ignored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +134,7 @@ def envelope_of(body: Json) -> Envelope:
     Raises  Unknown.
     """
     if body.get("type") == "event_callback":
-        return Envelope(team_id=_text(body, "team_id"), event_id=_text(body, "event_id"))
+        return Envelope(team_id=_text(body, "team_id"), event_id=_event_id(body))
     if "command" in body:
         return Envelope(team_id=_text(body, "team_id"), event_id=_digest(_text(body, "trigger_id")))
     if body.get("type") in ("block_actions", "view_submission"):
@@ -123,6 +148,7 @@ def delivery_of(body: Json, bot_user_id: str) -> Delivery:
     Raises  Unknown: a member that Slack always sends is missing, or is of another kind.
     """
     if "command" in body:
+        _text(body, "command")
         return Commanded(user_id=_text(body, "user_id"), user_team=_text(body, "team_id"), text=_text(body, "text"))
     match body.get("type"):
         case "event_callback":
@@ -131,8 +157,23 @@ def delivery_of(body: Json, bot_user_id: str) -> Delivery:
             return _pressed(body)
         case "view_submission":
             return _rejected(body)
+        case _ if body.get("type") == GOES_ON:
+            return _gone_on(body)
         case _:
             raise Unknown
+
+
+def _gone_on(body: Json) -> GoneOn:
+    return GoneOn(
+        run_id=RunId(UUID(_text(body, "run_id"))),
+        after=int(str(body["after"])),
+        approvals=tuple(ApprovalId(UUID(each)) for each in cast("list[str]", body["approvals"])),
+        tools=cast("dict[str, str]", body["tools"]),
+        user_id=_text(body, "user_id"),
+        user_team=_text(body, "user_team"),
+        channel_id=_text(body, "channel_id"),
+        thread_ts=_text(body, "thread_ts"),
+    )
 
 
 def _event(body: Json, event: Json, bot_user_id: str) -> Delivery:
@@ -228,6 +269,13 @@ def _approval_id(value: object) -> ApprovalId:
 
 def _installed_team(body: Json) -> str:
     return _text(_object(body, "team"), "id")
+
+
+def _event_id(body: Json) -> str:
+    event_id = _text(body, "event_id")
+    if len(event_id) > LONGEST_ID:
+        raise Unknown
+    return event_id
 
 
 def _interaction(body: Json) -> str:

@@ -11,7 +11,6 @@ import aiohttp
 import orjson
 import structlog
 from pydantic import SecretStr
-from slack_bolt.async_app import AsyncApp
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,6 +22,7 @@ from server.slack.bolt import bolt_app, dispatched, socket_mode
 from server.slack.deliveries import (
     Commanded,
     Delivery,
+    GoneOn,
     Ignored,
     Opened,
     Pressed,
@@ -49,44 +49,30 @@ SETTLE_EVERY_S = 2.0
 
 
 class SlackDoor:
-    """Enter `running()` before the first request."""
+    """Takes Slack's requests in, and works them off while `slack_door` holds it."""
 
     def __init__(
-        self, hub: Hub, app: SlackApp, *, patience: Patience | None = None, pause: Pause = asyncio.sleep
+        self, hub: Hub, app: SlackApp, session: aiohttp.ClientSession, *, patience: Patience, pause: Pause
     ) -> None:
         self._hub = hub
         self._app = app
-        self._patience = patience or Patience()
-        self._pause = pause
-        self._store = PostgresSlack(hub.transactions, hub.pools.app, hub.pools.service)
-        self._inbox = Inbox(self._store, self._work, clock=hub.clock, new_id=hub.new_id, patience=self._patience)
-        self._messages: Messages
-        self._questions: Questions
-        self._bolt: AsyncApp
+        self._store = store = PostgresSlack(hub.transactions, hub.pools.app, hub.pools.service)
+        self._inbox = Inbox(store, self._work, clock=hub.clock, new_id=hub.new_id, patience=patience)
+        web = SlackWeb(web_client(app, session), pause)
+        people = People(web, hub.identities, time.monotonic)
+        self._questions = questions = Questions(web=web, store=store, people=people, hub=hub)
+        self._messages = Messages(web=web, store=store, people=people, runs=hub.runs, questions=questions, pause=pause)
+        self._bolt = bolt_app(web_client(app, session), self._keep, self._bot_user_id)
 
     @property
     def questions(self) -> Questions:
-        """What waits for people; once it runs."""
+        """What waits for people."""
         return self._questions
 
     @property
     def inbox(self) -> Inbox:
         """What is under way."""
         return self._inbox
-
-    @asynccontextmanager
-    async def running(self) -> AsyncGenerator[None]:
-        """Held by the lifespan of the application that serves this door."""
-        async with AsyncExitStack() as stack:
-            timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-            session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
-            self._build(SlackWeb(web_client(self._app, session), self._pause))
-            self._bolt = bolt_app(web_client(self._app, session), self._keep, self._bot_user_id)
-            await stack.enter_async_context(self._inbox.running())
-            await stack.enter_async_context(_going_on(self._settle(), "slack questions"))
-            if self._app.app_token is not None:
-                await stack.enter_async_context(_going_on(self._listen(self._app.app_token), "slack socket"))
-            yield
 
     async def events(self, request: Request) -> Response:
         """`POST /slack/events`.
@@ -102,25 +88,29 @@ class SlackDoor:
         if body.get("type") == "app_rate_limited":
             log.warning("slack.rate_limited")
             return Response(status_code=200)
-        await self._known(body)
-        headers = {"content-type": "application/json"}
-        answered = await dispatched(self._bolt, orjson.dumps(body).decode(), headers)
+        try:
+            if isinstance(await self._known(body), Ignored):
+                return Response(status_code=200)
+            answered = await dispatched(self._bolt, body, envelope_of(body).team_id)
+        except Unknown as unknown:
+            raise malformed("The body is nothing that Slack sends to an app like this.") from unknown
         if answered.status == 503:
             raise unavailable()
         # What bolt has no listener for is not for us, and done with.
         return Response(status_code=200)
 
-    async def _known(self, body: Json) -> None:
-        """Raises  Problem: 400, 403."""
-        try:
-            envelope = envelope_of(body)
-            team = await self._store.team(envelope.team_id)
-            delivery_of(body, "" if team is None else team.bot_user_id)
-        except Unknown as unknown:
-            raise malformed("The body is nothing that Slack sends to an app like this.") from unknown
+    async def _known(self, body: Json) -> Delivery:
+        """What it is, of a workspace that is connected.
+
+        Raises  Unknown. Problem: 403.
+        """
+        envelope = envelope_of(body)
+        team = await self._store.team(envelope.team_id)
+        delivery = delivery_of(body, "" if team is None else team.bot_user_id)
         if team is None:
             detail = "This workspace is not connected to an organization of this server."
             raise Problem(403, "workspace_not_connected", detail, headers={"X-Slack-No-Retry": "1"})
+        return delivery
 
     async def _bot_user_id(self, team_id: str) -> str | None:
         team = await self._store.team(team_id)
@@ -139,8 +129,6 @@ class SlackDoor:
             organization_id=team.organization_id, team_id=envelope.team_id, event_id=envelope.event_id, attempt=1
         )
         await self._inbox.take(key, json.dumps(body))
-
-    # The work behind it -----------------------------------------------------------------------------------------------
 
     async def _work(self, key: EventKey, kept: KeptEvent) -> Ended:
         team = await self._store.team(key.team_id)
@@ -161,22 +149,12 @@ class SlackDoor:
                 return await self._questions.pressed(key, team, delivery)
             case Rejected():
                 return await self._questions.rejected(key, team, delivery)
+            case GoneOn():
+                return await self._messages.go_on(key, kept, team, delivery)
             case Ignored():
                 return Done(outcome="ignored")
 
-    def _build(self, web: SlackWeb) -> None:
-        people = People(web, self._hub.identities, time.monotonic)
-        self._questions = Questions(web=web, store=self._store, people=people, hub=self._hub)
-        self._messages = Messages(
-            web=web,
-            store=self._store,
-            people=people,
-            runs=self._hub.runs,
-            questions=self._questions,
-            pause=self._pause,
-        )
-
-    async def _settle(self) -> None:
+    async def settle(self) -> None:
         """Questions answered at other doors say so within moments."""
         while True:
             try:
@@ -187,7 +165,7 @@ class SlackDoor:
                 log.error("slack.settle_faulted", exc_info=fault)
             await asyncio.sleep(SETTLE_EVERY_S)
 
-    async def _listen(self, app_token: SecretStr) -> None:
+    async def listen(self, app_token: SecretStr) -> None:
         """Socket Mode, tried again until Slack lets us in; from then on bolt reconnects by itself."""
         while True:
             try:
@@ -197,6 +175,22 @@ class SlackDoor:
             except Exception as fault:
                 log.warning("slack.socket_refused", exc_info=fault)
             await asyncio.sleep(RETRY_AFTER_S)
+
+
+@asynccontextmanager
+async def slack_door(
+    hub: Hub, app: SlackApp, *, patience: Patience | None = None, pause: Pause = asyncio.sleep
+) -> AsyncGenerator[SlackDoor]:
+    """The door, and the work behind it under way, for the length of the block."""
+    async with AsyncExitStack() as stack:
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
+        door = SlackDoor(hub, app, session, patience=patience or Patience(), pause=pause)
+        await stack.enter_async_context(door.inbox.running())
+        await stack.enter_async_context(_going_on(door.settle(), "slack questions"))
+        if app.app_token is not None:
+            await stack.enter_async_context(_going_on(door.listen(app.app_token), "slack socket"))
+        yield door
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ runs out, by this process or another. Work begins as often as it must; that it i
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ class Later:
     """It cannot be finished now."""
 
     after: timedelta
+    however_long: bool = False
+    """It waits for people, and is not given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +42,13 @@ class Done:
     outcome: str
 
 
+class TakenOver(Exception):
+    """Whoever works on it was taken for dead, and somebody else does by now."""
+
+
 Ended = Done | Later
 Work = Callable[[EventKey, KeptEvent], Awaitable[Ended]]
-"""Raises  SlackAway, Unavailable: later. SlackSaysNo: never."""
+"""Raises  SlackAway, Unavailable: later. SlackSaysNo: never. TakenOver: no more of it here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +77,7 @@ class Inbox:
         self._new_id = new_id
         self._patience = patience or Patience()
         self._tasks = set[asyncio.Task[None]]()
+        self._faults = Counter[tuple[str, str]]()
 
     @property
     def patience(self) -> Patience:
@@ -176,23 +184,41 @@ class Inbox:
                 await self._store.renew(key, ended.after)
         except Unavailable as away:
             log.warning("slack.lost_database", reason=str(away))
+        except TakenOver:
+            log.warning("slack.taken_over", eventId=key.event_id)
 
     async def _ended(self, key: EventKey, kept: KeptEvent) -> Ended:
         try:
             ended = await self._work(key, kept)
+            self._faults.pop((key.team_id, key.event_id), None)
         except (SlackAway, Unavailable) as away:
             log.warning("slack.put_off", reason=str(away), eventId=key.event_id)
             ended = self._later(key)
+        except TakenOver:
+            raise
         except SlackSaysNo as no:
             log.warning("slack.refused", method=no.method, code=no.code, eventId=key.event_id)
             return Done(outcome=f"refused:{no.code}")
         except Exception as fault:
             reference = reference_of(self._new_id())
             log.error("slack.faulted", reference=reference, eventId=key.event_id, exc_info=fault)
-            ended = Done(outcome="faulted") if key.attempt >= self._patience.faults else self._later(key)
-        if isinstance(ended, Later) and self._clock() - kept.received_at > self._patience.given_up_after:
+            ended = self._faulted(key)
+        if (
+            isinstance(ended, Later)
+            and not ended.however_long
+            and self._clock() - kept.received_at > self._patience.given_up_after
+        ):
             return Done(outcome="given_up")
         return ended
+
+    def _faulted(self, key: EventKey) -> Ended:
+        """Faults are counted, not attempts: waiting for a busy conversation is none."""
+        event = key.team_id, key.event_id
+        self._faults[event] += 1
+        if self._faults[event] < self._patience.faults:
+            return self._later(key)
+        del self._faults[event]
+        return Done(outcome="faulted")
 
     def _later(self, key: EventKey) -> Later:
         pause = self._patience.first_pause * 2 ** min(key.attempt - 1, 10)

@@ -9,24 +9,26 @@ from typing import cast
 
 import structlog
 
-from agent.conversations.model import (
+from agent.conversations.refusals import (
     ConversationBusy,
     ConversationNotFound,
     EngagementNotFound,
     InvalidMessage,
+    RunNotFound,
     UnknownAgent,
 )
+from agent.frames import json_text
 from agent.run_opening import NewMessage
 from agent.runs import RunHandle, Runs, TooManyRuns
 from domain.kernel import Principal, RunId
 from server.database.slack import EventKey, KeptEvent, PostgresSlack, Team, ThreadKey
 from server.slack.answer import Answer, Place
-from server.slack.deliveries import Commanded, Opened, Said
-from server.slack.inbox import Done, Ended, Later
+from server.slack.deliveries import Commanded, GoneOn, Opened, Said
+from server.slack.inbox import Done, Ended, Later, TakenOver
 from server.slack.people import People, Stranger, principal_of
-from server.slack.questions import Questions
+from server.slack.questions import Questions, event_prefix
 from server.slack.telling import Telling
-from server.slack.web import Json, Pause, SlackWeb
+from server.slack.web import Json, Pause, SlackSaysNo, SlackWeb
 from server.slack.words import escaped, heard, shortened
 
 log = structlog.get_logger()
@@ -34,6 +36,10 @@ log = structlog.get_logger()
 BETWEEN_APPENDS_S = 0.7
 """Slack takes some 100 appends a minute; what comes meanwhile goes with the next one."""
 WHEN_BUSY = timedelta(seconds=2)
+AT_REST = timedelta(minutes=1)
+"""How long a run that waits is left alone; an answer in Slack, or the sweep of questions, is heard at once."""
+GOES_ON_WITHIN_S = 15.0
+"""What a run whose question was answered gets to say its first word."""
 
 UNKNOWN = (
     "I am sorry: I cannot tell which member of the firm you are, so I cannot answer here. I know people by the "
@@ -44,6 +50,15 @@ NOTHING_SAID = "What would you like to know? Mention me together with your quest
 NO_ENGAGEMENT = "This channel belongs to an engagement that you have no access to, so I cannot answer you here."
 NO_AGENT = "Whoever was to answer in this channel is not there any more; an administrator can name another."
 GREETING = "Ask me about the firm's documents, tasks and figures. I answer in this thread."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """Of a run, what one answer tells: from its beginning, or from where it was told already."""
+
+    run_id: RunId
+    after: int
+    user_team: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +89,8 @@ class Messages:
             words = escaped(shortened(commanded.text.strip() or NOTHING_SAID, 1000))
             repeated = await self.web.call("chat.postMessage", channel=channel_id, text=words)
             ts, earlier = str(repeated["ts"]), list[str]()
-            await self.store.posted(key, [ts])
+            if not await self.store.posted(key, [ts]):
+                raise TakenOver
         said = Said(
             user_id=commanded.user_id,
             user_team=commanded.user_team,
@@ -108,17 +124,81 @@ class Messages:
         if not isinstance(begun, RunHandle):
             return begun
         place = Place(channel_id=said.channel_id, thread_ts=said.thread_ts, team_id=key.team_id, user_id=said.user_id)
+        answer = self._answer_in(key, place, earlier, before)
+        part = _Part(run_id=begun.run_id, after=0, user_team=said.user_team)
+        return await self._told(key, principal, part, answer, Telling())
+
+    async def go_on(self, key: EventKey, kept: KeptEvent, team: Team, waited: GoneOn) -> Ended:
+        """A run that waited: what it tells once its questions are answered, below what it told before."""
+        member = await self.people.member(team.organization_id, key.team_id, waited.user_id, waited.user_team)
+        if isinstance(member, Stranger):
+            return Done(outcome=f"stranger:{member.why}")
+        principal = principal_of(member, "agent")
+        if await self.questions.open(principal, waited.approvals):
+            return Later(after=AT_REST, however_long=True)
+        place = Place(
+            channel_id=waited.channel_id, thread_ts=waited.thread_ts, team_id=key.team_id, user_id=waited.user_id
+        )
+        part = _Part(run_id=waited.run_id, after=waited.after, user_team=waited.user_team)
+        answer, telling = self._answer_in(key, place, kept.posted, ()), Telling(tools=waited.tools)
+        try:
+            async with asyncio.timeout(GOES_ON_WITHIN_S) as patience:
+                return await self._told(key, principal, part, answer, telling, patience)
+        except TimeoutError:
+            return Later(after=WHEN_BUSY, however_long=True)
+        except RunNotFound:
+            return Done(outcome="run_gone")
+
+    async def _told(
+        self,
+        key: EventKey,
+        principal: Principal,
+        part: "_Part",
+        answer: Answer,
+        telling: Telling,
+        patience: asyncio.Timeout | None = None,
+    ) -> Ended:
+        """The answer in its thread, the questions it leaves, and a note of where it goes on once they are answered.
+
+        `patience`: for the first word; what is told takes the time it takes.
+        """
+        await self._streamed(principal, part, answer, telling, patience)
+        refused = await self._finished(answer, telling)
+        for approval_id in telling.approvals:
+            await self.questions.ask(principal, answer.place, approval_id)
+        if telling.waits:
+            await self._note(key, part, answer.place, telling)
+        if refused is not None:
+            raise refused
+        return Done(outcome="waiting" if telling.waits else "answered")
+
+    async def _note(self, key: EventKey, part: "_Part", place: Place, telling: Telling) -> None:
+        """Kept like a delivery, which nobody holds until its questions are answered or a while has passed."""
+        waits = GoneOn(
+            run_id=part.run_id,
+            after=telling.sequence,
+            approvals=tuple(telling.awaited),
+            tools=telling.waiting_calls,
+            user_id=place.user_id,
+            user_team=part.user_team,
+            channel_id=place.channel_id,
+            thread_ts=place.thread_ts,
+        )
+        noted = replace(key, event_id=f"{event_prefix(part.run_id)}{telling.sequence}", attempt=1)
+        await self.store.keep(noted, json_text(waits.body()), AT_REST)
+
+    def _answer_in(self, key: EventKey, place: Place, earlier: tuple[str, ...], before: tuple[str, ...]) -> Answer:
+        """An answer that is shown only as long as this process holds what it answers."""
 
         async def remember(messages: Sequence[str]) -> None:
-            await self.store.posted(key, [*before, *messages])
+            if not await self.store.posted(key, [*before, *messages]):
+                raise TakenOver
 
-        answer = Answer(web=self.web, place=place, remember=remember, earlier=earlier)
-        telling = await self._streamed(principal, begun.run_id, answer)
-        for approval_id in telling.approvals:
-            await self.questions.ask(principal, place, approval_id)
-        return Done(outcome="answered")
+        async def hold() -> None:
+            if await self.store.load(key) is None:
+                raise TakenOver
 
-    # The run ----------------------------------------------------------------------------------------------------------
+        return Answer(web=self.web, place=place, remember=remember, hold=hold, earlier=earlier)
 
     async def _begun(self, key: EventKey, principal: Principal, said: Said, text: str) -> RunHandle | Ended:
         """The run that the message begins, or has begun when it was worked on before."""
@@ -159,23 +239,33 @@ class Messages:
         await self.store.remember(thread, begun.conversation_id)
         return begun
 
-    async def _streamed(self, principal: Principal, run_id: RunId, answer: Answer) -> Telling:
-        """Shows the answer as it comes; where it was begun by another process, once it is complete."""
-        telling, live = Telling(), not answer.earlier
+    async def _streamed(
+        self, principal: Principal, part: "_Part", answer: Answer, telling: Telling, patience: asyncio.Timeout | None
+    ) -> None:
+        """What the run told, shown as it comes; where another process began to show it, nothing yet."""
+        live = not answer.earlier
         clock = asyncio.get_running_loop().time
         shown_at = clock() - BETWEEN_APPENDS_S
-        async with aclosing(self.runs.pages(principal, run_id)) as pages:
+        async with aclosing(self.runs.pages(principal, part.run_id, part.after)) as pages:
             async for page in pages:
+                if patience is not None:
+                    patience.reschedule(None)
                 for frame in page:
                     telling.add(frame)
-                if live and not telling.ended and not telling.withdrawn and telling.text != answer.told:
+                if live and not telling.ended and not telling.withdrawn and not answer.shows(telling.text):
                     await self.pause(max(0.0, shown_at + BETWEEN_APPENDS_S - clock()))
                     await answer.grow(telling.text)
                     shown_at = clock()
-        await answer.finish(telling.text, telling.footing, as_told=not telling.withdrawn)
-        return telling
+                if telling.waits:
+                    return
 
-    # ------------------------------------------------------------------------------------------------------------------
+    async def _finished(self, answer: Answer, telling: Telling) -> SlackSaysNo | None:
+        """The answer is shown whole; or Slack's refusal, which keeps no question from being asked."""
+        try:
+            await answer.finish(telling.whole, telling.footing, as_told=not telling.withdrawn)
+        except SlackSaysNo as no:
+            return no
+        return None
 
     async def _refuse(self, said: Said, words: str, outcome: str) -> Ended:
         """Polite, and without a word of the firm's; in a channel only whoever asked reads it."""

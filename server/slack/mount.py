@@ -24,10 +24,9 @@ async def slack_mounted(
         return
     # In a thread: bolt takes a while to load.
     await asyncio.to_thread(import_module, "server.slack.door")
-    from server.slack.door import SlackDoor
+    from server.slack.door import slack_door
 
-    door = SlackDoor(hub, slack, pause=pause)
-    async with door.running():
+    async with slack_door(hub, slack, pause=pause) as door:
         app.state.slack = door
         app.router.routes.append(Route(PATH, door.events, methods=["POST"], include_in_schema=False))
         yield

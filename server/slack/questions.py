@@ -1,14 +1,15 @@
 """Questions to people: posted with buttons, answered through the gate by whoever presses, settled whoever answered."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import cast
 
 import structlog
 
 from domain.approvals.model import ApprovalAnswer, ApprovalItem
 from domain.approvals.service import ApprovalNotFound
-from domain.kernel import ApprovalId, CallId, Principal
+from domain.idempotency.model import IdempotencyKey
+from domain.kernel import ApprovalId, CallId, OrganizationId, Principal, PrincipalId, RunId
 from server.database.identities import Member
 from server.database.slack import EventKey, PostgresSlack, Question, Team
 from server.hub import Hub
@@ -69,13 +70,18 @@ class Questions:
             )
         )
 
+    async def open(self, asker: Principal, approval_ids: Sequence[ApprovalId]) -> bool:
+        """Whether all of these still wait for an answer."""
+        items = [await self._item(asker, each) for each in approval_ids]
+        return all(item is not None and item.approval.state == "pending" for item in items)
+
     async def pressed(self, key: EventKey, team: Team, press: Pressed) -> Ended:
         """Approve at once; ask why before rejecting."""
         member = await self._presser(key, team, press)
         if isinstance(member, Stranger):
             return await self._tell(press, NOT_YOU, f"stranger:{member.why}")
         if press.answer == "approve":
-            return await self._decide(member, press, "approve", None)
+            return await self._decide(key, member, press, "approve", None)
         view = rejection_view(str(press.approval_id), press.channel_id, press.message_ts, press.thread_ts)
         try:
             await self.web.call("views.open", trigger_id=press.trigger_id, view=view)
@@ -89,7 +95,7 @@ class Questions:
         member = await self._presser(key, team, sent)
         if isinstance(member, Stranger):
             return await self._tell(sent, NOT_YOU, f"stranger:{member.why}")
-        return await self._decide(member, sent, "reject", sent.comment)
+        return await self._decide(key, member, sent, "reject", sent.comment)
 
     async def settle_answered(self) -> None:
         """Have every question that was answered, at whatever door, say so.
@@ -105,51 +111,72 @@ class Questions:
                 door="slack",
             )
             try:
-                await self._show_decided(asker, question.approval_id, question.channel_id, question.message_ts)
+                run_id = await self._show_settled(asker, question)
             except SlackAway as away:
                 log.warning("slack.put_off", reason=str(away), approvalId=str(question.approval_id))
                 continue
-            await self.store.settle(question)
-
-    # ------------------------------------------------------------------------------------------------------------------
+            except SlackSaysNo as no:  # it would say so again: its buttons stay, and answer that it is decided
+                log.error("slack.question_stands", code=no.code, approvalId=str(question.approval_id))
+                run_id = None
+            await self._settle(question.organization_id, question.principal_id, question.approval_id, run_id)
 
     async def _presser(self, key: EventKey, team: Team, press: Pressed | Rejected) -> Member | Stranger:
         """Slack is asked afresh: who was put out a minute ago decides nothing."""
         return await self.people.member(team.organization_id, key.team_id, press.user_id, press.user_team, afresh=True)
 
     async def _decide(
-        self, member: Member, press: Pressed | Rejected, answer: ApprovalAnswer, comment: str | None
+        self, key: EventKey, member: Member, press: Pressed | Rejected, answer: ApprovalAnswer, comment: str | None
     ) -> Ended:
+        """One decision for one press: where only Slack failed behind it, the next attempt shows what was decided."""
         person = principal_of(member, "person")
         arguments: dict[str, object] = {"approval_id": str(press.approval_id), "decision": answer}
         if comment is not None:
             arguments["comment"] = comment
-        request = CallRequest(call_id=CallId(self.hub.new_id()), tool="approval_decide", arguments=arguments)
+        request = CallRequest(
+            call_id=CallId(self.hub.new_id()),
+            tool="approval_decide",
+            arguments=arguments,
+            idempotency=IdempotencyKey(route="POST /slack/events", key=f"{key.team_id}:{key.event_id}"),
+        )
         outcome = await self.hub.gate.call(request, person)
         is_done = outcome.outcome == "done"
         call = _call_json(outcome)
-        await self._show_decided(
-            person, press.approval_id, press.channel_id, press.message_ts, call if is_done else None
-        )
+        await self._show_decided(person, press, call if is_done else None)
         if is_done:
             return Done(outcome=answer)
         return await self._tell(press, _refusal(outcome), f"not_decided:{outcome.outcome}", call)
 
-    async def _show_decided(
-        self, principal: Principal, approval_id: ApprovalId, channel_id: str, message_ts: str, call: Json | None = None
+    async def _settle(
+        self, organization_id: OrganizationId, asker: PrincipalId, approval_id: ApprovalId, run_id: RunId | None
     ) -> None:
-        """Take the buttons away and say what became of it; nothing while it is open, or not for these eyes."""
-        item = await self._item(principal, approval_id)
-        if item is None or item.approval.state in ("pending", "executing"):
+        """The question is settled, and the run that waited for it is heard in its thread from now on."""
+        await self.store.settle(organization_id, asker, approval_id)
+        if run_id is not None:
+            await self.store.hasten(organization_id, event_prefix(run_id), LEASE)
+
+    async def _show_settled(self, asker: Principal, question: Question) -> RunId | None:
+        """The run that waited for it."""
+        item = await self._item(asker, question.approval_id)
+        if item is None:
+            return None
+        await self._rewrite(question.channel_id, question.message_ts, _headline(item), decided_blocks(item))
+        return item.approval.run_id
+
+    async def _show_decided(self, person: Principal, press: Pressed | Rejected, call: Json | None) -> None:
+        """Take the buttons away and say what became of it; nothing while it is open, or not for these eyes.
+
+        What shows the decision's own call is settled with it, so that the sweep does not write over it.
+        """
+        item = await self._item(person, press.approval_id)
+        if item is None or item.approval.state == "pending":
             return
+        await self._rewrite(press.channel_id, press.message_ts, _headline(item), decided_blocks(item, call))
+        approval = item.approval
+        await self._settle(approval.organization_id, approval.requested_by, approval.approval_id, approval.run_id)
+
+    async def _rewrite(self, channel_id: str, message_ts: str, text: str, blocks: list[Json]) -> None:
         try:
-            await self.web.call(
-                "chat.update",
-                channel=channel_id,
-                ts=message_ts,
-                text=fallback(f"{item.approval.tool}: {item.approval.state}"),
-                blocks=decided_blocks(item, call),
-            )
+            await self.web.call("chat.update", channel=channel_id, ts=message_ts, text=fallback(text), blocks=blocks)
         except SlackSaysNo as no:
             if no.code not in GONE:
                 raise
@@ -163,11 +190,12 @@ class Questions:
                 return None
 
     async def _tell(self, press: Pressed | Rejected, words: str, outcome: str, call: Json | None = None) -> Ended:
-        """For the presser's eyes alone."""
+        """For the presser's eyes alone; in a direct message, where nobody else reads, Slack knows no whispers."""
+        is_direct = press.channel_id.startswith("D")
         await self.web.call(
-            "chat.postEphemeral",
+            "chat.postMessage" if is_direct else "chat.postEphemeral",
             channel=press.channel_id,
-            user=press.user_id,
+            user=None if is_direct else press.user_id,
             thread_ts=press.thread_ts,
             text=escaped(words),
             blocks=None if call is None else [section(escaped(words)), call_block(call)],
@@ -175,18 +203,29 @@ class Questions:
         return Done(outcome=outcome)
 
 
+def event_prefix(run_id: RunId) -> str:
+    """How the ids begin under which it is kept that a run's answer goes on."""
+    return f"run:{run_id}:"
+
+
+def _headline(item: ApprovalItem) -> str:
+    return f"{item.approval.tool}: {item.approval.state}"
+
+
 def _call_json(outcome: CallOutcome) -> Json:
-    reasons = getattr(outcome.verdict, "reasons", ())
     return {
         "call_id": str(outcome.call_id),
         "tool": outcome.tool,
         "outcome": outcome.outcome,
-        "reasons": list(cast("tuple[str, ...]", reasons)),
+        "reasons": list(_reasons(outcome)),
     }
+
+
+def _reasons(outcome: CallOutcome) -> tuple[str, ...]:
+    return () if outcome.verdict is None else outcome.verdict.reasons
 
 
 def _refusal(outcome: CallOutcome) -> str:
     if outcome.error is not None:
         return f"Your answer does not count: {outcome.error.message}."
-    reasons = cast("tuple[str, ...]", getattr(outcome.verdict, "reasons", ()))
-    return f"You may not decide this: {', '.join(reasons) or outcome.outcome}."
+    return f"You may not decide this: {', '.join(_reasons(outcome)) or outcome.outcome}."

@@ -1,5 +1,6 @@
 """A run's frames as what an answer in Slack is made of: text, calls, citations, questions and how it ended."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 from uuid import UUID
@@ -15,12 +16,23 @@ Json = dict[str, object]
 APART = "\n\n"
 """Between the messages of one run."""
 CANCELLED = "This was cancelled; what was done until then stands in the record."
+WAITS = "_This waits for a person’s approval. It goes on here, whoever decides it and wherever._"
 
 
 @dataclass(slots=True)
 class Telling:
-    """Gathers frames. `text` is what the answer says as far as it has come."""
+    """Gathers frames. `text` is what the answer says as far as it has come.
 
+    `tools`: of the calls that an earlier answer of the same run told of, by their ids.
+    """
+
+    tools: Mapping[str, str] = field(default_factory=dict[str, str])
+    sequence: int = 0
+    """Of the last frame."""
+    waits: bool = False
+    """The run waits for people's answers, and nothing follows until then."""
+    awaited: list[ApprovalId] = field(default_factory=list[ApprovalId])
+    """What it waits for."""
     withdrawn: bool = False
     """Some of what was told before holds no more."""
     ended: bool = False
@@ -36,6 +48,17 @@ class Telling:
         return APART.join(text for text in self._texts.values() if text.strip())
 
     @property
+    def waiting_calls(self) -> Mapping[str, str]:
+        """The tools of the calls that wait, by the calls' ids."""
+        waiting = (call_id for call_id, call in self._calls.items() if call.get("outcome") == "waiting")
+        return {**self.tools, **{call_id: str(self._calls[call_id]["tool"]) for call_id in waiting}}
+
+    @property
+    def whole(self) -> str:
+        """What the answer says now that nothing follows for the time being."""
+        return self.text or (WAITS if self.waits else "")
+
+    @property
     def footing(self) -> Footing:
         """What stands below the text."""
         return Footing(calls=list(self._calls.values()), citations=self._citations, notes=self._notes)
@@ -43,6 +66,9 @@ class Telling:
     def add(self, frame: RunFrame) -> None:
         """Take the next frame in."""
         event = cast(Json, orjson.loads(frame.data))
+        if self.waits:  # what follows is another answer's to tell
+            return
+        self.sequence, self.waits = frame.sequence, frame.type == "run.waiting"
         match frame.type:
             case "message.delta":
                 self._say(event, str(event["delta"]))
@@ -51,11 +77,19 @@ class Telling:
             case "message.reset":
                 self.withdrawn = bool(self._texts.pop(str(event["message_id"]), "")) or self.withdrawn
             case "tool.called" | "tool.decided" | "tool.completed":
-                self._calls.setdefault(str(event["call_id"]), {}).update(event)
+                self._call(event).update(event)
             case "approval.requested":
+                self._call(event)["outcome"] = "waiting"
                 self.approvals.append(ApprovalId(UUID(str(event["approval_id"]))))
+            case "run.waiting":
+                self.awaited = [ApprovalId(UUID(each)) for each in cast("list[str]", event["approvals"])]
             case _:
                 self._end(frame, event)
+
+    def _call(self, event: Json) -> Json:
+        call_id = str(event["call_id"])
+        known: Json = {"tool": self.tools[call_id]} if call_id in self.tools else {}
+        return self._calls.setdefault(call_id, known)
 
     def _say(self, event: Json, delta: str) -> None:
         message_id = str(event["message_id"])

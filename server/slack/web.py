@@ -1,8 +1,7 @@
 """Slack's Web API as this door uses it: every wait bounded, and faults by what is to be done about them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import aiohttp
@@ -114,10 +113,3 @@ def _refusal(method: str, error: SlackApiError) -> float:
 
 def _response(error: SlackApiError) -> Any:
     return cast(Any, error.response)
-
-
-@asynccontextmanager
-async def web_of(app: SlackApp) -> AsyncGenerator[SlackWeb]:
-    """Slack, over one pool of connections for the length of the block."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
-        yield SlackWeb(web_client(app, session))

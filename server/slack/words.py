@@ -6,14 +6,20 @@ tables and images stay as they are written.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator
 
 SECTION_CHARACTERS = 2900
 """Of 3,000 that a section block takes."""
-MESSAGE_CHARACTERS = 9000
-"""Of one message's text, escaped: a stream takes 12,000 at once, and one that is settled needs few sections."""
+MESSAGE_CHARACTERS = 7500
+"""Of one message's text, escaped: settled, it and what stands below it must fit into some 12,000."""
 
 ROOM_TO_SPEAK_OF = 100
+
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Control and format characters, and what separates lines without looking like it."""
+_FILLERS = frozenset("\u115f\u1160\u3164\uffa0")
+"""Letters that take room and are not seen."""
 
 _CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]+`)", re.DOTALL)
 _MENTION = re.compile(r"<([@#!])([^>|]*)(?:\|([^>]*))?>")
@@ -54,8 +60,21 @@ def _prose(text: str) -> str:
     text = re.sub(r"(?m)^#{1,6}[ \t]+(.+?)[ \t]*#*$", _heading, text)
     text = re.sub(r"(?m)^([ \t]*)[-*+][ \t]+", r"\1• ", text)
     text = re.sub(r"(?m)^&gt; ?", "> ", text)
-    text = re.sub(r"(?<!!)\[([^\]\n]+)\]\((https?://[^\s()|]+)\)", r"<\2|\1>", text)
+    text = re.sub(r"(?<!!)\[([^\]\n]+)\]\((https?://[^\s()|]+)\)", _link, text)
     return text.replace("\x01", "*")
+
+
+def _link(found: "re.Match[str]") -> str:
+    """A link shows where it leads, whatever its label says."""
+    return f"<{found[2]}>" if found[1] == found[2] else f"{found[1]} (<{found[2]}>)"
+
+
+def unlinked(markdown: str) -> str:
+    """Markdown whose links show where they lead: no label stands for an address.
+
+    The beginning of a text gives the beginning of what the text gives, wherever it is cut.
+    """
+    return markdown.replace("](", "] (").replace("]:", "] :")
 
 
 def _bold(found: "re.Match[str]") -> str:
@@ -89,12 +108,37 @@ def _place(text: str, limit: int) -> int:
     return entity if entity > 0 and ";" not in text[entity:limit] else limit
 
 
+def fitting_pieces(text: str, room: int) -> Iterator[str]:
+    """The text in pieces that are, escaped, at most `room` characters long; joined, the text again."""
+    while text:
+        piece = fitting(text, room)
+        yield piece
+        text = text[len(piece) :]
+
+
 def fitting(text: str, room: int) -> str:
     """The beginning of the text, escaped at most `room` characters long; empty where there is no room to speak of."""
     piece = next(cut(text, room), "") if room > ROOM_TO_SPEAK_OF else ""
     while len(escaped(piece)) > room:
         piece = piece[: len(piece) // 2]
     return piece
+
+
+def escaped_within(text: str, limit: int) -> str:
+    """The text escaped and, so written, at most so many characters; a sign where some are missing."""
+    whole = escaped(text)
+    return whole if len(whole) <= limit else next(cut(whole, limit - 1)) + "…"
+
+
+def visible(text: str) -> str:
+    """The text with every character that is not seen, or turns the direction of others, as its code point."""
+    return "".join(f"⟨U+{ord(each):04X}⟩" if _is_unseen(each) else each for each in text)
+
+
+def _is_unseen(character: str) -> bool:
+    if character.isprintable():
+        return character in _FILLERS
+    return character not in "\n\t" and unicodedata.category(character) in _UNSEEN
 
 
 def shortened(text: str, limit: int) -> str:

@@ -53,10 +53,10 @@ async def begin_session(
         raise Problem(403, "person_required", "A widget speaks for a person; a service account has none.")
     origin = _admitted(body.origin, request.headers.get("origin"), visit.hub)
     expires_at = _end(visit)
-    member = visit.caller.member
+    member, rests_on = visit.caller.member, visit.caller.identity
     lifetime = expires_at - visit.hub.clock()
     try:
-        token = visit.hub.tokens.sign(member.principal_id, member.organization, "widget", lifetime, origin)
+        token = visit.hub.tokens.sign(member.principal_id, member.organization, "widget", lifetime, origin, rests_on)
     except CannotSign:
         detail = "This hub signs no tokens: an operator sets GLOW_JWT_SECRET beside GLOW_JWKS_URL for widgets."
         raise Problem(403, "no_widget_tokens", detail) from None

@@ -1,28 +1,37 @@
-"""Runs a task's workflow, step by step; every step is a call of its own, on behalf of whoever started the run."""
+"""Runs a task's workflow; every step is a call of its own, or several, on behalf of whoever started the run."""
 
-from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
-from typing import assert_never
+from typing import cast
 
 import structlog
 
-from domain.kernel import Clock, Outcome, Principal, TaskRunId
-from domain.tasks.model import StepStatus, TaskRun, TaskRunStatus, TaskRunStep
+from domain.kernel import Clock, Principal, TaskRunId
+from domain.tasks.model import OBJECTIVE, Progress, TakenUp, TaskRun
 from domain.tasks.service import TaskRunNotFound
 from server.database.identities import Member, PostgresIdentities
 from server.database.unit_of_work import PostgresTransactions, Session
 from server.worker.again import Again
-from server.worker.steps import Ended, StepCalls
+from server.worker.course import Course, together
+from server.worker.steps import Ended, Pause, StepCalls, settled
 from tools.gate import Gate
 from tools.outcomes import Json
+from tools.ports import Unavailable
 from tools.work import Job
-from tools.workflows import Workflow, Workflows
+from tools.workflows import RUN_TIMEOUT, MissingValue, Step, Workflows, look_up, resolve_arguments
 
 log = structlog.get_logger()
 
 SHORTLY = timedelta(seconds=1)
 """For what has changed just now, or will in a moment."""
+CALLS_AT_ONCE = 4
+"""Of one run."""
+MOST_ITEMS = 100
+"""Calls of one step."""
+SHOW_EVERY_S = 0.1
+"""How often a run's progress is written at most: a step is often faster than its line."""
 
 
 class TaskRunWorker:
@@ -36,12 +45,17 @@ class TaskRunWorker:
         identities: PostgresIdentities,
         workflows: Workflows,
         clock: Clock,
+        pause: Pause = asyncio.sleep,
+        objective: Callable[[Principal, TaskRun], Awaitable[Again | None]] | None = None,
     ) -> None:
-        self._calls = StepCalls(gate=gate, transactions=transactions)
+        """`objective`: does what is a task for the agent itself."""
+        self._gate = gate
         self._transactions = transactions
         self._identities = identities
         self._workflows = workflows
         self._clock = clock
+        self._pause = pause
+        self._objective = objective
 
     async def work(self, job: Job) -> Again | None:
         """Bring one task run as far as it goes; None: to its end."""
@@ -55,104 +69,205 @@ class TaskRunWorker:
         workflow = self._workflows.find(run.kind)
         if principal is None:
             return await self._give_up(hub, run, "Whoever started it is no longer a member.")
+        if run.kind == OBJECTIVE and self._objective is not None:
+            return await self._objective(principal, run)
         if workflow is None:
             return await self._give_up(hub, run, f"There is no workflow {run.kind} any more.")
-        return await self._run(principal, run, workflow)
+        return await self._run(principal, Course(run, workflow))
 
-    async def _run(self, principal: Principal, run: TaskRun, workflow: Workflow) -> Again | None:
-        steps = [TaskRunStep(name=step.name, tool=step.tool) for step in workflow.steps]
-        async with self._session(principal) as session:
-            progress = await session.progress.start(run.task_run_id, steps, self._clock())
-        if progress.finished_at is not None:
-            return await self._ended(principal, run, progress.status)
-        results: dict[str, Json] = {}
-        for index, step in enumerate(workflow.steps):
-            if not await self._advance(principal, run, _at(steps, index, "running"), f"{step.name} …"):
-                return await self._ended(principal, run, "cancelled")
-            ended = await self._calls.call(principal, run, step, results)
-            steps[index] = _step_of(steps[index], ended)
-            if steps[index].status != "done":
-                return await self._stop(principal, run, steps, index, ended)
-            results[step.name] = ended.result or {}
-            if not await self._advance(principal, run, steps, f"{step.name} done"):
-                return await self._ended(principal, run, "cancelled")
-        await self._finish(principal, run, "completed", f"{workflow.title}: done.")
-        return None
+    async def _run(self, principal: Principal, course: Course) -> Again | None:
+        run = course.run
+        taken = await self._take_up(principal, course)
+        if taken.progress.finished_at is not None:
+            return await self._over(principal, run, taken.progress)
+        calls = StepCalls(
+            gate=self._gate,
+            transactions=self._transactions,
+            clock=self._clock,
+            principal=principal,
+            run=run,
+            pause=self._pause,
+        )
+        if not taken.anew:
+            await calls.read_ledger()
+        async with self._shown(principal, course):
+            in_time = await self._drive(course, calls, taken.progress)
+        if course.cancelled:
+            return await self._cancelled(principal, run)
+        if not in_time:
+            worked = course.workflow.timeout.total_seconds()
+            return await self._finish(principal, course, f"It had not come to its end after {worked:g} s of work.")
+        return await self._settle(principal, course, calls)
 
-    async def _ended(self, principal: Principal, run: TaskRun, status: TaskRunStatus) -> Again | None:
-        """Nothing is left to do; of a cancelled run, say what the record knows of a step that was under way."""
-        if status != "cancelled":
-            return None
+    async def _take_up(self, principal: Principal, course: Course) -> TakenUp:
         async with self._session(principal) as session:
-            found = await session.work.tasks.get_run(run.task_run_id)
-        steps = [await self._calls.settled(principal, run, step) for step in found.progress.steps]
-        async with self._session(principal) as session:
-            await session.work.tasks.settle(run, steps)
-        return None
+            return await session.progress.start(
+                course.run.task_run_id, course.listed, self._clock(), course.workflow.timeout
+            )
 
-    async def _stop(
-        self, principal: Principal, run: TaskRun, steps: list[TaskRunStep], index: int, ended: Ended
+    # The steps ----------------------------------------------------------------------------------------------------
+
+    async def _drive(self, course: Course, calls: StepCalls, progress: Progress) -> bool:
+        """Make every step that can be made; False: the run's time was over before."""
+        places = asyncio.Semaphore(CALLS_AT_ONCE)
+
+        async def make(group: asyncio.TaskGroup, step: Step) -> None:
+            await self._step(course, calls, step, places)
+            begin_ready(group)
+
+        def begin_ready(group: asyncio.TaskGroup) -> None:
+            for step in course.take_ready():
+                group.create_task(make(group, step), name=f"step.{step.name}")
+
+        left = RUN_TIMEOUT if progress.deadline is None else progress.deadline - self._clock()
+        limit = asyncio.timeout(left.total_seconds())
+        try:
+            async with limit, asyncio.TaskGroup() as group:
+                begin_ready(group)
+        except TimeoutError:
+            if limit.expired():
+                return False
+            raise
+        except ExceptionGroup as several:
+            raise _first_of(several) from several
+        return True
+
+    async def _step(self, course: Course, calls: StepCalls, step: Step, places: asyncio.Semaphore) -> None:
+        if course.passes_over(step):
+            course.skip(step)
+            return
+        try:
+            if step.for_each is None:
+                course.begin(step)
+                arguments = resolve_arguments(step.arguments, course.known)
+                async with places:
+                    ended = await calls.call(step, step.name, arguments)
+            else:
+                ended = await self._each(course, calls, step, places)
+        except MissingValue as missing:
+            ended = Ended(call_id=None, outcome="invalid", error_code=str(missing), attempts=0)
+        course.end(step, ended)
+
+    async def _each(self, course: Course, calls: StepCalls, step: Step, places: asyncio.Semaphore) -> Ended:
+        """A call for each item of a list.
+
+        Raises  MissingValue: there is no such list, or an item lacks what the arguments name.
+        """
+        items = look_up(cast(str, step.for_each), course.known)
+        if not isinstance(items, list):
+            return Ended(call_id=None, outcome="invalid", error_code=f"{step.for_each} is no list", attempts=0)
+        held = cast("list[object]", items)
+        if len(held) > MOST_ITEMS:
+            return Ended(call_id=None, outcome="invalid", error_code=f"more than {MOST_ITEMS} items", attempts=0)
+        each = [resolve_arguments(step.arguments, {**course.known, "item": item}) for item in held]
+        course.begin(step, len(each))
+
+        async def one(place: int, arguments: Json) -> Ended:
+            async with places:
+                ended = await calls.call(step, f"{step.name}/{place}", arguments)
+            if ended.outcome == "done":
+                course.item_done(step)
+            return ended
+
+        async with asyncio.TaskGroup() as group:
+            made = [group.create_task(one(place, arguments)) for place, arguments in enumerate(each)]
+        return together([task.result() for task in made])
+
+    # Where no step can be made any more ---------------------------------------------------------------------------
+
+    async def _settle(self, principal: Principal, course: Course, calls: StepCalls) -> Again | None:
+        """Say how the run ended, or rest until something can be done again."""
+        expiries, now = list[timedelta](), self._clock()
+        for name, approval_id in course.waits_for:
+            approval = await calls.approval(approval_id, now)
+            if approval.state == "expired":
+                course.lapse(name)
+            else:
+                expiries.append(approval.expires_at - now if approval.state == "pending" else SHORTLY)
+        if course.again_at is not None:
+            # Whatever else waits for a person, this one does not.
+            return await self._rest(principal, course, min([course.again_at - now, *expiries]))
+        if expiries and course.waits_for:
+            return await self._rest(principal, course, min(expiries), waiting=True)
+        if course.unsettled:
+            return Again()
+        if course.done:
+            return await self._finish(principal, course)
+        return await self._finish(principal, course, f"{course.why_failed()}.")
+
+    async def _rest(
+        self, principal: Principal, course: Course, after: timedelta, *, waiting: bool = False
     ) -> Again | None:
-        """The run goes no further than this step: for now, or for ever."""
-        name = steps[index].name
-        if ended.run_cancelled:
-            return await self._ended(principal, run, "cancelled")
-        match steps[index].status:
-            case "waiting":
-                return await self._wait(principal, run, steps, index, ended)
-            case "running" | "queued" | "done":
-                return Again()
-            case "failed" | "cancelled":
-                return await self._fail(principal, run, steps, name, ended.error_code or ended.outcome or "unknown")
+        """Until an approval expires or a call is to be made again; a decision comes with a job of its own."""
+        async with self._session(principal) as session:
+            goes_on = await session.progress.advance(
+                course.run.task_run_id,
+                course.listed,
+                course.said,
+                self._clock(),
+                status="waiting" if waiting else "running",
+            )
+        return Again(after=max(after, SHORTLY)) if goes_on else await self._cancelled(principal, course.run)
 
-    async def _wait(
-        self, principal: Principal, run: TaskRun, steps: list[TaskRunStep], index: int, ended: Ended
-    ) -> Again | None:
-        """Rest until the step's approval expires; a decision comes with a job of its own."""
-        name, now = steps[index].name, self._clock()
-        if not await self._advance(principal, run, steps, f"{name} waits for a person's approval.", waiting=True):
-            return await self._ended(principal, run, "cancelled")
-        approval = None if ended.approval_id is None else await self._calls.approval(principal, ended.approval_id, now)
-        if approval is None or approval.state not in ("pending", "expired"):
-            return Again(after=SHORTLY)
-        if approval.state == "pending":
-            return Again(after=max(approval.expires_at - now, SHORTLY))
-        steps[index] = replace(steps[index], status="failed", outcome="expired")
-        return await self._fail(principal, run, steps, name, "its approval expired")
+    async def _finish(self, principal: Principal, course: Course, failure: str | None = None) -> Again | None:
+        async with self._session(principal) as session:
+            ended = await session.progress.finish(
+                course.run.task_run_id,
+                "completed" if failure is None else "failed",
+                course.listed,
+                failure or f"{course.workflow.title}: done.",
+                self._clock(),
+                failure=failure,
+            )
+        return None if ended else await self._cancelled(principal, course.run)
+
+    async def _over(self, principal: Principal, run: TaskRun, progress: Progress) -> Again | None:
+        """Nothing is left to do."""
+        return await self._cancelled(principal, run) if progress.status == "cancelled" else None
+
+    async def _cancelled(self, principal: Principal, run: TaskRun) -> Again | None:
+        """Say of a cancelled run what the record knows of a step that was under way."""
+        async with self._session(principal) as session:
+            found = await session.work.tasks.hold_run(run.task_run_id)
+            if found.progress.status == "cancelled":
+                steps = [await settled(session, run, step) for step in found.progress.steps]
+                await session.work.tasks.settle(run, steps)
+        return None
 
     async def _give_up(self, hub: Principal, run: TaskRun, why: str) -> None:
         """End a run of which no step can be made."""
         async with self._session(hub) as session:
-            await session.progress.start(run.task_run_id, [], self._clock())
-        await self._finish(hub, run, "failed", why)
+            await session.progress.start(run.task_run_id, [], self._clock(), RUN_TIMEOUT)
+            await session.progress.finish(run.task_run_id, "failed", [], why, self._clock(), failure=why)
 
-    async def _fail(
-        self, principal: Principal, run: TaskRun, steps: list[TaskRunStep], name: str, why: str
-    ) -> Again | None:
-        if not await self._advance(principal, run, steps, f"{name} did not succeed"):
-            return await self._ended(principal, run, "cancelled")
-        await self._finish(principal, run, "failed", f"{name} did not succeed: {why}.")
-        return None
+    # What is shown meanwhile --------------------------------------------------------------------------------------
 
-    async def _advance(
-        self, principal: Principal, run: TaskRun, steps: list[TaskRunStep], message: str, *, waiting: bool = False
-    ) -> bool:
-        """Whether the run still goes on."""
-        async with self._session(principal) as session:
-            return await session.progress.advance(
-                run.task_run_id, steps, message, self._clock(), status="waiting" if waiting else "running"
-            )
+    @asynccontextmanager
+    async def _shown(self, principal: Principal, course: Course) -> AsyncGenerator[None]:
+        """What the run has come to is written for the length of the block, now and then.
 
-    async def _finish(self, principal: Principal, run: TaskRun, status: str, message: str) -> None:
-        failed = status == "failed"
-        async with self._session(principal) as session:
-            await session.progress.finish(
-                run.task_run_id,
-                "failed" if failed else "completed",
-                message,
-                self._clock(),
-                failure=message if failed else None,
-            )
+        It is for people: what counts is in the ledger, so that nothing waits for it, and a fault of it stops nothing.
+        """
+        ends = asyncio.Event()
+        showing = asyncio.create_task(self._show(principal, course, ends), name="task_run.shown")
+        try:
+            yield
+        finally:
+            ends.set()
+            await asyncio.shield(showing)
+
+    async def _show(self, principal: Principal, course: Course, ends: asyncio.Event) -> None:
+        shown = course.changes
+        while not await _set_within(ends, SHOW_EVERY_S):
+            if course.changes == shown:
+                continue
+            shown = course.changes
+            try:
+                async with self._session(principal) as session:
+                    now = self._clock()
+                    await session.progress.advance(course.run.task_run_id, course.listed, course.said, now)
+            except Unavailable:
+                log.info("task_run.not_shown", taskRunId=str(course.run.task_run_id))
 
     async def _find(self, hub: Principal, task_run_id: TaskRunId) -> TaskRun | None:
         """The run, read as the organization's service account: whose it is, only the run itself says."""
@@ -179,24 +294,23 @@ def _acting(member: Member | None) -> Principal | None:
     )
 
 
-def _step_of(step: TaskRunStep, ended: Ended) -> TaskRunStep:
-    return replace(step, call_id=ended.call_id, outcome=ended.outcome, status=_status_of(ended.outcome))
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
-def _status_of(outcome: Outcome | None) -> StepStatus:
-    match outcome:
-        case "done":
-            return "done"
-        case "waiting":
-            return "waiting"
-        case None:
-            # Allowed by an attempt whose outcome is not known: it is under way elsewhere, and is looked at again.
-            return "running"
-        case "denied" | "invalid" | "failed" | "cancelled" | "expired" | "rejected" | "dry_run":
-            return "failed"
-        case _:
-            assert_never(outcome)
+def _first_of(several: ExceptionGroup[Exception]) -> Exception:
+    """The fault to tell of those that several steps met: one of the program's own before a lost database."""
+    faults = _leaves(several)
+    return next((fault for fault in faults if not isinstance(fault, Unavailable)), faults[0])
 
 
-def _at(steps: list[TaskRunStep], index: int, status: StepStatus) -> list[TaskRunStep]:
-    return [replace(step, status=status) if place == index else step for place, step in enumerate(steps)]
+def _leaves(fault: Exception) -> list[Exception]:
+    if not isinstance(fault, ExceptionGroup):
+        return [fault]
+    several = cast("ExceptionGroup[Exception]", fault)
+    return [leaf for each in several.exceptions for leaf in _leaves(each)]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
@@ -11,8 +12,13 @@ from domain.kernel import NewId
 from knowledge.embeddings.model import EmbeddingsRefused, EmbeddingsUnavailable
 from knowledge.embeddings.ports import Embedder
 from server.database.queue import PostgresJobs, consuming
+from server.database.workers import PostgresWorkers
 from server.worker.again import Again
+from server.worker.approvals import ApprovalWorker
 from server.worker.documents import DocumentWorker
+from server.worker.runs import RunWorker
+from server.worker.schedules import ScheduleWorker
+from server.worker.settling import SettleWorker
 from server.worker.task_runs import TaskRunWorker
 from tools.outcomes import reference_of
 from tools.ports import Unavailable
@@ -22,6 +28,8 @@ log = structlog.get_logger()
 
 SWEEP_EVERY_S = 5.0
 EXPIRE_EVERY_S = 60.0
+BEAT_EVERY_S = 5.0
+LEAVE_WITHIN_S = 2.0
 UNQUEUED_FOR = timedelta(seconds=5)
 RECONNECT_AFTER_S = 1.0
 SPACE_WITHIN_S = 3.0
@@ -36,40 +44,56 @@ class Worker:
         *,
         service_url: str,
         jobs: PostgresJobs,
+        heartbeats: PostgresWorkers,
         task_runs: TaskRunWorker,
+        schedules: ScheduleWorker,
         documents: DocumentWorker,
+        approvals: ApprovalWorker,
+        settling: SettleWorker,
         keys: KeyExpiry,
         new_id: NewId,
+        runs: RunWorker | None = None,
         embedder: Embedder | None = None,
         drain: timedelta = DRAIN,
     ) -> None:
-        """`embedder`: whose vectors documents should have.
+        """`runs`: goes on with agent runs; None: others do. `embedder`: whose vectors documents should have.
 
         `drain`: how long jobs under way may go on once the worker is cancelled; then they go back to the queue."""
         self._service_url = service_url
         self._jobs = jobs
+        self._heartbeats = heartbeats
         self._handlers: dict[str, Callable[[Job], Awaitable[Again | None]]] = {
             "task_run": task_runs.work,
+            "schedule": schedules.work,
             "document_index": documents.work,
             "document_embed": documents.work,
+            "approval_expire": approvals.work,
+            "call_settle": settling.work,
         }
+        if runs is not None:
+            self._handlers["run"] = runs.work
         self._keys = keys
         self._embedder = embedder
         self._new_id = new_id
+        self._worker_id = new_id()
         self._drain = drain
-        self._alive = False
+        self._taking = asyncio.Event()
 
     @property
     def alive(self) -> bool:
         """True while jobs are being taken, for readiness."""
-        return self._alive
+        return self._taking.is_set()
 
     async def run(self) -> None:
-        """Take jobs and sweep until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._over_and_over(self._take_jobs, RECONNECT_AFTER_S), name="worker.jobs")
-            group.create_task(self._over_and_over(self._sweep, SWEEP_EVERY_S), name="worker.sweep")
-            group.create_task(self._over_and_over(self._expire, EXPIRE_EVERY_S), name="worker.expire")
+        """Take jobs and sweep until cancelled, and say meanwhile that there is a worker."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._over_and_over(self._take_jobs, RECONNECT_AFTER_S), name="worker.jobs")
+                group.create_task(self._over_and_over(self._sweep, SWEEP_EVERY_S), name="worker.sweep")
+                group.create_task(self._over_and_over(self._expire, EXPIRE_EVERY_S), name="worker.expire")
+                group.create_task(self._over_and_over(self._beat, BEAT_EVERY_S), name="worker.beat")
+        finally:
+            await self._leave()
 
     async def _over_and_over(self, work: Callable[[], Awaitable[None]], pause_s: float) -> None:
         """No fault of one time ends it for good."""
@@ -85,10 +109,21 @@ class Worker:
     async def _take_jobs(self) -> None:
         try:
             async with consuming(self._service_url, tuple(self._handlers), self._handle) as consumer:
-                self._alive = True
+                self._taking.set()
                 await consumer.run(self._drain)
         finally:
-            self._alive = False
+            self._taking.clear()
+
+    async def _beat(self) -> None:
+        """A worker that takes no jobs is not heard of."""
+        await self._taking.wait()
+        await self._heartbeats.beat(self._worker_id)
+
+    async def _leave(self) -> None:
+        """One that cannot say so is missed after a while all the same."""
+        with suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(LEAVE_WITHIN_S):
+                await self._heartbeats.leave(self._worker_id)
 
     async def _sweep(self) -> None:
         await self._jobs.sweep(UNQUEUED_FOR, await self._embedding_model())

@@ -9,7 +9,7 @@ import pytest
 from tests.support.served import Served
 
 if TYPE_CHECKING:
-    from playwright.async_api import Page
+    from playwright.async_api import Page, Request
 
 _PROGRAMS = (
     "chromium",
@@ -57,6 +57,26 @@ async def ask(page: "Page", message: str) -> None:
     await page.keyboard.press("Enter")
     await page.wait_for_selector(".composer button[type=submit]:not([hidden])")
     await page.wait_for_selector(".run .text, .run .banner")
+
+
+async def ask_for_approval(page: "Page", message: str) -> None:
+    """Say something whose run waits for a person's answer, and wait until it does."""
+    await page.wait_for_selector(".composer button[type=submit]:not([hidden])")
+    await page.fill("#message", message)
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector(".sheet.waits .decide")
+
+
+def messages_of(page: "Page") -> list[dict[str, str]]:
+    """The messages that the page sends from here on, as they go out."""
+    sent: list[dict[str, str]] = []
+
+    def note(request: "Request") -> None:
+        if request.method == "POST" and request.url.endswith("/v1/chat"):
+            sent.append(request.post_data_json or {})
+
+    page.on("request", note)
+    return sent
 
 
 async def add_document(page: "Page", path: str, title: str) -> None:

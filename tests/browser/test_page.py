@@ -1,5 +1,6 @@
 """The page in a real browser, against the whole server: what people see and do, and what a text cannot do to them."""
 
+import asyncio
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,14 +9,14 @@ from agent.model import ModelRequest
 from domain.kernel import Role
 from domain.resources import resource_folder
 from server.hub import HubOptions
-from tests.browser.browsing import add_document, ask, marks, sign_in
+from tests.browser.browsing import add_document, ask, ask_for_approval, marks, messages_of, sign_in
 from tests.support.database import Database
 from tests.support.held import Held
 from tests.support.scripted_model import ScriptedModel, Turn, says
 from tests.support.served import Served, served
 
 if TYPE_CHECKING:
-    from playwright.async_api import Page
+    from playwright.async_api import Page, Route
 
 pytestmark = marks
 
@@ -111,7 +112,7 @@ async def test_conversation_is_still_there_after_a_reload(page: "Page", server: 
 
 async def test_call_that_waits_is_reviewed_and_approved_on_the_page(page: "Page", server: Served) -> None:
     await sign_in(page, server, Role.MANAGER)
-    await ask(page, "Create a task to refresh the analytics")
+    await ask_for_approval(page, "Create a task to refresh the analytics")
     await page.click("nav >> text=Approvals")
     await page.click(".card-title")
     await page.wait_for_selector(".sheet .decide")
@@ -134,9 +135,27 @@ async def test_call_that_waits_is_reviewed_and_approved_on_the_page(page: "Page"
     assert "needs approval" in await page.inner_text(".ledger")
 
 
+async def test_what_is_remembered_is_added_reworded_and_forgotten_on_the_page(page: "Page", server: Served) -> None:
+    await sign_in(page, server)
+    await page.click("nav >> text=Memory")
+    await page.fill("input[aria-label=Remember]", "Call me <b>Ms Borg</b>.")
+    await page.click("text=Add")
+    await page.wait_for_selector(".card .kept:text-is('Call me <b>Ms Borg</b>.')")
+
+    await page.click(".card >> text=Edit")
+    await page.fill("input[aria-label='In other words']", "Call me Freja.")
+    await page.click("text=Save")
+    await page.wait_for_selector(".card .kept:text-is('Call me Freja.')")
+    assert await page.locator(".card").count() == 1
+
+    await page.click(".card >> text=Forget")
+    await page.wait_for_selector("text=Forgotten.")
+    assert await page.locator(".card").count() == 0
+
+
 async def test_rejected_call_is_not_made(page: "Page", server: Served) -> None:
     await sign_in(page, server, Role.MANAGER)
-    await ask(page, "Create a task to refresh the analytics")
+    await ask_for_approval(page, "Create a task to refresh the analytics")
     await page.fill(".sheet .decide textarea", "Not now")
     await page.click(".sheet >> text=Reject")
     await page.wait_for_selector(".sheet .result")
@@ -191,3 +210,107 @@ async def test_a_run_that_is_going_is_taken_up_again_after_a_reload_and_can_be_s
         await page.click("text=Stop")
         await page.wait_for_selector(".note:has-text('Stopped.')")
         held.released.set()
+
+
+async def test_a_ceiling_that_handovers_lowered_is_shown_and_ended_by_choosing_an_agent(
+    page: "Page", server: Served
+) -> None:
+    sent = messages_of(page)
+    await sign_in(page, server, "partner")
+    who = page.locator(".speaker select")
+    await page.wait_for_selector(".speaker option >> nth=4", state="attached")
+    assert await chosen(page) == "The firm's assistant · up to L3"
+    await ask(page, "Talk to the librarian")
+    assert await chosen(page) == "The librarian · up to L1"
+    await ask_again(page, "Talk to the assistant")
+    assert await chosen(page) == "The firm's assistant · held at L1"
+    await ask_for_approval(page, "Create a task to refresh the analytics")
+    await page.reload()
+    # Nobody else can be chosen while the run waits.
+    assert await page.inner_text(".speaker select.held:disabled option:checked") == "The firm's assistant · held at L1"
+    # It still waits after the reload, and goes on in its place.
+    await page.click(".sheet.waits >> text=Reject")
+    await page.wait_for_selector(".run .text:has-text('I did not create the task')")
+    await page.wait_for_selector(".composer button[type=submit]:not([hidden])")
+
+    await who.select_option("assistant")
+    await ask_again(page, "Create a task to refresh the analytics")
+    assert await chosen(page) == "The firm's assistant · up to L3"
+    last = page.locator(".run").last
+    assert "done" in await last.locator(".call summary").inner_text()
+    assert await last.locator(".sheet").count() == 0
+    await ask_again(page, "What may you do on your own?")
+    assert [message.get("agent") for message in sent] == [None, None, None, "assistant", None]
+
+
+async def test_what_is_said_before_the_past_is_shown_waits_in_the_field(page: "Page", server: Served) -> None:
+    sent = messages_of(page)
+    await sign_in(page, server, "partner")
+    await ask(page, "What may you do on your own?")
+    shown = asyncio.Event()
+
+    async def late(route: "Route") -> None:
+        await shown.wait()
+        await route.continue_()
+
+    await page.route("**/messages*", late)
+    await page.reload()
+    await page.fill("#message", "And once more?")
+    await page.keyboard.press("Enter")
+    assert await page.input_value("#message") == "And once more?"
+    shown.set()
+    await page.wait_for_selector(".run .call")
+    await ask_again(page, "And once more?")
+    both = ["What may you do on your own?", "And once more?"]
+    assert [message["message"] for message in sent] == both
+    assert await page.locator(".said p").all_inner_texts() == both
+    assert await page.locator(".said ~ .run").last.inner_text()
+
+
+async def chosen(page: "Page") -> str:
+    """What the choice of an agent shows."""
+    await page.wait_for_selector(".speaker select:enabled")
+    return await page.locator(".speaker select").evaluate("(node) => node.selectedOptions[0].textContent")
+
+
+async def ask_again(page: "Page", message: str) -> None:
+    """Say something more, and wait until it is answered."""
+    await page.wait_for_selector(".composer button[type=submit]:not([hidden])")
+    before = await page.locator(".run").count()
+    await page.fill("#message", message)
+    await page.keyboard.press("Enter")
+    await page.locator(".run").nth(before).wait_for()
+    await page.wait_for_selector(".composer button[type=submit]:not([hidden])")
+
+
+async def test_message_to_a_conversation_that_answers_another_tab_is_given_back_and_not_sent_again(
+    page: "Page", firms: Database
+) -> None:
+    held, holding = Held(), False
+
+    async def pace() -> None:
+        if holding:
+            await held()
+
+    model = ScriptedModel(brain=lambda _: says("one ", "two"), pace=pace)
+    async with served(firms, HubOptions(model=model)) as server:
+        await sign_in(page, server)
+        await ask(page, "First")
+        await page.wait_for_url(re.compile("#conversation="))
+        other = await page.context.new_page()
+        await sign_in(other, server, fragment=f"&{page.url.split('#')[1]}")
+        await other.wait_for_selector(".run .text")
+        holding = True
+        await other.fill("#message", "From the other tab")
+        await other.keyboard.press("Enter")
+        await held.reached.wait()
+
+        await page.fill("#message", "From here")
+        await page.keyboard.press("Enter")
+        await page.click("text=Show it")
+        await page.wait_for_selector(".said:has-text('From the other tab')")
+        assert await page.locator(".said").count() == 2
+        assert await page.input_value("#message") == "From here"
+        held.released.set()
+        await page.wait_for_selector(".composer button[type=submit]:not([hidden])")
+        assert len(model.requests) == 2

@@ -20,7 +20,7 @@ from agent.model import ModelRequest
 from domain.kernel import PrincipalId, Role
 from domain.resources import resource_folder
 from server.hub import HubOptions
-from tests.browser.browsing import marks
+from tests.browser.browsing import ask_for_approval, marks, messages_of
 from tests.support.database import Database
 from tests.support.firms import FIRM_A
 from tests.support.held import Held
@@ -54,6 +54,10 @@ class Embedded:
             answer = await http.post("/v1/widget/sessions", json={"origin": origin or self.ours})
         assert answer.status_code == 200, answer.text
         return answer.json()["token"]
+
+    def headers(self, who: str) -> dict[str, str]:
+        """Those of a request by the person's own hand."""
+        return {"Authorization": f"Bearer {self.hub.token(who)}"}
 
     def ended(self, who: str = "employee") -> str:
         """A session that was good once."""
@@ -92,7 +96,8 @@ async def world(firms: Database) -> AsyncIterator[Embedded]:
 
 
 async def ask(page: "Page", message: str) -> None:
-    """Say something, and wait until it is answered."""
+    """Say something once the past is shown, and wait until it is answered."""
+    await page.wait_for_selector(".composer button[type=submit]:not([hidden])")
     before = await page.locator(".run").count()
     await page.fill("#message", message)
     await page.keyboard.press("Enter")
@@ -129,13 +134,15 @@ async def test_question_is_answered_with_a_call_and_a_citation_that_opens(page: 
 
 async def test_what_needs_a_person_is_laid_out_and_approved_by_a_press(page: "Page", world: Embedded) -> None:
     await world.open(page, Role.MANAGER)
-    await ask(page, "Create a task to refresh the analytics")
-    await page.wait_for_selector(".sheet .decide")
+    await ask_for_approval(page, "Create a task to refresh the analytics")
     assert "refresh_analytics" in await page.inner_text(".sheet .values")
     assert "manager@more-1.example" in await page.inner_text(".sheet .facts")
     await page.fill(".decide textarea", "Go ahead")
     await page.click(".decide >> text=Approve")
     await page.wait_for_selector(".sheet .result")
+    # The answer goes on below, without another message.
+    await page.wait_for_selector(".run .text:has-text('I created the task')")
+    assert await page.locator(".said").count() == 1
     assert "executed" in await page.inner_text(".sheet-head")
     assert "Go ahead" in await page.inner_text(".sheet .facts")
     record = await record_of(world, Role.MANAGER)
@@ -153,9 +160,22 @@ async def record_of(world: Embedded, who: str) -> set[tuple[str, str, str, str]]
 
 async def test_what_is_rejected_is_not_done(page: "Page", world: Embedded) -> None:
     await world.open(page, Role.MANAGER)
-    await ask(page, "Create a task to refresh the analytics")
+    await ask_for_approval(page, "Create a task to refresh the analytics")
     await page.click(".sheet.waits >> text=Reject")
     await page.wait_for_selector(".sheet-head:has-text('rejected')")
+    await page.wait_for_selector(".run .text:has-text('I did not create the task')")
+
+
+async def test_what_is_decided_elsewhere_goes_on_here_too(page: "Page", world: Embedded) -> None:
+    await world.open(page, Role.MANAGER)
+    await ask_for_approval(page, "Create a task to refresh the analytics")
+    headers = {"Authorization": f"Bearer {world.hub.token(Role.MANAGER)}"}
+    async with httpx.AsyncClient(base_url=world.hub.url, headers=headers) as http:
+        item = (await http.get("/v1/approvals?state=pending")).json()["items"][0]
+        await http.post(f"/v1/approvals/{item['id']}/decision", json={"decision": "approve"})
+    await page.wait_for_selector(".run .text:has-text('I created the task')")
+    await page.wait_for_selector(".sheet-head:has-text('executed')")
+    assert await page.locator(".sheet.waits").count() == 0
 
 
 async def test_conversation_is_shown_again_after_a_reload_and_nobody_elses(page: "Page", world: Embedded) -> None:
@@ -170,6 +190,35 @@ async def test_conversation_is_shown_again_after_a_reload_and_nobody_elses(page:
     await sign_in(page, await world.session("employee"))
     await page.wait_for_selector(".welcome")
     assert await page.locator(".said").count() == 0
+
+
+async def test_agent_that_the_page_names_begins_a_conversation_and_undoes_no_handover(
+    page: "Page", world: Embedded
+) -> None:
+    sent = messages_of(page)
+    await page.goto(world.ours)
+    await page.evaluate("document.querySelector('glow-chat').setAttribute('agent', 'librarian')")
+    await sign_in(page, await world.session())
+    await ask(page, "Talk to the tax agent")
+    await ask(page, "What may you do on your own?")
+    assert [message.get("agent") for message in sent] == ["librarian", None]
+    async with httpx.AsyncClient(base_url=world.hub.url, headers=world.headers("employee")) as http:
+        conversation = (await http.get(f"/v1/conversations/{sent[1]['conversation_id']}")).json()
+    assert conversation["agent"] == "tax"
+
+
+async def test_new_begins_a_conversation_of_its_own_where_the_page_named_one(page: "Page", world: Embedded) -> None:
+    sent = messages_of(page)
+    await world.open(page, "partner")
+    await ask(page, "What may you do on your own?")
+    named = await page.evaluate("document.querySelector('glow-chat').conversation")
+    await page.evaluate("(id) => document.querySelector('glow-chat').setAttribute('conversation', id)", named)
+    await ask(page, "What may you do on your own?")
+    await page.click("text=New")
+    await page.wait_for_selector(".welcome")
+    await ask(page, "What may you do on your own?")
+    assert [message.get("conversation_id") for message in sent] == [None, named, None]
+    assert await page.evaluate("document.querySelector('glow-chat').conversation") not in (None, named)
 
 
 PIECES = [f"word{n} " for n in range(40)]
@@ -440,3 +489,76 @@ async def test_it_is_used_by_keyboard_alone_and_says_what_happens(page: "Page", 
     unnamed = """() => [...document.querySelector('glow-chat').shadowRoot.querySelectorAll('button, input, textarea')]
       .filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.length)).map((e) => e.outerHTML)"""
     assert await page.evaluate(unnamed) == []
+
+
+FOCUSED = "document.querySelector('glow-chat').shadowRoot.activeElement?.id"
+
+
+async def test_focus_stays_at_the_field_when_the_button_that_had_it_goes(page: "Page", firms: Database) -> None:
+    held = Held()
+    model = ScriptedModel(brain=lambda _: says("one ", "two"), pace=held)
+    async with embedded(firms, HubOptions(model=model)) as world:
+        await world.open(page)
+        await page.locator(".example").last.focus()
+        await page.keyboard.press("Space")
+        await held.reached.wait()
+        assert await page.evaluate(FOCUSED) == "message"
+        await page.wait_for_selector("text=Stop")
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Space")
+        await page.wait_for_selector("[role=status]:text-is('Stopped.')", state="attached")
+        assert await page.evaluate(FOCUSED) == "message"
+        held.released.set()
+
+        await page.wait_for_selector(".composer button[type=submit]:not([hidden])")
+        await page.keyboard.type("Again")
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Space")
+        await page.locator(".run").nth(1).wait_for()
+        assert await page.evaluate(FOCUSED) == "message"
+
+
+async def test_message_of_a_tab_that_was_doubled_is_given_back_and_not_sent_again(
+    page: "Page", firms: Database
+) -> None:
+    held, holding = Held(), False
+
+    async def pace() -> None:
+        if holding:
+            await held()
+
+    model = ScriptedModel(brain=lambda _: says("one ", "two"), pace=pace)
+    async with embedded(firms, HubOptions(model=model)) as world:
+        await world.open(page)
+        await ask(page, "First")
+        kept = await page.evaluate("Object.entries(sessionStorage)")
+        other = await page.context.new_page()
+        await other.goto(world.ours)
+        await other.evaluate("(kept) => kept.forEach(([name, value]) => sessionStorage.setItem(name, value))", kept)
+        await sign_in(other, await world.session())
+        await other.wait_for_selector(".run .text")
+        holding = True
+        await other.fill("#message", "From the other tab")
+        await other.keyboard.press("Enter")
+        await held.reached.wait()
+
+        sent = messages_of(page)
+        await page.fill("#message", "From here")
+        await page.keyboard.press("Enter")
+        await page.wait_for_selector(".banner:has-text('another tab')")
+        assert await page.input_value("#message") == "From here"
+        await page.locator(".run .again").first.click()
+        await page.wait_for_selector(".log > .banner")
+        assert await page.inner_text(".run .text") == "one two", "it made room for another version, which is not to be"
+        await page.locator(".said .again").first.click()
+        await page.fill(".editing textarea", "First of all")
+        await page.keyboard.press("Enter")
+        await page.wait_for_function(
+            "() => document.querySelector('glow-chat').shadowRoot.querySelector('#message').value.includes('of all')"
+        )
+        assert await page.inner_text(".run .text") == "one two"
+        await page.reload()
+        await sign_in(page, await world.session())
+        await page.wait_for_selector(".run .text")
+        assert [message["message"] for message in sent] == ["From here"]
+        held.released.set()

@@ -6,7 +6,7 @@ from typing import Any, cast
 import orjson
 import pytest
 
-from agent.conversations.model import UnknownAgent
+from agent.conversations.refusals import UnknownAgent
 from agent.json_values import mapping
 from agent.model import ModelRequest, SystemMessage
 from agent.personas import Personas, load_personas
@@ -15,7 +15,7 @@ from domain.kernel import ConversationId
 from domain.resources import resource_folder
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
-from tests.support.conversing import Process, process_on
+from tests.support.conversing import EVA, Process, process_on
 from tests.support.firms import FIRM_B, seed_firms
 from tests.support.gates import principal_of
 from tests.support.scripted_model import HoldAt, ScriptedModel, Turn, asks, call, says
@@ -42,6 +42,11 @@ async def told(process: Process, run: RunHandle) -> list[dict[str, Any]]:
 async def outcomes(process: Process, run: RunHandle) -> list[str]:
     """How the run's calls ended."""
     return [event["outcome"] for event in await told(process, run) if event["type"] == "tool.completed"]
+
+
+async def verdicts(process: Process, run: RunHandle) -> list[str]:
+    """What policy said of the run's calls."""
+    return [event["decision"] for event in await told(process, run) if event["type"] == "tool.decided"]
 
 
 async def agent_of(process: Process, conversation_id: ConversationId) -> str:
@@ -75,7 +80,7 @@ async def test_the_other_one_goes_on_in_the_same_run_with_its_own_words_and_tool
     first, second = model.requests
     assert PERSONAS.get("librarian").words.strip() not in system_of(first)
     assert system_of(second).startswith(PERSONAS.get("librarian").words.strip())
-    assert {tool.name for tool in second.tools} == {"knowledge_search", "knowledge_read", "agent_handover"}
+    assert {tool.name for tool in second.tools} == set(PERSONAS.get("librarian").tools)
     choice = mapping(mapping(second.tools[-1].parameters["properties"])["agent"])["enum"]
     assert "librarian" not in cast("list[str]", choice)
 
@@ -93,23 +98,22 @@ async def test_the_handover_is_an_activity_like_any_other(
 
 
 async def test_a_captured_librarian_gains_nothing_by_handing_over(pools: DatabasePools) -> None:
-    model = ScriptedModel(
-        asks(CREATE), hands("operations"), asks(CREATE), says("Waiting."), asks(CREATE), says("Still waiting.")
-    )
+    model = ScriptedModel(hands("operations"), asks(CREATE), asks(CREATE))
     async with process_on(pools, model) as process:
         run = await process.say("Find the letter.", agent="librarian")
-        assert await outcomes(process, run) == ["waiting", "done", "waiting"]
+        assert await verdicts(process, run) == ["allow", "needs_approval"]
+        await process.runs.cancel(EVA, run.run_id)
         # The next message comes to the other one, and to no more.
         again = await process.say("And now?", conversation_id=run.conversation_id)
         assert (await told(process, again))[0]["agent"] == "operations"
-        assert await outcomes(process, again) == ["waiting"]
+        assert await verdicts(process, again) == ["needs_approval"]
 
 
 async def test_the_ceiling_holds_for_the_calls_of_the_very_turn_that_hands_over(pools: DatabasePools) -> None:
     turn = asks(call("agent_handover", {"agent": "librarian"}), CREATE)
     async with process_on(pools, ScriptedModel(turn, says("So be it."))) as process:
         run = await process.say("Quick.", agent="operations")
-        assert await outcomes(process, run) == ["done", "waiting"]
+        assert await verdicts(process, run) == ["allow", "needs_approval"]
 
 
 async def test_a_person_who_chooses_an_agent_sets_aside_what_agents_handed_to_one_another(

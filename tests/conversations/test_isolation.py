@@ -27,20 +27,19 @@ from tests.support.driven_doors import (
     Entrance,
     McpCalls,
     RestCalls,
-    Site,
     WorkerCalls,
     made_by,
     obedient,
-    serving,
 )
 from tests.support.firms import FIRM_A, FIRM_B
 from tests.support.parity import Told, Who
 from tests.support.parity_world import seed_world
 from tests.support.scripted_model import ScriptedModel
+from tests.support.site import Site, serving
 from tools.manifest import Manifest
 from tools.manifest_files import load_manifests
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.no_cover]
 
 Json = dict[str, Any]
 MANIFESTS = load_manifests(resource_folder("manifests"))

@@ -1,15 +1,17 @@
 """A conversation of two turns with tool calls, by both model APIs over HTTP, each turn in another process."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import cast
 
+import orjson
 import pytest
 
-from agent.providers.chat_completions import chat_completions_model
-from agent.providers.responses import responses_model
-from agent.providers.streaming import Endpoint, StreamedModel
+from agent.model import ModelRequest, UserMessage
+from agent.providers.chat_completions import ChatCompletionsWire
+from agent.providers.responses import ResponsesWire
+from agent.providers.streaming import Endpoint
 from domain.kernel import ConversationId
 from domain.paging import PageRequest
 from server.database.connection import Connection
@@ -18,7 +20,7 @@ from tests.support.conversing import EVA, process_on
 from tests.support.fake_openai import FakeOpenAI
 from tests.support.fake_turns import Call, Json, Turn
 from tests.support.firms import FIRM_A, seed_firms
-from tests.support.model_stages import Api
+from tests.support.model_stages import Api, model_on
 from tests.support.scripted_model import ScriptedModel
 
 SEARCH = Call(name="knowledge_search", arguments='{"query": "renewal"}', id="call_search")
@@ -36,17 +38,6 @@ async def firms(owner_connection: Connection) -> None:
     """Both firms, with no run going."""
     await seed_firms(owner_connection)
     await owner_connection.execute("UPDATE runs SET status = 'completed', finished_at = now()")
-
-
-@asynccontextmanager
-async def model_on(fake: FakeOpenAI, api: Api, name: str = "fake-1") -> AsyncGenerator[StreamedModel]:
-    """The provider of that API, on the fake server."""
-    make = responses_model if api == "responses" else chat_completions_model
-    model = make(Endpoint(name=name, context_window=128_000, api_key=None, base_url=fake.base_url))
-    try:
-        yield model
-    finally:
-        await model.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,3 +131,30 @@ async def test_reasoning_is_shown_to_nobody(pools: DatabasePools, superuser_conn
         shown = await process.conversations.messages(EVA, conversation, PageRequest(limit=10))
     assert [message.role for message in shown.items] == ["user", "assistant", "assistant"]
     assert "sealed-" not in str(shown)
+
+
+@pytest.mark.parametrize("by", [CHAT, RESPONSES], ids=lambda by: by.api)
+async def test_each_request_begins_with_the_one_before_it_byte_for_byte(pools: DatabasePools, by: Asked) -> None:
+    async with FakeOpenAI(TURNS) as fake:
+        conversation = await said(pools, fake, by, "How often is the contract renewed?")
+        await said(pools, fake, by, "And which tasks are open?", conversation)
+        bodies = [request.body for request in fake.requests]
+    grows = "messages" if by == CHAT else "input"
+    assert len({orjson.dumps({**body, grows: None}) for body in bodies}) == 1, "what comes first stays as it is"
+    said_so_far = [orjson.dumps(body[grows]).removesuffix(b"]") for body in bodies]
+    assert all(later.startswith(earlier) for earlier, later in pairwise(said_so_far))
+    assert all("prompt_cache_key" not in body for body in bodies), (
+        "compatible servers may refuse a field they do not know"
+    )
+
+
+@pytest.mark.parametrize("wire", [ChatCompletionsWire("m", "max_tokens", keyed=True), ResponsesWire("m", keyed=True)])
+def test_openais_own_server_is_told_which_requests_begin_alike(wire: ChatCompletionsWire | ResponsesWire) -> None:
+    asked = ModelRequest(messages=(UserMessage(text="Hello?"),), tools=(), cache_key="a" * 32)
+    assert wire.body(asked)["prompt_cache_key"] == "a" * 32
+    own = Endpoint(name="m", context_window=1, api_key=None)
+    assert [replace(own, base_url=url).is_openai for url in (None, "https://api.openai.com/v1", "http://x/v1")] == [
+        True,
+        True,
+        False,
+    ]

@@ -15,7 +15,7 @@ from server.database.pool import DatabasePools
 from tests.support.calls import add_member
 from tests.support.firms import FIRM_A, FIRM_B, seed_firms
 from tests.support.gates import GateOnTest, gate_on, principal_of
-from tools.outcomes import CallOutcome, Json
+from tools.outcomes import CallOutcome, Json, decision_of
 
 PARTNER = principal_of(who="partner", mode="person", door="rest")
 AGENT = principal_of()
@@ -85,6 +85,26 @@ async def test_a_tools_ceiling_holds_for_that_tool_until_it_is_lifted(gate: Gate
     assert (await status_of(gate))["level"] == "L2"
     assert "level" not in setting_of(await changed(gate, scope="tool", tool="task_create", level=None))
     assert (await gate.call("task_create", TASK, AGENT)).outcome == "done"
+
+
+@pytest.mark.parametrize("level", ["L0", "L1"])
+async def test_what_is_told_of_jobs_is_what_starting_one_would_get(gate: GateOnTest, level: str) -> None:
+    asked = await gate.call("task_create", {"title": "Refresh", "kind": "refresh_analytics"}, AGENT)
+    assert asked.result is not None
+    start = {"task_id": cast(Json, asked.result["task"])["task_id"]}
+    await changed(gate, scope="tool", tool="task_run", level=level)
+    await changed(gate, scope="tool", tool="autonomy_query", level="L0")
+
+    status = await status_of(gate)
+
+    started = await gate.call("task_run", start, AGENT, dry_run=True)
+    assert started.verdict is not None
+    (job,) = [job for job in cast("list[Json]", status["jobs"]) if job["kind"] == "refresh_analytics"]
+    assert job["decision"] == decision_of(started.verdict)
+    assert (status["level"], cast(Json, status["allowed"])["prepare"]) == ("L2", "allow"), "of tools without a ceiling"
+    about = await gate.call("autonomy_query", {"tool": "task_run", "arguments": start}, AGENT)
+    assert about.result is not None
+    assert (about.result["level"], cast(Json, about.result["tool"])["decision"]) == (level, job["decision"])
 
 
 async def test_a_members_range_holds_for_that_member_and_no_other(gate: GateOnTest) -> None:

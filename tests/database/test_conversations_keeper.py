@@ -5,18 +5,28 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
-from agent.conversations import postgres
-from agent.conversations.model import RunKey
-from agent.conversations.postgres import PostgresRunKeeper
-from agent.run_reader import INTERRUPTED
+from agent.conversations.leases import Lease, RunKey
+from agent.conversations.model import Step
+from agent.conversations.postgres import branches, calls, conversations, history, runs
+from agent.conversations.postgres import keeper as leases
+from agent.conversations.postgres.frames import insert_frames
+from agent.conversations.postgres.keeper import PostgresRunKeeper
+from agent.conversations.postgres.store import PostgresConversations
+from agent.conversations.runs import Ending
+from agent.events import RunFailed, RunFrame, RunUsage
 from domain.kernel import OrganizationId, RunId
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
 from tests.support.firms import FIRM_A, FIRM_B, Firm, seed_firms, stand_in
+from tests.support.gates import principal_of
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+STEP = Step(message_id=uuid4(), text="Said.")
+USAGE = RunUsage(input_tokens=1, output_tokens=1, model_calls=1, tool_calls=0)
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +41,16 @@ def keeper(pools: DatabasePools) -> PostgresRunKeeper:
     return PostgresRunKeeper(pools.service.acquire)
 
 
+def lease(firm: Firm, epoch: int = 1) -> Lease:
+    """On the firm's seeded run."""
+    return Lease(key=key(firm), epoch=epoch)
+
+
+def frame(firm: Firm, sequence: int) -> RunFrame:
+    """A frame of the firm's seeded run."""
+    return RunFrame(run_id=key(firm).run_id, sequence=sequence, type="message.delta", data="{}")
+
+
 def key(firm: Firm) -> RunKey:
     """The firm's seeded run."""
     return RunKey(organization_id=OrganizationId(firm.organization_id), run_id=RunId(firm.id("thing")))
@@ -41,45 +61,136 @@ async def test_a_heartbeat_tells_which_runs_are_still_running_and_which_somebody
 ) -> None:
     await owner_connection.execute("UPDATE runs SET cancel_requested = true WHERE run_id = $1", FIRM_B.id("thing"))
     ghost = RunKey(organization_id=OrganizationId(FIRM_A.organization_id), run_id=RunId(uuid4()))
-    pulse = await keeper.beat([key(FIRM_A), key(FIRM_B), ghost])
+    pulse = await keeper.beat([lease(FIRM_A), lease(FIRM_B), Lease(key=ghost, epoch=1)])
     assert pulse.running == {key(FIRM_A).run_id, key(FIRM_B).run_id}
     assert pulse.to_cancel == {key(FIRM_B).run_id}
 
 
-async def test_only_runs_without_a_recent_sign_of_life_are_ended(
+async def test_only_a_run_without_a_recent_sign_of_life_is_taken_over(
     keeper: PostgresRunKeeper, owner_connection: Connection
 ) -> None:
     await owner_connection.execute("UPDATE runs SET heartbeat_at = now() - interval '1 hour'")
-    await keeper.beat([key(FIRM_A)])
-    orphans = await keeper.end_orphans(timedelta(minutes=1), INTERRUPTED, NOW)
-    assert [(orphan.key, orphan.next_sequence) for orphan in orphans] == [(key(FIRM_B), 2)]
-    row = await owner_connection.fetchrow("SELECT status, finished_at FROM runs WHERE run_id = $1", FIRM_B.id("thing"))
-    assert row is not None
-    assert tuple(row) == ("failed", NOW)
-    assert (await keeper.beat([key(FIRM_B)])).running == frozenset()
+    await keeper.beat([lease(FIRM_A)])
+    assert await keeper.stale(MINUTE) == [key(FIRM_B)]
+    assert await keeper.take(key(FIRM_A), MINUTE) is None
+    taken = await keeper.take(key(FIRM_B), MINUTE)
+    assert taken is not None
+    assert (taken.lease, taken.lost_carriers) == (lease(FIRM_B, epoch=2), 1)
+    assert (taken.owner_id, taken.owner_kind, taken.door) == (FIRM_B.id("employee"), "person", "chat")
+    # From now on it is alive again.
+    assert await keeper.stale(MINUTE) == []
 
 
-async def test_of_processes_that_look_at_once_each_orphan_goes_to_one(keeper: PostgresRunKeeper) -> None:
-    found = await asyncio.gather(*(keeper.end_orphans(timedelta(0), INTERRUPTED, NOW) for _ in range(4)))
-    ended = [orphan.key.run_id for orphans in found for orphan in orphans]
-    assert sorted(ended) == sorted([key(FIRM_A).run_id, key(FIRM_B).run_id])
+async def test_a_run_that_was_let_go_of_is_taken_over_at_once_and_its_carrier_not_counted_as_lost(
+    keeper: PostgresRunKeeper,
+) -> None:
+    await keeper.release([lease(FIRM_A), lease(FIRM_B, epoch=7)])
+    assert await keeper.stale(MINUTE) == [key(FIRM_A)]
+    taken = await keeper.take(key(FIRM_A), MINUTE)
+    assert taken is not None
+    assert (taken.lease.epoch, taken.lost_carriers) == (2, 0)
+
+
+async def test_of_processes_that_take_at_once_one_gets_the_run(keeper: PostgresRunKeeper) -> None:
+    await keeper.release([lease(FIRM_A)])
+    taken = await asyncio.gather(*(keeper.take(key(FIRM_A), MINUTE) for _ in range(4)))
+    assert [each.lease.epoch for each in taken if each is not None] == [2]
+
+
+async def test_what_names_an_epoch_that_is_over_is_refused_by_the_database(
+    keeper: PostgresRunKeeper, pools: DatabasePools, app_connection: Connection, owner_connection: Connection
+) -> None:
+    await keeper.release([lease(FIRM_A)])
+    await keeper.take(key(FIRM_A), MINUTE)
+    assert (await keeper.beat([lease(FIRM_A)])).running == frozenset()
+    await keeper.end(lease(FIRM_A), RunFailed(code="x", message="x", retryable=False), NOW)
+    await keeper.release([lease(FIRM_A)])
+    assert await keeper.stale(MINUTE) == []
+    async with app_connection.transaction():
+        await stand_in(app_connection, FIRM_A, "employee")
+        store = PostgresConversations(app_connection, principal_of(FIRM_A))
+        assert not await store.keep(key(FIRM_A).run_id, 1, [STEP], USAGE, NOW)
+        assert not await store.finish(key(FIRM_A).run_id, 1, Ending(status="completed"), [STEP], NOW)
+        assert await store.keep(key(FIRM_A).run_id, 2, [STEP], USAGE, NOW)
+    assert await owner_connection.fetchval("SELECT status FROM runs WHERE run_id = $1", FIRM_A.id("thing")) == "running"
+
+
+async def test_a_frame_of_an_epoch_that_is_over_is_refused_and_the_batchs_others_stand(
+    keeper: PostgresRunKeeper, pools: DatabasePools, superuser_connection: Connection
+) -> None:
+    await keeper.release([lease(FIRM_A)])
+    await keeper.take(key(FIRM_A), MINUTE)
+    old, other, new = (1, frame(FIRM_A, 2)), (1, frame(FIRM_B, 2)), (2, frame(FIRM_A, 3))
+    async with pools.recorder.acquire() as connection:
+        of_a, of_b = key(FIRM_A).organization_id, key(FIRM_B).organization_id
+        assert await insert_frames(connection, [(of_a, *old), (of_b, *other)]) == {key(FIRM_A).run_id}
+        assert await insert_frames(connection, [(of_a, *new)]) == frozenset()
+        # A commit whose answer was lost is written again, and stands once.
+        assert await insert_frames(connection, [(of_a, *new)]) == frozenset()
+    stored = await superuser_connection.fetch("SELECT run_id, sequence FROM run_events WHERE sequence > 1")
+    assert {tuple(row) for row in stored} == {(FIRM_A.id("thing"), 3), (FIRM_B.id("thing"), 2)}
+
+
+async def test_a_plain_insert_adds_to_no_run_that_was_taken_over(
+    keeper: PostgresRunKeeper, recorder_connection: Connection
+) -> None:
+    await keeper.release([lease(FIRM_A)])
+    await keeper.take(key(FIRM_A), MINUTE)
+    statement = "INSERT INTO run_events (organization_id, run_id, sequence, type, data) VALUES ($1, $2, 2, 't', '{}')"
+    await recorder_connection.execute(statement, FIRM_B.organization_id, FIRM_B.id("thing"))
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+        await recorder_connection.execute(statement, FIRM_A.organization_id, FIRM_A.id("thing"))
+
+
+async def test_nobody_takes_a_run_over_while_an_append_to_it_is_under_way(
+    keeper: PostgresRunKeeper, pools: DatabasePools
+) -> None:
+    await keeper.release([lease(FIRM_A)])
+    async with pools.recorder.acquire() as connection, connection.transaction():
+        await insert_frames(connection, [(key(FIRM_A).organization_id, 1, frame(FIRM_A, 2))])
+        assert await asyncio.wait_for(keeper.take(key(FIRM_A), MINUTE), 10) is None
+        # A heartbeat does not wait for it either.
+        assert (await asyncio.wait_for(keeper.beat([lease(FIRM_A)]), 10)).running == {key(FIRM_A).run_id}
+    await keeper.release([lease(FIRM_A)])
+    assert await keeper.take(key(FIRM_A), MINUTE) is not None
+
+
+async def test_runs_that_have_grown_or_ended_are_told_of_any_organization(
+    keeper: PostgresRunKeeper, owner_connection: Connection
+) -> None:
+    ghost = RunKey(organization_id=OrganizationId(FIRM_A.organization_id), run_id=RunId(uuid4()))
+    assert await keeper.grown({key(FIRM_A): 1, key(FIRM_B): 0, ghost: 0}) == [key(FIRM_B).run_id, ghost.run_id]
+    await owner_connection.execute("UPDATE runs SET status = 'completed' WHERE run_id = $1", FIRM_A.id("thing"))
+    assert await keeper.grown({key(FIRM_A): 1, key(FIRM_B): 1}) == [key(FIRM_A).run_id]
 
 
 BY_OWNER = {
-    "surroundings": (postgres.SURROUNDINGS, [FIRM_A.id("employee")]),
-    "conversation": (postgres.GET_CONVERSATION, [FIRM_A.id("thing")]),
-    "conversations": (postgres.LIST_CONVERSATIONS, [FIRM_A.id("employee"), NOW, FIRM_A.id("thing"), 10]),
-    "messages": (postgres.LIST_MESSAGES, [FIRM_A.id("thing"), FIRM_A.id("thing"), 10]),
-    "history": (postgres.HISTORY, [FIRM_A.id("thing"), uuid4(), 10]),
-    "asked before": (postgres.ASKED_BEFORE, [FIRM_A.id("thing"), "m1"]),
-    "run": (postgres.GET_RUN, [FIRM_A.id("thing")]),
-    "frames": (postgres.FRAMES, [FIRM_A.id("thing"), 0, 10]),
-    "calls now": (postgres.CALLS_NOW, [[FIRM_A.id("thing")]]),
-    "calls of runs": (postgres.CALLS_OF_RUNS, [FIRM_A.id("thing"), [FIRM_A.id("thing")]]),
+    "surroundings": (conversations.SURROUNDINGS, [FIRM_A.id("employee")]),
+    "conversation": (conversations.GET_CONVERSATION, [FIRM_A.id("thing")]),
+    "conversations": (conversations.LIST_CONVERSATIONS, [FIRM_A.id("employee"), NOW, FIRM_A.id("thing"), 10]),
+    "messages": (branches.LIST_MESSAGES, [FIRM_A.id("thing"), FIRM_A.id("thing"), FIRM_A.id("thing"), 10]),
+    "entitle": (conversations.ENTITLE, [FIRM_A.id("thing"), FIRM_A.id("thing"), "Title", None]),
+    "search": (conversations.SEARCH, [FIRM_A.id("employee"), NOW, FIRM_A.id("thing"), 10, "'text':*"]),
+    "matched": (conversations.MATCHED, [[FIRM_A.id("thing")]]),
+    "versions": (branches.VERSIONS, [FIRM_A.id("thing")]),
+    "newest below": (branches.NEWEST_BELOW, [FIRM_A.id("thing"), FIRM_A.id("thing")]),
+    "activate": (branches.ACTIVATE, [FIRM_A.id("thing"), FIRM_A.id("thing")]),
+    "asked turn": (branches.ASKED_TURN, [FIRM_A.id("thing")]),
+    "history": (history.HISTORY, [FIRM_A.id("thing"), uuid4(), 10]),
+    "acts elsewhere": (history.ACTS_ELSEWHERE, [FIRM_A.id("thing"), uuid4(), 10]),
+    "answered before": (history.ANSWERED_BEFORE, [FIRM_A.id("thing"), uuid4()]),
+    "asked before": (runs.ASKED_BEFORE, [FIRM_A.id("thing"), "m1"]),
+    "run": (runs.GET_RUN, [FIRM_A.id("thing")]),
+    "frames": (runs.FRAMES, [FIRM_A.id("thing"), 0, 10]),
+    "calls now": (calls.CALLS_NOW, [[FIRM_A.id("thing")]]),
+    "calls of runs": (calls.CALLS_OF_RUNS, [FIRM_A.id("thing"), [FIRM_A.id("thing")]]),
     "steps": (
-        postgres.WRITE_STEPS,
-        [FIRM_A.id("thing"), "running", None, None, None, [uuid4()], ["{}"], NOW],
+        runs.WRITE_STEPS,
+        [FIRM_A.id("thing"), "running", None, None, None, [uuid4()], ["{}"], NOW, 1, None],
     ),
+    "unfinished": (runs.UNFINISHED, [FIRM_A.id("thing")]),
+    "steps of a run": (runs.STEPS_OF_RUN, [FIRM_A.id("thing"), FIRM_A.id("thing")]),
+    "told since": (runs.TOLD_SINCE, [FIRM_A.id("thing")]),
 }
 
 
@@ -94,8 +205,12 @@ async def test_an_owners_statement_finds_its_rows_by_an_index(app_connection: Co
 @pytest.mark.parametrize(
     ("statement", "arguments"),
     [
-        (postgres.BEAT, [[FIRM_A.organization_id], [FIRM_A.id("thing")]]),
-        (postgres.END_ORPHANS, [timedelta(minutes=1), "{}", NOW]),
+        (leases.BEAT, [[FIRM_A.organization_id], [FIRM_A.id("thing")], [1]]),
+        (leases.STALE, [MINUTE]),
+        (leases.TAKE, [FIRM_A.organization_id, FIRM_A.id("thing"), MINUTE]),
+        (leases.END, [FIRM_A.organization_id, FIRM_A.id("thing"), 1, "{}", NOW]),
+        (leases.RELEASE, [[FIRM_A.organization_id], [FIRM_A.id("thing")], [1]]),
+        (leases.GROWN, [[FIRM_A.organization_id], [FIRM_A.id("thing")], [0]]),
     ],
 )
 async def test_a_keepers_statement_finds_its_rows_by_an_index(

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from agent.calling import Caller
-from agent.conversations.model import (
+from agent.conversations.refusals import (
     ClientMessageReused,
     ConversationBusy,
     ConversationNotFound,
@@ -23,21 +23,24 @@ from agent.conversations.model import (
 )
 from agent.conversations.service import InvalidTitle
 from agent.events import RunFrame
+from agent.json_values import mapping, parsed
 from agent.model import ModelFailed, ModelRequest, ToolResultMessage
 from agent.run_opening import NewMessage
-from agent.run_reader import INTERRUPTED
 from agent.runs import RunHandle
 from domain.kernel import ConversationId, EngagementId, Principal, PrincipalId, RunId
 from domain.paging import PageRequest, page_request
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
+from server.worker.runs import RunWorker
 from tests.support.conversing import EVA, ONE_BEAT, HeldAfter, process_on
+from tests.support.cut_off import CutSessions, Line
 from tests.support.firms import FIRM_A, FIRM_B, seed_firms
 from tests.support.gates import principal_of
 from tests.support.scripted_gate import ScriptedGate, done
 from tests.support.scripted_model import HoldAt, ScriptedModel, Turn, asks, call, says
 from tools.outcomes import CallOutcome, CallRequest
 from tools.ports import Unavailable
+from tools.work import Job
 
 SEARCH = asks(call("knowledge_search", {"query": "text"}))
 LIST = asks(call("task_list"))
@@ -51,8 +54,9 @@ def searching(_: object) -> ScriptedGate:
 
 @pytest.fixture(autouse=True)
 async def firms(owner_connection: Connection) -> None:
-    """Both firms are there; their seeded runs are out of the way."""
+    """Both firms are there; their seeded runs and preferences are out of the way."""
     await seed_firms(owner_connection)
+    await owner_connection.execute("DELETE FROM preferences")
     await owner_connection.execute("UPDATE runs SET status = 'completed', finished_at = now()")
 
 
@@ -300,40 +304,134 @@ async def test_a_run_is_followed_and_cancelled_from_another_process(pools: Datab
         assert await carrier.frames(begun.run_id) == frames
 
 
-async def test_a_run_whose_process_is_gone_ends_interrupted_and_the_record_tells_its_calls(
+async def test_a_run_whose_process_is_gone_is_gone_on_with_and_its_call_is_not_made_again(
     pools: DatabasePools, superuser_connection: Connection
 ) -> None:
     # Held behind the gate: the call is done and recorded, its step is not kept yet.
     hold = HoldAt(0)
     after = ScriptedModel(says("It was created."))
     async with (
-        process_on(pools, ScriptedModel(*SCRIPT[1:]), gate=lambda gate: HeldAfter(gate, hold)) as dying,
+        process_on(pools, ScriptedModel(*SCRIPT[1:]), gate=lambda gate: HeldAfter(gate, hold)) as stalled,
         process_on(pools, after) as process,
     ):
-        begun = await dying.say("Create it.")
+        begun = await stalled.say("Create it.")
         await hold.reached.wait()
-        seen = await until("tool.called", dying.runs.follow(EVA, begun.run_id))
+        seen = await until("tool.called", stalled.runs.follow(EVA, begun.run_id))
         await orphan(superuser_connection, begun.run_id)
-        more = await process.say("Did it work?", conversation_id=begun.conversation_id)
+        with pytest.raises(ConversationBusy):
+            await process.say("Did it work?", conversation_id=begun.conversation_id)
+        assert [(job.kind, job.subject_id) for job in process.stands_on.queue.jobs] == [("run", begun.run_id)]
+        assert await process.go_on(begun.run_id)
         frames = await process.frames(begun.run_id)
-        await process.frames(more.run_id)
         # The old process comes to itself, and finds that the run is no longer its own: its followers see the same end.
-        following = asyncio.create_task(dying.frames(begun.run_id))
-        await dying.runs.beat()
+        following = asyncio.create_task(stalled.frames(begun.run_id))
+        await stalled.runs.beat()
         assert await following == frames
     assert frames[: len(seen)] == seen
-    assert types(frames).count("run.failed") == 1
-    assert orjson.loads(frames[-1].data) == {
-        "type": "run.failed",
-        "run_id": str(begun.run_id),
-        "sequence": frames[-2].sequence + 1,
-        "code": "interrupted",
-        "message": INTERRUPTED.message,
-        "retryable": True,
-    }
-    assert after.requests[0].messages[2].text == (
-        "(This turn was interrupted before it was answered. The record shows calls it had made: task_create: done.)"
+    assert [frame.sequence for frame in frames] == list(range(1, len(frames) + 1))
+    assert (
+        types(frames)[-6:]
+        == [
+            "tool.decided",
+            "tool.completed",
+            "message.started",
+            "message.delta",
+            "message.completed",
+            "run.usage",
+            "run.completed",
+        ][-6:]
     )
+    assert types(frames).count("run.started") == types(frames).count("tool.called") == 1
+    assert await superuser_connection.fetchval("SELECT count(*) FROM tasks WHERE title = 'Ask the bank'") == 1
+    # What the first process had spent counts on.
+    assert orjson.loads(frames[-2].data)["model_calls"] == 2
+    assert mapping(parsed(after.requests[0].messages[-1].text))["outcome"] == "done"
+
+
+async def test_words_that_a_lost_process_had_half_said_are_withdrawn_and_said_anew(
+    pools: DatabasePools, superuser_connection: Connection
+) -> None:
+    hold = HoldAt(1)
+    async with (
+        process_on(pools, ScriptedModel(says("half ", "whole"), pace=hold)) as stalled,
+        process_on(pools, ScriptedModel(says("Something else."))) as process,
+    ):
+        begun = await stalled.say("Go on.")
+        await until("message.delta", stalled.runs.follow(EVA, begun.run_id))
+        await orphan(superuser_connection, begun.run_id)
+        assert await process.go_on(begun.run_id)
+        frames = await process.frames(begun.run_id)
+        assert (await process.runs.answer(EVA, begun.run_id)).text == "Something else."
+        run = await process.runs.find(EVA, begun.run_id)
+        assert run.usage is not None
+        assert run.usage.untold_calls == 1, "nobody told what was used for the words that are withdrawn"
+    assert types(frames)[1:5] == ["message.started", "message.delta", "message.reset", "message.started"]
+    assert orjson.loads(frames[3].data)["reason"] == "taken_over"
+    said = await superuser_connection.fetch("SELECT content FROM messages WHERE run_id = $1", begun.run_id)
+    assert [mapping(parsed(row["content"]))["text"] for row in said] == ["Go on.", "Something else."]
+
+
+async def test_a_run_that_takes_down_whoever_carries_it_is_given_up(
+    pools: DatabasePools, superuser_connection: Connection
+) -> None:
+    async with process_on(pools, ScriptedModel(says("half ", "whole"), pace=HoldAt(1))) as stalled:
+        begun = await stalled.say("Go on.")
+        await until("message.delta", stalled.runs.follow(EVA, begun.run_id))
+        for _ in range(ONE_BEAT.most_lost):
+            await orphan(superuser_connection, begun.run_id)
+            async with process_on(pools, ScriptedModel(says("again ", "whole"), pace=HoldAt(1))) as another:
+                assert await another.go_on(begun.run_id)
+        await orphan(superuser_connection, begun.run_id)
+        async with process_on(pools, ScriptedModel()) as last:
+            assert await last.go_on(begun.run_id)
+            frames = await last.frames(begun.run_id)
+            answer = await last.runs.answer(EVA, begun.run_id)
+            more = await last.runs.find(EVA, begun.run_id)
+    assert (answer.status, more.status) == ("failed", "failed")
+    assert answer.error is not None
+    assert (answer.error["code"], answer.error["retryable"]) == ("gave_up", False)
+    assert types(frames).count("message.started") == types(frames).count("message.reset")
+
+
+async def test_a_run_that_was_to_be_cancelled_when_its_process_went_is_cancelled_by_the_next(
+    pools: DatabasePools, superuser_connection: Connection
+) -> None:
+    hold = HoldAt(0)
+    async with (
+        process_on(pools, ScriptedModel(*SCRIPT[1:]), gate=lambda gate: HeldAfter(gate, hold)) as stalled,
+        process_on(pools, ScriptedModel()) as process,
+    ):
+        begun = await stalled.say("Create it.")
+        await hold.reached.wait()
+        await process.runs.cancel(EVA, begun.run_id)
+        await orphan(superuser_connection, begun.run_id)
+        assert await process.go_on(begun.run_id)
+        frames = await process.frames(begun.run_id)
+    assert types(frames)[-4:] == ["tool.decided", "tool.completed", "run.usage", "run.cancelled"]
+    # What was done is told as done, whatever is cancelled.
+    assert orjson.loads(frames[-3].data)["outcome"] == "done"
+
+
+async def test_a_run_whose_takeover_failed_waits_for_no_lease_and_is_tried_again_soon(
+    pools: DatabasePools, superuser_connection: Connection
+) -> None:
+    line = Line(broken=True)
+    async with (
+        process_on(pools, ScriptedModel(says("half ", "whole"), pace=HoldAt(1))) as stalled,
+        process_on(pools, ScriptedModel(), around=lambda sessions: CutSessions(sessions, line)) as cut_off,
+        process_on(pools, ScriptedModel(says("whole"))) as process,
+    ):
+        begun = await stalled.say("Go on.")
+        await orphan(superuser_connection, begun.run_id)
+        job = Job(kind="run", organization_id=EVA.organization_id, subject_id=begun.run_id)
+        again = await RunWorker(cut_off.runs).work(job)
+        assert again is not None
+        assert again.pause(attempts=9) <= timedelta(seconds=5)
+        assert await process.go_on(begun.run_id)
+        assert (await process.runs.answer(EVA, begun.run_id)).text == "whole"
+    # Lost was the one that stood still.
+    lost = await superuser_connection.fetchval("SELECT lost_carriers FROM runs WHERE run_id = $1", begun.run_id)
+    assert lost == 1
 
 
 async def test_the_terminal_frame_that_a_crash_swallowed_is_told_from_the_row(
@@ -353,20 +451,20 @@ async def test_the_terminal_frame_that_a_crash_swallowed_is_told_from_the_row(
         assert await process.runs.exhausted(EVA, begun.run_id, len(whole))
 
 
-async def test_a_process_that_shuts_down_ends_its_runs_as_interrupted(
-    pools: DatabasePools, superuser_connection: Connection
-) -> None:
-    hold = HoldAt(1)
-    model = ScriptedModel(says("half ", "whole"), pace=hold)
+async def test_a_process_that_shuts_down_hands_its_runs_over(pools: DatabasePools) -> None:
+    model = ScriptedModel(says("half ", "whole"), pace=HoldAt(1))
     async with process_on(pools, model) as process:
         begun = await process.say("Go on.")
-        await hold.reached.wait()
+        seen = await until("message.delta", process.runs.follow(EVA, begun.run_id))
+        queue = process.stands_on.queue
     assert model.closed == 1
-    status, error = await status_of(superuser_connection, begun.run_id)
-    assert (status, orjson.loads(error or "")["code"]) == ("failed", "interrupted")
-    async with process_on(pools, ScriptedModel()) as process:
+    assert [(job.kind, job.subject_id) for job in queue.jobs] == [("run", begun.run_id)]
+    async with process_on(pools, ScriptedModel(says("whole"))) as process:
+        # At once: nobody waits for the lease of a process that said that it goes.
+        assert await process.go_on(begun.run_id)
         frames = await process.frames(begun.run_id)
-        assert types(frames)[-3:] == ["message.completed", "run.usage", "run.failed"]
+        assert frames[: len(seen)] == seen
+        assert (await process.runs.answer(EVA, begun.run_id)).text == "whole"
 
 
 async def test_at_shutdown_a_run_may_finish_within_the_grace(pools: DatabasePools) -> None:
@@ -391,7 +489,6 @@ async def test_at_shutdown_a_run_may_finish_within_the_grace(pools: DatabasePool
     [
         (ModelFailed("model_unavailable", "The model is away.", retryable=True), "model_unavailable", True),
         (ModelFailed("model_rejected", "The model refused.", retryable=False), "model_rejected", False),
-        (Unavailable("away"), "unavailable", True),
     ],
 )
 async def test_a_known_fault_is_told_by_its_code(
@@ -420,16 +517,26 @@ async def test_an_unknown_fault_is_told_by_a_reference_alone(pools: DatabasePool
     assert "secret" not in str(answer.json())
 
 
-async def test_a_process_that_gave_no_sign_of_life_for_too_long_adds_nothing(
+async def test_a_run_whose_process_lost_the_database_is_put_down_and_gone_on_with(
     pools: DatabasePools, superuser_connection: Connection
 ) -> None:
-    options = replace(ONE_BEAT, stale_after=timedelta(0))
-    async with process_on(pools, ScriptedModel(says("Yes.")), options=options) as process:
+    asked = asyncio.Event()
+
+    async def pace() -> None:
+        asked.set()
+        raise Unavailable("away")
+
+    async with (
+        process_on(pools, ScriptedModel(says("never"), pace=pace)) as process,
+        process_on(pools, ScriptedModel(says("Yes."))) as other,
+    ):
         begun = await process.say("Well?")
-        frames = await process.frames(begun.run_id)
-    assert types(frames) == ["run.failed"]
-    stored = await superuser_connection.fetch("SELECT type FROM run_events WHERE run_id = $1", begun.run_id)
-    assert {row["type"] for row in stored} <= {"run.failed"}
+        following = asyncio.create_task(process.frames(begun.run_id))
+        await asked.wait()
+        await orphan(superuser_connection, begun.run_id)
+        assert await other.go_on(begun.run_id)
+        assert (await other.runs.answer(EVA, begun.run_id)).text == "Yes."
+        assert types(await following)[-1] == "run.completed"
 
 
 async def test_a_call_that_waited_is_told_as_it_stands_in_the_next_turn(
@@ -441,19 +548,19 @@ async def test_a_call_that_waited_is_told_as_it_stands_in_the_next_turn(
         FIRM_A.organization_id,
         FIRM_A.id("partner"),
     )
-    model = ScriptedModel(asks(call("task_create", {"title": "Ask the bank"})), says(), says("It was rejected."))
+    model = ScriptedModel(asks(call("task_create", {"title": "Ask the bank"})), says("A pity."), says("Rejected."))
     async with process_on(pools, model) as process:
         begun = await process.say("Create it.")
         answer = await process.runs.answer(EVA, begun.run_id)
         assert answer.status == "waiting"
-        assert "waits for the approval" in answer.text
         decision = {"approval_id": answer.approvals[0]["approval_id"], "decision": "reject", "comment": "Not now."}
         decided = await process.stands_on.call("approval_decide", decision, principal_of(mode="person", door="rest"))
         assert decided.outcome == "done"
+        await process.go_on(begun.run_id)
+        assert (await process.frames(begun.run_id, after=6))[-1].type == "run.completed"
         more = await process.say("And?", conversation_id=begun.conversation_id)
         await process.frames(more.run_id)
-    result = model.requests[-1].messages[3]
-    assert isinstance(result, ToolResultMessage)
+    (result,) = (each for each in model.requests[-1].messages if isinstance(each, ToolResultMessage))
     now = orjson.loads(result.text)
     assert (now["outcome"], now["approval"]["state"], now["approval"]["comment"]) == (
         "rejected",

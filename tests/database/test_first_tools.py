@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import cast
 from uuid import UUID, uuid4
 
 import pytest
 
-from domain.kernel import CallId, Level, Principal, Role, TaskRunId
+from domain.activity.model import ActivityQuery
+from domain.kernel import CallId, Level, Outcome, Principal, PrincipalId, Role, TaskRunId
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
 from tests.support.calls import add_member
@@ -83,7 +85,7 @@ async def test_a_task_is_created_listed_looked_at_and_run(gate: GateOnTest) -> N
 @pytest.mark.parametrize(
     ("arguments", "refusal"),
     [
-        ({"title": "T", "kind": "close_cycle"}, "unknown_workflow"),
+        ({"title": "T", "kind": "mow_the_lawn"}, "unknown_workflow"),
         ({"title": "T", "engagement_id": str(uuid4())}, "engagement_not_found"),
         ({"title": "T", "engagement_id": str(FIRM_B.id("engagement"))}, "engagement_not_found"),
         ({"title": "T", "assignee": "partner@firm-2.example"}, "assignee_not_found"),
@@ -181,7 +183,14 @@ async def test_what_the_agent_may_do_is_told_as_policy_decides_it_whoever_asks(
     told = await done(gate, "autonomy_query", {}, asker)
     assert (told["level"], told["organization_level"], told["ceiling"]) == (f"L{min(level, 2)}", f"L{level}", "L2")
     assert list(part(told, "allowed").values()) == allowed
-    assert [(found["kind"], found["decision"]) for found in listed(told, "jobs")] == [("refresh_analytics", job)]
+    later = "allow" if level >= 2 else "needs_approval"
+    assert {str(found["kind"]): found["decision"] for found in listed(told, "jobs")} == {
+        "close_cycle": later,
+        "extract_documents": later,
+        "objective": later,
+        "refresh_analytics": job,
+        "remind_pbc": later,
+    }
 
 
 async def test_a_tools_verdict_is_told_with_its_reasons_and_nothing_is_done(
@@ -220,6 +229,57 @@ async def test_a_report_counts_the_calls_that_were_made(gate: GateOnTest) -> Non
         "task_create": 1,
     }
     assert str(report["summary"]).startswith(f"From {report['first_day']} to {report['last_day']}: 3 tool calls")
+
+
+@pytest.mark.parametrize("least", ["EMPLOYEE", "PARTNER"])
+async def test_a_question_that_nobody_answered_in_time_is_expired_in_every_report_and_in_the_record(
+    gate: GateOnTest, owner_connection: Connection, least: str
+) -> None:
+    """Also for a MANAGER, who reads the organization's calls, and may not see a PARTNER's questions."""
+    await add_member(owner_connection, Role.MANAGER)
+    manager = replace(PARTNER, principal_id=PrincipalId(FIRM_A.id(Role.MANAGER)))
+    await at_level(owner_connection, 1)
+    asked = [await gate.call("task_create", {"title": "T"}, AGENT) for _ in range(2)]
+    assert {each.outcome for each in asked} == {"waiting"}
+    lapse = "UPDATE approvals SET expires_at = now(), needs_role = $2 WHERE call_id = $1"
+    await owner_connection.execute(lapse, asked[0].call_id, least)
+
+    used = await done(gate, "analytics_report", {"report": "tool_use", "group_by": "outcome"}, manager)
+    questions = await done(gate, "analytics_report", {"report": "approvals", "group_by": "state"}, PARTNER)
+
+    counted = {row[0]: row[1] for row in cast("list[list[object]]", part(used, "table")["rows"])}
+    assert (counted["waiting"], counted["expired"]) == (1, 1)
+    states = {row[0]: row[1] for row in cast("list[list[object]]", part(questions, "table")["rows"])}
+    assert (states["pending"], states["expired"]) == (2, 1)  # and the seed's
+    assert await listed_with(gate, manager, "waiting") == [asked[1].call_id]
+    assert await listed_with(gate, manager, "expired") == [asked[0].call_id]
+    assert (await done(gate, "call_get", {"call_id": str(asked[0].call_id)}))["outcome"] == "expired"
+
+
+async def listed_with(gate: GateOnTest, principal: Principal, outcome: Outcome) -> list[CallId]:
+    """The calls that the record lists under an outcome."""
+    async with gate.transactions.session(principal.organization_id, principal.principal_id) as session:
+        page = await session.work.activity.list(ActivityQuery(outcome=outcome))
+    return [item.call_id for item in page.items]
+
+
+async def test_a_preview_is_nothing_that_was_done(gate: GateOnTest) -> None:
+    assert (await gate.call("task_create", {"title": "T"}, AGENT, dry_run=True)).outcome == "dry_run"
+    report = await done(gate, "analytics_report", {"report": "tool_use", "group_by": "tool"})
+    columns = cast("list[str]", part(report, "table")["columns"])
+    rows = [dict(zip(columns, row, strict=True)) for row in cast("list[list[object]]", part(report, "table")["rows"])]
+    (preview,) = [row for row in rows if row["tool"] == "task_create"]
+    assert (preview["calls"], preview["done"], preview["previewed"], preview["not_done"]) == (1, 0, 1, 0)
+
+
+@pytest.mark.parametrize("group_by", ["tool", "day"])
+async def test_a_report_asked_for_with_another_ones_period_has_that_period(gate: GateOnTest, group_by: str) -> None:
+    first = await done(gate, "analytics_report", {"report": "tool_use", "from": "2026-11-01", "to": "2026-11-30"})
+    bounds: Json = {name: first[name] for name in ("from", "to")}
+    assert bounds == {"from": "2026-11-01T00:00:00+00:00", "to": "2026-12-01T00:00:00+00:00"}
+    again = await done(gate, "analytics_report", {"report": "tool_use", "group_by": group_by, **bounds})
+    period = ("from", "to", "first_day", "last_day")
+    assert {name: again[name] for name in period} == {name: first[name] for name in period}
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,11 @@
 import asyncpg
 import pytest
 
+from domain.kernel import OrganizationId
 from server.database.connection import Connection
+from server.database.queue import payload_of
 from tests.support.firms import FIRM_A, FIRM_B, Firm, seed_firms, stand_in
+from tools.work import Job
 
 WITHOUT_ORGANIZATION = {"users": "seen through memberships: a person may belong to several organizations"}
 NOT_TENANT = {"schema_migrations": "what was migrated; the application may not even read it"}
@@ -26,6 +29,10 @@ SELECT c.conrelid::regclass::text AS child, c.conname AS name, c.confrelid::regc
         WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)) AS columns
 FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace
 WHERE c.contype = 'f' AND n.nspname = 'public'
+"""
+
+PICKED = """
+INSERT INTO queue.pgqueuer (priority, status, entrypoint, payload) VALUES (0, 'picked', 'document_index', $1)
 """
 
 
@@ -266,3 +273,25 @@ async def test_functions_that_see_past_row_security_look_nowhere_else_first(supe
     )
     assert len(rows) >= 7
     assert {tuple(row["proconfig"]) for row in rows} == {("search_path=pg_catalog, public, pg_temp",)}
+
+
+async def test_what_workers_read_is_told_to_its_own_organization_alone(
+    firms: tuple[Firm, Firm], app_connection: Connection, service_connection: Connection
+) -> None:
+    for firm in firms:
+        payload = payload_of(
+            Job(
+                kind="document_index",
+                organization_id=OrganizationId(firm.organization_id),
+                subject_id=firm.id("thing"),
+            )
+        )
+        await service_connection.execute(PICKED, payload)
+    told = "SELECT array(SELECT glow.documents_parsing())"
+    for firm in firms:
+        async with app_connection.transaction():
+            await stand_in(app_connection, firm, "partner")
+            assert await app_connection.fetchval(told) == [firm.id("thing")]
+    assert await app_connection.fetchval(told) == []
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await app_connection.execute("SELECT FROM queue.pgqueuer")

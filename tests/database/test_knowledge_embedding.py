@@ -154,6 +154,19 @@ async def test_a_server_that_refuses_leaves_the_document_found_by_its_words_with
     assert (outcome.outcome, outcome.error and outcome.error.code) == ("invalid", "embeddings_unavailable")
 
 
+async def test_passages_that_a_server_refuses_are_told_and_leave_the_others_their_vectors(
+    gate: GateOnTest, embedder: FakeEmbedder, superuser_connection: Connection
+) -> None:
+    embedder.refuses = "unspeakable"
+    document_id = await uploaded(gate, b"## A\n\nThe automobile is insured.\n\n## B\n\nAn unspeakable premium.")
+    await step(gate, "document_index", document_id)
+    assert part(await step(gate, "document_embed", document_id))["status"] == "embedding"
+    document = part(await step(gate, "document_embed", document_id))
+    assert document["status"] == "ready"
+    assert str(document["failure"]).startswith("The embedding server refuses 1 of its passages")
+    assert await superuser_connection.fetchval(VECTORS, FIRM_A.organization_id, MODEL) == 1
+
+
 async def test_a_server_that_is_away_is_come_back_to(
     gate: GateOnTest, embedder: FakeEmbedder, pools: DatabasePools
 ) -> None:
@@ -228,6 +241,26 @@ async def test_the_sweep_finds_what_has_no_vectors_of_the_model_in_force(
     await step(gate, "document_embed", early)
     assert early not in await swept(jobs, MODEL)
     assert early in await swept(jobs, "another@8")
+
+
+async def test_two_models_at_once_leave_one_another_s_vectors_in_peace(
+    gate: GateOnTest, pools: DatabasePools, superuser_connection: Connection, owner_connection: Connection
+) -> None:
+    document_id = await uploaded(gate, b"The automobile is insured.")
+    await step(gate, "document_index", document_id)
+    await step(gate, "document_embed", document_id)
+    # As it was before the list of models.
+    await owner_connection.execute("UPDATE knowledge_documents SET embedding_models = '{}'")
+    jobs = PostgresJobs(pools.service)
+    async with gate_on(pools, embedder=FakeEmbedder(model="another", dimensions=8)) as other:
+        assert document_id in await swept(jobs, "another@8")
+        await superuser_connection.execute("DELETE FROM queue.pgqueuer")
+        await step(other, "document_embed", document_id)
+    for model in (MODEL, "another@8"):
+        assert document_id not in await swept(jobs, model)
+    await step(gate, "document_index", document_id)
+    await step(gate, "document_embed", document_id)
+    assert document_id in await swept(jobs, "another@8")
 
 
 async def test_what_a_server_would_not_embed_is_tried_again_after_a_day(

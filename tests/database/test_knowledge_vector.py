@@ -11,8 +11,8 @@ import pytest
 
 from domain.kernel import Role
 from knowledge.embeddings.model import Embedded, Space, Vector, unit
-from knowledge.model import ChunkId, DocumentId, Passage, SearchFilters, SearchQuery, SearchResult
-from knowledge.postgres import PostgresIndex
+from knowledge.model import ChunkId, DocumentId, Passage, SearchFilters, SearchQuery, SearchResult, SearchWeights
+from knowledge.postgres import PostgresIndex, knowledge_service
 from knowledge.postgres.search import COMPARED_EXACTLY, by_meaning_sql, fused_sql
 from knowledge.service import NoEmbeddings
 from server.database.connection import Connection
@@ -74,6 +74,23 @@ async def test_meaning_finds_what_no_word_finds_and_both_orders_are_fused(
     assert -1 <= near.items[-1].score <= near.items[0].score <= 1.001
 
 
+async def test_the_order_that_weighs_more_decides_who_comes_first(
+    owner_connection: Connection, app_connection: Connection
+) -> None:
+    firm = await founded(owner_connection)
+    by_words = await firm.add(app_connection, "automobile ledger fee partner premium", title="Words")
+    by_meaning = await firm.add(app_connection, "car", title="Vehicle")
+    await embed_all(app_connection, firm, by_words.document_id, by_meaning.document_id)
+    for weights, first in (
+        (SearchWeights(lexical=1.0, vector=0.01), "Words"),
+        (SearchWeights(lexical=0.01, vector=1.0), "Vehicle"),
+    ):
+        async with firm.acting(app_connection):
+            service = knowledge_service(app_connection, weights)
+            found = await service.search(SearchQuery(text="automobile"), at("automobile"))
+        assert (found.mode, found.items[0].title, len(found.items)) == ("hybrid", first, 2)
+
+
 async def test_scores_are_reciprocal_ranks(owner_connection: Connection, app_connection: Connection) -> None:
     firm = await founded(owner_connection)
     document = await firm.add(app_connection, "insured car")
@@ -103,6 +120,24 @@ async def test_without_any_vector_the_words_answer_and_say_so(
     assert (found.mode, len(found.items)) == ("lexical", 1)
     with pytest.raises(NoEmbeddings):
         await search(app_connection, firm, SearchQuery(text="insured car", mode="vector"))
+
+
+async def test_a_document_without_vectors_is_found_by_its_words_though_others_have_some(
+    owner_connection: Connection, app_connection: Connection
+) -> None:
+    firm = await founded(owner_connection)
+    embedded = await firm.add(app_connection, "insured car", title="Fleet")
+    waiting = await firm.add(app_connection, "insured automobile", title="Policy", engagement_id=firm.engagement)
+    await embed_all(app_connection, firm, embedded.document_id)
+    for filters in (
+        SearchFilters(document_id=waiting.document_id),
+        SearchFilters(engagement_id=firm.engagement),
+        SearchFilters(title="policy"),
+    ):
+        found = await search(app_connection, firm, SearchQuery(text="automobile", filters=filters))
+        assert (found.mode, [passage.title for passage in found.items]) == ("lexical", ["Policy"])
+    unheard = SearchQuery(text="unheard", filters=SearchFilters(document_id=waiting.document_id))
+    assert await search(app_connection, firm, unheard) == SearchResult(mode="hybrid", items=())
 
 
 async def test_filters_and_visibility_hold_in_both_orders(

@@ -18,18 +18,24 @@ from domain.analytics.postgres import PostgresAnalytics
 from domain.analytics.service import period_of
 from domain.approvals.model import ApprovalQuery
 from domain.approvals.postgres import PostgresApprovals
-from domain.kernel import utc_now
+from domain.kernel import OrganizationId, PrincipalId, utc_now
 from domain.tasks.model import TaskQuery
-from domain.tasks.postgres import PostgresTasks
+from domain.tasks.postgres.tasks import PostgresTasks
 from knowledge.model import DocumentQuery, SearchFilters
 from knowledge.postgres import SEARCH, PostgresDocuments, PostgresIndex
-from server.database.connection import Connection
+from server.database.connection import AnyConnection, Connection
+from server.database.pool import DatabasePools, PoolOptions, open_pools
+from server.database.unit_of_work import PostgresTransactions
+from tests.support.database import Database
 from tests.support.firms import FIRM_A, FIRM_B, Firm, seed_firms, stand_in
+from tests.support.gates import principal_of
+from tools.workflows import Workflows
 
 CHUNKS = 6_000
 TERMS = 400
 LARGE, SMALL = FIRM_A, FIRM_B
 MODE = "SELECT current_setting('plan_cache_mode')"
+PLANS = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE $1"
 LAST_DAY = period_of(None, None, now=utc_now())
 
 # Each of the large firm's passages holds ten of four hundred terms, term 1 one of every ten passages.
@@ -99,7 +105,7 @@ async def test_a_search_reads_only_the_postings_of_its_terms_whoever_had_the_con
         assert await touched_by_search(app, LARGE) <= postings_of_the_term * 2
 
 
-Read = Callable[[Connection], Awaitable[object]]
+Read = Callable[[AnyConnection], Awaitable[object]]
 
 
 def _report(name: ReportName) -> Read:
@@ -118,15 +124,31 @@ READS: dict[str, Read] = {
 
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
-async def test_searches_lists_and_reports_are_planned_anew_and_their_mode_ends_with_the_transaction(
-    app: Connection, read: Read
+async def test_what_only_reads_is_planned_anew_and_its_mode_ends_with_the_transaction(
+    app: Connection, pools: DatabasePools, read: Read
 ) -> None:
-    async with app.transaction():
-        await stand_in(app, SMALL, "partner")
-        assert await app.fetchval(MODE) == "auto"
-        await read(app)
-        assert await app.fetchval(MODE) == "force_custom_plan"
-    assert await app.fetchval(MODE) == "auto"
+    del app  # the two firms stand in the database
+    transactions = PostgresTransactions(pools.app, Workflows([]))
+    async with transactions.session(OrganizationId(SMALL.organization_id), PrincipalId(SMALL.id("partner"))) as session:
+        await read(session.connection)
+        assert await session.connection.fetchval(MODE) == "force_custom_plan"
+    async with pools.app.acquire() as connection:
+        assert await connection.fetchval(MODE) == "auto"
+
+
+async def test_a_reading_calls_list_never_goes_by_a_plan_that_was_made_before(
+    app: Connection, database: Database
+) -> None:
+    del app
+    async with open_pools(database.urls(), app=PoolOptions(max_size=1)) as pools:
+        transactions = PostgresTransactions(pools.app, Workflows([]))
+        for _ in range(12):
+            reader = principal_of(SMALL, "partner")
+            async with transactions.begin(reader, "task_list", {}, None, read_only=True) as call:
+                await call.work.tasks.list(TaskQuery())
+        async with pools.app.acquire() as connection:
+            plans = await connection.fetch(PLANS, "%FROM tasks t%LIMIT $10%")
+    assert [tuple(row) for row in plans] == [(0, 12)]
 
 
 async def test_the_organization_that_row_security_adds_leads_into_the_key(app: Connection) -> None:

@@ -3,11 +3,13 @@
 import asyncio
 import dataclasses
 
+import asyncpg
 import pytest
 
 from server.database.connection import Connection
 from server.database.errors import DatabaseMisconfigured, DatabaseUnavailable
-from server.database.pool import DatabasePools, Pool, PoolOptions, open_pools
+from server.database.pool import DatabasePools, Pool, PoolOptions, discard, open_pools
+from server.database.unit_of_work import is_lost
 from server.logins import DatabaseUrls, Login
 from tests.support.database import Database
 from tests.support.half_closed import half_closed
@@ -113,3 +115,26 @@ async def test_the_application_never_runs_as_another_login(database: Database, r
 
 def _at_port(database: Database, port: int) -> str:
     return dataclasses.replace(database.address, port=port).dsn(Login.APP)
+
+
+async def test_a_lost_connection_that_its_pool_took_back_is_discarded_without_a_word(pools: DatabasePools) -> None:
+    async with pools.app.acquire() as connection:
+        kept = connection
+    assert pools.app.lent == 0
+    discard(kept)
+
+
+@pytest.mark.parametrize(
+    ("fault", "away"),
+    [
+        (asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"), True),
+        (asyncpg.InterfaceError("connection is closed"), True),
+        (asyncpg.InterfaceError("cannot call Connection.fetch(): connection has been released back to the pool"), True),
+        (asyncpg.InterfaceError("cannot perform operation: another operation is in progress"), False),
+        (asyncpg.DataError("invalid input for query argument $1"), False),
+    ],
+)
+def test_what_the_driver_says_of_a_lost_connection_is_told_from_its_callers_faults(
+    fault: Exception, *, away: bool
+) -> None:
+    assert is_lost(fault) is away

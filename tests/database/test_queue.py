@@ -1,8 +1,10 @@
 """The durable queue: one job a subject, put off, brought forward or followed; and what a crash left, in fair turns."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -11,7 +13,7 @@ import pytest
 from domain.kernel import OrganizationId
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
-from server.database.queue import PostgresJobs, consuming
+from server.database.queue import MOST_OF_A_KIND, PostgresJobs, consuming
 from server.logins import Login
 from tests.support.database import Database
 from tests.support.firms import FIRM_A, FIRM_B, Firm, seed_firms
@@ -157,10 +159,13 @@ async def test_the_oldest_come_first(jobs: PostgresJobs, owner_connection: Conne
 
 @asynccontextmanager
 async def consumed(
-    database: Database, handle: Callable[[Job, int], Awaitable[timedelta | None]], drain: timedelta = NEVER
+    database: Database,
+    handle: Callable[[Job, int], Awaitable[timedelta | None]],
+    drain: timedelta = NEVER,
+    kinds: Sequence[str] = ("task_run",),
 ) -> AsyncGenerator[None]:
     """Jobs are taken for the length of the block; then those under way have that long."""
-    async with consuming(database.dsn(Login.SERVICE), ("task_run",), handle) as consumer:
+    async with consuming(database.dsn(Login.SERVICE), kinds, handle) as consumer:
         taking = asyncio.create_task(consumer.run(drain))
         try:
             yield
@@ -183,6 +188,30 @@ async def test_a_job_that_is_not_at_its_end_rests_and_knows_how_often_it_was_tri
     async with consumed(database, handle), asyncio.timeout(30):
         assert [await attempts.get() for _ in range(3)] == [0, 1, 2]
     assert await queued(service_connection) == [("queued", True)]
+
+
+async def test_however_many_documents_wait_a_few_are_under_way_and_a_task_run_has_its_turn(
+    jobs: PostgresJobs, database: Database
+) -> None:
+    ran, may_end = asyncio.Event(), asyncio.Event()
+    under_way: Counter[str] = Counter()
+
+    async def handle(job: Job, tried: int) -> timedelta | None:
+        if job.kind == "task_run":
+            ran.set()
+            return None
+        under_way[job.kind] += 1
+        await may_end.wait()
+        return None
+
+    for kind in ("document_index", "document_embed"):
+        waiting = [replace(run_of(subject_id=uuid4()), kind=kind) for _ in range(60)]
+        await jobs.enqueue(waiting)
+    await jobs.enqueue([run_of()])
+    async with consumed(database, handle, kinds=("task_run", *MOST_OF_A_KIND)), asyncio.timeout(30):
+        await ran.wait()
+        assert under_way == MOST_OF_A_KIND
+        may_end.set()
 
 
 async def test_a_job_at_its_end_is_gone(jobs: PostgresJobs, service_connection: Connection, database: Database) -> None:

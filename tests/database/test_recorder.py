@@ -13,8 +13,9 @@ from agent.events import RunFrame
 from domain.activity.model import ActivityEvent, Payload
 from domain.kernel import CallId, EventId, OrganizationId, PrincipalId, RunId, utc_now
 from server.database.connection import Connection
+from server.database.errors import DatabaseUnavailable
 from server.database.pool import DatabasePools, PoolOptions, open_pools
-from server.database.recorder import GroupRecorder
+from server.database.recorder import RUN_PATIENCE_S, TICK_S, GroupRecorder
 from tests.support.database import Database
 from tests.support.firms import FIRM_A, FIRM_B, Firm, seed_firms
 from tools.ports import Unavailable
@@ -159,17 +160,101 @@ async def test_a_trickle_of_frames_is_held_back_and_an_urgent_one_is_not(
     recorder: GroupRecorder, superuser_connection: Connection
 ) -> None:
     organization_id = OrganizationId(FIRM_A.organization_id)
-    await recorder.append(organization_id, [frame(2)], urgent=False)
+    await recorder.append(organization_id, [frame(2)], epoch=1, urgent=False)
     before = recorder.batches
-    waiting = [asyncio.create_task(recorder.append(organization_id, [frame(n)], urgent=False)) for n in (3, 4, 5)]
+    waiting = [
+        asyncio.create_task(recorder.append(organization_id, [frame(n)], epoch=1, urgent=False)) for n in (3, 4, 5)
+    ]
     await asyncio.sleep(0)
-    await recorder.append(organization_id, [frame(6)], urgent=True)
+    await recorder.append(organization_id, [frame(6)], epoch=1, urgent=True)
     await asyncio.gather(*waiting)
     assert recorder.batches == before + 1
     rows = await superuser_connection.fetch(
         "SELECT data FROM run_events WHERE organization_id = $1 ORDER BY sequence", organization_id
     )
     assert [row["data"] for row in rows][1:] == [f'{{"n":{n}}}' for n in range(2, 7)]
+
+
+async def test_a_calls_record_takes_the_frames_that_linger_along(recorder: GroupRecorder) -> None:
+    organization_id = OrganizationId(FIRM_A.organization_id)
+    await recorder.append(organization_id, [frame(2)], epoch=1, urgent=False)
+    before = recorder.batches
+    waiting = [asyncio.create_task(recorder.append(organization_id, [frame(n)], epoch=1, urgent=False)) for n in (3, 4)]
+    await asyncio.sleep(0)
+    await recorder.record([event()])
+    await asyncio.gather(*waiting)
+    assert recorder.batches == before + 1
+
+
+async def test_frames_do_not_wait_for_what_calls_records_took(recorder: GroupRecorder) -> None:
+    for _ in range(60):
+        await recorder.record([event()])
+    async with asyncio.timeout(30 * TICK_S):
+        await recorder.append(OrganizationId(FIRM_A.organization_id), [frame(2)], epoch=1, urgent=True)
+
+
+async def test_the_intent_of_a_call_waits_for_no_tick(recorder: GroupRecorder) -> None:
+    organization_id = OrganizationId(FIRM_A.organization_id)
+    async with asyncio.timeout(30 * TICK_S):
+        for sequence in range(2, 62):
+            await recorder.append(organization_id, [replace(frame(sequence), type="tool.called")], epoch=1, urgent=True)
+
+
+async def test_frames_alone_are_written_twenty_times_a_second_at_most(recorder: GroupRecorder) -> None:
+    began = time.monotonic()
+    for sequence in range(2, 14):
+        await recorder.append(OrganizationId(FIRM_A.organization_id), [frame(sequence)], epoch=1, urgent=True)
+    # The first at once, two ahead of their time, nine more a twentieth of a second apart.
+    assert time.monotonic() - began >= 9 * TICK_S
+
+
+async def test_frames_outlast_an_outage_that_a_calls_record_does_not(
+    database: Database, owner_connection: Connection, superuser_connection: Connection
+) -> None:
+    await seed_firms(owner_connection)
+    hasty = PoolOptions(max_size=2, command_timeout_s=0.2)
+    async with open_pools(database.urls(), recorder=hasty) as pools:
+        recorder = GroupRecorder(pools.recorder, time.monotonic, patience_s=0.5)
+        async with recorder.running():
+            async with superuser_connection.transaction():
+                await superuser_connection.execute("LOCK TABLE run_events IN ACCESS EXCLUSIVE MODE")
+                organization_id = OrganizationId(FIRM_A.organization_id)
+                told = asyncio.create_task(recorder.append(organization_id, [frame(2)], epoch=1, urgent=True))
+                await asyncio.sleep(0)
+                with pytest.raises(Unavailable):
+                    await recorder.record([event()])
+                assert not told.done()
+            await told
+    data = await superuser_connection.fetchval("SELECT data FROM run_events WHERE sequence = 2")
+    assert data == frame(2).data
+
+
+async def test_what_follows_frames_that_were_given_up_is_given_up_with_them(
+    database: Database, owner_connection: Connection, superuser_connection: Connection
+) -> None:
+    await seed_firms(owner_connection)
+    hasty = PoolOptions(max_size=2, command_timeout_s=0.2)
+    now = 0.0
+    async with open_pools(database.urls(), recorder=hasty) as pools:
+        recorder = GroupRecorder(pools.recorder, lambda: now)
+
+        def handed_in(sequence: int) -> asyncio.Task[None]:
+            organization_id = OrganizationId(FIRM_A.organization_id)
+            return asyncio.create_task(recorder.append(organization_id, [frame(sequence)], epoch=1, urgent=True))
+
+        async with recorder.running():
+            async with superuser_connection.transaction():
+                await superuser_connection.execute("LOCK TABLE run_events IN ACCESS EXCLUSIVE MODE")
+                first = handed_in(2)
+                await asyncio.sleep(0)
+                now = 1.0
+                second = handed_in(3)
+                await asyncio.sleep(0)
+                now = RUN_PATIENCE_S + 0.5
+                await asyncio.wait([first])
+            results = await asyncio.gather(first, second, return_exceptions=True)
+    assert [type(result) for result in results] == [DatabaseUnavailable] * 2
+    assert not await superuser_connection.fetchval("SELECT count(*) FROM run_events WHERE sequence IN (2, 3)")
 
 
 async def test_a_connection_lost_between_batches_loses_nothing(

@@ -258,6 +258,21 @@ async def test_nothing_leaves_in_another_version_than_was_signed(gate: GateOnTes
     assert (call["outcome"], cast(Json, call["error"])["code"]) == ("invalid", "evidence_differs")
 
 
+async def test_nothing_leaves_that_nobody_signed_beside_what_was_signed(gate: GateOnTest) -> None:
+    await both_signed(gate)
+    await signed(gate, "VAT_RETURN", "7", by=MANAGER, subject="Management letter")
+    evidence = [*EVIDENCE, {"subject": "Management letter", "version": "7"}]
+    call = await decided(gate, await submitted(gate, evidence=evidence), ADMIN)
+    assert (call["outcome"], cast(Json, call["error"])["code"]) == ("invalid", "evidence_unsigned")
+    await signed(gate, "REPORT_FINAL", "7", subject="Management letter")
+    assert (await decided(gate, await submitted(gate, evidence=evidence), ADMIN))["outcome"] == "done"
+
+
+async def test_a_control_that_asks_for_nothing_lets_anything_leave(gate: GateOnTest) -> None:
+    call = await decided(gate, await submitted(gate, control="period_lock"), ADMIN)
+    assert (call["outcome"], cast(Json, cast(Json, call["result"])["release"])["state"]) == ("done", "not_applicable")
+
+
 async def test_a_manager_submits_a_filing_and_releases_nothing_else(gate: GateOnTest) -> None:
     await both_signed(gate)
     assert reasons_of(await submitted(gate, MANAGER)) == ("releasing_needs_partner",)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
@@ -40,8 +41,8 @@ INSERT INTO approvals SELECT (jsonb_populate_record(a, jsonb_build_object('appro
     'call_id', gen_random_uuid(), 'created_at', now() - n * interval '13 hours',
     'expires_at', now() + (20 - n) * interval '1 hour',
     'state', (ARRAY['pending', 'rejected', 'expired', 'cancelled', 'executed', 'failed'])[1 + n % 6],
-    'decided_by', CASE WHEN n % 6 IN (1, 4, 5) THEN $2::uuid END,
-    'decided_at', CASE WHEN n % 6 IN (1, 4, 5) THEN now() - n * interval '12 hours' END))).*
+    'decided_by', CASE WHEN n % 6 IN (1, 3, 4, 5) THEN $2::uuid END,
+    'decided_at', CASE WHEN n % 6 IN (1, 3, 4, 5) THEN now() - n * interval '12 hours' END))).*
 FROM approvals a, generate_series(1, 40) n WHERE a.organization_id = $1
 """
 FILL_COST = """
@@ -54,6 +55,13 @@ SELECT $1, gen_random_uuid(), $2, $3, 'assistant', (ARRAY['gpt', 'other', 'offli
 FROM generate_series(1, 30) n
 """
 
+FILL_FEEDBACK = """
+INSERT INTO feedback (organization_id, run_id, given_by, rating, comment, given_at, agent, model)
+SELECT r.organization_id, r.run_id, r.owner_id, CASE WHEN row_number() OVER () % 3 = 0 THEN 'down' ELSE 'up' END, 'So.',
+    r.created_at, r.agent, r.model
+FROM runs r WHERE r.organization_id = $1 ON CONFLICT DO NOTHING
+"""
+
 
 @pytest.fixture
 async def app(owner_connection: Connection, app_connection: Connection) -> Connection:
@@ -64,6 +72,7 @@ async def app(owner_connection: Connection, app_connection: Connection) -> Conne
     await owner_connection.execute(FILL_RUNS, org, employee)
     await owner_connection.execute(FILL_APPROVALS, org, FIRM_A.id("partner"))
     await owner_connection.execute(FILL_COST, org, FIRM_A.id("thing"), employee)
+    await owner_connection.execute(FILL_FEEDBACK, org)
     chance = random.Random(7)
     calls = [
         event(
@@ -145,7 +154,7 @@ async def test_a_report_of_an_engagement_is_of_it_alone(app: Connection, report:
     )
     assert (part.values[first] or 0) < (whole.values[first] or 0)
     if report != "tool_use":
-        assert {group.group for group in groups} <= {"Audit"}
+        assert {group.group for group in groups} <= {"Audit, Client"}
 
 
 async def test_one_is_shown_what_ones_own_runs_used_and_a_partner_what_all_did(
@@ -190,6 +199,47 @@ async def test_an_approval_that_nobody_answered_in_time_is_expired(app: Connecti
         app, "SELECT count(*) FROM approvals WHERE state = 'expired'"
     )
     assert whole.values["p50_hours"] == pytest.approx(22, abs=15)
+
+
+@pytest.mark.parametrize("left", ["NULL", """usage::jsonb || '{"partial": true}'"""], ids=["nothing", "a part"])
+async def test_the_cost_of_a_run_that_failed_with_what_it_used_is_left_open(
+    app: Connection, owner_connection: Connection, left: str
+) -> None:
+    both = {**PRICES, "other": Price(input=0, output=0)}
+    assert (await measured(app, "cost", prices=both))[0].values["unknown_runs"] == 0
+    await owner_connection.execute(f"UPDATE runs SET status = 'failed', usage = {left} WHERE model = 'other'")
+    whole, groups = await measured(app, "cost", prices=both)
+    by_model = {group.group: group.values for group in groups}
+    assert (by_model["other"]["cost"], by_model["other"]["unknown_runs"]) == (None, 10)
+    assert (whole.values["cost"], by_model["gpt"]["cost"] is None) == (None, False)
+
+
+async def test_engagements_of_one_name_are_never_one_row(app: Connection, owner_connection: Connection) -> None:
+    """Of two clients, of one client, and one that is named as those without."""
+    add = (
+        "INSERT INTO engagements (organization_id, engagement_id, name, client_name, kind) VALUES ($1, $2, $3, $4, 'x')"
+    )
+    named = [("Audit", "Other client"), ("Twice", "Client"), ("Twice", "Client"), ("(none)", "Client")]
+    for number, (name, client) in enumerate(named):
+        await owner_connection.execute(add, FIRM_A.organization_id, UUID(int=number), name, client)
+        await owner_connection.execute(FILL_TASKS, FIRM_A.organization_id, UUID(int=number), FIRM_A.id("employee"))
+    _, groups = await measured(app, "tasks", "engagement")
+    assert {group.group: group.values["tasks"] for group in groups} == {
+        "(none)": 30 * 5 + 1,
+        "Audit, Client": 31,
+        "Audit, Other client": 30,
+        f"Twice, Client ({UUID(int=1)})": 30,
+        f"Twice, Client ({UUID(int=2)})": 30,
+        "(none), Client": 30,
+    }
+
+
+async def test_a_question_that_was_taken_back_is_no_decision_and_nobodys(app: Connection) -> None:
+    _, groups = await measured(app, "approvals", "decided_by")
+    deciders = {group.group: group.values for group in groups}
+    assert (deciders["partner@firm-1.example"]["cancelled"], deciders["(nobody)"]["approved"]) == (0, 0)
+    assert (deciders["(nobody)"]["cancelled"] or 0) > 0
+    assert deciders["(nobody)"]["p50_hours"] is None
 
 
 async def _count(app: Connection, query: str) -> int:

@@ -335,10 +335,39 @@ async def test_a_step_under_way_may_end_and_none_follows_it(
     assert run["message"] == "Cancelled; 3 of 3 steps done, which stands."
 
 
+async def test_a_step_that_was_done_is_done_though_another_worker_saw_its_run_cancelled_before(
+    gate: GateOnTest, worker: TaskRunWorker, hold: Hold, superuser_connection: Connection
+) -> None:
+    """A cancellation leaves a job of its own: another worker takes it while the step's call is not yet committed."""
+    job = await started(gate)
+    hold.stage, hold.when = "outcome", lambda: is_third(superuser_connection, job)
+    work = asyncio.create_task(worker.work(job))
+    await hold.until_reached()
+    await cancelled(gate, job)
+    assert await worker.work(job) is None
+    assert steps_of(await run_of(gate, job)) == ["done", "done", "cancelled"]
+    hold.release.set()
+    async with asyncio.timeout(30):
+        assert await work is None
+    run = await run_of(gate, job)
+    assert (run["status"], steps_of(run)) == ("cancelled", ["done", "done", "done"])
+    assert run["message"] == "Cancelled; 3 of 3 steps done, which stands."
+
+
 async def is_third(inspector: Connection, job: Job) -> bool:
-    steps = await inspector.fetchval("SELECT steps FROM task_run_progress WHERE task_run_id = $1", job.subject_id)
-    statuses = [step["status"] for step in cast("list[Json]", orjson.loads(steps or "[]"))]
-    return statuses == ["done", "done", "running"]
+    """Whether two steps were made; if so, the run says by now that the third is under way."""
+    made = "SELECT count(*) FROM activity_events WHERE task_run_id = $1 AND kind = 'tool.completed'"
+    if await inspector.fetchval(made, job.subject_id) < 2:
+        return False
+    statuses: list[object] = []
+    async with asyncio.timeout(20):
+        while statuses != ["done", "done", "running"]:
+            await asyncio.sleep(0.02)
+            told = await inspector.fetchval(
+                "SELECT steps FROM task_run_progress WHERE task_run_id = $1", job.subject_id
+            )
+            statuses = [step["status"] for step in cast("list[Json]", orjson.loads(told))]
+    return True
 
 
 async def test_a_step_whose_call_has_not_begun_when_the_run_is_cancelled_is_refused_by_policy(

@@ -1,7 +1,7 @@
 """Tasks and their runs on the real database: what is found, what is refused, and what nobody else sees."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -10,7 +10,8 @@ import pytest
 from domain.kernel import CallId, EngagementId, PrincipalId, Role, TaskId, TaskRunId
 from domain.paging import PageRequest, position_of
 from domain.tasks.model import QUEUED, CreateTask, Progress, Task, TaskQuery, TaskRun, TaskRunStep
-from domain.tasks.postgres import PostgresTaskRunProgress, PostgresTasks
+from domain.tasks.postgres.progress import PostgresTaskRunProgress
+from domain.tasks.postgres.tasks import PostgresTasks
 from domain.tasks.service import (
     AssigneeNotFound,
     AssigneeNotOnEngagement,
@@ -27,6 +28,7 @@ from tests.support.calls import NOW, acting, add_member, later
 from tests.support.firms import FIRM_A, FIRM_B, seed_firms
 
 KINDS = frozenset({"refresh_analytics", "remind_pbc"})
+HOUR = timedelta(hours=1)
 THING = TaskId(FIRM_A.id("thing"))
 
 
@@ -248,7 +250,7 @@ async def stepped(app: Connection, run: TaskRun) -> Progress:
     call = CallId(uuid4())
     async with acting(app, "employee"):
         progress = PostgresTaskRunProgress(app)
-        await progress.start(run.task_run_id, STEPS, NOW)
+        await progress.start(run.task_run_id, STEPS, NOW, HOUR)
         done = replace(STEPS[0], status="done", call_id=call, outcome="done")
         await progress.advance(run.task_run_id, (done, replace(STEPS[1], status="running")), "two …", later(1))
         return (await service(app).get_run(run.task_run_id)).progress
@@ -267,8 +269,8 @@ async def test_a_run_taken_over_keeps_the_steps_that_are_done(app: Connection) -
     run = await started(app, task.task_id)
     before = await stepped(app, run)
     async with acting(app, "employee"):
-        taken = await PostgresTaskRunProgress(app).start(run.task_run_id, STEPS, later(60))
-    assert (taken.steps, taken.started_at, taken.status) == (before.steps, NOW, "running")
+        taken = await PostgresTaskRunProgress(app).start(run.task_run_id, STEPS, later(60), HOUR)
+    assert (taken.progress.steps, taken.progress.started_at, taken.progress.status) == (before.steps, NOW, "running")
 
 
 async def test_a_waiting_run_goes_on_when_it_is_taken_up_again(app: Connection) -> None:
@@ -276,10 +278,10 @@ async def test_a_waiting_run_goes_on_when_it_is_taken_up_again(app: Connection) 
     run = await started(app, task.task_id)
     async with acting(app, "employee"):
         progress = PostgresTaskRunProgress(app)
-        await progress.start(run.task_run_id, STEPS, NOW)
+        await progress.start(run.task_run_id, STEPS, NOW, HOUR)
         await progress.advance(run.task_run_id, STEPS, "waits", NOW, status="waiting")
         assert (await service(app).get_run(run.task_run_id)).progress.status == "waiting"
-        assert (await progress.start(run.task_run_id, STEPS, NOW)).status == "running"
+        assert (await progress.start(run.task_run_id, STEPS, NOW, HOUR)).progress.status == "running"
 
 
 async def test_a_run_that_has_ended_stays_as_it_ended(app: Connection) -> None:
@@ -287,11 +289,11 @@ async def test_a_run_that_has_ended_stays_as_it_ended(app: Connection) -> None:
     run = await started(app, task.task_id)
     async with acting(app, "employee"):
         progress = PostgresTaskRunProgress(app)
-        await progress.start(run.task_run_id, STEPS, NOW)
-        await progress.finish(run.task_run_id, "failed", "two did not succeed", later(2), failure="denied")
+        await progress.start(run.task_run_id, STEPS, NOW, HOUR)
+        await progress.finish(run.task_run_id, "failed", STEPS, "two did not succeed", later(2), failure="denied")
         await progress.advance(run.task_run_id, STEPS, "again", later(3))
-        await progress.finish(run.task_run_id, "completed", "done", later(4))
-        again = await progress.start(run.task_run_id, STEPS, later(5))
+        await progress.finish(run.task_run_id, "completed", STEPS, "done", later(4))
+        again = await progress.start(run.task_run_id, STEPS, later(5), HOUR)
         found = (await service(app).get_run(run.task_run_id)).progress
     assert (found.status, found.message, found.failure, found.finished_at) == (
         "failed",
@@ -299,15 +301,15 @@ async def test_a_run_that_has_ended_stays_as_it_ended(app: Connection) -> None:
         "denied",
         later(2),
     )
-    assert again.finished_at == later(2)
+    assert (again.anew, again.progress.finished_at) == (False, later(2))
 
 
 async def test_a_completed_run_has_done_all_of_it(app: Connection) -> None:
     task = await created(app, CreateTask(title="T", kind="refresh_analytics"))
     run = await started(app, task.task_id)
     async with acting(app, "employee"):
-        await PostgresTaskRunProgress(app).start(run.task_run_id, STEPS, NOW)
-        await PostgresTaskRunProgress(app).finish(run.task_run_id, "completed", "done", later(1))
+        await PostgresTaskRunProgress(app).start(run.task_run_id, STEPS, NOW, HOUR)
+        await PostgresTaskRunProgress(app).finish(run.task_run_id, "completed", STEPS, "done", later(1))
         assert (await service(app).get_run(run.task_run_id)).progress.progress == 1.0
 
 

@@ -33,14 +33,20 @@ TICKETED = """
 SELECT c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public' AND c.relkind = 'r'
   AND (SELECT count(*) FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-       WHERE t.tgrelid = c.oid AND p.proname IN ('refuse_without_ticket', 'refuse_unasked_approval')) = 3
+       WHERE t.tgrelid = c.oid AND p.proname IN
+           ('refuse_without_ticket', 'refuse_unasked_approval', 'refuse_parted_feedback')) = 3
 """
 PLUMBING = {
     "conversations",
+    "conversation_summaries",
     "messages",
     "runs",
     "run_events",
+    "message_words",
     "task_run_progress",
+    "call_intents",
+    "schedule_progress",
+    "task_run_answers",
     "idempotency_keys",
     "activity_events",
     "activity_payloads",

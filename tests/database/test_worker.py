@@ -16,9 +16,13 @@ from server.database.connection import Connection
 from server.database.identities import PostgresIdentities
 from server.database.pool import DatabasePools
 from server.database.queue import PostgresJobs
+from server.database.workers import PostgresWorkers, WorkersHeard
 from server.logins import Login
 from server.worker.again import PAUSES, Again
+from server.worker.approvals import ApprovalWorker
 from server.worker.documents import DocumentWorker
+from server.worker.schedules import ScheduleWorker
+from server.worker.settling import SettleWorker
 from server.worker.steps import call_id_of
 from server.worker.task_runs import TaskRunWorker
 from server.worker.worker import Worker
@@ -102,9 +106,9 @@ def part(result: Json | None, name: str) -> Json:
     return cast(Json, result[name])
 
 
-async def started(gate: GateOnTest) -> Job:
+async def started(gate: GateOnTest, **given: object) -> Job:
     """A run of the workflow that ships, asked for by an employee's own hand; its job, which nobody has taken."""
-    created = await gate.call("task_create", {"title": "Refresh", "kind": "refresh_analytics"}, HAND)
+    created = await gate.call("task_create", {"title": "Refresh", "kind": "refresh_analytics", "input": given}, HAND)
     task = part(created.result, "task")
     await gate.call("task_run", {"task_id": task["task_id"]}, HAND)
     return gate.queue.jobs.pop()
@@ -139,6 +143,15 @@ async def kinds(inspector: Connection, job: Job, step: str, attempt: int = 0) ->
 
 
 # Runs -----------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_reports_of_one_run_are_over_one_period(gate: GateOnTest, identities: PostgresIdentities) -> None:
+    job = await started(gate, **{"from": "2026-11-01", "to": "2026-11-30"})
+    await worker_on(gate, identities).work(job)
+    listed = await gate.call("task_list", {"limit": 1}, HAND)
+    assert listed.result is not None
+    drafted = cast("list[Json]", listed.result["items"])[0]
+    assert str(drafted["description"]).count("From 2026-11-01 to 2026-11-30:") == 2
 
 
 async def test_a_run_makes_each_step_once_however_often_its_job_comes(
@@ -332,6 +345,10 @@ async def stopped_at(reached: asyncio.Event, worker: Worker) -> None:
         await asyncio.wait([running])
 
 
+def scheduling(gate: GateOnTest, identities: PostgresIdentities) -> ScheduleWorker:
+    return ScheduleWorker(gate=gate.gate, transactions=gate.transactions, identities=identities, clock=utc_now)
+
+
 def whole_worker(
     gate: GateOnTest,
     identities: PostgresIdentities,
@@ -343,8 +360,12 @@ def whole_worker(
     return Worker(
         service_url=database.dsn(Login.SERVICE),
         jobs=PostgresJobs(pools.service),
+        heartbeats=PostgresWorkers(pools.service),
         task_runs=worker_on(gate, identities),
+        schedules=scheduling(gate, identities),
         documents=documents or indexing(gate, identities),
+        approvals=ApprovalWorker(gate=gate.gate, identities=identities, new_id=new_id),
+        settling=SettleWorker(gate=gate.gate, identities=identities, new_id=new_id),
         keys=PostgresKeyExpiry(pools.service.acquire),
         new_id=new_id,
         drain=drain,
@@ -437,11 +458,29 @@ async def test_a_fault_of_the_sweep_keeps_no_job_from_being_done(
     worker = Worker(
         service_url=database.dsn(Login.SERVICE),
         jobs=jobs,
+        heartbeats=PostgresWorkers(pools.service),
         task_runs=worker_on(gate, identities),
+        schedules=scheduling(gate, identities),
         documents=indexing(gate, identities),
+        approvals=ApprovalWorker(gate=gate.gate, identities=identities, new_id=new_id),
+        settling=SettleWorker(gate=gate.gate, identities=identities, new_id=new_id),
         keys=PostgresKeyExpiry(pools.service.acquire),
         new_id=new_id,
     )
     await jobs.enqueue([job])
     await stopped_at(faults.reached, worker)
     assert await superuser_connection.fetch(JOBS) == []
+
+
+async def test_a_worker_is_heard_of_while_it_takes_jobs_and_no_more_when_it_has_left(
+    gate: GateOnTest, identities: PostgresIdentities, pools: DatabasePools, database: Database
+) -> None:
+    workers = PostgresWorkers(pools.service)
+    working = asyncio.create_task(whole_worker(gate, identities, pools, database, drain=timedelta(seconds=1)).run())
+    async with asyncio.timeout(30):
+        # Each look is a round trip to the database, and lets the worker go on.
+        while (await workers.heard(timeout_s=5)).alive == 0:
+            pass
+        working.cancel()
+        await asyncio.wait([working])
+    assert await workers.heard(timeout_s=5) == WorkersHeard(alive=0, heard_s=None)

@@ -23,12 +23,13 @@ from server.hub import HubOptions, open_hub
 from server.tokens import ALGORITHM, AUDIENCES, Audience
 from tests.support.database import Database
 from tests.support.doors import PUBLIC_URL, settings_of_tests
-from tests.support.driven_doors import Site, mcp_client, obedient, serving
+from tests.support.driven_doors import mcp_client, obedient
 from tests.support.firms import FIRM_A, seed_firms
 from tests.support.gates import principal_of
 from tests.support.mutants import gate_with, mutated
 from tests.support.policies import policies_of, shipped_files, without_rule
 from tests.support.scripted_model import ScriptedModel
+from tests.support.site import Site, serving
 from tools.outcomes import CallRequest
 
 Json = dict[str, Any]
@@ -182,6 +183,22 @@ async def test_a_token_for_mcp_opens_no_route_but_its_own(waiting: Waiting) -> N
             answer = await client.request(method, path_of(path), json={} if method in ("post", "patch") else None)
             assert (answer.status_code, answer.json()["code"]) == (403, "wrong_audience"), (method, path)
     await waiting.assert_still_waiting()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "tool"),
+    [("POST", "/v1/sign-offs", "signoff_record"), ("PUT", "/v1/autonomy/settings", "autonomy_set")],
+)
+async def test_a_token_for_mcp_that_signs_or_sets_leaves_a_denied_call(
+    waiting: Waiting, method: str, path: str, tool: str
+) -> None:
+    async with waiting.client("mcp", "partner") as client:
+        answer = await client.request(method, path, json={})
+    assert (answer.status_code, answer.json()["code"], answer.json()["outcome"]) == (403, "wrong_audience", "denied")
+    recorded = "SELECT tool, outcome, reasons FROM activity_events WHERE call_id = $1"
+    row = await waiting.inspector.fetchrow(recorded, UUID(answer.json()["call_id"]))
+    assert row is not None
+    assert (row["tool"], row["outcome"], row["reasons"]) == (tool, "denied", ["wrong_audience"])
 
 
 def path_of(template: str) -> str:

@@ -41,6 +41,7 @@ async def servers(database: Database, owner_connection: Connection) -> AsyncIter
     await seed_firms(owner_connection)
     # The seeded run is nobody's business here: no worker is to take it up.
     await owner_connection.execute("UPDATE task_run_progress SET status = 'completed', finished_at = now()")
+    await owner_connection.execute("UPDATE runs SET status = 'completed', finished_at = now()")
     async with nursery(database) as running:
         yield running
 

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from agent.model import ModelEvent, ModelRequest, TextDelta
+from domain.storage.postgres import Row
 from server.database.connection import Connection
 from server.hub import HubOptions
 from tests.support.database import Database
@@ -121,9 +122,18 @@ async def test_what_was_sent_once_is_sent_again_as_it_is_stored(doors: Doors, su
     again = (await client.get(f"/v1/runs/{run_id}/events", headers=STREAM)).content
 
     assert again == streamed
-    stored = await superuser_connection.fetch("SELECT * FROM run_events ORDER BY sequence")
+    stored = await stored_to_the_end(superuser_connection)
     frames = [f"id: {row['sequence']}\nevent: {row['type']}\ndata: {row['data']}\n\n" for row in stored]
     assert again.decode() == "".join(frames)
+
+
+async def stored_to_the_end(connection: Connection) -> Sequence[Row]:
+    """The frames of the run as they are stored; its last one is shown a moment before."""
+    async with asyncio.timeout(30):
+        while True:
+            stored = await connection.fetch("SELECT * FROM run_events ORDER BY sequence")
+            if stored and stored[-1]["type"] == "run.completed":
+                return stored
 
 
 async def test_a_stream_is_taken_up_behind_the_last_event_seen(doors: Doors) -> None:
@@ -290,12 +300,14 @@ async def test_a_conversation_goes_on_with_the_agent_it_was_handed_to_until_a_pe
     assert handed["text"].startswith("The tax agent goes on with you from here.")
     assert [made["tool"] for made in handed["tool_calls"]] == ["agent_handover"]
     path = f"/v1/conversations/{handed['conversation_id']}"
-    assert (await client.get(path)).json()["agent"] == "tax"
+    kept = (await client.get(path)).json()
+    assert (kept["agent"], kept["agent_ceiling"]) == ("tax", "L2")
     again = {"conversation_id": handed["conversation_id"]}
     await talk(client, **again)
     assert (await client.get(path)).json()["agent"] == "tax"
     await talk(client, **again, agent="audit")
-    assert (await client.get(path)).json()["agent"] == "audit"
+    kept = (await client.get(path)).json()
+    assert (kept["agent"], kept["agent_ceiling"]) == ("audit", "L3")
 
 
 async def test_a_call_that_waits_ends_the_answer_as_waiting(database: Database) -> None:

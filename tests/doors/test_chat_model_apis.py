@@ -23,6 +23,7 @@ async def doors_on(database: Database, fake: FakeOpenAI, api: ModelApi) -> Async
         model="wise-1",
         openai_api_key=SecretStr("sk-hidden"),
         openai_base_url=fake.base_url,
+        fallback_models=("none",),
     )
     async with opened_doors(database, settings=settings) as doors:
         yield doors
@@ -54,16 +55,16 @@ async def test_a_turn_with_a_call_is_answered_and_recorded(database: Database, a
 @pytest.mark.parametrize(
     ("broken", "code"),
     [
-        (HTTP_ERRORS["bad_key"], "model_rejected"),
-        (Turn(text="Hello to all", stop_after=2, then="error"), "model_interrupted"),
-        (Turn(text="Hello to all", stop_after=2, then="cut"), "model_interrupted"),
+        ([HTTP_ERRORS["bad_key"]], "model_rejected"),
+        ([Turn(text="Hello to all", stop_after=2, then="error")] * 3, "model_interrupted"),
+        ([Turn(text="Hello to all", stop_after=2, then="cut")] * 3, "model_interrupted"),
     ],
     ids=["refused", "error in the middle", "cut in the middle"],
 )
 async def test_a_model_that_fails_ends_the_run_and_the_conversation_goes_on(
-    database: Database, api: ModelApi, broken: Answer, code: str
+    database: Database, api: ModelApi, broken: list[Answer], code: str
 ) -> None:
-    script: list[Answer] = [broken, Turn(text="Here I am.")]
+    script = [*broken, Turn(text="Here I am.")]
     async with FakeOpenAI(script) as fake, doors_on(database, fake, api) as doors:
         client = await doors.client()
         failed = (await client.post("/v1/chat", json={"message": "Hello?"})).json()

@@ -1,6 +1,7 @@
 """Streams over a real socket: seen as they come, left without harm, ended at once when the server is told to stop."""
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import pytest
 
 from domain.kernel import RunId
 from server.hub import Hub, HubOptions
-from server.serve import NotStarted, ServeOptions, serve
+from server.serve import UNTAKEN_MS, NotStarted, ServeOptions, drop_stalled, serve
 from tests.support.database import Database
 from tests.support.doors import in_a_task, opened_hub, token_of
 from tests.support.scripted_model import ScriptedModel, says
@@ -182,3 +183,13 @@ async def frames_of(running: Running, run_id: str) -> AsyncIterator[dict[str, ob
     caller = await hub.authenticator.caller_of(await token_of(hub, "employee@acme"), None)
     async for frame in hub.runs.follow(caller.principal("chat", "agent"), RunId(UUID(run_id))):
         yield orjson.loads(frame.data)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux alone ends what its reader does not take")
+def test_a_connection_whose_reader_takes_nothing_ends_by_itself() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        drop_stalled([listening])
+        with socket.create_connection(listening.getsockname()):
+            accepted, _ = listening.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == UNTAKEN_MS

@@ -19,6 +19,7 @@ from server.logins import Login
 from server.settings import load_settings
 from tests.support.database import Database, bare_database, fresh_database, run_apart
 from tests.support.environment import bare_environment, external, unused_port
+from tests.support.fake_embeddings import served_embeddings
 from tests.support.office import paragraph, word
 
 ACME = ("--organization", "acme-audit")
@@ -324,6 +325,50 @@ def test_migrate_names_what_it_applied_and_then_finds_nothing_to_do(
         assert glow.out == "The schema is up to date.\n"
 
 
+def test_migrate_makes_the_index_of_the_embedding_model_that_is_set_and_the_doctor_looks_for_it(
+    glow: Glow, installation: pytest.MonkeyPatch, cluster: EmbeddedServer, free_port: str
+) -> None:
+    with bare_database(cluster) as bare, served_embeddings() as server:
+        for name, value in external(bare).items():
+            installation.setenv(name, value)
+        installation.setenv("GLOW_EMBEDDING_BASE_URL", server.url)
+        installation.setenv("GLOW_EMBEDDING_MODEL", "small-one")
+        server.dimensions = 24
+        assert glow("migrate") == 0
+        assert "made the index for the vectors of small-one@24" in glow.out.splitlines()
+        assert glow("migrate") == 0
+        assert glow.out == "The schema is up to date.\n"
+        assert embeddings_finding(glow, free_port)["state"] == "ok"
+        server.dimensions = 32
+        assert embeddings_finding(glow, free_port)["mend"].startswith("run `glow migrate`")
+
+
+def test_the_doctor_says_which_key_an_embedding_server_is_sent(
+    glow: Glow, installation: pytest.MonkeyPatch, free_port: str
+) -> None:
+    with served_embeddings() as server:
+        installation.setenv("GLOW_EMBEDDING_BASE_URL", server.url)
+        installation.setenv("OPENAI_API_KEY", "sk-hidden")
+        installation.setenv("GLOW_MODEL_API", "offline")
+        assert "is sent no key (OPENAI_API_KEY is for the model's" in embeddings_finding(glow, free_port)["says"]
+        installation.setenv("OPENAI_BASE_URL", server.url.replace("/v1", "/chat/v1"))
+        assert "is sent OPENAI_API_KEY" in embeddings_finding(glow, free_port)["says"]
+        installation.setenv("GLOW_EMBEDDING_API_KEY", "hidden-too")
+        assert "is sent GLOW_EMBEDDING_API_KEY" in embeddings_finding(glow, free_port)["says"]
+        assert server.keys == [None, "Bearer sk-hidden", "Bearer hidden-too"]
+        installation.setenv("GLOW_EMBEDDING_MODEL", "none")
+        assert "GLOW_EMBEDDING_MODEL=none" in embeddings_finding(glow, free_port)["says"]
+        assert len(server.keys) == 3
+
+
+def embeddings_finding(glow: Glow, port: str) -> dict[str, str]:
+    """What the doctor says of the embedding server; whatever else it finds is not looked at."""
+    glow("doctor", "--port", port, "--json")
+    assert "hidden" not in glow.out
+    (found,) = [item for item in glow.json["items"] if item["part"] == "embeddings"]
+    return found
+
+
 def test_migrating_needs_the_owner_s_url(glow: Glow, installation: pytest.MonkeyPatch) -> None:
     installation.delenv("GLOW_OWNER_DATABASE_URL")
     assert glow("migrate") == 1
@@ -337,11 +382,47 @@ def test_a_wrong_password_is_told_plainly(glow: Glow, installation: pytest.Monke
     assert "the URL of glow_owner is wrong" in glow.err
 
 
-def test_the_doctor_finds_nothing_wrong_with_a_whole_installation(glow: Glow, free_port: str) -> None:
+def test_the_doctor_finds_nothing_wrong_with_a_whole_installation(glow: Glow, firm: Database, free_port: str) -> None:
+    in_the_queue(firm, "DELETE FROM queue.pgqueuer")
     assert glow("doctor", "--port", free_port) == 0
     assert glow.out.endswith("Nothing is wrong.\n")
     for part in ("glow_owner", "glow_app", "glow_recorder", "glow_service", "pgvector", "migrations", "disk", "port"):
         assert f"ok     {part}:" in glow.out
+
+
+def test_the_doctor_says_that_jobs_wait_and_no_worker_takes_them(
+    glow: Glow, waiting_job: Database, free_port: str
+) -> None:
+    assert glow("doctor", "--port", free_port, "--json") == 1
+    (wrong,) = [item for item in glow.json["items"] if item["state"] == "wrong"]
+    assert wrong["says"].startswith("jobs wait, and none takes them, the last was heard 9")
+    assert wrong["mend"].startswith("start `glow worker`")
+    in_the_queue(waiting_job, "INSERT INTO queue.workers (worker_id) VALUES (gen_random_uuid())")
+    assert glow("doctor", "--port", free_port, "--json") == 0
+    assert {"they take jobs: 1"} == {item["says"] for item in glow.json["items"] if item["part"] == "workers"}
+
+
+@pytest.fixture
+def waiting_job(firm: Database) -> Iterator[Database]:
+    """A job that nobody has taken for two minutes, and what a worker left that was killed before."""
+    in_the_queue(
+        firm,
+        "DELETE FROM queue.pgqueuer",
+        "INSERT INTO queue.pgqueuer (priority, status, entrypoint, execute_after) "
+        "VALUES (0, 'queued', 'task_run', now() - interval '2 minutes')",
+        "INSERT INTO queue.workers (worker_id, heartbeat_at) VALUES (gen_random_uuid(), now() - interval '90 seconds')",
+    )
+    yield firm
+    in_the_queue(firm, "DELETE FROM queue.workers", "DELETE FROM queue.pgqueuer")
+
+
+def in_the_queue(firm: Database, *statements: str) -> None:
+    async def execute() -> None:
+        async with connected(firm.dsn(Login.SERVICE)) as service:
+            for statement in statements:
+                await service.execute(statement)
+
+    run_apart(execute())
 
 
 def test_the_doctor_names_pending_migrations_and_who_applies_them(
@@ -378,3 +459,49 @@ def test_the_doctor_tells_a_model_that_cannot_be_reached(
     (wrong,) = [item for item in glow.json["items"] if item["state"] == "wrong"]
     assert wrong["part"] == "model"
     assert "OPENAI_BASE_URL" in wrong["mend"]
+
+
+def test_what_is_remembered_is_set_listed_and_forgotten_by_ones_own_hand(glow: Glow, firm: Database) -> None:
+    own = ("--organization", "acme-audit", "--user", "employee@acme.example")
+    assert glow("preferences", "list", *own) == 0
+    assert glow.out == "Nothing is remembered.\n"
+    assert glow("preferences", "set", "Call me Ms Borg.", *own) == 0
+    assert glow.out == "Remembered: Call me Ms Borg.\n"
+    recorded = last_call(firm, "preference_set")
+    assert (recorded["door"], recorded["mode"], recorded["outcome"]) == ("cli", "person", "done")
+    assert glow("preferences", "list", *own, "--json") == 0
+    (kept,) = glow.json["items"]
+    assert glow("preferences", "set", "Call me Freja.", "--id", kept["preference_id"], *own, "--json") == 0
+    assert glow.json["result"]["preference"]["words"] == "Call me Freja."
+    assert glow("preferences", "list", "--organization", "acme-audit", "--user", "partner@acme.example") == 0
+    assert glow.out == "Nothing is remembered.\n"
+    assert glow("preferences", "forget", kept["preference_id"], *own) == 0
+    assert glow.out == "Forgotten.\n"
+    assert glow("preferences", "forget", kept["preference_id"], *own) == 1
+    assert glow.err == "glow: invalid: preference_id: there is no such preference of yours\n"
+
+
+# Task runs ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_started_and_followed_to_its_end(glow: Glow) -> None:
+    created = '{"title": "Refresh", "kind": "refresh_analytics"}'
+    assert glow("tools", "call", "task_create", *ACME, *EMPLOYEE, "--arguments", created) == 0
+    assert glow("tasks", "run", glow.json["task"]["task_id"], *ACME, *EMPLOYEE) == 0
+    task_run_id = glow.out.strip()
+    named = json.dumps({"task_run_id": task_run_id})
+    assert glow("tools", "call", "task_run_cancel", *ACME, *EMPLOYEE, "--arguments", named) == 0
+
+    assert glow("tasks", "follow", task_run_id, *ACME, *EMPLOYEE) == 1
+    assert glow.out.split() == ["cancelled", "0", "%", "Cancelled", "before", "it", "began."]
+    assert glow("tasks", "follow", task_run_id, *ACME, *EMPLOYEE, "--json") == 1
+    assert (glow.json["type"], glow.json["task_run_id"]) == ("task_run.cancelled", task_run_id)
+
+
+def test_a_run_that_cannot_be_started_or_found_says_so(glow: Glow) -> None:
+    nothing = "4a0c3f6e-0000-4000-8000-000000000000"
+    assert glow("tasks", "run", nothing, *ACME, *EMPLOYEE) == 1
+    assert "There is no such task" in glow.err
+    assert glow("tasks", "follow", nothing, *ACME, *EMPLOYEE) == 1
+    assert "no task run" in glow.err
+    assert glow("tasks", "run", nothing, *ACME, *EMPLOYEE, "--input", "{") == 2

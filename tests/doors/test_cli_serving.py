@@ -116,7 +116,7 @@ def test_serve_answers_and_ends_well_on_a_signal(
     with glow(folder, environment, "serve", "--port", str(port), "--no-worker") as serving:
         serving.until("serve.started")
         ready = httpx.get(f"http://127.0.0.1:{port}/readiness").json()
-        assert ready["dependencies"]["worker"]["state"] == "elsewhere"
+        assert (ready["status"], ready["dependencies"]["worker"]["state"]) == ("ready", "unavailable")
         assert serving.stop(number) == 0
         assert "Traceback" not in serving.output
         assert all(json.loads(line)["service"] == "glow" for line in serving.output.splitlines())

@@ -301,6 +301,47 @@ def form(*names: str, **changed: bytes) -> list[tuple[str, tuple[str, bytes]]]:
     return [("files", (name, changed.get(name[0], FILES[name]))) for name in names]
 
 
+CLIENTS_TASK = """
+INSERT INTO tasks (organization_id, task_id, title, status, audience, engagement_id, created_by, created_at, updated_at)
+SELECT m.organization_id, gen_random_uuid(), 'Shown to the client', 'open', 'client', m.engagement_id, m.user_id, now(),
+    now()
+FROM engagement_members m JOIN users u USING (user_id) WHERE u.email = 'client@acme.example'
+"""
+TAKEN_OFF = "DELETE FROM engagement_members WHERE user_id = (SELECT user_id FROM users WHERE email = $1)"
+
+
+async def test_a_read_is_answered_anew_to_whoever_is_shown_other_things_by_now(
+    doors: Doors, owner_connection: Connection, superuser_connection: Connection
+) -> None:
+    await owner_connection.execute(CLIENTS_TASK)
+    client, path = await doors.client("client@acme", headers=named()), "/v1/tools/task_list/call"
+    first = await client.post(path, json={"arguments": {}})
+    assert "Shown to the client" in first.text
+    assert replayed(await client.post(path, json={"arguments": {}}))
+
+    await owner_connection.execute(TAKEN_OFF, "client@acme.example")
+
+    after = await client.post(path, json={"arguments": {}})
+    assert (after.status_code, replayed(after)) == (200, False)
+    assert "Shown to the client" not in after.text
+    again = await client.post(path, json={"arguments": {}})
+    assert same(after, again), "which is kept in the other's place"
+    assert replayed(again)
+    recorded = "SELECT count(*) FROM activity_events WHERE tool = 'task_list'"
+    assert await superuser_connection.fetchval(recorded) == 2
+
+
+async def test_a_read_of_what_is_deleted_by_now_finds_nothing(doors: Doors, owner_connection: Connection) -> None:
+    uploaded = await (await doors.client()).post("/v1/knowledge/documents", files=form("a.txt"))
+    document_id = uploaded.json()["items"][0]["document_id"]
+    client, path = await doors.client(headers=named()), "/v1/tools/document_content/call"
+    body: Json = {"arguments": {"document_id": document_id}}
+    first = await client.post(path, json=body)
+    assert first.status_code == 200, first.text
+    await owner_connection.execute("UPDATE knowledge_documents SET deleted_at = now()")
+    problem_of(await client.post(path, json=body), 422, "document_not_found")
+
+
 async def test_files_are_taken_in_once(doors: Doors, superuser_connection: Connection) -> None:
     client, path = await doors.client(headers=named()), "/v1/knowledge/documents"
     counted = "SELECT count(*) FROM knowledge_documents WHERE title = ANY ('{a.txt,b.txt}')"

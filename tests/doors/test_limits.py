@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from agent.places import Places
-from agent.runs import RunOptions
+from agent.run_options import RunOptions
 from server.auth import Caller
 from server.http.bodies import up_to
 from server.http.limits import Limits
@@ -99,6 +99,19 @@ async def test_uploads_of_one_principal_leave_room_for_the_others(doors: Doors) 
     refused(await eager.post("/v1/knowledge/documents", files=FILE), "too_many_uploads")
     for _ in range(3):
         assert (await other.post("/v1/knowledge/documents", files=FILE)).status_code == 202
+
+
+async def test_charts_of_one_principal_leave_room_for_the_others(doors: Doors) -> None:
+    eager, other = await doors.client("employee@acme"), await doors.client("manager@acme")
+    limits = doors.app.state.limits = Limits(charts=Places(1))
+    await hold(limits.charts, doors, "employee@acme")
+
+    refused(await eager.get("/v1/analytics/activity?format=png"), "too_many_charts")
+    assert (await eager.get("/v1/analytics/activity?format=csv")).status_code == 200
+    for _ in range(2):
+        assert (await other.get("/v1/analytics/activity?format=svg")).status_code == 200
+    calls = (await eager.get("/v1/activity?tool=analytics_report")).json()["items"]
+    assert len(calls) == 1, "what was refused computed no report"
 
 
 async def test_an_upload_that_says_it_is_too_large_is_not_read(doors: Doors) -> None:

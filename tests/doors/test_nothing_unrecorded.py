@@ -72,14 +72,17 @@ def test_no_setting_and_no_command_arms_the_fault_hook() -> None:
 @pytest.fixture
 async def servers(database: Database, owner_connection: Connection) -> AsyncIterator[Nursery]:
     await seed_firms(owner_connection)
+    # The seeded runs are nobody's business here: no worker is to take them up.
+    await owner_connection.execute("UPDATE task_run_progress SET status = 'completed', finished_at = now()")
+    await owner_connection.execute("UPDATE runs SET status = 'completed', finished_at = now()")
     async with nursery(database) as running:
         yield running
 
 
 @asynccontextmanager
-async def restarted(servers: Nursery) -> AsyncGenerator[FaultyServer]:
-    """A server that nothing kills before the block ends."""
-    async with servers.server() as server:
+async def restarted(servers: Nursery, *, works: bool = False) -> AsyncGenerator[FaultyServer]:
+    """A server that nothing kills before the block ends; `works`: it goes on with runs that others left."""
+    async with servers.server(works=works) as server:
         yield server
 
 
@@ -191,11 +194,11 @@ async def test_a_message_under_a_key_whose_process_was_killed_is_answered_with_t
     await killed_asking(servers, "committed", lambda client: client.post("/v1/chat", json=message, headers=key))
     run = await superuser_connection.fetchrow("SELECT run_id FROM runs WHERE status = 'running'")
     assert run is not None
-    async with restarted(servers) as server, server.client() as client:
+    async with restarted(servers, works=True) as server, server.client() as client:
         await last_event(client, run["run_id"])
         again = await client.post("/v1/chat", json=message, headers=key)
-    assert (again.json()["run_id"], again.json()["status"]) == (str(run["run_id"]), "failed")
-    assert again.json()["error"]["code"] == "interrupted"
+    assert again.status_code == 200, again.text
+    assert (again.json()["run_id"], again.json()["status"]) == (str(run["run_id"]), "completed")
     assert await superuser_connection.fetchval("SELECT count(*) FROM tasks WHERE title = $1", TASK["title"]) == 1
 
 
@@ -285,7 +288,7 @@ The model's first event is its call; its fifth stands in the midst of its last w
 """
 
 
-async def test_a_conversation_goes_on_after_the_process_that_answered_it_was_killed(
+async def test_a_turn_and_its_conversation_go_on_after_the_process_that_answered_was_killed(
     servers: Nursery, superuser_connection: Connection
 ) -> None:
     for step, nth, tool in TURNS:
@@ -294,9 +297,9 @@ async def test_a_conversation_goes_on_after_the_process_that_answered_it_was_kil
         await assert_nothing_parted(superuser_connection, f"a turn at {step}")
         run = await superuser_connection.fetchrow("SELECT run_id, conversation_id FROM runs WHERE status = 'running'")
         assert run is not None, step
-        async with restarted(servers) as server, server.client() as client:
+        async with restarted(servers, works=True) as server, server.client() as client:
             ended = await last_event(client, run["run_id"])
-            assert (ended["type"], ended["code"], ended["retryable"]) == ("run.failed", "interrupted", True), step
+            assert ended["type"] == "run.completed", (step, ended)
             going_on = {"message": "Are you there?", "conversation_id": str(run["conversation_id"])}
             answer = (await client.post("/v1/chat", json=going_on)).json()
         assert (answer["status"], answer["text"]) == ("completed", "I am here."), (step, answer)

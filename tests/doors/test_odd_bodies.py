@@ -63,6 +63,8 @@ def routes(doors: Doors) -> Iterator[tuple[str, str]]:
             "{conversation_id}": SOMETHING,
             "{run_id}": SOMETHING,
             "{call_id}": SOMETHING,
+            "{preference_id}": SOMETHING,
+            "{schedule_id}": SOMETHING,
         }.items():
             path = path.replace(parameter, value)
         assert "{" not in path, path

@@ -6,14 +6,17 @@ import re
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import get_args
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from agent.events import AgentEvent
 from checks import web
 from checks.node import why_missing
 from domain.resources import resource_folder
+from knowledge.parse.media import SUFFIXES
 from server.http.faults import answer_problems
 from server.http.headers import SecureAnswers, admit_origins
 from server.page.routes import assets, router
@@ -83,6 +86,19 @@ def test_tools_are_called_by_the_titles_of_their_manifests() -> None:
     titles = dict(re.findall(r'^  (\w+): "(.+)",$', listed, re.MULTILINE))
     assert titles
     assert titles == {name: manifests[name] for name in titles}
+
+
+def test_the_file_picker_offers_what_is_read() -> None:
+    source = (web.WEB / "src" / "uploads.ts").read_text(encoding="utf-8")
+    offered = re.search(r'TAKEN =\s+"([^"]+)"', source)
+    assert offered is not None
+    assert set(offered[1].split(",")) == SUFFIXES
+
+
+def test_every_event_of_a_run_is_known_to_the_widget() -> None:
+    told = {each.__dataclass_fields__["type"].default for each in get_args(AgentEvent)}
+    wire = (web.WEB / "src" / "wire.ts").read_text(encoding="utf-8")
+    assert set(re.findall(r'\{ type: "([a-z.]+)"', wire)) == told
 
 
 def test_widget_is_small_enough_for_other_peoples_pages() -> None:

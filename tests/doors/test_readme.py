@@ -11,15 +11,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from typer.main import get_group
 
 from domain.resources import resource_folder
+from server.cli.main import app
+from server.settings import load_settings
 from tests.doors.test_cli_serving import GLOW, folder, glow, port
-from tests.support.environment import names_of_settings
-from tests.support.readme import Command, Ids, commands_of, python_of
+from tests.support.environment import bare_environment, names_of_settings
+from tests.support.readme import Command, Ids, commands_of, demos_of, python_of
 
 __all__ = ["folder", "port"]
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+NAMED = re.compile(r"`\.venv/bin/glow ([^`]+)`")
 ENDED = "<the command has ended>"
 
 needs_a_shell = pytest.mark.skipif(
@@ -54,7 +58,7 @@ def shell(folder: Path, port: int) -> Generator[Shell]:
     root = str(resource_folder("manifests").parent)
     (folder / "client.py").write_text(python_of(README), encoding="utf-8")
     (folder / "glow.py").write_text(GLOW, encoding="utf-8")
-    environment = {**kept, "PYTHONPATH": root, "GLOW_HOME": str(folder / "home"), "GLOW_PUBLIC_URL": _url(port)}
+    environment = {**kept, "PYTHONPATH": root, "GLOW_HOME": str(folder / "home")}
     with subprocess.Popen(
         ["bash", "--norc", "--noprofile"],
         stdin=subprocess.PIPE,
@@ -83,6 +87,26 @@ def _typed(line: str, port: int) -> str:
 def test_the_readme_shows_commands_with_their_output() -> None:
     shown = [each for each in commands_of(README) if each.shows is not None]
     assert len(shown) >= 8, shown
+
+
+@pytest.mark.parametrize("given", list(demos_of(README)), ids=lambda given: " ".join(given))
+def test_every_setting_that_the_readme_begins_the_demo_with_is_one_and_whole(
+    given: dict[str, str], tmp_path: Path
+) -> None:
+    assert set(given) <= set(names_of_settings())
+    with bare_environment(tmp_path) as environment:
+        for name, value in given.items():
+            environment.setenv(name, "given" if value == "..." else value)
+        assert (load_settings().hosted_model is None) == ("GLOW_MODEL" not in given)
+
+
+@pytest.mark.parametrize("words", NAMED.findall(README))
+def test_every_command_that_a_sentence_of_the_readme_names_has_the_options_it_needs(words: str) -> None:
+    glow = get_group(app)
+    context = glow.make_context("glow", words.split())
+    name, command, rest = glow.resolve_command(context, words.split())
+    assert command is not None
+    command.make_context(name, rest, parent=context)
 
 
 @needs_a_shell

@@ -74,6 +74,13 @@ async def test_the_reader_says_as_what(doors: Doors, accept: str, format: str | 
     assert answer.headers["content-type"].startswith(TYPES[given])
 
 
+async def test_a_filter_that_is_misspelt_is_refused_by_its_name(doors: Doors) -> None:
+    client = await doors.client()
+    answer = await client.get("/v1/analytics/cost?engagment_id=x&form=2026-01-01")
+    unknown = [{"path": name, "message": "is no parameter of this"} for name in ("engagment_id", "form")]
+    assert problem_of(answer, 422, "invalid_request")["details"] == unknown
+
+
 async def test_what_is_not_offered_is_refused(doors: Doors) -> None:
     client = await doors.client()
     html = await client.get("/v1/analytics/tasks", headers={"Accept": "text/html"})

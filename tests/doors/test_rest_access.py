@@ -137,7 +137,12 @@ async def test_another_organizations_ids_answer_as_ids_of_nothing(doors: Doors) 
     for path, id_of_theirs in foreign.items():
         assert (await theirs.get(path.format(id_of_theirs))).status_code in (200, 409), path
         found, nothing = await ours.get(path.format(id_of_theirs)), await ours.get(path.format(uuid4()))
-        assert plain(problem_of(found, 404, "not_found")) == plain(problem_of(nothing, 404, "not_found")), path
+        code = CODES.get(path, "not_found")
+        assert plain(problem_of(found, 404, code)) == plain(problem_of(nothing, 404, code)), path
+
+
+CODES = {"/v1/activity/{}": "call_not_found", "/v1/knowledge/documents/{}/content": "document_not_found"}
+"""What a call itself says of it, where looking is a call."""
 
 
 async def test_acts_upon_another_organizations_ids_are_refused_and_recorded(doors: Doors) -> None:
@@ -147,8 +152,8 @@ async def test_acts_upon_another_organizations_ids_are_refused_and_recorded(door
     document = upload.json()["items"][0]["document_id"]
     run = (await theirs.post("/v1/chat", json={"message": "what may you do on your own?"})).json()
 
-    started = problem_of(await ours.post(f"/v1/tasks/{task}/runs"), 404, "not_found")
-    deleted = problem_of(await ours.delete(f"/v1/knowledge/documents/{document}"), 404, "not_found")
+    started = problem_of(await ours.post(f"/v1/tasks/{task}/runs"), 404, "task_not_found")
+    deleted = problem_of(await ours.delete(f"/v1/knowledge/documents/{document}"), 404, "document_not_found")
     for problem in (started, deleted):
         recorded = await ours.get(f"/v1/activity/{problem['call_id']}")
         assert recorded.json()["outcome"] == "invalid"

@@ -54,7 +54,7 @@ def test_every_body_is_shown_with_its_schema(document: Json) -> None:
     with_body = {(method, path) for method, path, operation in operations(document) if "requestBody" in operation}
 
     taking = {(method, path) for method, path, _ in operations(document) if method in ("post", "patch", "put")}
-    assert with_body == taking - {("post", "/v1/runs/{run_id}/cancel")}
+    assert with_body == taking - {("post", f"/v1/runs/{{run_id}}/{act}") for act in ("cancel", "regenerate")}
     chat = next(operation for _, path, operation in operations(document) if path == "/v1/chat")
     assert '"required":["message"]' in orjson.dumps(chat["requestBody"]).decode()
 
@@ -105,6 +105,15 @@ class Holding:
         assert faults == [], (schema.get("title"), faults, answer)
 
 
+async def _what_is_scheduled(client: httpx.AsyncClient, task_id: str) -> None:
+    schedule = (await client.post("/v1/schedules", json={"task_id": task_id, "cron": "0 7 * * *"})).json()
+    path = f"/v1/schedules/{schedule['schedule_id']}"
+    await client.get("/v1/schedules")
+    await client.get(path)
+    await client.patch(path, json={"paused": True})
+    await client.delete(path)
+
+
 async def _what_changes(client: httpx.AsyncClient, task_id: str, origin: str) -> None:
     tasks = (await client.get("/v1/tasks", params={"limit": 100})).json()["items"]
     engagement = next(each["engagement_id"] for each in tasks if "engagement_id" in each)
@@ -124,6 +133,10 @@ async def _what_changes(client: httpx.AsyncClient, task_id: str, origin: str) ->
     await client.put("/v1/autonomy/settings", json=setting)
     await client.get("/v1/autonomy/settings")
     await client.get("/v1/agents")
+    kept = (await client.post("/v1/me/preferences", json={"words": "Call me Freja."})).json()["preference_id"]
+    await client.patch(f"/v1/me/preferences/{kept}", json={"words": "Call me Ms Borg."})
+    await client.get("/v1/me/preferences")
+    await client.delete(f"/v1/me/preferences/{kept}")
     await client.post("/v1/widget/sessions", json={"origin": origin})
 
 
@@ -150,11 +163,13 @@ async def test_answers_hold_to_the_document(doors: Doors, document: Json) -> Non
         "/v1/conversations",
         f"/v1/conversations/{chat['conversation_id']}",
         f"/v1/conversations/{chat['conversation_id']}/messages",
+        f"/v1/conversations/{chat['conversation_id']}/summaries",
         "/v1/tools",
         "/v1/tools/task_create",
         "/v1/tasks",
         f"/v1/tasks/{task['task_id']}",
         f"/v1/task-runs/{run['task_run_id']}",
+        f"/v1/task-runs/{run['task_run_id']}/events",
         "/v1/approvals",
         f"/v1/approvals/{uuid4()}",
         "/v1/analytics/tool_use",
@@ -170,7 +185,15 @@ async def test_answers_hold_to_the_document(doors: Doors, document: Json) -> Non
     ):
         await client.get(path)
     await client.post(f"/v1/runs/{chat['run_id']}/cancel")
+    await client.post(f"/v1/runs/{chat['run_id']}/regenerate")
+    await client.post(f"/v1/runs/{chat['run_id']}/edit", json={"message": "search renewals"})
+    await client.put(f"/v1/runs/{chat['run_id']}/feedback", json={"rating": "up"})
+    await client.delete(f"/v1/runs/{chat['run_id']}/feedback")
+    await client.get("/v1/feedback")
+    branch = {"run_id": chat["run_id"]}
+    await client.post(f"/v1/conversations/{chat['conversation_id']}/branch", json=branch)
     await _what_changes(client, task["task_id"], doors.hub.public_url)
+    await _what_is_scheduled(client, task["task_id"])
     await client.delete(f"/v1/knowledge/documents/{document_id}")
     await client.delete(f"/v1/conversations/{chat['conversation_id']}")
     waiting = await doors.client("employee@borealis")

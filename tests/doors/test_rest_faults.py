@@ -21,6 +21,7 @@ from server.logs import configure_logs
 from server.settings import Settings
 from tests.support.database import Database
 from tests.support.doors import Doors, in_a_task, opened_doors, problem_of
+from tests.support.environment import own_logs_again
 from tests.support.wires import passed_on, reached_by
 
 SECRET = "SELECT password FROM users -- hunter2"
@@ -29,15 +30,10 @@ SECRET = "SELECT password FROM users -- hunter2"
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
     """What the server logs, as an operator's collector reads it."""
-    root, stream = logging.getLogger(), io.StringIO()
-    handlers, level = root.handlers[:], root.level
-    configure_logs(stream=stream)
-    try:
+    with own_logs_again():
+        stream = io.StringIO()
+        configure_logs(stream=stream)
         yield stream
-    finally:
-        root.handlers[:], root.level = handlers, level
-        logging.captureWarnings(capture=False)
-        structlog.reset_defaults()
 
 
 def parsed(lines: io.StringIO) -> list[dict[str, object]]:
@@ -115,7 +111,14 @@ async def test_without_its_database_the_server_is_alive_and_not_ready(database: 
         ready = (await client.get("/readiness")).json()
         assert ready["status"] == "ready"
         assert ready["dependencies"]["model"] == {"state": "offline", "detail": "offline"}
+        assert ready["dependencies"]["worker"]["state"] == "unavailable"
+        assert ready["workers"] == {"alive": 0, "last_heartbeat_s": None}
+
+        await doors.hub.workers.beat(uuid4())
+        now[0] += KEPT_S
+        ready = (await client.get("/readiness")).json()
         assert ready["dependencies"]["worker"]["state"] == "elsewhere"
+        assert (ready["workers"]["alive"], ready["workers"]["last_heartbeat_s"] < 20) == (1, True)
 
         await wire.cut()
         assert (await client.get("/readiness")).json()["status"] == "ready"  # as it was found a moment ago
@@ -131,6 +134,7 @@ async def test_without_its_database_the_server_is_alive_and_not_ready(database: 
             problem_of(answer, 503, "unavailable")
         assert (unready.status_code, unready.json()["status"]) == (503, "not_ready")
         assert unready.json()["dependencies"]["database"]["state"] == "unavailable"
+        assert unready.json()["workers"] is None
         assert (await client.get("/health")).status_code == 200
 
 

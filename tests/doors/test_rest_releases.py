@@ -88,9 +88,9 @@ async def test_another_firms_engagement_is_checked_and_signed_as_little_as_none(
     other = await doors.client("manager@borealis")
     for engagement in (ENGAGEMENT, NOTHING):
         check = {"control": "filings_submit", "engagement_id": engagement}
-        problem_of(await other.post("/v1/release-controls/check", json=check), 404, "not_found")
+        problem_of(await other.post("/v1/release-controls/check", json=check), 404, "engagement_not_found")
         body = {**sign_off("VAT_RETURN"), "engagement_id": engagement}
-        problem_of(await other.post("/v1/sign-offs", json=body), 404, "not_found")
+        problem_of(await other.post("/v1/sign-offs", json=body), 404, "engagement_not_found")
 
 
 @pytest.mark.parametrize("change", [{"decision": "maybe"}, {"kind": 7}, {"spare": 1}, {"version": ""}])

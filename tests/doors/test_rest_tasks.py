@@ -1,5 +1,8 @@
 """Tasks over REST: changed by what is given, listed by filters, and their runs cancelled."""
 
+import json
+from typing import Any
+
 import pytest
 
 from tests.support.doors import Doors, problem_of
@@ -42,7 +45,7 @@ async def test_a_change_that_rests_on_an_older_version_is_in_conflict(doors: Doo
         ({"task_id": NOTHING}, 422, "invalid_request"),
         ({"status": 7}, 422, "invalid_arguments"),
         ({"spare": 1}, 422, "invalid_arguments"),
-        ({"assignee": "nobody@acme.example"}, 404, "not_found"),
+        ({"assignee": "nobody@acme.example"}, 404, "assignee_not_found"),
     ],
 )
 async def test_a_change_that_makes_no_sense_is_told_so(
@@ -58,9 +61,9 @@ async def test_what_is_not_there_or_another_firms_is_changed_and_cancelled_alike
     task = (await client.post("/v1/tasks", json={"title": "Refresh", "kind": "refresh_analytics"})).json()
     run = (await client.post(f"/v1/tasks/{task['task_id']}/runs")).json()
     for task_id in (task["task_id"], NOTHING):
-        problem_of(await other.patch(f"/v1/tasks/{task_id}", json={"status": "done"}), 404, "not_found")
+        problem_of(await other.patch(f"/v1/tasks/{task_id}", json={"status": "done"}), 404, "task_not_found")
     for run_id in (run["task_run_id"], NOTHING):
-        problem_of(await other.post(f"/v1/task-runs/{run_id}/cancel"), 404, "not_found")
+        problem_of(await other.post(f"/v1/task-runs/{run_id}/cancel"), 404, "task_run_not_found")
 
 
 async def test_a_reader_changes_and_cancels_nothing(doors: Doors) -> None:
@@ -85,6 +88,48 @@ async def test_a_run_is_cancelled_once(doors: Doors) -> None:
     assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
     assert (await client.get(path)).json()["status"] == "cancelled"
     problem_of(await client.post(f"{path}/cancel"), 409, "already_ended")
+
+
+def events_of(text: str) -> list[dict[str, Any]]:
+    """The events of a stream, each with its number beside what it says."""
+    told: list[dict[str, Any]] = []
+    for block in text.replace("\r", "").strip().split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":"))
+        if lines:
+            told.append({**json.loads(lines["data"]), "id": int(lines["id"]), "event": lines["event"]})
+    return told
+
+
+async def test_a_run_is_followed_to_its_end_from_wherever_a_reader_left_off(doors: Doors) -> None:
+    client = await doors.client()
+    task = (await client.post("/v1/tasks", json={"title": "Refresh", "kind": "refresh_analytics"})).json()
+    run = (await client.post(f"/v1/tasks/{task['task_id']}/runs")).json()
+    path = f"/v1/task-runs/{run['task_run_id']}/events"
+
+    told = events_of((await client.get(path, headers={"Accept": "text/event-stream"})).text)
+
+    ids = [event["id"] for event in told]
+    assert ids == sorted(set(ids))
+    assert all(event["id"] == event["sequence"] and event["event"] == event["type"] for event in told)
+    assert {event["type"] for event in told[:-1]} <= {"task_run.progress"}
+    last = told[-1]
+    assert (last["type"], last["status"], last["progress"]) == ("task_run.completed", "completed", 1.0)
+    assert [step["status"] for step in last["steps"]] == ["done"] * 3
+
+    problem_of(await client.get(path, headers={"Accept": "application/json"}), 406, "not_acceptable")
+    again = await client.get(path, headers={"Last-Event-ID": str(ids[-1] - 1)})
+    assert events_of(again.text) == [last]
+    assert (await client.get(path, params={"after": ids[-1]})).status_code == 204
+    assert (await client.get(path, headers={"Last-Event-ID": str(ids[-1])})).status_code == 204
+
+
+async def test_nobody_follows_another_firms_run(doors: Doors) -> None:
+    client, other = await doors.client(), await doors.client("employee@borealis")
+    task = (await client.post("/v1/tasks", json={"title": "Refresh", "kind": "refresh_analytics"})).json()
+    run = (await client.post(f"/v1/tasks/{task['task_id']}/runs")).json()
+    for run_id in (run["task_run_id"], NOTHING):
+        problem_of(await other.get(f"/v1/task-runs/{run_id}/events"), 404, "not_found")
+    problem_of(await client.get(f"/v1/task-runs/{NOTHING}/events?after=-1"), 422, "invalid_request")
 
 
 async def test_tasks_are_listed_by_kind_day_and_maker(doors: Doors) -> None:

@@ -11,7 +11,7 @@ from agent.model import ModelRequest, UserMessage
 from server.database.connection import Connection
 from server.database.slack import EventKey, PostgresSlack
 from server.hub import HubOptions
-from server.slack.messages import SHARED, UNKNOWN
+from server.slack.messages import NO_ENGAGEMENT, SHARED, UNKNOWN
 from tests.support.database import Database
 from tests.support.doors import in_a_task
 from tests.support.fake_slack import BOT_ID, BOT_USER, CHANNEL, DIRECT, TEAM, FakeSlack, Message, user
@@ -161,6 +161,39 @@ async def test_an_answer_of_signs_only_keeps_to_slacks_limits(database: Database
         assert joined(messages) == "&<>" * 8000
 
 
+@pytest.mark.parametrize("kind", ["streamed", "closed", "killed"])
+async def test_an_answer_of_signs_is_settled_within_slacks_limits(
+    database: Database, owner_connection: Connection, kind: str
+) -> None:
+    text = "<&" * 9000
+    async with opened(database, None, saying(text)) as world:
+        if kind == "closed":
+            world.slack.closes_at = {0, 1, 2}
+        body = world.slack.mention(EVA, "tell me")
+        await world.deliver(body)
+        if kind == "killed":
+            await not_done(owner_connection, body)
+            await again(world, owner_connection)
+
+        assert joined(world.slack.posted()) == text
+
+
+async def test_the_label_of_a_link_poses_as_no_address(database: Database, owner_connection: Connection) -> None:
+    said = "[https://hub.example.com/#approval=1](https://evil.test) and [hub]\n\n[hub]: https://evil.test"
+    async with opened(database, None, saying(*said)) as world:
+        body = world.slack.mention(EVA, "tell me")
+        await world.deliver(body)
+        (streamed,) = world.slack.posted()
+        assert "](" not in streamed.text
+        assert "]:" not in streamed.text
+
+        await not_done(owner_connection, body)
+        await again(world, owner_connection)
+        (settled,) = world.slack.posted()
+        assert "https://hub.example.com/#approval=1 (<https://evil.test>)" in settled.body
+        assert "|" not in settled.body
+
+
 # Conversations --------------------------------------------------------------------------------------------------------
 
 
@@ -199,6 +232,48 @@ async def test_a_channel_is_answered_within_its_engagement_and_only_for_those_wh
     await world.ask("what may you do on your own?")
 
     assert await superuser_connection.fetchval("SELECT engagement_id FROM conversations") == engagement_id
+
+
+async def test_a_channels_engagement_is_closed_to_whoever_has_no_access_to_it(
+    world: SlackWorld, superuser_connection: Connection
+) -> None:
+    """A client reads what its own mandates hold, and speaks in no channel of another's."""
+    engagement_id = await superuser_connection.fetchval(
+        "SELECT engagement_id FROM engagements e JOIN organizations o USING (organization_id) "
+        "WHERE o.slug = 'acme-audit' AND NOT EXISTS (SELECT FROM engagement_members m JOIN users u USING (user_id) "
+        "WHERE m.engagement_id = e.engagement_id AND u.email = 'client@acme.example') LIMIT 1"
+    )
+    assert engagement_id is not None
+    setting = {"team_id": TEAM, "channel_id": CHANNEL, "agent": "assistant", "engagement_id": str(engagement_id)}
+    assert (await world.call("admin@acme", "slack_channel_set", setting)).outcome == "done"
+
+    await world.ask("search the engagement letter", "client@acme")
+
+    assert world.slack.whispered(slack_id("client@acme"))[0].body == NO_ENGAGEMENT
+    assert world.slack.posted(CHANNEL) == []
+    assert await count(superuser_connection, "runs") == 0
+    assert await count(superuser_connection, "conversations") == 0
+
+
+async def test_a_thread_that_was_handed_over_stays_with_whom_it_was_handed_to(
+    world: SlackWorld, superuser_connection: Connection
+) -> None:
+    """Whoever answers in the channel is named for new threads only."""
+    setting = {"team_id": TEAM, "channel_id": CHANNEL, "agent": "assistant"}
+    assert (await world.call("admin@acme", "slack_channel_set", setting)).outcome == "done"
+    first = world.slack.mention(EVA, "Talk to the tax agent")
+    await world.deliver(first)
+    thread_ts = first["event"]["ts"]
+    (handed,) = world.slack.posted(CHANNEL, thread_ts)
+    assert "`agent_handover` done" in handed.shown
+
+    await world.ask("what may you do on your own?", thread_ts=thread_ts)
+    await world.ask("what may you do on your own?")
+
+    rows = await superuser_connection.fetch("SELECT agent FROM runs ORDER BY created_at")
+    assert [row["agent"] for row in rows] == ["assistant", "tax", "assistant"]
+    kept = await superuser_connection.fetch("SELECT agent FROM conversations ORDER BY created_at")
+    assert [row["agent"] for row in kept] == ["tax", "assistant"]
 
 
 # Who is who -----------------------------------------------------------------------------------------------------------
@@ -413,6 +488,24 @@ async def test_a_stream_that_slack_closes_at_every_append_loses_nothing(database
 
         assert joined(messages) == WHOLE
         assert not any(message.streaming for message in messages)
+
+
+@pytest.mark.parametrize("after", ["chat.startStream", "chat.stopStream"])
+async def test_whoever_wakes_after_being_taken_for_dead_writes_over_nothing(
+    database: Database, owner_connection: Connection, after: str
+) -> None:
+    """By then somebody else has shown the answer whole."""
+    async with opened(database, None, saying(WHOLE * 50)) as world:
+
+        async def taken_over() -> None:
+            await owner_connection.execute("UPDATE slack_events SET attempts = attempts + 1")
+            world.slack.closes_at = set(range(1, 100))
+
+        world.slack.after = {after: taken_over}
+        messages = await world.ask("tell me")
+
+        assert len(messages) == 1
+        assert world.slack.made("chat.update") == []
 
 
 async def test_slack_that_wants_less_is_given_time(database: Database) -> None:

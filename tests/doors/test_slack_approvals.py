@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
+from agent.conversations.leases import RunKey
+from domain.kernel import CallId, new_id
 from server.database.connection import Connection
+from server.slack.answer import Place
 from server.slack.questions import NOT_YOU
 from tests.support.database import Database
 from tests.support.doors import in_a_task
-from tests.support.fake_slack import CHANNEL, TEAM, Message
-from tests.support.slack_world import SlackWorld, call_by, slack_id, slack_world
+from tests.support.fake_slack import CHANNEL, DIRECT, TEAM, Message
+from tests.support.slack_world import SlackWorld, call_by, principal_at, slack_id, slack_world
+from tools.outcomes import CallRequest
 
 Json = dict[str, Any]
 
@@ -63,6 +67,42 @@ async def test_a_question_lays_out_the_call_and_its_buttons_carry_only_its_id(
     assert await tasks_made(superuser_connection) == 0
 
 
+async def test_what_a_question_cannot_show_whole_is_not_approved_there(
+    world: SlackWorld, superuser_connection: Connection
+) -> None:
+    await waiting(world, description="x" * 601)
+
+    (asked,) = world.slack.posted(CHANNEL, "1.1")
+    (reject,) = asked.block("actions")["elements"]
+    assert reject["action_id"] == "glow_reject"
+    assert "Not all of it is shown here" in asked.shown
+    assert "/#approval=" in asked.shown
+
+
+async def test_a_question_hides_no_character_of_what_is_approved(world: SlackWorld) -> None:
+    await waiting(world, description="pay \u202e0001\u202c EUR")
+
+    (asked,) = world.slack.posted(CHANNEL, "1.1")
+    assert "pay ⟨U+202E⟩0001⟨U+202C⟩ EUR" in asked.shown
+    assert len(asked.block("actions")["elements"]) == 2
+
+
+async def waiting(world: SlackWorld, **arguments: str) -> None:
+    """A call of the employee's agent that waits, and its question in the thread 1.1."""
+    asker = await principal_at(world.hub, "employee@borealis", mode="agent", door="slack")
+    request = CallRequest(call_id=CallId(new_id()), tool="task_create", arguments={"title": f"To {TITLE}", **arguments})
+    outcome = await world.hub.gate.call(request, asker)
+    assert outcome.approval is not None, outcome
+    place = Place(channel_id=CHANNEL, thread_ts="1.1", team_id=TEAM, user_id=EVA)
+    await world.door.questions.ask(asker, place, outcome.approval.approval_id)
+
+
+async def test_a_question_is_asked_though_slack_refuses_the_end_of_its_answer(world: SlackWorld) -> None:
+    world.slack.faults["chat.stopStream"] = [(200, {"ok": False, "error": "msg_too_long"}, {})]
+
+    assert has_buttons(await question(world))
+
+
 async def test_a_press_approves_by_the_pressers_own_hand(world: SlackWorld, superuser_connection: Connection) -> None:
     asked = await question(world)
 
@@ -97,6 +137,17 @@ async def test_a_form_that_slack_would_not_open_decides_nothing_and_says_where_t
 
     assert has_buttons(asked)
     assert "/#approval=" in world.slack.whispered(MANAGER)[0].body
+
+
+async def test_a_form_sent_twice_is_one_decision(world: SlackWorld, superuser_connection: Connection) -> None:
+    asked = await question(world)
+    await world.deliver(world.slack.press(asked, "glow_reject", MANAGER))
+    sent = world.slack.send_form(world.slack.views[0], MANAGER, "no")
+
+    await asyncio.gather(world.deliver(sent), world.deliver(sent))
+
+    assert [outcome for *_, outcome in await decisions(superuser_connection)] == ["done"]
+    assert world.slack.whispered(MANAGER) == []
 
 
 async def test_a_press_twice_is_one_outcome(world: SlackWorld, superuser_connection: Connection) -> None:
@@ -143,6 +194,83 @@ async def test_what_is_decided_at_another_door_is_shown_as_decided(
 
     assert not has_buttons(asked)
     assert "Rejected by partner@borealis.example*: no" in asked.shown
+
+
+async def test_a_press_that_slack_let_wait_is_one_decision_and_counts(
+    world: SlackWorld, superuser_connection: Connection, owner_connection: Connection
+) -> None:
+    """Slack fails after the decision: what is tried again is showing it."""
+    asked = await question(world)
+    world.slack.faults["chat.update"] = [(500, {}, {})]
+
+    await world.deliver(world.slack.press(asked, "glow_approve", MANAGER))
+    await again(world, owner_connection)
+
+    assert [outcome for *_, outcome in await decisions(superuser_connection)] == ["done"]
+    assert world.slack.whispered(MANAGER) == []
+    assert not has_buttons(asked)
+
+
+async def again(world: SlackWorld, owner: Connection) -> None:
+    """The pause is over: what was put off is taken up."""
+    await owner.execute("UPDATE slack_events SET lease_until = now() WHERE done_at IS NULL")
+    await world.door.inbox.sweep()
+    await world.door.inbox.idle()
+
+
+async def test_whoever_may_not_decide_is_told_so_in_a_direct_message_too(world: SlackWorld) -> None:
+    """Where Slack has no whispers: they are for channels."""
+    await world.deliver(world.slack.command(EVA, f"create a task to {TITLE}"))
+    asked = next(each for each in world.slack.posted(f"{DIRECT}{EVA}") if has_buttons(each))
+    before = len(world.slack.posted(f"{DIRECT}{EVA}"))
+    world.slack.users[EVA]["deleted"] = True
+
+    await world.deliver(world.slack.press(asked, "glow_approve", EVA))
+
+    (told,) = world.slack.posted(f"{DIRECT}{EVA}")[before:]
+    assert (told.body, told.thread_ts) == (NOT_YOU, asked.thread_ts)
+
+
+async def test_one_question_that_slack_refuses_holds_up_no_other(
+    world: SlackWorld, superuser_connection: Connection
+) -> None:
+    first, second = await question(world), await question(world)
+    await rejected_by_partner(world, superuser_connection, "no")
+    world.slack.faults["chat.update"] = [(200, {"ok": False, "error": "restricted_action"}, {})]
+
+    await world.door.questions.settle_answered()
+
+    assert sorted(map(has_buttons, (first, second))) == [False, True]
+    await world.door.questions.settle_answered()
+    assert len(world.slack.made("chat.update")) == 1, "what Slack refuses for good is not tried for ever"
+
+
+async def test_a_comment_of_signs_only_fits_where_it_is_shown(
+    world: SlackWorld, superuser_connection: Connection
+) -> None:
+    asked = await question(world)
+    await rejected_by_partner(world, superuser_connection, "&" * 2000)
+
+    await world.door.questions.settle_answered()
+
+    assert not has_buttons(asked)
+    assert ": &&&&" in asked.shown
+
+
+async def rejected_by_partner(world: SlackWorld, connection: Connection, comment: str) -> None:
+    """All that waits, at another door."""
+    for row in await connection.fetch("SELECT approval_id FROM approvals WHERE state = 'pending'"):
+        arguments = {"approval_id": str(row["approval_id"]), "decision": "reject", "comment": comment}
+        assert (await call_by(world.hub, "partner@borealis", "approval_decide", arguments)).outcome == "done"
+
+
+async def test_what_a_press_decided_keeps_the_decisions_call_below(world: SlackWorld) -> None:
+    asked = await question(world)
+    await world.deliver(world.slack.press(asked, "glow_approve", MANAGER))
+
+    await world.door.questions.settle_answered()
+
+    assert "`approval_decide` done" in asked.shown
 
 
 async def test_what_expires_loses_its_buttons(world: SlackWorld, owner_connection: Connection) -> None:
@@ -230,13 +358,55 @@ async def test_a_question_is_asked_once_though_its_message_is_answered_again(
     await world.deliver(body)
     before = len(world.slack.posted(CHANNEL))
     await owner_connection.execute(
-        "UPDATE slack_events SET done_at = NULL, payload = $1, lease_until = now()", json.dumps(body)
+        "UPDATE slack_events SET done_at = NULL, payload = $1, lease_until = now() WHERE event_id NOT LIKE 'run:%'",
+        json.dumps(body),
     )
 
     await world.door.inbox.sweep()
     await world.door.inbox.idle()
 
     assert len(world.slack.posted(CHANNEL)) == before
+
+
+async def goes_on(world: SlackWorld, connection: Connection) -> None:
+    """Whoever takes jobs takes up the run that waits, and the inbox what is due."""
+    row = await connection.fetchrow("SELECT organization_id, run_id FROM runs WHERE awaited IS NOT NULL")
+    assert row is not None
+    await world.hub.runs.go_on(RunKey(organization_id=row["organization_id"], run_id=row["run_id"]))
+    await world.door.inbox.sweep()
+    await world.door.inbox.idle()
+
+
+async def test_after_the_button_the_answer_goes_on_in_its_thread(
+    world: SlackWorld, superuser_connection: Connection
+) -> None:
+    asked = await question(world)
+    waits = world.slack.posted(CHANNEL)[0].text
+    assert "waits for a person" in waits
+
+    await world.deliver(world.slack.press(asked, "glow_approve", EVA))
+    await goes_on(world, superuser_connection)
+
+    answer = world.slack.posted(CHANNEL)[-1]
+    assert "I created the task" in answer.text
+    assert answer.thread_ts == asked.thread_ts
+    assert await superuser_connection.fetchval("SELECT status FROM runs") == "completed"
+
+
+async def test_an_answer_given_elsewhere_is_heard_in_the_thread(
+    world: SlackWorld, superuser_connection: Connection
+) -> None:
+    await question(world)
+    await world.door.inbox.sweep()  # nothing is due while it waits
+    approval_id = str(await superuser_connection.fetchval("SELECT approval_id FROM approvals"))
+    rejected = {"approval_id": approval_id, "decision": "reject", "comment": "not now"}
+    assert (await world.call("manager@borealis", "approval_decide", rejected)).outcome == "done"
+
+    await world.door.questions.settle_answered()
+    await goes_on(world, superuser_connection)
+
+    assert "not now" in world.slack.posted(CHANNEL)[-1].text
+    assert len([each for each in world.slack.posted(CHANNEL) if "not now" in each.text]) == 1
 
 
 # Whose workspace ------------------------------------------------------------------------------------------------------

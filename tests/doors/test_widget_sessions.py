@@ -26,6 +26,10 @@ OPEN_TO_WIDGETS = {
     ("GET", "/v1/runs/{run_id}"),
     ("GET", "/v1/runs/{run_id}/events"),
     ("POST", "/v1/runs/{run_id}/cancel"),
+    ("POST", "/v1/runs/{run_id}/regenerate"),
+    ("POST", "/v1/runs/{run_id}/edit"),
+    ("PUT", "/v1/runs/{run_id}/feedback"),
+    ("DELETE", "/v1/runs/{run_id}/feedback"),
     ("GET", "/v1/approvals"),
     ("GET", "/v1/approvals/{approval_id}"),
     ("POST", "/v1/approvals/{approval_id}/decision"),
@@ -195,6 +199,23 @@ async def test_what_is_said_in_a_widget_is_the_agents_and_what_is_pressed_is_the
     record = (await (await doors.client("employee@borealis")).get("/v1/activity")).json()["items"]
     seen = {(item["tool"], item["door"], item["mode"]) for item in record}
     assert seen == {("task_create", "widget", "agent"), ("approval_decide", "widget", "person")}
+
+
+async def test_widget_sees_and_decides_only_what_its_own_person_asked_for(doors: Doors) -> None:
+    theirs = await doors.client("employee@borealis")
+    run = (await theirs.post("/v1/chat", json={"message": "Create a task to call the Tolvarren controller"})).json()
+    path = f"/v1/approvals/{run['approvals'][0]['approval_id']}"
+    client = await widget(doors, who="manager@borealis")
+    assert (await client.get("/v1/approvals")).json()["items"] == []
+    problem_of(await client.get(path), 404, "not_found")
+    problem = problem_of(await client.post(f"{path}/decision", json={"decision": "approve"}), 403, "not_own_approval")
+    own_hand = await doors.client("manager@borealis")
+    record = (await own_hand.get(f"/v1/activity/{problem['call_id']}")).json()
+    assert (record["tool"], record["door"], record["outcome"]) == ("approval_decide", "widget", "denied")
+    assert record["reasons"] == ["not_own_approval"]
+    assert [item["state"] for item in (await own_hand.get("/v1/approvals")).json()["items"]] == ["pending"]
+    decided = await own_hand.post(f"{path}/decision", json={"decision": "approve"})
+    assert decided.json()["state"] == "executed"
 
 
 async def test_widget_sees_the_runs_of_its_own_person_only(doors: Doors) -> None:

@@ -6,20 +6,28 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from agent.budget import CostOf, no_price
 from agent.calling import Caller
-from agent.conversations.postgres import PostgresRunKeeper
+from agent.conversations.leases import RunKey
+from agent.conversations.ports import RunKeeper, RunLog, Sessions, Wakeups
+from agent.conversations.postgres.keeper import PostgresRunKeeper
 from agent.conversations.service import ConversationService
 from agent.events import RunFrame
 from agent.model import Model
 from agent.orchestrator import Orchestrator
 from agent.personas import Personas, load_personas
 from agent.run_opening import NewMessage
-from agent.runs import RunHandle, RunOptions, Runs
+from agent.run_options import RunOptions
+from agent.runs import RunHandle, Runs
+from agent.titles import Titles
 from domain.kernel import Clock, ConversationId, Principal, RunId, new_id, utc_now
 from domain.resources import resource_folder
 from server.database.conversations import PostgresSessions
+from server.database.identities import PostgresIdentities
 from server.database.pool import DatabasePools
+from server.ledger import PostgresLedger
 from server.offers import PolicyOffers
+from server.worker.approvals import ApprovalWorker
 from tests.support.gates import GateOnTest, gate_on, principal_of
 from tests.support.scripted_model import Pace
 from tools.outcomes import CallOutcome, CallRequest
@@ -57,6 +65,7 @@ class Process:
     conversations: ConversationService
     sessions: PostgresSessions
     stands_on: GateOnTest
+    expiry: ApprovalWorker
 
     async def say(
         self,
@@ -68,6 +77,10 @@ class Process:
         """A message to that agent; without one, to whoever the conversation is with."""
         said = NewMessage(message=message, conversation_id=conversation_id, agent=agent)
         return await self.runs.start(principal, said)
+
+    async def go_on(self, run_id: RunId, principal: Principal = EVA) -> bool:
+        """Go on with a run of theirs that another process has left."""
+        return await self.runs.go_on(RunKey(organization_id=principal.organization_id, run_id=run_id))
 
     async def frames(self, run_id: RunId, principal: Principal = EVA, after: int = 0) -> list[RunFrame]:
         """A run's frames from `after` to the terminal one."""
@@ -85,33 +98,51 @@ async def process_on(
     clock: Clock = utc_now,
     personas: Personas | None = None,
     models: Mapping[str, Model] | None = None,
+    wakeups: Wakeups | None = None,
+    around: Callable[[Sessions], Sessions] = lambda sessions: sessions,
+    titled: bool = False,
+    cost_of: CostOf = no_price,
+    log_around: Callable[[RunLog], RunLog] = lambda run_log: run_log,
+    keeper_around: Callable[[RunKeeper], RunKeeper] = lambda keeper: keeper,
 ) -> AsyncGenerator[Process]:
     """A process for the length of the block; `gate` may put something in the real one's place or around it.
+
+    `around`, `log_around`, `keeper_around`: the same for what runs read and write of the database.
+    `titled`: the model names conversations. `cost_of`: what its calls cost.
 
     Its heart beats once, at the start; further beats are the test's to make.
     """
     async with gate_on(pools) as stands_on:
         sessions = PostgresSessions(stands_on.transactions)
-        runs = Runs(
-            orchestrator=Orchestrator(
-                model=model,
-                models=models,
-                gate=gate(stands_on.gate),
-                offers=PolicyOffers(
-                    registry=stands_on.registry, policies=stands_on.policies, transactions=stands_on.transactions
-                ),
-                personas=personas or load_personas(resource_folder("manifests")),
-                clock=clock,
-                new_id=new_id,
+        expiry = ApprovalWorker(gate=stands_on.gate, identities=PostgresIdentities(pools.app), new_id=new_id)
+        orchestrator = Orchestrator(
+            model=model,
+            models=models,
+            gate=gate(stands_on.gate),
+            refuse=stands_on.gate.refuse,
+            ledger=PostgresLedger(stands_on.transactions, stands_on.gate.settle, clock),
+            offers=PolicyOffers(
+                registry=stands_on.registry, policies=stands_on.policies, transactions=stands_on.transactions
             ),
-            sessions=sessions,
-            run_log=stands_on.recorder,
-            keeper=PostgresRunKeeper(pools.service.acquire),
+            personas=personas or load_personas(resource_folder("manifests")),
+            clock=clock,
+            new_id=new_id,
+            cost_of=cost_of,
+        )
+        runs = Runs(
+            orchestrator=orchestrator,
+            sessions=around(sessions),
+            run_log=log_around(stands_on.recorder),
+            keeper=keeper_around(PostgresRunKeeper(pools.service.acquire)),
+            queue=stands_on.queue,
+            questions=expiry,
             clock=clock,
             new_id=new_id,
             options=options,
             pause=pause,
+            wakeups=wakeups,
+            titles=Titles(orchestrator, sessions, lambda: titled, new_id, cost_of=cost_of),
         )
         conversations = ConversationService(sessions, clock)
         async with runs:
-            yield Process(runs=runs, conversations=conversations, sessions=sessions, stands_on=stands_on)
+            yield Process(runs=runs, conversations=conversations, sessions=sessions, stands_on=stands_on, expiry=expiry)

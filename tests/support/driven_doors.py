@@ -1,6 +1,5 @@
 """Every door, driven the way its own callers do: calls in, and what the door told of each of them."""
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +19,6 @@ from agent.model import ModelRequest, ToolCall, ToolResultMessage, UserMessage
 from domain.kernel import Door, Level, Mode, OrganizationId, PrincipalId, Role, TaskRunId, utc_now
 from server.database.connection import Connection
 from server.hub import Hub
-from server.serve import ServeOptions, serve
 from server.tokens import Audience
 from server.worker.task_runs import TaskRunWorker
 from tests.support.command_host import CommandHost
@@ -28,6 +26,8 @@ from tests.support.firms import FIRM_A
 from tests.support.model_stages import Api
 from tests.support.parity import Cell, Told, Who
 from tests.support.scripted_model import Turn, asks, says
+from tests.support.site import SLUG, Site
+from tests.support.told import told_by, told_of_envelope, told_of_stream
 from tools.gate import Gate
 from tools.work import Job
 from tools.workflows import Step, Workflow, Workflows
@@ -37,8 +37,6 @@ Asked = tuple[str, Json]
 """A tool and its arguments."""
 BATCH = 25
 """Calls that are asked for in one message: fewer than any persona's budget ends at."""
-
-SLUG = f"firm-{FIRM_A.n}"
 
 
 class Entrance(Protocol):
@@ -73,42 +71,6 @@ def cell_of(entrance: Entrance, who: Who) -> Cell:
     return Cell(door=entrance.door, kind=who.kind, mode=mode, attended=is_person and entrance.door != "worker")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """A hub that is served on loopback."""
-
-    url: str
-    hub: Hub
-
-    def token(self, who: Who, audience: Audience) -> str:
-        """A token of a member."""
-        return self.hub.tokens.sign(PrincipalId(who.id), SLUG, audience, timedelta(hours=1))
-
-    def token_of(self, who: str, audience: Audience) -> str:
-        """A token of one of the seeded firm's people."""
-        return self.hub.tokens.sign(PrincipalId(FIRM_A.id(who)), SLUG, audience, timedelta(hours=1))
-
-    def headers(self, who: Who, audience: Audience) -> dict[str, str]:
-        """What a request of the member carries."""
-        return {"Authorization": f"Bearer {self.token(who, audience)}"}
-
-
-@asynccontextmanager
-async def serving(hub: Hub) -> AsyncGenerator[Site]:
-    """An open hub on a port of its own, without the worker."""
-    stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
-    options = ServeOptions(host="127.0.0.1", port=0, runs_worker=False)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(serve(hub, options, stop, started=port.set_result))
-        try:
-            yield Site(url=f"http://127.0.0.1:{await port}", hub=hub)
-        finally:
-            stop.set()
-
-
-# REST -----------------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class RestCalls:
     """`POST /v1/tools/{name}/call`, as a person with an `api` token or as a program with one for `service`."""
@@ -130,19 +92,6 @@ class RestCalls:
             return [told_by(await http.post(f"/v1/tools/{tool}/call", json={"arguments": a})) for tool, a in calls]
 
 
-def told_by(response: httpx.Response) -> Told:
-    """What an answer of HTTP tells of its call: of a done one the body, of a refused one the problem."""
-    is_json = "json" in response.headers.get("content-type", "")
-    body = cast(Json, response.json() if is_json else {})
-    call = response.headers.get("x-call-id", body.get("call_id"))
-    verdict = body.get("verdict")
-    return Told(
-        call_id=None if call is None else UUID(call),
-        outcome="done" if "x-call-id" in response.headers else body.get("outcome"),
-        decision="untold" if "x-call-id" in response.headers else None if verdict is None else verdict["decision"],
-    )
-
-
 Route = Callable[[Json], tuple[str, str, Json | None]]
 """From a call's arguments to method, path and body."""
 
@@ -161,6 +110,15 @@ ROUTES: dict[str, Route] = {
         f"/v1/task-runs/{given['task_run_id']}/cancel",
         _without(given, "task_run_id"),
     ),
+    "preference_set": lambda given: ("POST", "/v1/me/preferences", given),
+    "preference_forget": lambda given: ("DELETE", f"/v1/me/preferences/{given['preference_id']}", None),
+    "schedule_create": lambda given: ("POST", "/v1/schedules", given),
+    "schedule_update": lambda given: (
+        "PATCH",
+        f"/v1/schedules/{given['schedule_id']}",
+        _without(given, "schedule_id"),
+    ),
+    "schedule_delete": lambda given: ("DELETE", f"/v1/schedules/{given['schedule_id']}", None),
     "autonomy_set": lambda given: ("PUT", "/v1/autonomy/settings", given),
     "release_check": lambda given: ("POST", "/v1/release-controls/check", given),
     "signoff_record": lambda given: ("POST", "/v1/sign-offs", given),
@@ -180,17 +138,38 @@ ROUTES: dict[str, Route] = {
 """The routes of REST that stand for a call."""
 
 
+Headers = Callable[[Site, Who], dict[str, str]]
+
+
+def api_headers(site: Site, who: Who) -> dict[str, str]:
+    """What a person's own program sends."""
+    return site.headers(who, "api")
+
+
+def widget_headers(site: Site, who: Who) -> dict[str, str]:
+    """What a widget on the hub's own page sends for a member.
+
+    Its token is signed here as a session signs it, since a service account, which no session is given, is tried too.
+    """
+    origin = site.hub.own_origin
+    token = site.hub.tokens.sign(PrincipalId(who.id), SLUG, "widget", timedelta(minutes=15), origin)
+    return {"Authorization": f"Bearer {token}", "Origin": origin}
+
+
 @dataclass(frozen=True, slots=True)
-class RestRoutes:
+class Routes:
     """The routes that are named after things rather than tools."""
 
     site: Site
     name: str = "rest routes"
     door: Door = "rest"
+    headers: Headers = api_headers
+    tools: frozenset[str] = frozenset(ROUTES)
+    """Those that can be called this way."""
     mode: Mode = "person"
 
     async def make(self, who: Who, calls: Sequence[Asked]) -> list[Told]:
-        async with httpx.AsyncClient(base_url=self.site.url, headers=self.site.headers(who, "api")) as http:
+        async with httpx.AsyncClient(base_url=self.site.url, headers=self.headers(self.site, who)) as http:
             answers: list[Told] = []
             for tool, arguments in calls:
                 method, path, body = ROUTES[tool](arguments)
@@ -198,7 +177,13 @@ class RestRoutes:
             return answers
 
 
-# MCP ------------------------------------------------------------------------------------------------------------------
+WIDGET_BUTTONS = frozenset({"approval_decide"})
+"""What a person does in a widget by pressing; its uploads bring a file, and are driven apart."""
+
+
+def widget_buttons(site: Site) -> Routes:
+    """The routes that a widget's buttons call."""
+    return Routes(site, name="widget buttons", door="widget", headers=widget_headers, tools=WIDGET_BUTTONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,16 +221,6 @@ async def _mcp_told(client: Client, tool: str, arguments: Json) -> Told:
         call = cast(Json, refused.error.data or {}).get("call_id")
         return Told(call_id=None if call is None else UUID(call), outcome="invalid")
     return told_of_envelope(cast(Json, result.structured_content))
-
-
-def told_of_envelope(envelope: Json) -> Told:
-    """What the envelope of an answer tells of its call."""
-    verdict = envelope.get("verdict")
-    decision = None if verdict is None else verdict["decision"]
-    return Told(call_id=UUID(envelope["call_id"]), outcome=envelope["outcome"], decision=decision)
-
-
-# Chat -----------------------------------------------------------------------------------------------------------------
 
 
 def obedient(request: ModelRequest) -> Turn:
@@ -289,19 +264,6 @@ class ChatCalls:
         ]
 
 
-# Widget ---------------------------------------------------------------------------------------------------------------
-
-
-def widget_headers(site: Site, who: Who) -> dict[str, str]:
-    """What a widget on the hub's own page sends for a member.
-
-    Its token is signed here as a session signs it, since a service account, which no session is given, is tried too.
-    """
-    origin = site.hub.own_origin
-    token = site.hub.tokens.sign(PrincipalId(who.id), SLUG, "widget", timedelta(minutes=15), origin)
-    return {"Authorization": f"Bearer {token}", "Origin": origin}
-
-
 @dataclass(frozen=True, slots=True)
 class WidgetCalls:
     """What a widget's person says, answered by the obedient model; the run's own stream tells of its calls."""
@@ -317,43 +279,9 @@ class WidgetCalls:
         async with httpx.AsyncClient(base_url=self.site.url, headers=widget_headers(self.site, who)) as http:
             answer = await http.post("/v1/chat", json=message, headers=accept, timeout=60)
         assert answer.status_code == 200, answer.text
-        told = _told_by_events(answer.text)
+        told = told_of_stream(answer.text)
         assert len(told) == len(calls), answer.text
         return told
-
-
-def _told_by_events(stream: str) -> list[Told]:
-    """The calls of a run's stream, in the order in which they were made."""
-    events = [cast(Json, orjson.loads(line[6:])) for line in stream.splitlines() if line.startswith("data: ")]
-    decided = {each["call_id"]: each["decision"] for each in events if each["type"] == "tool.decided"}
-    completed = {each["call_id"]: each["outcome"] for each in events if each["type"] == "tool.completed"}
-    called = [each["call_id"] for each in events if each["type"] == "tool.called"]
-    return [Told(call_id=UUID(each), outcome=completed.get(each), decision=decided.get(each)) for each in called]
-
-
-WIDGET_BUTTONS = frozenset({"approval_decide"})
-"""What a person does in a widget by pressing; its uploads bring a file, and are driven apart."""
-
-
-@dataclass(frozen=True, slots=True)
-class WidgetButtons:
-    """The routes that a widget's buttons call."""
-
-    site: Site
-    name: str = "widget buttons"
-    door: Door = "widget"
-    mode: Mode = "person"
-
-    async def make(self, who: Who, calls: Sequence[Asked]) -> list[Told]:
-        async with httpx.AsyncClient(base_url=self.site.url, headers=widget_headers(self.site, who)) as http:
-            answers: list[Told] = []
-            for tool, arguments in calls:
-                method, path, body = ROUTES[tool](arguments)
-                answers.append(told_by(await http.request(method, path, json=body)))
-            return answers
-
-
-# Command line ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,8 +305,6 @@ class CliCalls:
         assert printed.code == (0 if told.outcome in ("done", "waiting") else 1), f"{printed.code} for {told}"
         return told
 
-
-# Background work ------------------------------------------------------------------------------------------------------
 
 _RUN = """
 INSERT INTO task_runs (organization_id, task_run_id, task_id, kind, call_id, requested_by, created_at)

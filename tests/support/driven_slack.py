@@ -10,10 +10,11 @@ import httpx
 import orjson
 
 from domain.kernel import Door, Mode
-from tests.support.driven_doors import Asked, Site
+from tests.support.driven_doors import Asked
 from tests.support.fake_slack import CHANNEL, FakeSlack, Message
 from tests.support.parity import Told, Who
 from tests.support.parity_world import slack_user
+from tests.support.site import Site
 
 Json = dict[str, Any]
 

@@ -19,18 +19,26 @@ JWT_SECRET = "a secret of the tests, long enough for HS256"
 @contextmanager
 def bare_environment(folder: Path) -> Generator[pytest.MonkeyPatch]:
     """No setting but GLOW_HOME, below `folder`, where there is no `.env`; at the end the process's own logs again."""
-    root, configuration = logging.getLogger(), structlog.get_config()
-    handlers, level = root.handlers[:], root.level
-    with pytest.MonkeyPatch.context() as monkeypatch:
+    with own_logs_again(), pytest.MonkeyPatch.context() as monkeypatch:
         for name in names_of_settings():
             monkeypatch.delenv(name, raising=False)
         monkeypatch.chdir(folder)
         monkeypatch.setenv("GLOW_HOME", str(folder / "home"))
         yield monkeypatch
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
-    structlog.configure(**configuration)
+
+
+@contextmanager
+def own_logs_again() -> Generator[None]:
+    """What `configure_logs` sets in the block is as before behind it: for the other tests of this process too."""
+    root, configuration = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        logging.captureWarnings(capture=False)
+        structlog.configure(**configuration)
 
 
 def unused_port() -> int:

@@ -30,7 +30,7 @@ def _events(turn: Turn) -> Iterator[bytes]:
     if (reason := _finish_reason(turn)) is not None:
         yield _delta(turn, {}, finish_reason=reason)
     if turn.usage is not None:
-        yield orjson.dumps(_chunk(turn) | {"choices": [], "usage": _usage(turn.usage)})
+        yield orjson.dumps(_chunk(turn) | {"choices": [], "usage": _usage(turn, turn.usage)})
     if turn.done_line:
         yield b"[DONE]"
 
@@ -59,23 +59,7 @@ def _delta(turn: Turn, delta: Json, *, finish_reason: str | None = None) -> byte
     return orjson.dumps(_chunk(turn) | {"choices": [choice]})
 
 
-def _usage(usage: tuple[int, int]) -> Json:
+def _usage(turn: Turn, usage: tuple[int, int]) -> Json:
     sent, received = usage
-    return {"prompt_tokens": sent, "completion_tokens": received, "total_tokens": sent + received}
-
-
-def whole(turn: Turn) -> Json:
-    """The turn as the answer to a request that does not stream."""
-    message: Json = {"role": "assistant", "content": "".join(tokens(turn)) or None, "refusal": turn.refusal or None}
-    if turn.calls:
-        message["tool_calls"] = [
-            {
-                "id": call_id(index, call),
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for index, call in enumerate(turn.calls)
-        ]
-    choice: Json = {"index": 0, "message": message, "finish_reason": _finish_reason(turn)}
-    usage = _usage(turn.usage or (0, 0))
-    return _chunk(turn) | {"object": "chat.completion", "choices": [choice], "usage": usage}
+    told: Json = {"prompt_tokens": sent, "completion_tokens": received, "total_tokens": sent + received}
+    return told if turn.cached is None else told | {"prompt_tokens_details": {"cached_tokens": turn.cached}}

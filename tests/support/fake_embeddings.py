@@ -9,8 +9,11 @@ import hashlib
 import math
 import random
 import re
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
 import httpx2
@@ -53,6 +56,8 @@ class FakeEmbedder:
     dimensions: int = 1536
     fault: Callable[[Sequence[str]], None] = lambda texts: None
     """Raises what the server does instead of answering."""
+    refuses: str | None = None
+    """A word whose texts get no vector."""
     asked: list[str] = field(default_factory=list[str])
 
     async def space(self) -> Space:
@@ -60,10 +65,19 @@ class FakeEmbedder:
             return Space(model_id=self.model, dimensions=self.dimensions)
         return learned_space(self.model, self.dimensions)
 
-    async def embed(self, texts: Sequence[str]) -> Sequence[tuple[float, ...]]:
+    async def embed(self, texts: Sequence[str]) -> Sequence[tuple[float, ...] | None]:
         self.fault(texts)
         self.asked.extend(texts)
-        return [tuple(vector_of(text, self.dimensions)) for text in texts]
+        return [self._vector(text) for text in texts]
+
+    async def embed_question(self, text: str) -> tuple[float, ...]:
+        self.fault([text])
+        self.asked.append(text)
+        return tuple(vector_of(text, self.dimensions))
+
+    def _vector(self, text: str) -> tuple[float, ...] | None:
+        refused = self.refuses is not None and self.refuses in text
+        return None if refused else tuple(vector_of(text, self.dimensions))
 
 
 Answer = Callable[[Json], httpx2.Response]
@@ -107,6 +121,50 @@ class FakeServer:
     def client(self) -> httpx2.AsyncClient:
         """A client whose every request this server answers."""
         return httpx2.AsyncClient(transport=httpx2.MockTransport(self.handle))
+
+
+class ServedEmbeddings(ThreadingHTTPServer):
+    """The same on a loopback port, for commands, which run a loop of their own; keeps the key of each request."""
+
+    dimensions = 1536
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Requests)
+        self.keys: list[str | None] = []
+
+    @property
+    def url(self) -> str:
+        """What GLOW_EMBEDDING_BASE_URL is set to."""
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class _Requests(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        server = self.server
+        assert isinstance(server, ServedEmbeddings)
+        server.keys.append(self.headers["Authorization"])
+        body = cast(Json, orjson.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        answer = whole(body, server.dimensions).content
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nobody looks."""
+
+
+@contextmanager
+def served_embeddings() -> Generator[ServedEmbeddings]:
+    """An embedding server for the length of the block."""
+    with ServedEmbeddings() as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            serving.join()
 
 
 async def application(scope: Json, receive: Any, send: Any) -> None:

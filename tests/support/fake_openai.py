@@ -165,13 +165,8 @@ class _Connection(asyncio.Protocol):
             case HttpError() as error:
                 self._write(_head(error.status, error.media_type, len(error.body), error.headers) + error.body)
                 request.answered.set()
-            case Turn() as turn if request.body.get("stream") or turn.body is not None:
-                await self._stream(turn, request)
             case Turn() as turn:
-                told = fake_responses.whole(turn) if request.speaks_responses else fake_chat.whole(turn)
-                body = orjson.dumps(told)
-                self._write(_head(200, "application/json", len(body)) + body)
-                request.answered.set()
+                await self._stream(turn, request)
 
     async def _stream(self, turn: Turn, request: Received) -> None:
         head = _head(200, turn.media_type, None)

@@ -1,7 +1,6 @@
 """A fake model's turn in the words of the Responses API, and what that API refuses of a conversation passed back."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import cast
 
 import orjson
@@ -175,13 +174,9 @@ def _usage(turn: Turn) -> Json | None:
     if turn.usage is None:
         return None
     sent, received = turn.usage
-    return {"input_tokens": sent, "output_tokens": received, "total_tokens": sent + received}
+    told: Json = {"input_tokens": sent, "output_tokens": received, "total_tokens": sent + received}
+    return told if turn.cached is None else told | {"input_tokens_details": {"cached_tokens": turn.cached}}
 
 
 def _message(turn: Turn) -> Json:
     return {"message": turn.error.get("message")}
-
-
-def whole(turn: Turn) -> Json:
-    """The turn as the answer to a request that does not stream."""
-    return cast("Json", _end(replace(turn, usage=turn.usage or (0, 0)), list(_items(turn)))["response"])

@@ -33,6 +33,8 @@ class Turn:
     finish_reason: str | None = None
     """By default `tool_calls` with calls, else `stop`; the empty string leaves it out."""
     usage: tuple[int, int] | None = (11, 7)
+    cached: int | None = None
+    """Of what was read: remembered."""
     done_line: bool = True
     extra: Json = field(default_factory=dict[str, object])
     """Fields that no client knows, put into each chunk."""

@@ -22,7 +22,7 @@ import orjson
 import pytest
 
 from agent.model import ModelRequest, ToolCall, ToolResultMessage, UserMessage
-from agent.runs import RunOptions
+from agent.run_options import RunOptions
 from domain.kernel import PrincipalId, utc_now
 from server.hub import HubOptions, open_hub
 from server.logins import DatabaseUrls

@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import UUID, uuid5
 
 from server.database.connection import Connection
+from server.database.unit_of_work import BEGIN_SESSION, PLAN_ANEW
 
 SEED = Path(__file__).parents[1] / "database" / "policies" / "seed.sql"
 _NAMESPACE = UUID("00000000-0000-4000-8000-000000000000")
@@ -57,5 +58,5 @@ def seed_sql(firm: Firm) -> str:
 
 
 async def stand_in(connection: Connection, firm: Firm, who: str) -> None:
-    """Set the context of one of the firm's principals, as a call does; inside a transaction."""
-    await connection.fetchval("SELECT glow.begin_session($1, $2)", firm.organization_id, firm.id(who))
+    """Set the context of one of the firm's principals, as a reading call does; inside a transaction."""
+    await connection.fetchval(BEGIN_SESSION + PLAN_ANEW, firm.organization_id, firm.id(who))

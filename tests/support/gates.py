@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from agent.personas import load_personas
+from domain.idempotency.model import IdempotencyKey
 from domain.kernel import CallId, Door, Mode, OrganizationId, Principal, PrincipalId, new_id, utc_now
 from domain.resources import resource_folder
 from knowledge.embeddings.ports import Embedder
@@ -23,13 +24,14 @@ from server.hub import introductions
 from tests.support.firms import FIRM_A, Firm
 from tools.gate import Fault, Gate, no_fault
 from tools.handlers import HANDLERS, agent_handlers, document_handlers, search_by_meaning
+from tools.manifest import Manifest
 from tools.manifest_files import load_manifests
 from tools.outcomes import CallOutcome, CallRequest
 from tools.policy import Policies
 from tools.registry import Registry
 from tools.staging import Staging
 from tools.work import Handler, Job
-from tools.workflows import Workflows
+from tools.workflows import Workflows, load_workflows
 
 
 @dataclass(slots=True)
@@ -63,9 +65,16 @@ class GateOnTest:
         *,
         dry_run: bool = False,
         call_id: CallId | None = None,
+        idempotency: IdempotencyKey | None = None,
     ) -> CallOutcome:
         """One call with an id of its own."""
-        request = CallRequest(call_id=call_id or CallId(uuid4()), tool=tool, arguments=arguments, dry_run=dry_run)
+        request = CallRequest(
+            call_id=call_id or CallId(uuid4()),
+            tool=tool,
+            arguments=arguments,
+            dry_run=dry_run,
+            idempotency=idempotency,
+        )
         return await self.gate.call(request, principal)
 
 
@@ -85,8 +94,9 @@ def rules_of_the_project(
     replaced: dict[str, Handler[Any]] | None = None,
     timeout: timedelta | None = None,
     embedder: Embedder | None = None,
+    more: Sequence[Manifest] = (),
 ) -> tuple[Registry, Policies, Workflows, Staging]:
-    """Everything under manifests/, with some handlers replaced."""
+    """Everything under manifests/, with some handlers replaced and `more` tools, whose handlers are among those."""
     folder = resource_folder("manifests")
     staging = Staging()
 
@@ -99,9 +109,9 @@ def rules_of_the_project(
     held = load_manifests(folder)
     if timeout is not None:
         held = tuple(replace(manifest, timeout=timeout) for manifest in held)
-    registry = Registry(held, {**HANDLERS, **documents, **agents, **search, **(replaced or {})})
+    registry = Registry((*held, *more), {**HANDLERS, **documents, **agents, **search, **(replaced or {})})
     manifests = {tool.manifest.name: tool.manifest for tool in registry.all()}
-    return registry, Policies.load(folder / "policies"), Workflows.load(folder / "workflows", manifests), staging
+    return registry, Policies.load(folder / "policies"), load_workflows(folder / "workflows", manifests), staging
 
 
 def failing(name: str, work: Any) -> dict[str, Handler[Any]]:
@@ -116,10 +126,11 @@ async def gate_on(
     fault: Fault = no_fault,
     timeout: timedelta | None = None,
     embedder: Embedder | None = None,
+    more: Sequence[Manifest] = (),
 ) -> AsyncGenerator[GateOnTest]:
     """The gate for the length of the block."""
     preparer = IsolatedPreparer()
-    registry, policies, workflows, staging = rules_of_the_project(preparer, replaced, timeout, embedder)
+    registry, policies, workflows, staging = rules_of_the_project(preparer, replaced, timeout, embedder, more)
     transactions = PostgresTransactions(pools.app, workflows)
     recorder = GroupRecorder(pools.recorder, time.monotonic)
     queue = KeptJobs()

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -103,13 +103,13 @@ async def issuing(*keys: Key) -> AsyncGenerator[Issuer]:
     issuer = Issuer(port=0, keys=list(keys))
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        answer = issuer.answer()
-        if issuer.stalls:
-            await reader.read(1)
-        else:
-            writer.write(answer)
-        writer.close()
+        with closing(writer), suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            answer = issuer.answer()
+            if issuer.stalls:
+                await reader.read(1)
+            else:
+                writer.write(answer)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     issuer.port = server.sockets[0].getsockname()[1]

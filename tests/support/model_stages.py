@@ -1,24 +1,28 @@
 """A provider under test on a fake server, by either API."""
 
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
 
 import pytest
 
 from agent.model import (
+    AssistantMessage,
     CallRequested,
+    Json,
     Message,
     ModelEvent,
     ModelFailed,
     ModelRequest,
+    SystemMessage,
     TextDelta,
     ToolCall,
     ToolOffer,
+    ToolResultMessage,
     UserMessage,
 )
 from agent.providers.chat_completions import chat_completions_model
-from agent.providers.patience import Patience, Surroundings
+from agent.providers.patience import Patience, Sleep, Surroundings
 from agent.providers.responses import responses_model
 from agent.providers.streaming import Endpoint, StreamedModel
 from tests.support.fake_openai import FakeOpenAI
@@ -26,6 +30,21 @@ from tests.support.fake_turns import Answer
 
 KEY = "sk-test-0123456789abcdef"
 Api = Literal["chat_completions", "responses"]
+SCHEMA: Json = {"type": "object", "properties": {}}
+CONVERSATION = ModelRequest(
+    messages=(
+        SystemMessage(text="Be brief."),
+        UserMessage(text="Hello \ud83d?"),
+        AssistantMessage(text="", calls=(ToolCall(provider_id="a", name="task_list", arguments='{"limit": 5}'),)),
+        ToolResultMessage(provider_id="a", name="task_list", text='{"outcome": "done"}'),
+        AssistantMessage(text="Nothing.", calls=(ToolCall(provider_id="b", name="x", arguments='{"limit": '),)),
+        ToolResultMessage(provider_id="b", name="x", text="{}"),
+        AssistantMessage(text="Done."),
+    ),
+    tools=[ToolOffer(name="task_list", description="Lists tasks.", parameters=SCHEMA)],
+    max_output_tokens=50,
+)
+"""Every kind of message, a half of a character and arguments that are no JSON among them: what each API must carry."""
 
 
 class Stages(AsyncExitStack):
@@ -66,7 +85,9 @@ async def play(stack: Stages, script: Sequence[Answer], patience: Patience | Non
     return await on(stack, fake, fake.base_url, patience)
 
 
-async def on(stack: Stages, fake: FakeOpenAI, base_url: str, patience: Patience | None = None) -> Stage:
+async def on(
+    stack: Stages, fake: FakeOpenAI, base_url: str, patience: Patience | None = None, sleep: Sleep | None = None
+) -> Stage:
     pauses: list[float] = []
 
     async def pause(seconds: float) -> None:
@@ -76,7 +97,7 @@ async def on(stack: Stages, fake: FakeOpenAI, base_url: str, patience: Patience 
         name="fake-1", context_window=8192, api_key=KEY, base_url=base_url, patience=patience or Patience()
     )
     make = responses_model if stack.api == "responses" else chat_completions_model
-    model = make(endpoint, surroundings=Surroundings(sleep=pause, chance=lambda: 0.0))
+    model = make(endpoint, surroundings=Surroundings(sleep=sleep or pause, chance=lambda: 0.0))
     stack.push_async_callback(model.close)
     return Stage(fake, model, pauses)
 
@@ -91,3 +112,14 @@ def text_of(events: Sequence[ModelEvent]) -> str:
 
 def calls_of(events: Sequence[ModelEvent]) -> list[ToolCall]:
     return [event.call for event in events if isinstance(event, CallRequested)]
+
+
+@asynccontextmanager
+async def model_on(fake: FakeOpenAI, api: Api, name: str = "fake-1") -> AsyncGenerator[StreamedModel]:
+    """The provider of that API, on the fake server."""
+    make = responses_model if api == "responses" else chat_completions_model
+    model = make(Endpoint(name=name, context_window=128_000, api_key=None, base_url=fake.base_url))
+    try:
+        yield model
+    finally:
+        await model.close()

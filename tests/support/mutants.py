@@ -7,13 +7,17 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from agent.conversations.postgres import PostgresRunKeeper
+from asyncpg import PostgresError
+
+from agent.conversations.postgres.keeper import PostgresRunKeeper
 from agent.orchestrator import Orchestrator
 from agent.runs import Runs
 from domain.kernel import Level, Principal, Role, new_id
 from server.cli import calling
 from server.database.conversations import PostgresSessions
 from server.hub import Hub
+from server.ledger import PostgresLedger
+from server.worker.approvals import ApprovalWorker
 from tools.gate import Gate
 from tools.outcomes import Allow, CallOutcome, CallRequest, Json, Verdict
 from tools.policy import Policies, Situation
@@ -42,14 +46,18 @@ class Ungated(Gate):
         self._hub = hub
 
     async def call(self, request: CallRequest, principal: Principal) -> CallOutcome:
-        """A read, made by nobody's leave."""
+        """A read, made by nobody's leave; a write, which the database refuses without a ticket, has failed."""
         tool = self._hub.rules.registry.find(request.tool)
         assert tool is not None
         parsed = tool.parse(request.arguments)
         assert not isinstance(parsed, Invalid)
-        result = await self._read(tool.handler.work, parsed.model, request, principal)
-        verdict = Allow(reasons=("ungated",))
-        return CallOutcome(call_id=request.call_id, tool=request.tool, outcome="done", verdict=verdict, result=result)
+        ended = CallOutcome(
+            call_id=request.call_id, tool=request.tool, outcome="done", verdict=Allow(reasons=("ungated",))
+        )
+        try:
+            return replace(ended, result=await self._read(tool.handler.work, parsed.model, request, principal))
+        except PostgresError:
+            return replace(ended, outcome="failed")
 
     async def _read(self, work: Any, arguments: object, request: CallRequest, principal: Principal) -> Json:
         begun = self._hub.transactions.begin(principal, "", {}, None, read_only=True)
@@ -63,16 +71,23 @@ class Ungated(Gate):
                 call_id=request.call_id,
                 task_run_id=None,
                 engagement_id=None,
+                conversation_id=None,
                 now=self._hub.clock(),
                 new_id=new_id,
                 prepared=None,
                 what_if=_never,
-                suppose=lambda _effect, _kind=None: Allow(reasons=("ungated",)),
+                suppose=lambda _level, _effect, _kind=None: Allow(reasons=("ungated",)),
+                level_of=_at_most,
                 execute_approved=_never,
                 reject_waiting=_never,
                 cancel_waiting=_never,
+                expire_waiting=_never,
             )
             return await work(arguments, context)
+
+
+async def _at_most(_tool: str | None) -> Level:
+    return Level.L3
 
 
 async def _never(*_: object) -> Any:
@@ -107,13 +122,22 @@ async def mutated(hub: Hub, build: BuildGate) -> AsyncGenerator[Hub]:
     """The same hub, every door of which calls another gate; also the agent's loop."""
     gate = build(hub)
     orchestrator = Orchestrator(
-        model=hub.model, gate=gate, offers=hub.offers, personas=hub.rules.personas, clock=hub.clock, new_id=new_id
+        model=hub.model,
+        gate=gate,
+        refuse=gate.refuse,
+        ledger=PostgresLedger(hub.transactions, hub.gate.settle, hub.clock),
+        offers=hub.offers,
+        personas=hub.rules.personas,
+        clock=hub.clock,
+        new_id=new_id,
     )
     runs = Runs(
         orchestrator=orchestrator,
         sessions=PostgresSessions(hub.transactions),
         run_log=hub.recorder,
         keeper=PostgresRunKeeper(hub.pools.service.acquire),
+        queue=hub.jobs,
+        questions=ApprovalWorker(gate=gate, identities=hub.identities, new_id=new_id),
         clock=hub.clock,
         new_id=new_id,
     )

@@ -27,14 +27,19 @@ def relationships(**targets: str) -> str:
     return f'<?xml version="1.0"?><Relationships xmlns="{_RELS}">{each}</Relationships>'
 
 
-def word(body: str, *, styles: str = "", footnotes: str = "", before: str = "", **parts: str) -> bytes:
+def word(
+    body: str, *, styles: str = "", footnotes: str = "", endnotes: str = "", before: str = "", **parts: str
+) -> bytes:
     """A Word document whose body holds this WordprocessingML; `before`: what stands ahead of the root element."""
     held: dict[str, str | bytes] = {
         "[Content_Types].xml": "<Types xmlns='http://schemas.openxmlformats.org/package/2006/content-types'/>",
         "_rels/.rels": relationships(officeDocument="word/document.xml"),
-        "word/_rels/document.xml.rels": relationships(styles="styles.xml", footnotes="footnotes.xml"),
+        "word/_rels/document.xml.rels": relationships(
+            styles="styles.xml", footnotes="footnotes.xml", endnotes="endnotes.xml"
+        ),
         "word/styles.xml": f'<w:styles xmlns:w="{W}">{styles}</w:styles>',
         "word/footnotes.xml": f'<w:footnotes xmlns:w="{W}">{footnotes}</w:footnotes>',
+        "word/endnotes.xml": f'<w:endnotes xmlns:w="{W}">{endnotes}</w:endnotes>',
         "word/document.xml": f'{before}<w:document xmlns:w="{W}" '
         'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006">'
         f"<w:body>{body}</w:body></w:document>",
@@ -52,3 +57,9 @@ def paragraph(text: str, style: str = "", *, properties: str = "") -> str:
 def run(text: str, properties: str = "") -> str:
     """Some text."""
     return f'<w:r><w:rPr>{properties}</w:rPr><w:t xml:space="preserve">{text}</w:t></w:r>'
+
+
+def unpacked(content: bytes) -> dict[str, bytes]:
+    """The parts of an archive, to be packed again with others."""
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}

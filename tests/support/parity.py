@@ -23,6 +23,9 @@ MODEL_DOORS: frozenset[Door] = frozenset(DOORS)
 HAND_DOORS: frozenset[Door] = frozenset({"rest", "cli", "widget", "slack"})
 """Doors of the acts that models never see."""
 
+TALKING_DOORS: frozenset[Door] = frozenset({"chat", "slack", "widget", "cli", "rest"})
+"""Doors of what is between a person and the agent that answers them; a client of MCP brings an agent of its own."""
+
 OWN_HANDS: frozenset[Door] = frozenset({"rest", "cli"})
 """Doors of what administers the organization."""
 
@@ -45,6 +48,12 @@ class Act:
     """Of its own engagement's tasks a CLIENT changes those that are given to it, or its own."""
     minimum: Level | None = None
     """For what is started as a workflow: from which level on the agent does so without asking."""
+    any_level: bool = False
+    """What time or a person's word has decided already is written down whatever the autonomy."""
+    others_wait: bool = False
+    """Done to anybody but oneself it waits for a second person, also by one's own hand."""
+    own_answer: bool = False
+    """Only who asked may answer: where that is somebody who answers no questions, what would wait is refused."""
     waits: bool = True
     """False: nobody can be asked, since what it works on leaves with the request; what would wait is refused."""
 
@@ -54,6 +63,10 @@ ACTS: Mapping[str, Act] = {
     "knowledge_read": Act(effect="read", least_role=Role.READONLY),
     "task_create": Act(effect="prepare", least_role=Role.EMPLOYEE),
     "task_update": Act(effect="prepare", least_role=Role.EMPLOYEE, client_too=True, client_own_only=True),
+    "document_list": Act(effect="read", least_role=Role.READONLY, doors=frozenset({"rest", "cli", "worker"})),
+    "figure_list": Act(effect="read", least_role=Role.READONLY, doors=frozenset({"rest", "cli", "worker"})),
+    "document_extract": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"rest", "cli", "worker"})),
+    "task_remind": Act(effect="commit", least_role=Role.EMPLOYEE, doors=frozenset({"rest", "cli", "worker"})),
     "task_list": Act(effect="read", least_role=Role.READONLY),
     "task_get": Act(effect="read", least_role=Role.READONLY),
     "task_run": Act(effect="prepare", least_role=Role.EMPLOYEE, minimum=Level.L1),
@@ -63,12 +76,32 @@ ACTS: Mapping[str, Act] = {
     "analytics_report": Act(effect="read", least_role=Role.EMPLOYEE),
     "call_get": Act(effect="read", least_role=Role.READONLY),
     "agent_handover": Act(effect="read", least_role=Role.READONLY, doors=frozenset({"chat", "slack", "widget", "cli"})),
+    "preference_set": Act(
+        effect="prepare", least_role=Role.READONLY, doors=TALKING_DOORS, eqr_too=True, own_answer=True
+    ),
+    "preference_forget": Act(
+        effect="prepare", least_role=Role.READONLY, doors=TALKING_DOORS, eqr_too=True, own_answer=True
+    ),
     "autonomy_set": Act(effect="commit", least_role=Role.PARTNER, doors=HAND_DOORS, person_only=True),
+    "schedule_list": Act(effect="read", least_role=Role.READONLY),
+    "schedule_create": Act(effect="commit", least_role=Role.MANAGER, doors=HAND_DOORS, person_only=True),
+    "schedule_update": Act(effect="commit", least_role=Role.MANAGER, doors=HAND_DOORS, person_only=True),
+    "schedule_delete": Act(effect="commit", least_role=Role.MANAGER, doors=HAND_DOORS, person_only=True),
     "release_check": Act(effect="read", least_role=Role.EMPLOYEE),
     "release_submit": Act(effect="irreversible", least_role=Role.MANAGER, partners=True),
     "signoff_record": Act(effect="commit", least_role=Role.MANAGER, doors=HAND_DOORS, person_only=True, eqr_too=True),
+    "feedback_give": Act(effect="prepare", least_role=Role.READONLY, doors=HAND_DOORS, person_only=True),
     "approval_decide": Act(effect="commit", least_role=Role.EMPLOYEE, doors=HAND_DOORS, person_only=True),
-    "identity_link": Act(effect="commit", least_role=Role.SYSTEM_ADMIN, doors=OWN_HANDS, person_only=True),
+    "approval_expire": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), any_level=True),
+    "call_settle": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), any_level=True),
+    "approval_cancel": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), any_level=True),
+    "identity_link": Act(
+        effect="commit",
+        least_role=Role.SYSTEM_ADMIN,
+        doors=OWN_HANDS,
+        person_only=True,
+        others_wait=True,
+    ),
     "identity_unlink": Act(effect="commit", least_role=Role.SYSTEM_ADMIN, doors=OWN_HANDS, person_only=True),
     "document_upload": Act(
         effect="prepare",
@@ -199,10 +232,12 @@ def expected(
     control: str | None = None,
     ready: bool = True,
     sign_off_kind: str | None = None,
+    own_statement: bool = True,
 ) -> Decision:
     """What domain.md says of the call. `client_own`: what it names is of the client's own engagement; None: nothing.
 
-    `control`, `ready`: the release control that it names, and whether that is satisfied.
+    `control`, `ready`: the release control that it names, and whether that is satisfied. `own_statement`: what it would
+    have remembered is the person's own word.
     """
     if not ready or not _signs(role, sign_off_kind):
         return "deny"
@@ -216,9 +251,20 @@ def expected(
     if not _role_may(act, role, client_own) or (assigns_other and not _reaches(role, Role.MANAGER)):
         return "deny"
     if by_hand:
-        return "needs_approval" if act.effect == "irreversible" else "allow"
+        waits = act.effect == "irreversible" or (act.others_wait and assigns_other)
+        return "needs_approval" if waits else "allow"
+    if act.any_level:
+        return "allow"
     decision = _autonomy(act.effect, level, attended=cell.attended, minimum=minimum)
-    return "deny" if decision == "needs_approval" and not act.waits else decision
+    if decision == "allow" and not own_statement:
+        decision = "needs_approval"
+    answers = act.waits and not (act.own_answer and not _answers(cell, role))
+    return "deny" if decision == "needs_approval" and not answers else decision
+
+
+def _answers(cell: Cell, role: Role) -> bool:
+    """Whether somebody of the role decides approvals at all."""
+    return cell.kind == "person" and _reaches(role, Role.EMPLOYEE)
 
 
 def _role_may(act: Act, role: Role, client_own: bool | None) -> bool:
@@ -347,8 +393,8 @@ def _assert_recorded(seen: Seen) -> None:
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[0-9.]*(Z|[+-]\d\d:\d\d)")
 _OF_THE_DOOR = frozenset({"door", "time", "call_id", "duration_ms", "conversation_id", "run_id", "approval_id"})
-_OF_THE_MOMENT = frozenset({"pending_approvals"})
-"""What a result tells of the calls made before."""
+_OF_THE_MOMENT = frozenset({"pending_approvals", "conversation_id"})
+"""What a result tells of the calls made before, and of where something was said."""
 
 
 def record_of(seen: Seen) -> Json:

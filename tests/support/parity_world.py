@@ -82,6 +82,17 @@ ELSEWHERE = {"issuer": "https://sign-in.example", "subject": "5f6c"}
 TITLE = {"title": "Ask for the bank letter"}
 EVIDENCE = [{"subject": "plan", "version": "1"}]
 CASES: tuple[Case, ...] = (
+    # Ahead of all that tells the run something: what is said after that is confirmed by a person.
+    Case(
+        name="remember",
+        tool="preference_set",
+        arguments=_fixed({"words": "Answer me briefly, and in English."}),
+    ),
+    Case(
+        name="forget",
+        tool="preference_forget",
+        arguments=lambda who, entrance: {"preference_id": str(one_of("preference", who, entrance))},
+    ),
     Case(name="search", tool="knowledge_search", arguments=_fixed({"query": "text", "limit": 5})),
     Case(name="read", tool="knowledge_read", arguments=_fixed({"document_id": _ids("client_thing")}), client_own=True),
     Case(name="read what is not there", tool="knowledge_read", arguments=_fixed({"document_id": _ids("nothing")})),
@@ -112,6 +123,23 @@ CASES: tuple[Case, ...] = (
         name="run what is for people",
         tool="task_run",
         arguments=_fixed({"task_id": _ids("client_thing")}),
+        client_own=True,
+    ),
+    Case(name="list documents", tool="document_list", arguments=_fixed({"status": "ready"})),
+    Case(name="list figures", tool="figure_list", arguments=_fixed({})),
+    Case(
+        name="extract",
+        tool="document_extract",
+        arguments=_fixed({"document_id": _ids("client_thing")}),
+        client_own=True,
+    ),
+    Case(
+        name="remind",
+        tool="task_remind",
+        arguments=lambda who, entrance: {
+            "task_id": str(one_of("task to remind of", who, entrance)),
+            "text": "Please send it.",
+        },
         client_own=True,
     ),
     Case(
@@ -147,6 +175,28 @@ CASES: tuple[Case, ...] = (
         tool="task_run_cancel",
         arguments=lambda who, entrance: {"task_run_id": str(one_of("run", who, entrance)), "reason": "not now"},
         client_own=True,
+    ),
+    Case(
+        name="schedule",
+        tool="schedule_create",
+        arguments=_fixed({"task_id": _ids("workflow task"), "cron": "0 7 * * *", "time_zone": "Europe/Malta"}),
+        client_own=True,
+    ),
+    Case(
+        name="pause a schedule",
+        tool="schedule_update",
+        arguments=lambda who, entrance: {"schedule_id": str(one_of("schedule", who, entrance)), "paused": True},
+    ),
+    Case(
+        name="delete a schedule",
+        tool="schedule_delete",
+        arguments=lambda who, entrance: {"schedule_id": str(one_of("schedule to delete", who, entrance))},
+    ),
+    Case(
+        name="list schedules",
+        tool="schedule_list",
+        # Of a task that no other case schedules.
+        arguments=_fixed({"task_id": _ids("thing")}),
     ),
     Case(name="follow", tool="task_run_get", arguments=_fixed({"task_run_id": _ids("thing")})),
     Case(
@@ -224,9 +274,15 @@ CASES: tuple[Case, ...] = (
         },
     ),
     Case(
+        name="say what one thinks of another's answer",
+        tool="feedback_give",
+        arguments=_fixed({"run_id": _ids("thing"), "rating": "up"}),
+    ),
+    Case(
         name="link",
         tool="identity_link",
         arguments=_fixed({**ELSEWHERE, "user": "employee@firm-1.example"}),
+        assigns_other=True,
     ),
     Case(
         name="unlink who is not linked",
@@ -272,6 +328,9 @@ CASES: tuple[Case, ...] = (
         client_own=True,
         minimum=Level.L1,
     ),
+    Case(name="expire", tool="approval_expire", arguments=_fixed({"approval_id": _ids("question")}), minimum=Level.L0),
+    Case(name="settle", tool="call_settle", arguments=_fixed({"call_id": _ids("client_thing")}), minimum=Level.L0),
+    Case(name="cancel what waits", tool="approval_cancel", arguments=_fixed({"run_id": _ids("run")}), minimum=Level.L0),
     Case(name="connect", tool="slack_connect", arguments=_fixed({"team_id": TEAM})),
     Case(
         name="name who answers",
@@ -320,6 +379,13 @@ _RUN = """
 INSERT INTO task_runs (organization_id, task_run_id, task_id, kind, call_id, requested_by, created_at)
 VALUES ($1, $2, $3, 'refresh_analytics', $2, $4, now())
 """
+_SCHEDULE = """
+WITH added AS (
+    INSERT INTO schedules (organization_id, schedule_id, task_id, cron, time_zone, created_by, created_at, updated_at)
+    VALUES ($1, $2, $3, '0 7 * * *', 'UTC', $4, now(), now()) RETURNING organization_id, schedule_id
+)
+INSERT INTO schedule_progress (organization_id, schedule_id) SELECT organization_id, schedule_id FROM added
+"""
 _CONTROL = """
 INSERT INTO release_controls (organization_id, name, needs) VALUES ($1, 'report_release', $2)
 """
@@ -327,6 +393,10 @@ _DOCUMENT = """
 INSERT INTO knowledge_documents (organization_id, document_id, title, uri, media_type, audience, engagement_id, trust,
     status, size_bytes, content_sha256, uploaded_by, created_at, updated_at)
 VALUES ($1, $2, 'Notes', 'glow:notes', 'text/plain', 'client', $3, 'internal', 'queued', 5, '', $4, now(), now())
+"""
+_PREFERENCE = """
+INSERT INTO preferences (organization_id, preference_id, user_id, words, call_id, created_at, updated_at)
+VALUES ($1, $2, $3, 'Answer in English.', $2, now(), now())
 """
 _FILE = "INSERT INTO knowledge_files (organization_id, document_id, content) VALUES ($1, $2, 'notes')"
 _DIGESTS = """
@@ -357,18 +427,25 @@ async def seed_world(owner: Connection, entrances: Sequence[str]) -> None:
     own = [(ORGANIZATION, one_of("own task", *each), engagement, each[0].id, partner) for each in used_up]
     await owner.executemany(_OWN_TASK, own)
     # One for each case: at the command line a member makes some of the cases only, and must find the thing as it was.
-    kinds = ("task", "task to give")
+    kinds = ("task", "task to give", "task to remind of")
     others = [(ORGANIZATION, one_of(kind, *each), engagement, None, partner) for each in used_up for kind in kinds]
     await owner.executemany(_OWN_TASK, others)
     runs = [(ORGANIZATION, one_of("run", *each), FIRM_A.id("workflow task"), partner) for each in used_up]
     await owner.executemany(_RUN, runs)
+    kinds = ("schedule", "schedule to delete")
+    schedules = [
+        (ORGANIZATION, one_of(kind, *each), FIRM_A.id("workflow task"), partner) for each in used_up for kind in kinds
+    ]
+    await owner.executemany(_SCHEDULE, schedules)
     documents = [FIRM_A.id("unindexed"), *(one_of("document", *each) for each in used_up)]
     await owner.executemany(_DOCUMENT, [(ORGANIZATION, each, engagement, partner) for each in documents])
     await owner.executemany(_FILE, [(ORGANIZATION, each) for each in documents])
     # What is handed out is held to its digest, which the seed leaves empty.
     await owner.execute(_DIGESTS)
-    approvals = [one_of("approval", *each) for each in used_up]
-    await owner.executemany(_APPROVAL, [(ORGANIZATION, each, FIRM_A.id("employee")) for each in approvals])
+    kept = [(ORGANIZATION, one_of("preference", *each), each[0].id) for each in used_up]
+    await owner.executemany(_PREFERENCE, kept)
+    # Each member's own: a widget decides no other's.
+    await owner.executemany(_APPROVAL, [(ORGANIZATION, one_of("approval", *each), each[0].id) for each in used_up])
     await insert_events(owner, [_earlier_call(who) for who in WHOS])
 
 

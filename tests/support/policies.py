@@ -65,6 +65,7 @@ def situation(**changes: Any) -> Situation:
         "client_own_engagement": None,
         "client_own_task": None,
         "run_cancelled": False,
+        "own_statement": None,
         "approval_needs_role": None,
         "approval_own": False,
         "approval_four_eyes": False,

@@ -61,6 +61,15 @@ def python_of(text: str) -> str:
     return program
 
 
+def demos_of(text: str) -> Iterator[dict[str, str]]:
+    """The settings that each `NAME=... make demo` of the README begins the demo with."""
+    for _, code in _BLOCK.findall(text):
+        for line in code.splitlines():
+            before, makes_demo, _ = line.partition("make demo")
+            if makes_demo and before.strip():
+                yield dict(each.split("=", 1) for each in before.split())
+
+
 def commands_of(text: str) -> Iterator[Command]:
     """Every command of the README that is run beside a demo, in its order."""
     blocks = [code for language, code in _BLOCK.findall(text) if not language and "make demo" not in code]

@@ -5,7 +5,17 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import orjson
 
-from agent.model import CallRequested, Finished, ModelEvent, ModelFailed, ModelRequest, TextDelta, ToolCall, Usage
+from agent.model import (
+    CallRequested,
+    Finished,
+    FinishReason,
+    ModelEvent,
+    ModelFailed,
+    ModelRequest,
+    TextDelta,
+    ToolCall,
+    Usage,
+)
 
 Turn = Sequence[ModelEvent | ModelFailed]
 Brain = Callable[[ModelRequest], Turn]
@@ -59,10 +69,10 @@ class ScriptedModel:
             self.closed += 1
 
 
-def says(*pieces: str, reason: str = "stop") -> list[ModelEvent]:
+def says(*pieces: str, reason: FinishReason = "stop") -> list[ModelEvent]:
     """A turn of words only."""
-    ended = Finished(reason="stop") if reason == "stop" else Finished(reason="length")
-    return [*(TextDelta(text=piece) for piece in pieces), Usage(input_tokens=10, output_tokens=len(pieces)), ended]
+    usage = Usage(input_tokens=10, output_tokens=len(pieces))
+    return [*(TextDelta(text=piece) for piece in pieces), usage, Finished(reason=reason)]
 
 
 def refuses() -> list[ModelEvent]:

@@ -16,8 +16,10 @@ from server.cli.chat.talk import Talk
 from server.cli.opening import acting
 from server.hub import Hub
 from server.mcp.stdio import serve_stdio
-from tests.support.driven_doors import SLUG, Asked, told_of_envelope
+from tests.support.driven_doors import Asked
 from tests.support.parity import Told, Who
+from tests.support.site import SLUG
+from tests.support.told import told_of_envelope, told_of_events
 
 Json = dict[str, Any]
 
@@ -56,15 +58,7 @@ class CliChat:
         talk = Talk(self.hub, await acting(self.hub, SLUG, who.email))
         session = Session(talk, kept, nobody, for_machines=True)
         assert await session.say(orjson.dumps(calls).decode())
-        return _told_by(kept.events)
-
-
-def _told_by(events: Sequence[Json]) -> list[Told]:
-    """The calls of a run, in the order in which they were made."""
-    decided = {each["call_id"]: each["decision"] for each in events if each["type"] == "tool.decided"}
-    completed = {each["call_id"]: each["outcome"] for each in events if each["type"] == "tool.completed"}
-    called = [each["call_id"] for each in events if each["type"] == "tool.called"]
-    return [Told(call_id=UUID(each), outcome=completed.get(each), decision=decided.get(each)) for each in called]
+        return told_of_events(kept.events)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,16 @@ from agent.calling import Caller, CallSetup
 from agent.citations import CitationBook
 from agent.context import Transcript
 from agent.conversations.model import History, Step
-from agent.events import AgentEvent, MessageCompleted, MessageReset, MessageStarted, ToolCalled, ToolCompleted
-from agent.loop import Stance, TurnSetup, run_turn
+from agent.events import (
+    AgentEvent,
+    MessageCompleted,
+    MessageReset,
+    MessageStarted,
+    RunUsage,
+    ToolCalled,
+    ToolCompleted,
+)
+from agent.loop import TurnContext, TurnSetup, run_turn
 from agent.model import Model, ModelFailed, ToolOffer
 from agent.window import Window
 from domain.kernel import CallId, ConversationId, NewId, OrganizationId, Principal, PrincipalId, RunId
@@ -51,12 +59,17 @@ class ListJournal:
 
     noted: list[Step] = field(default_factory=list[Step])
     kept: list[Step] = field(default_factory=list[Step])
+    spent: RunUsage | None = None
+    """What the run had spent when a step was last kept."""
 
     def note(self, step: Step) -> None:
         self.noted.append(step)
 
-    async def keep(self) -> None:
-        self.kept = list(self.noted)
+    async def keep(self, usage: RunUsage) -> None:
+        self.kept, self.spent = list(self.noted), usage
+
+    async def committed(self) -> None:
+        """What is told is remembered by whoever hears it."""
 
 
 @dataclass
@@ -92,10 +105,11 @@ def setup_of(
         book=CitationBook(),
         budget=budget or Budget(),
         new_id=new_id or numbered(),
+        committed=journal.committed,
     )
     transcript = Transcript(system="Be brief.", history=earlier, message=message, window=window)
     return TurnSetup(
-        stance=lambda: Stance(model=model, offers=offers), calls=calls, transcript=transcript, journal=journal
+        context=lambda: TurnContext(model=model, offers=offers), calls=calls, transcript=transcript, journal=journal
     )
 
 

@@ -62,7 +62,7 @@ def measured(group: str | None, calls: int) -> Measured:
     """A group of calls, of which three did not go well."""
     given: dict[str, int | float | None] = {"allowed": calls - 3, "done": calls - 3, "p50_ms": 2.5, "p95_ms": 12.0}
     ones = dict.fromkeys(("denied", "needed_approval", "no_verdict", "waiting"), 1)
-    return Measured(group=group, values={"calls": calls, "not_done": 2, **ones, **given})
+    return Measured(group=group, values={"calls": calls, "not_done": 2, "previewed": 0, **ones, **given})
 
 
 class Figures:
@@ -125,7 +125,7 @@ def test_a_layout_shows_only_measures_that_it_has(name: ReportName) -> None:
 
 async def test_no_cost_is_stated_while_a_model_has_no_price() -> None:
     layout = LAYOUTS["cost"]
-    unpriced = {**{measure.name: 7 for measure in layout.measures}, "cost": None}
+    unpriced = {**{measure.name: 7 for measure in layout.measures}, "cost": None, "unknown_runs": 0}
     figures = Figures(Measured(group=None, values=unpriced))
     for prices, why in (
         ({}, "there is no price list"),
@@ -135,3 +135,8 @@ async def test_no_cost_is_stated_while_a_model_has_no_price() -> None:
         assert "No cost is stated" in report.summary
         assert why in report.summary
     assert {figure.label: figure.value for figure in report.headline}["Cost"] is None
+    lost = Figures(Measured(group=None, values={**unpriced, "unknown_runs": 2}))
+    report = await AnalyticsService(lost, {"gpt": Price(input=1, output=2)}).report(
+        "cost", period_of(None, None, now=NOW)
+    )
+    assert "No cost is stated: what 2 of the runs used is not known." in report.summary

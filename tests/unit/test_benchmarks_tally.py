@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.floors import by_hand
 from benchmarks.load import ChatDoor, WrongAnswer, drive
-from benchmarks.model import AT_ONCE, PACED, TOOL, is_paced, two_paces
+from benchmarks.model import AT_ONCE, PACED, TOOL, is_paced, paces
 from benchmarks.processes import cpu_s, memory_mib
 from benchmarks.stage import LOG_LINE_PREFIX, TASKS
 from benchmarks.tally import Row, Target, added_ms, table, writing_transactions
@@ -82,7 +82,7 @@ def test_model_takes_its_time_only_where_it_was_asked_to() -> None:
         False,
         False,
     ]
-    slow = two_paces()(body(PACED))
+    slow = paces()(body(PACED))
     assert isinstance(slow, Turn)
     assert (slow.first_token_s, slow.per_token_s) == (0.1, 0.01)
 

@@ -177,7 +177,7 @@ def test_a_call_without_a_name_is_unreadable() -> None:
 
 @pytest.mark.parametrize(
     ("reason", "finished"),
-    [("stop", "stop"), ("length", "length"), ("content_filter", "refusal"), ("eos", "stop"), ("tool_calls", "stop")],
+    [("stop", "stop"), ("length", "length"), ("content_filter", "filtered"), ("eos", "stop"), ("tool_calls", "stop")],
 )
 def test_every_word_for_the_end_is_understood(reason: str, finished: str) -> None:
     said, events = folded(chunk({"content": "Hi"}), chunk({}, finish_reason=reason))

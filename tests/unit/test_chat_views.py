@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from server.cli.chat.rich_view import RichView, settled
-from server.cli.chat.views import JsonLines, Plain, approval_lines, citation_line, lines_of, one_line, shown
+from server.cli.chat.views import JsonLines, Known, Plain, approval_lines, citation_line, lines_of, one_line, shown
 from server.cli.printing import plain_json
 from tools.outcomes import Json
 
@@ -104,12 +104,20 @@ def test_lines_are_kept_short_and_in_one_piece() -> None:
     assert shown("a\r\nb") == "a\nb"
 
 
+def test_who_answers_is_told_when_it_is_another_than_before() -> None:
+    known = Known()
+    agents = ("assistant", "assistant", "tax", HOSTILE)
+    said = [lines_of({"type": "run.started", "agent": agent, "model": "m"}, known) for agent in agents]
+    assert said[:3] == [["(assistant, model m)"], [], ["(tax, model m)"]]
+    assert not OBEYED.search("".join(said[3]))
+
+
 def test_a_call_tells_verdict_and_outcome() -> None:
-    tools: dict[str, str] = {}
-    said = [line for event in EVENTS[:3] for line in lines_of(event, tools)]
-    assert [line.strip()[0] for line in said] == ["→", tools["1"][0], "←"]
+    known = Known()
+    said = [line for event in EVENTS[:3] for line in lines_of(event, known)]
+    assert [line.strip()[0] for line in said] == ["→", known.tools["1"][0], "←"]
     found: Json = {"type": "tool.completed", "call_id": "1", "outcome": "done", "result": {"items": [1]}}
-    assert lines_of(found, {"1": "task_list"}) == ["← task_list done: 1 item"]
+    assert lines_of(found, Known(tools={"1": "task_list"})) == ["← task_list done: 1 item"]
 
 
 def test_a_question_says_what_why_who_and_until_when() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from server.cli.main import main
+from server.doctor import model_finding
+from server.settings import ModelServer
 from tests.support.environment import JWT_SECRET, bare_environment, unused_port
 from tests.support.issuer import key
 
@@ -126,6 +128,31 @@ def test_a_model_is_asked_for_by_name_and_key(
 
 
 @pytest.mark.parametrize(
+    ("listed", "state", "said"),
+    [
+        (["wise-1", "wise-2"], "ok", "wise-1 at"),
+        (["wise-1"], "wrong", "has no model wise-2, which agents want"),
+        ([], "ok", "wise-1 at"),
+    ],
+)
+async def test_the_models_that_agents_want_are_asked_for_too(
+    answers: Answers, listed: list[str], state: str, said: str
+) -> None:
+    answers.body = json.dumps({"data": [{"id": name} for name in listed]}).encode()
+    hosted = ModelServer(
+        name="wise-1",
+        api="chat_completions",
+        api_key=None,
+        base_url=f"http://127.0.0.1:{answers.server_port}/v1",
+        timeout_s=5,
+        stall_s=5,
+    )
+    found = await model_finding(hosted, ("wise-2",))
+    assert found.state == state
+    assert said in found.says
+
+
+@pytest.mark.parametrize(
     ("status", "state", "said"),
     [
         (400, "ok", "(responses)"),
@@ -171,17 +198,25 @@ def test_a_port_that_is_taken_by_a_hub_is_told_from_one_that_is_taken_by_anythin
     assert said in found["says"]
 
 
-@pytest.mark.parametrize(("status", "state", "said"), [(200, "ok", "1 keys of"), (500, "wrong", "cannot be fetched")])
+@pytest.mark.parametrize(
+    ("status", "keys", "state", "said"),
+    [
+        (200, [key("doctor").public], "ok", "1 keys of"),
+        (200, [], "wrong", "no key for RS256 or ES256"),
+        (500, [], "wrong", "cannot be fetched"),
+    ],
+)
 def test_an_issuers_keys_are_fetched_and_that_nothing_is_signed_here_is_said(
     capsys: pytest.CaptureFixture[str],
     installation: pytest.MonkeyPatch,
     answers: Answers,
     free_port: int,
     status: int,
+    keys: list[dict[str, object]],
     state: str,
     said: str,
 ) -> None:
-    answers.status, answers.body = status, json.dumps({"keys": [key("doctor").public]}).encode()
+    answers.status, answers.body = status, json.dumps({"keys": keys}).encode()
     installation.delenv("GLOW_JWT_SECRET")
     installation.setenv("GLOW_JWKS_URL", f"http://127.0.0.1:{answers.server_port}/jwks.json")
     installation.setenv("GLOW_JWT_ISSUER", "https://sign-in.example")

@@ -25,6 +25,7 @@ COMMANDS = (
     "chat",
     "mcp",
     "approvals",
+    "tasks",
     "agents",
     "openapi",
     "serve",

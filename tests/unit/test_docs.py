@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.environment import names_of_settings
+
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -22,6 +24,13 @@ def test_every_file_that_is_named_exists(page: str) -> None:
     named = NAMED.findall((ROOT / page).read_text(encoding="utf-8"))
     assert named
     assert [name for name in named if not list(ROOT.glob(name.rstrip("/")))] == []
+
+
+def test_every_variable_of_the_environment_stands_in_the_table_of_settings_and_no_other() -> None:
+    _, _, rest = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8").partition("## The variables\n")
+    rows = [line for line in rest.partition("\n## ")[0].splitlines() if line.startswith("| `")]
+    documented = [name for row in rows for name in re.findall(r"`([A-Z_]+)`", row.split("|")[1])]
+    assert sorted(documented) == sorted(names_of_settings())
 
 
 def test_every_guarantee_names_a_test() -> None:

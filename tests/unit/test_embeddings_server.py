@@ -7,11 +7,12 @@ from uuid import uuid4
 import httpx2
 import pytest
 
+from domain.backoff import asked_wait_s
 from domain.kernel import OrganizationId
 from knowledge.embeddings.compatible import CompatibleEmbedder, Manners, Surroundings
 from knowledge.embeddings.model import EmbeddingsRefused, EmbeddingsUnavailable, Space
 from knowledge.embeddings.queries import KEPT_S, MOST_KEPT, QueryVectors
-from knowledge.embeddings.wire import MOST_TEXTS, MOST_TOKENS, batches, retry_after
+from knowledge.embeddings.wire import MOST_TEXTS, MOST_TOKENS, batches
 from knowledge.tokens import count_tokens
 from tests.support.fake_embeddings import Answer, FakeEmbedder, FakeServer, Json, status, vector_of, whole
 
@@ -90,6 +91,73 @@ async def test_a_wait_that_is_too_long_is_left_to_whoever_asked() -> None:
     assert slept == []
 
 
+async def test_while_a_server_wants_to_be_left_alone_nobody_asks_it() -> None:
+    server = FakeServer([status(503, {"Retry-After": "86400"})])
+    embedder = embedder_on(server)
+    with pytest.raises(EmbeddingsUnavailable):
+        await embedder.embed(["a"])
+    for asking in (embedder.embed(["b"]), embedder.embed_question("c")):
+        with pytest.raises(EmbeddingsUnavailable) as away:
+            await asking
+        assert 3590 < (away.value.retry_after_s or 0) <= 3600, "an hour at most, whatever was said"
+    assert len(server.bodies) == 1
+
+
+async def test_a_question_does_not_wait_for_the_passages_that_are_embedded() -> None:
+    may_answer = asyncio.Event()
+
+    async def slowly(request: httpx2.Request) -> httpx2.Response:
+        if "passage" in request.content.decode():
+            await may_answer.wait()
+        return await server.handle(request)
+
+    server = FakeServer()
+    http = httpx2.AsyncClient(transport=httpx2.MockTransport(slowly))
+    embedder = CompatibleEmbedder(model="m", api_key=None, base_url="http://127.0.0.1:9/v1", http_client=http)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        for number in range(10):
+            group.create_task(embedder.embed([f"passage {number}"]))
+        await asyncio.sleep(0)
+        assert await embedder.embed_question("why") == pytest.approx(vector_of("why"))
+        may_answer.set()
+
+
+def at_most(count: int) -> Answer:
+    """A server that takes no more texts at once."""
+    return lambda body: whole(body) if len(body["input"]) <= count else httpx2.Response(413)
+
+
+async def test_a_server_of_smaller_batches_is_found_out_once() -> None:
+    server = FakeServer([at_most(32)] * 50)
+    embedder, texts = embedder_on(server), [f"text {number}" for number in range(64)]
+    for sizes in ([64, 1, 32, 32], [32, 32]):
+        server.bodies.clear()
+        vectors = await embedder.embed(texts)
+        assert [len(body["input"]) for body in server.bodies] == sizes
+        for text, vector in zip(texts, vectors, strict=True):
+            assert vector == pytest.approx(vector_of(text))
+
+
+async def test_a_text_that_is_refused_keeps_no_other_from_its_vector() -> None:
+    def choosy(body: Json) -> httpx2.Response:
+        return httpx2.Response(422) if "too long" in body["input"] else whole(body)
+
+    server = FakeServer([choosy] * 50)
+    embedder, texts = embedder_on(server), [*(f"text {number}" for number in range(9)), "too long"]
+    vectors = await embedder.embed(texts)
+    assert [vector is None for vector in vectors] == [False] * 9 + [True]
+    server.bodies.clear()
+    await embedder.embed([f"text {number}" for number in range(64)])
+    assert len(server.bodies) == 1, "the number of texts was not at fault"
+
+
+async def test_a_server_that_takes_no_text_is_not_asked_for_each() -> None:
+    server = FakeServer([status(400)] * 50)
+    with pytest.raises(EmbeddingsRefused, match="HTTP 400"):
+        await embedder_on(server).embed(["a", "b"])
+    assert len(server.bodies) == 2
+
+
 async def test_a_server_that_stays_busy_is_given_up_on_for_now() -> None:
     server = FakeServer([status(503)] * 9)
     with pytest.raises(EmbeddingsUnavailable):
@@ -105,7 +173,6 @@ def _all(body: Json, values: list[object]) -> httpx2.Response:
 USELESS: list[tuple[Answer, str]] = [
     (status(401), "key"),
     (status(404), "model or address"),
-    (status(400), "HTTP 400"),
     (status(429, error="insufficient_quota"), "quota"),
     (status(307, {"Location": "http://elsewhere.example/v1/embeddings"}), "HTTP 307"),
     (lambda body: whole(body, 1024), "1024 numbers, and this model's have 1536"),
@@ -162,7 +229,7 @@ async def test_a_server_that_cannot_be_reached_is_unavailable() -> None:
     [("5", 5.0), ("0.5", 0.5), ("Sat, 28 Nov 2026 12:00:30 GMT", 30.0), ("nan", None), ("-1", None), ("", None)],
 )
 def test_what_retry_after_says(asked: str, seconds: float | None) -> None:
-    assert retry_after({"retry-after": asked}, NOW) == seconds
+    assert asked_wait_s(asked, NOW) == seconds
 
 
 # Questions ------------------------------------------------------------------------------------------------------------
@@ -216,3 +283,15 @@ async def test_a_server_that_did_not_answer_one_question_is_left_alone_for_a_whi
     clock.now += 60
     embedder.fault = lambda texts: None
     await queries.vector(ONE, "why")
+
+
+async def test_a_question_that_is_refused_takes_meaning_from_nobody_else() -> None:
+    def refused(texts: object) -> None:
+        raise EmbeddingsRefused("it refuses the request (HTTP 413)", of_texts=True)
+
+    embedder = FakeEmbedder(dimensions=2, model="m", fault=refused)
+    queries = QueryVectors(embedder, Clock())
+    with pytest.raises(EmbeddingsRefused):
+        await queries.vector(ONE, "why" * 600)
+    embedder.fault = lambda texts: None
+    await queries.vector(OTHER, "why")

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from agent.calling import Caller
-from agent.handover import HANDOVER, Cast
+from agent.handover import HANDOVER, ActiveAgent
 from agent.json_values import mapping
 from agent.model import ToolOffer
 from agent.personas import load_personas
@@ -30,8 +30,8 @@ class Log:
         self.noted.append((agent, ceiling))
 
 
-def cast_of(gate: Caller, log: Log, *, first: str = "assistant", ceiling: Level = Level.L3) -> Cast:
-    return Cast(gate=gate, personas=PERSONAS, first=PERSONAS.get(first), ceiling=ceiling, handover_log=log)
+def active_agent(gate: Caller, log: Log, *, first: str = "assistant", ceiling: Level = Level.L3) -> ActiveAgent:
+    return ActiveAgent(gate=gate, personas=PERSONAS, first=PERSONAS.get(first), ceiling=ceiling, handover_log=log)
 
 
 def to(agent: str) -> CallRequest:
@@ -46,33 +46,33 @@ def goes_on(request: CallRequest) -> CallOutcome:
 @pytest.mark.parametrize("chain", tuple(permutations(NAMES, 3)))
 async def test_the_ceiling_is_the_lowest_of_the_chain_however_it_goes(chain: tuple[str, ...]) -> None:
     log = Log()
-    cast = cast_of(ScriptedGate(agent_handover=goes_on), log, first=chain[0])
+    active = active_agent(ScriptedGate(agent_handover=goes_on), log, first=chain[0])
     for name in chain[1:]:
-        await cast.call(to(name), PRINCIPAL)
+        await active.call(to(name), PRINCIPAL)
     lowest = min(PERSONAS.get(name).autonomy_ceiling for name in chain)
-    assert (cast.speaker.name, cast.ceiling) == (chain[-1], lowest)
+    assert (active.speaker.name, active.ceiling) == (chain[-1], lowest)
     assert log.noted[-1] == (chain[-1], lowest)
 
 
 async def test_an_earlier_runs_ceiling_holds_on() -> None:
-    cast = cast_of(ScriptedGate(agent_handover=goes_on), Log(), ceiling=Level.L1)
-    await cast.call(to("operations"), PRINCIPAL)
-    assert cast.ceiling == Level.L1
+    active = active_agent(ScriptedGate(agent_handover=goes_on), Log(), ceiling=Level.L1)
+    await active.call(to("operations"), PRINCIPAL)
+    assert active.ceiling == Level.L1
 
 
 @pytest.mark.parametrize("answer", [denied, invalid])
 async def test_a_handover_that_the_gate_did_not_let_through_changes_nothing(answer: Answer) -> None:
     log = Log()
-    cast = cast_of(ScriptedGate(agent_handover=answer), log)
-    await cast.call(to("librarian"), PRINCIPAL)
-    assert (cast.speaker.name, cast.ceiling, log.noted) == ("assistant", Level.L3, [])
+    active = active_agent(ScriptedGate(agent_handover=answer), log)
+    await active.call(to("librarian"), PRINCIPAL)
+    assert (active.speaker.name, active.ceiling, log.noted) == ("assistant", Level.L3, [])
 
 
 async def test_another_tools_result_that_speaks_of_an_agent_changes_nothing() -> None:
-    cast = cast_of(ScriptedGate(task_get=done({"agent": "librarian"})), Log())
+    active = active_agent(ScriptedGate(task_get=done({"agent": "librarian"})), Log())
     request = CallRequest(call_id=CallId(UUID(int=7)), tool="task_get", arguments={})
-    await cast.call(request, PRINCIPAL)
-    assert cast.speaker.name == "assistant"
+    await active.call(request, PRINCIPAL)
+    assert active.speaker.name == "assistant"
 
 
 class CutShort:
@@ -88,21 +88,21 @@ class CutShort:
 
 async def test_a_handover_that_was_done_when_the_run_was_cancelled_holds() -> None:
     log = Log()
-    cast = cast_of(CutShort(), log)
+    active = active_agent(CutShort(), log)
     with pytest.raises(CutOff):
-        await cast.call(to("librarian"), PRINCIPAL)
+        await active.call(to("librarian"), PRINCIPAL)
     assert log.noted == [("librarian", Level.L1)]
 
 
 async def test_the_choice_that_is_offered_leaves_out_whoever_speaks() -> None:
     parameters: dict[str, object] = {"type": "object", "properties": {"agent": {"type": "string"}, "reason": {}}}
     offers = [ToolOffer(name=HANDOVER, description="", parameters=parameters)]
-    cast = cast_of(ScriptedGate(agent_handover=goes_on), Log())
-    assert choice_of(cast, offers) == sorted(set(NAMES) - {"assistant"})
-    await cast.call(to("tax"), PRINCIPAL)
-    assert choice_of(cast, offers) == [name for name in NAMES if name != "tax"]
+    active = active_agent(ScriptedGate(agent_handover=goes_on), Log())
+    assert choice_of(active, offers) == sorted(set(NAMES) - {"assistant"})
+    await active.call(to("tax"), PRINCIPAL)
+    assert choice_of(active, offers) == [name for name in NAMES if name != "tax"]
 
 
-def choice_of(cast: Cast, offers: list[ToolOffer]) -> object:
-    (offer,) = cast.offers(offers)
+def choice_of(active: ActiveAgent, offers: list[ToolOffer]) -> object:
+    (offer,) = active.offers(offers)
     return mapping(mapping(offer.parameters["properties"])["agent"])["enum"]

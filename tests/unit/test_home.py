@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from server.home import GlowHome, HomeUnusable, default_home, exclusive, source_root
+from server.home import ADDRESS, GlowHome, HomeUnusable, default_home, exclusive, source_root
 
 
 def test_a_checkout_has_its_home_inside(tmp_path: Path) -> None:
@@ -87,3 +87,31 @@ def test_a_killed_holder_leaves_the_lock_free(tmp_path: Path) -> None:
         holder.wait()
     with exclusive(lock, wait_s=0.05):
         pass
+
+
+def test_a_home_tells_where_its_server_is_for_as_long_as_it_runs(tmp_path: Path) -> None:
+    home = GlowHome(tmp_path / "home")
+    assert home.address() is None
+    with home.served_at("http://127.0.0.1:9000"):
+        assert home.address() == "http://127.0.0.1:9000"
+        with home.served_at("http://127.0.0.1:9001"):
+            assert home.address() == "http://127.0.0.1:9000"
+        assert home.address() == "http://127.0.0.1:9000"
+    assert home.address() is None
+    with home.served_at("http://h"):
+        assert home.address() == "http://h"
+
+
+def test_a_home_that_cannot_be_made_serves_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    home = GlowHome(tmp_path / "file" / "home")
+    with home.served_at("http://127.0.0.1:9000"):
+        assert home.address() is None
+
+
+def test_a_disk_that_takes_no_address_keeps_nobody_from_serving(tmp_path: Path) -> None:
+    home = GlowHome(tmp_path / "home")
+    (home.ensure() / ADDRESS).symlink_to("/dev/full")
+    with home.served_at("http://127.0.0.1:9000"):
+        pass
+    assert home.address() is None

@@ -80,7 +80,7 @@ def test_a_result_is_shown_as_the_resource_with_its_call_beside_it() -> None:
 @pytest.mark.parametrize(
     ("code", "status", "shown"),
     [
-        ("task_not_found", 404, "not_found"),
+        ("task_not_found", 404, "task_not_found"),
         ("not_found", 404, "not_found"),
         ("already_decided", 409, "already_decided"),
         ("approval_expired", 409, "approval_expired"),

@@ -9,7 +9,7 @@ import pytest
 
 from server import jwks
 from server.jwks import Freshness, Jwks, JwksUnusable, KeysUnavailable, fetch_from, keys_of
-from tests.support.issuer import Issuer, Json, issuing, key
+from tests.support.issuer import Issuer, Json, Key, issuing, key
 
 FIRST, SECOND, RSA = key("first"), key("second"), key("rsa", "RS256")
 FRESHNESS = Freshness(pause_s=10.0, renew_s=300.0, forget_s=3600.0)
@@ -78,12 +78,20 @@ def test_a_key_of_any_other_sort_is_passed_over(odd: Json) -> None:
     assert keys_of(document(FIRST.public, odd)).keys() == {("first", "ES256")}
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"<html>", b"[]", b"{}", b'{"keys": {}}', b'{"keys": []}', document({"kty": "oct"})]
-)
-def test_a_document_without_keys_cannot_be_used(body: bytes) -> None:
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"keys": {}}'])
+def test_what_is_no_list_of_keys_cannot_be_used(body: bytes) -> None:
     with pytest.raises(JwksUnusable):
         keys_of(body)
+
+
+@pytest.mark.parametrize("body", [b'{"keys": []}', document({"kty": "oct"})])
+def test_a_list_without_keys_is_one(body: bytes) -> None:
+    assert keys_of(body) == {}
+
+
+def test_of_two_keys_by_one_name_neither_counts() -> None:
+    bare = [{name: value for name, value in each.public.items() if name != "kid"} for each in (FIRST, SECOND)]
+    assert keys_of(document(*bare, RSA.public)).keys() == {("rsa", "RS256")}
 
 
 async def test_keys_are_fetched_once_and_kept(stage: Stage) -> None:
@@ -105,19 +113,34 @@ async def test_a_new_key_is_fetched_when_a_token_names_it(stage: Stage) -> None:
 async def test_a_flood_of_unknown_keys_causes_one_fetch(stage: Stage) -> None:
     asked = (stage.keys.key(f"unknown-{n}", "ES256") for n in range(200))
     assert set(await asyncio.gather(*asked)) == {None}
-    assert [await stage.keys.key(f"later-{n}", "ES256") for n in range(50)] == [None] * 50
+    for n in range(50):
+        with pytest.raises(KeysUnavailable):
+            await stage.keys.key(f"later-{n}", "ES256")
     assert stage.issuer.asked == 1
     stage.time.now += 10
     assert set(await asyncio.gather(*(stage.keys.key(f"again-{n}", "ES256") for n in range(200)))) == {None}
     assert stage.issuer.asked == 2
 
 
-async def test_a_key_that_the_issuer_took_away_goes_with_the_next_renewal(stage: Stage) -> None:
+async def test_a_new_key_that_may_not_be_fetched_yet_is_not_said_to_be_none(stage: Stage) -> None:
     assert await stage.keys.key("first", "ES256") is not None
-    stage.issuer.keys = [SECOND]
-    stage.time.now += 300
-    assert await stage.keys.key("first", "ES256") is not None, "it is renewed beside the work"
+    stage.issuer.keys = [FIRST, SECOND]
+    stage.time.now += 7.5
+    with pytest.raises(KeysUnavailable) as early:
+        await stage.keys.key("second", "ES256")
+    assert early.value.retry_after_s == 3
+    stage.time.now += early.value.retry_after_s
     assert await stage.keys.key("second", "ES256") is not None
+
+
+@pytest.mark.parametrize("idle_s", [300, 9 * 60])
+@pytest.mark.parametrize("left", [[SECOND], []], ids=["another", "none"])
+async def test_a_key_that_the_issuer_took_away_is_refused_at_the_first_asking_after_a_pause(
+    stage: Stage, idle_s: float, left: list[Key]
+) -> None:
+    assert await stage.keys.key("first", "ES256") is not None
+    stage.issuer.keys = left
+    stage.time.now += idle_s
     assert await stage.keys.key("first", "ES256") is None
     assert stage.issuer.asked == 2
 
@@ -136,6 +159,17 @@ async def test_known_keys_go_on_working_while_the_issuer_is_away_and_unknown_one
     assert await stage.keys.key("second", "ES256") is None, "the issuer answers, and has no such key"
 
 
+async def test_nobody_waits_for_an_issuer_that_hangs_who_can_do_without(stage: Stage) -> None:
+    assert await stage.keys.key("first", "ES256") is not None
+    stage.issuer.status = 503
+    stage.time.now += 400
+    assert await stage.keys.key("first", "ES256") is not None
+    stage.issuer.stalls = True
+    stage.time.now += 10
+    async with asyncio.timeout(1):
+        assert await stage.keys.key("first", "ES256") is not None
+
+
 async def test_no_key_is_believed_for_ever(stage: Stage) -> None:
     assert await stage.keys.key("first", "ES256") is not None
     stage.issuer.status = 503
@@ -146,7 +180,7 @@ async def test_no_key_is_believed_for_ever(stage: Stage) -> None:
 
 async def test_a_document_that_is_none_takes_no_key_away(stage: Stage) -> None:
     assert await stage.keys.key("first", "ES256") is not None
-    stage.issuer.body = b'{"keys": []}'
+    stage.issuer.body = b'{"error": "away"}'
     stage.time.now += 300
     with pytest.raises(KeysUnavailable):
         await stage.keys.key("second", "ES256")

@@ -13,6 +13,7 @@ from agent.events import (
     MessageReset,
     MessageStarted,
     RunUsage,
+    RunWaiting,
     ToolCalled,
     ToolCompleted,
     ToolDecided,
@@ -87,6 +88,17 @@ async def test_a_search_is_called_decided_completed_and_cited() -> None:
     ]
 
 
+async def test_what_was_spent_is_kept_with_each_step_and_not_only_at_the_end() -> None:
+    journal = ListJournal()
+    told = Told(journal)
+    await tell(setup_of(answers_after_a_call(asyncio.Event()), ScriptedGate(task_create=done({})), journal), told)
+    ended = told.events[-1]
+    assert isinstance(ended, RunUsage)
+    assert journal.spent is not None
+    assert (journal.spent.model_calls, ended.model_calls) == (1, 2)
+    assert 0 < journal.spent.input_tokens < ended.input_tokens
+
+
 async def test_the_model_reads_the_result_as_data_with_its_source_and_trust() -> None:
     model = ScriptedModel(asks(call("knowledge_search", {"query": "signs"})), says("Yes."))
     await told_by(model, ScriptedGate(knowledge_search=done({"mode": "lexical", "items": []})))
@@ -128,12 +140,12 @@ class SlowJournal(ListJournal):
         self.let = asyncio.Event()
         self.fault: Exception | None = None
 
-    async def keep(self) -> None:
+    async def keep(self, usage: RunUsage) -> None:
         self.asked.set()
         await self.let.wait()
         if self.fault is not None:
             raise self.fault
-        await super().keep()
+        await super().keep(usage)
 
 
 def answers_after_a_call(heard: asyncio.Event, pace: Pace = at_once) -> ScriptedModel:
@@ -296,11 +308,11 @@ async def test_a_call_that_stands_still_is_ended_by_the_clock() -> None:
     assert "Not done: task_create (cancelled)" in told.journal.noted[-1].text
 
 
-async def test_a_waiting_call_asks_for_approval_and_the_model_tells_of_it() -> None:
-    model = ScriptedModel(asks(call("task_create", {"title": "a"})), says("It waits for a partner."))
+async def test_a_waiting_call_asks_for_approval_and_the_run_is_put_down() -> None:
+    model = ScriptedModel(asks(call("task_create", {"title": "a"})))
     told = await told_by(model, ScriptedGate(task_create=waiting), approval_url="http://x/#approval=1")
     call_id = CallId(nth(2))
-    assert told.events[:4] == [
+    assert told.events[:3] == [
         ToolCalled(call_id=call_id, tool="task_create", arguments={"title": "a"}),
         ToolDecided(call_id=call_id, decision="needs_approval", reasons=("level_l1",)),
         ApprovalRequested(
@@ -312,23 +324,13 @@ async def test_a_waiting_call_asks_for_approval_and_the_model_tells_of_it() -> N
             four_eyes=True,
             expires_at=EXPIRES,
         ),
-        ToolCompleted(call_id=call_id, outcome="waiting"),
     ]
-    result = model.requests[1].messages[-1]
-    assert isinstance(result, ToolResultMessage)
-    assert '"outcome":"waiting"' in result.text
-    assert '"url":"http://x/#approval=1"' in result.text
-    assert told.journal.noted[-1].text == "It waits for a partner."
-
-
-async def test_where_the_model_is_silent_about_a_waiting_call_the_loop_tells_it() -> None:
-    told = await told_by(
-        ScriptedModel(asks(call("task_create")), says()), ScriptedGate(task_create=waiting), approval_url="http://x/"
-    )
-    assert told.journal.noted[-1].text == (
-        "task_create waits for the approval of a PARTNER or above, who is not the one who asked, until "
-        "2026-11-23 09:00 UTC; nothing was done yet. Decide it here: http://x/"
-    )
+    assert told.events[-1] == RunWaiting(approvals=(approval_of(call_id),))
+    assert len(model.requests) == 1
+    (made,) = told.journal.noted[-1].calls
+    assert (made.call_id, made.outcome) == (call_id, "waiting")
+    assert '"url":"http://x/#approval=1"' in made.text
+    assert told.journal.kept == []
 
 
 @pytest.mark.parametrize(
@@ -338,6 +340,8 @@ async def test_where_the_model_is_silent_about_a_waiting_call_the_loop_tells_it(
         (says("  "), "  \n\nThe model gave no answer. Please ask again, perhaps in other words."),
         (refuses(), "The model declined to answer this."),
         (says("Half", reason="length"), "Half\n\n(Cut off here: this is as much as the model can write at once.)"),
+        (says("EUR 1", reason="filtered"), "EUR 1\n\n(The provider's filter cut this answer off here.)"),
+        (says(reason="filtered"), "(The provider's filter cut this answer off here.)"),
     ],
 )
 async def test_what_the_model_leaves_unsaid_is_said_for_it(turn: Turn, said: str) -> None:
@@ -355,7 +359,7 @@ async def test_a_failing_model_withdraws_what_it_half_said() -> None:
         MessageStarted(message_id=message),
         MessageDelta(message_id=message, delta="Half"),
         MessageReset(message_id=message, reason="model_interrupted"),
-        RunUsage(input_tokens=0, output_tokens=0, model_calls=1, tool_calls=0),
+        RunUsage(input_tokens=0, output_tokens=0, model_calls=1, tool_calls=0, untold_calls=1),
     ]
     assert told.journal.noted == []
 
@@ -384,7 +388,7 @@ STEPS = sum(map(len, SCRIPT)) + 3
 async def test_cancelled_anywhere_each_beginning_has_its_end_and_each_call_its_result(step: int) -> None:
     hold = HoldAt(step)
     model = ScriptedModel(*SCRIPT, pace=hold)
-    gate = ScriptedGate(pace=hold, knowledge_search=done(FOUND), task_create=waiting, ghost=unknown)
+    gate = ScriptedGate(pace=hold, knowledge_search=done(FOUND), task_create=done({}), ghost=unknown)
     told = Told(ListJournal())
     running = asyncio.create_task(tell(setup_of(model, gate, told.journal), told))
     await hold.reached.wait()
@@ -403,7 +407,7 @@ async def test_cancelled_anywhere_each_beginning_has_its_end_and_each_call_its_r
 async def test_uncancelled_the_same_script_ends_by_itself() -> None:
     hold = HoldAt(STEPS)
     model = ScriptedModel(*SCRIPT, pace=hold)
-    gate = ScriptedGate(pace=hold, knowledge_search=done(FOUND), task_create=waiting)
+    gate = ScriptedGate(pace=hold, knowledge_search=done(FOUND), task_create=done({}))
     told = await told_by(model, gate)
     assert told.raised is None
     assert told.journal.noted[-1].text == "All done."

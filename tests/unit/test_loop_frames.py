@@ -20,6 +20,7 @@ from agent.events import (
     RunFrame,
     RunStarted,
     RunUsage,
+    RunWaiting,
     ToolCalled,
     ToolCompleted,
     ToolDecided,
@@ -140,12 +141,17 @@ async def test_an_answer_is_the_fold_of_its_stream() -> None:
     }
 
 
-async def test_an_answer_that_left_a_question_to_a_person_waits() -> None:
-    summary = await fold(RUN, told(frames(STARTED, ASKED, RunCompleted())))
+async def test_an_answer_that_left_a_question_to_a_person_waits_until_it_is_settled() -> None:
+    waits = RunWaiting(approvals=(ApprovalId(nth(8)),))
+    summary = await fold(RUN, told(frames(STARTED, ASKED, waits)))
     assert summary.status == "waiting"
     assert [approval["approval_id"] for approval in summary.approvals] == [str(nth(8))]
+    assert [made["outcome"] for made in summary.tool_calls] == ["waiting"]
     decided = ApprovalDecided(approval_id=ApprovalId(nth(8)), decision="approve", by="x")
-    assert (await fold(RUN, told(frames(STARTED, ASKED, decided, RunCompleted())))).status == "completed"
+    assert (await fold(RUN, told(frames(STARTED, ASKED, waits, decided)))).status == "running"
+    expired = ToolCompleted(call_id=ASKED.call_id, outcome="expired")
+    summary = await fold(RUN, told(frames(STARTED, ASKED, waits, expired, RunCompleted())))
+    assert (summary.status, summary.approvals) == ("completed", ())
 
 
 async def test_withdrawn_text_is_no_part_of_the_answer_and_a_failure_says_why() -> None:

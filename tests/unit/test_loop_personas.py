@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.budget import Budget
-from agent.conversations.model import UnknownAgent
+from agent.conversations.refusals import UnknownAgent
 from agent.personas import DEFAULT, PersonaInvalid, load_personas
 from domain.kernel import Level
 from domain.resources import resource_folder
@@ -41,7 +41,13 @@ def test_the_shipped_personas_differ_in_what_they_may_and_the_default_comes_firs
     assert [each.name for each in shipped] == [DEFAULT, "audit", "librarian", "operations", "tax"]
     librarian = next(each for each in shipped if each.name == "librarian")
     assert (librarian.autonomy_ceiling, librarian.model) == (Level.L1, None)
-    assert set(librarian.tools) == {"knowledge_search", "knowledge_read", "agent_handover"}
+    assert set(librarian.tools) == {
+        "knowledge_search",
+        "knowledge_read",
+        "preference_set",
+        "preference_forget",
+        "agent_handover",
+    }
 
 
 def test_a_persona_may_name_its_model(manifests: Path) -> None:

@@ -6,12 +6,17 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from agent.conversations.leases import Lease, RunKey
+from agent.conversations.refusals import RunTaken
 from agent.events import MessageDelta, MessageStarted, RunCompleted, RunFrame, RunUsage
+from agent.frame_tail import KEPT_FRAMES
 from agent.frames import terminal_frame
-from agent.run_stream import KEPT_FRAMES, TAKEN_AWAY, RunStream
+from agent.run_stream import TAKEN_AWAY, RunStream
 from domain.kernel import OrganizationId
 from tests.support.turns import PRINCIPAL, RUN
 from tools.ports import Unavailable
+
+LEASE = Lease(key=RunKey(organization_id=PRINCIPAL.organization_id, run_id=RUN), epoch=3)
 
 
 class HeldLog:
@@ -23,8 +28,10 @@ class HeldLog:
         self.let_through = asyncio.Semaphore(0)
         self.fault: Exception | None = None
 
-    async def append(self, organization_id: OrganizationId, frames: Sequence[RunFrame], *, urgent: bool) -> None:
-        assert organization_id == PRINCIPAL.organization_id
+    async def append(
+        self, organization_id: OrganizationId, frames: Sequence[RunFrame], *, epoch: int, urgent: bool
+    ) -> None:
+        assert (organization_id, epoch) == (PRINCIPAL.organization_id, LEASE.epoch)
         self.batches.append(([frame.type for frame in frames], urgent))
         self.arrived.set()
         await self.let_through.acquire()
@@ -33,9 +40,9 @@ class HeldLog:
 
 
 @asynccontextmanager
-async def writing(log: HeldLog) -> AsyncGenerator[RunStream, None]:
+async def writing(log: HeldLog, after: int = 0) -> AsyncGenerator[RunStream, None]:
     """A stream whose writer runs."""
-    stream = RunStream(RUN, PRINCIPAL.organization_id, log)
+    stream = RunStream(LEASE, log, after)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(stream.write())
         yield stream
@@ -52,10 +59,10 @@ async def test_nothing_is_shown_before_it_is_committed() -> None:
     async with writing(log) as stream:
         stream.emit(MessageStarted(message_id="m"))
         await log.arrived.wait()
-        assert stream.after(0) == ()
+        assert stream.tail.after(0) == ()
         log.let_through.release()
         await stream.flush()
-        assert [(frame.sequence, frame.type) for frame in stream.after(0) or ()] == [(1, "message.started")]
+        assert [(frame.sequence, frame.type) for frame in stream.tail.after(0) or ()] == [(1, "message.started")]
 
 
 async def test_text_that_arrives_while_a_write_is_under_way_becomes_one_delta() -> None:
@@ -70,7 +77,7 @@ async def test_text_that_arrives_while_a_write_is_under_way_becomes_one_delta() 
         log.let_through.release()
         await stream.flush()
         assert log.batches == [(["message.started"], True), (["message.delta", "run.completed"], True)]
-        shown = list(stream.after(1) or ())
+        shown = list(stream.tail.after(1) or ())
         assert '"delta":"abc"' in shown[0].data
         assert shown[1].terminal
 
@@ -110,7 +117,7 @@ async def test_what_is_urgent_does_not_wait_for_text_that_lingers() -> None:
         log.let_through.release()
         log.let_through.release()
         await stream.flush()
-        assert [frame.sequence for frame in stream.after(0) or ()] == [1, 2, 3]
+        assert [frame.sequence for frame in stream.tail.after(0) or ()] == [1, 2, 3]
 
 
 async def test_the_terminal_frame_is_shown_before_it_is_stored_since_the_row_says_the_same() -> None:
@@ -119,14 +126,14 @@ async def test_the_terminal_frame_is_shown_before_it_is_stored_since_the_row_say
         stream.emit(MessageStarted(message_id="m"))
         log.let_through.release()
         await stream.flush()
-        looked = stream.changed
+        looked = stream.tail.changed
         ending = asyncio.create_task(stream.end(RunCompleted()))
         await looked.wait()
-        assert list(stream.after(1) or ()) == [terminal_frame(RunCompleted(), RUN, 2)]
+        assert list(stream.tail.after(1) or ()) == [terminal_frame(RunCompleted(), RUN, 2)]
         assert not ending.done()
         log.let_through.release()
         await ending
-        assert log.batches[-1] == (["run.completed"], True)
+        assert log.batches[-1] == (["run.completed"], False)
 
 
 async def test_after_a_gap_no_terminal_frame_is_shown_but_read_from_the_row() -> None:
@@ -139,7 +146,7 @@ async def test_after_a_gap_no_terminal_frame_is_shown_but_read_from_the_row() ->
             await stream.flush()
         with pytest.raises(Unavailable):
             await stream.end(RunCompleted())
-        assert (len(log.batches), stream.after(0)) == (1, ())
+        assert (len(log.batches), stream.tail.after(0)) == (1, ())
 
 
 async def test_a_run_that_is_anothers_by_now_writes_and_shows_nothing_more() -> None:
@@ -150,9 +157,30 @@ async def test_a_run_that_is_anothers_by_now_writes_and_shows_nothing_more() -> 
         stream.emit(delta("a"))
         stream.abandon(TAKEN_AWAY)
         log.let_through.release()
-        with pytest.raises(Unavailable, match="another has ended"):
+        with pytest.raises(Unavailable, match="another goes on"):
             await stream.flush()
-    assert (len(log.batches), stream.after(0)) == (1, ())
+    assert (len(log.batches), stream.tail.after(0)) == (1, ())
+
+
+async def test_what_the_log_refuses_since_another_carries_the_run_is_not_shown() -> None:
+    log = HeldLog()
+    log.fault = RunTaken(RUN)
+    async with writing(log) as stream:
+        stream.emit(MessageStarted(message_id="m"))
+        log.let_through.release()
+        with pytest.raises(Unavailable, match="another goes on"):
+            await stream.flush()
+    assert stream.tail.after(0) == ()
+
+
+async def test_who_goes_on_with_a_run_numbers_on_from_its_last_frame() -> None:
+    log = HeldLog()
+    async with writing(log, after=7) as stream:
+        stream.emit(MessageStarted(message_id="m"))
+        log.let_through.release()
+        await stream.flush()
+        assert [frame.sequence for frame in stream.tail.after(7) or ()] == [8]
+        assert stream.tail.after(6) is None
 
 
 async def test_a_follower_that_is_far_behind_is_sent_to_the_database() -> None:
@@ -162,10 +190,10 @@ async def test_a_follower_that_is_far_behind_is_sent_to_the_database() -> None:
             stream.emit(MessageStarted(message_id="m"))
         log.let_through.release()
         await stream.flush()
-        assert stream.after(0) is None
-        assert len(stream.after(1) or ()) == KEPT_FRAMES
-        assert stream.after(KEPT_FRAMES + 1) == ()
-        assert stream.after(10**9) == ()
+        assert stream.tail.after(0) is None
+        assert len(stream.tail.after(1) or ()) == KEPT_FRAMES
+        assert stream.tail.after(KEPT_FRAMES + 1) == ()
+        assert stream.tail.after(10**9) == ()
 
 
 async def test_after_a_gap_nothing_more_is_taken() -> None:
@@ -178,7 +206,7 @@ async def test_after_a_gap_nothing_more_is_taken() -> None:
             await stream.flush()
         with pytest.raises(Unavailable):
             stream.emit(delta("a"))
-        assert stream.after(0) == ()
+        assert stream.tail.after(0) == ()
 
 
 async def test_an_odd_fault_of_the_log_is_told_to_the_run_as_unavailable() -> None:
@@ -194,12 +222,12 @@ async def test_an_odd_fault_of_the_log_is_told_to_the_run_as_unavailable() -> No
 async def test_every_change_wakes_those_who_looked_before_it() -> None:
     log = HeldLog()
     async with writing(log) as stream:
-        looked = stream.changed
+        looked = stream.tail.changed
         stream.emit(MessageStarted(message_id="m"))
         log.let_through.release()
         await looked.wait()
-        assert stream.after(0)
-        last = stream.changed
+        assert stream.tail.after(0)
+        last = stream.tail.changed
         stream.close()
         await last.wait()
-        assert stream.closed
+        assert stream.tail.closed

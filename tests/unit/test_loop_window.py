@@ -18,7 +18,7 @@ from agent.model import (
     ToolResultMessage,
     UserMessage,
 )
-from agent.window import ANSWER_SHARE, Window, shortened, shortened_text
+from agent.window import ANSWER_SHARE, UNSHOWN, Window, shortened, shortened_text
 from domain.kernel import CallId, RunId
 from tests.support.turns import OFFERS, nth
 
@@ -70,15 +70,17 @@ def test_a_request_fits_and_each_call_has_exactly_its_result_behind_it(
     assert _cost(request.messages) <= size - size // ANSWER_SHARE
     assert isinstance(request.messages[0], SystemMessage)
     assert UserMessage(text="M") in request.messages
-    assert _paired(request.messages)
+    assert paired(request.messages)
 
 
 @given(st.lists(turns, min_size=1, max_size=6).map(tuple))
 def test_turns_go_whole_and_oldest_first(earlier: tuple[Turn, ...]) -> None:
     everything = [message for turn in earlier for message in turn_messages(turn, {})]
     transcript = Transcript(system="S", history=History(turns=earlier), message="M", window=Window(2_000, len))
-    kept = list(transcript.request(()).messages[1:-1])
+    told = list(transcript.request(()).messages[1:-1])
+    kept = [message for message in told if message is not UNSHOWN]
     assert everything[len(everything) - len(kept) :] == kept
+    assert (UNSHOWN in told) == (len(kept) < len(everything))
     assert not kept or isinstance(kept[0], UserMessage)
 
 
@@ -124,7 +126,7 @@ def _cost(messages: Sequence[Message]) -> int:
     return sum(len(message.text.encode()) for message in messages)
 
 
-def _paired(messages: Sequence[Message]) -> bool:
+def paired(messages: Sequence[Message]) -> bool:
     waiting: list[str] = []
     for message in messages:
         if isinstance(message, ToolResultMessage):

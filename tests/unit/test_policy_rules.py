@@ -36,6 +36,7 @@ SIGNING: dict[str, Any] = {
     "person_only": True,
 }
 
+REMEMBERING: dict[str, Any] = {"tool": "preference_set", "effect": "prepare"}
 FIRES: dict[str, list[dict[str, Any]]] = {
     "not_a_member": [{"role": None}],
     "role_too_low": [
@@ -134,6 +135,16 @@ FIRES: dict[str, list[dict[str, Any]]] = {
         {**DECIDING, "role": Role.READONLY, "approval_needs_role": Role.EMPLOYEE},
         {**DECIDING, "role": Role.EMPLOYEE},
     ],
+    "linking_others_needs_approval": [
+        {**BY_HAND, "tool": "identity_link", "effect": "commit", "role": Role.SYSTEM_ADMIN, "assigns_other": True},
+    ],
+    "preference_not_own_words": [{**REMEMBERING, "own_statement": False}],
+    "preference_takes_own_hand": [
+        {**REMEMBERING, "role": Role.READONLY, "own_statement": False},
+        {**REMEMBERING, "role": Role.CLIENT, "level": 1},
+        {**REMEMBERING, "role": Role.SERVICE_ACCOUNT, "kind": "service_account", "attended": False, "level": 1},
+        {**REMEMBERING, "tool": "preference_forget", "role": Role.READONLY, "level": 0},
+    ],
     "four_eyes_needed": [{**DECIDING, "approval_own": True, "approval_four_eyes": True}],
 }
 CASES = [
@@ -156,12 +167,12 @@ def test_a_refusal_names_the_one_rule_that_made_it(rule: str, changes: dict[str,
 
 @pytest.mark.parametrize(("rule", "changes"), CASES)
 def test_without_the_rule_the_call_would_be_allowed(rule: str, changes: dict[str, Any], tmp_path: Path) -> None:
-    """But for a stranger, whom no permit lets through either, and an upload, which would wait for nothing."""
+    """But for a stranger, whom no permit lets through either, and for what would wait for nobody."""
     policies = policies_of(tmp_path, without_rule(shipped_files(), rule))
     verdict = verdict_on(situation(**changes), policies)
     if rule == "not_a_member":
         assert verdict == Deny(reasons=("no_permit",))
-    elif rule == "upload_cannot_wait":
+    elif rule in ("upload_cannot_wait", "preference_takes_own_hand"):
         assert isinstance(verdict, NeedsApproval)
     else:
         assert isinstance(verdict, Allow)

@@ -136,6 +136,8 @@ def test_without_a_known_workflow_the_row_prepare_holds() -> None:
         ("commit", Role.EMPLOYEE, Role.EMPLOYEE, Role.MANAGER),
         ("commit", Role.EMPLOYEE, Role.PARTNER, Role.PARTNER),
         ("commit", Role.PARTNER, Role.MANAGER, Role.PARTNER),
+        ("commit", Role.SYSTEM_ADMIN, Role.MANAGER, Role.PARTNER),
+        ("commit", Role.SYSTEM_ADMIN, Role.SYSTEM_ADMIN, Role.SYSTEM_ADMIN),
         ("irreversible", Role.MANAGER, Role.EMPLOYEE, Role.PARTNER),
         ("irreversible", Role.MANAGER, Role.SYSTEM_ADMIN, Role.SYSTEM_ADMIN),
     ],

@@ -160,6 +160,7 @@ def test_a_workflow_tool_names_its_minimum(load: Write) -> None:
         ({"doors": ["window"]}, "/doors/0"),
         ({"doors": ["rest", "rest"]}, "/doors"),
         ({"writes": []}, "/writes: a tool that changes something names the tables"),
+        ({"outside": True}, "/outside: what acts outside changes something there, and writes no table of ours"),
         ({"writes": ["Notes; DROP"]}, "/writes/0"),
         ({"effect": "read", "approval": ...}, "/writes: a tool that reads writes nothing"),
         ({"approval": {"role": "EMPLOYEE"}}, "/approval/role: EMPLOYEE is laxer than policy"),

@@ -1,6 +1,7 @@
 """Manifests and handlers pair one to one, or the server stays down; arguments become types, or faults one can mend."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,6 +17,7 @@ from tests.support.policies import manifest
 from tools.handlers import HANDLERS, agent_handlers, document_handlers
 from tools.json_schema import Checker, Fault
 from tools.manifest import Json
+from tools.outside import Outside, OutsideContext, Unsure
 from tools.registry import Invalid, Parsed, Registry, RegistryError, Tool
 from tools.work import CallContext, Handler
 
@@ -118,6 +120,21 @@ def test_a_missing_spare_or_doubled_handler_stops_the_start_and_is_named(
         Registry(manifests, *tables)
     assert list(raised.value.faults) == faults
     assert all(fault in str(raised.value) for fault in faults)
+
+
+def test_a_manifest_and_its_handler_agree_on_whether_the_tool_acts_outside() -> None:
+    with pytest.raises(RegistryError, match="the manifest says that it acts outside, its handler does not"):
+        Registry([note(outside=True, effect="commit")], {"note_read": handler()})
+
+    async def act(taken: object, context: OutsideContext) -> object:
+        return None
+
+    async def settle(taken: object, context: OutsideContext) -> Unsure:
+        return Unsure()
+
+    acting = replace(handler(), outside=Outside(act=act, settle=settle))
+    with pytest.raises(RegistryError, match="the handler acts outside, and the manifest does not say so"):
+        Registry([note()], {"note_read": acting})
 
 
 def test_one_handler_behind_two_names_stops_the_start() -> None:

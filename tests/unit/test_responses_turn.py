@@ -267,7 +267,7 @@ def test_arguments_that_are_no_json_are_handed_on_for_the_gate_to_refuse() -> No
         (ended(), "stop"),
         (event("completed", response={}), "stop"),
         (ended("incomplete", incomplete_details={"reason": "max_output_tokens"}), "length"),
-        (ended("incomplete", incomplete_details={"reason": "content_filter"}), "refusal"),
+        (ended("incomplete", incomplete_details={"reason": "content_filter"}), "filtered"),
         (ended("incomplete", incomplete_details=None), "length"),
         (event("completed", response={"status": "incomplete"}), "length"),
         (b"[DONE]", "stop"),

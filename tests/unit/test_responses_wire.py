@@ -10,17 +10,14 @@ from agent.model import (
     Finished,
     ItemMade,
     Message,
-    ModelRequest,
     ProviderItem,
-    SystemMessage,
     TextDelta,
     ToolCall,
-    ToolOffer,
     ToolResultMessage,
     UserMessage,
 )
-from tests.support.fake_turns import Call, Json, Turn
-from tests.support.model_stages import KEY, Stage, Stages, ask, play, text_of
+from tests.support.fake_turns import Call, Json, Turn, http_error
+from tests.support.model_stages import CONVERSATION, KEY, SCHEMA, Stage, Stages, ask, play, text_of
 
 SEARCH = Call(name="knowledge_search", arguments='{"query": "x"}', id="call_a")
 
@@ -50,18 +47,7 @@ def input_of(stage: Stage) -> list[Json]:
 
 async def test_the_request_carries_the_whole_conversation_and_leaves_nothing_there(stages: Stages) -> None:
     stage = await play(stages, [Turn(text="Hi"), Turn(text="Hi")])
-    schema: Json = {"type": "object", "properties": {}}
-    asked = ask(
-        SystemMessage(text="Be brief."),
-        UserMessage(text="Hello \ud83d?"),
-        AssistantMessage(text="", calls=(ToolCall(provider_id="a", name="task_list", arguments='{"limit": 5}'),)),
-        ToolResultMessage(provider_id="a", name="task_list", text='{"outcome": "done"}'),
-        AssistantMessage(text="Nothing.", calls=(ToolCall(provider_id="b", name="x", arguments='{"limit": '),)),
-        ToolResultMessage(provider_id="b", name="x", text="{}"),
-        AssistantMessage(text="Done."),
-        tools=[ToolOffer(name="task_list", description="Lists tasks.", parameters=schema)],
-    )
-    await stage.events(ModelRequest(messages=asked.messages, tools=asked.tools, max_output_tokens=50))
+    await stage.events(CONVERSATION)
     await stage.events()
     first, second = stage.fake.requests
     assert first.body == {
@@ -85,7 +71,7 @@ async def test_the_request_carries_the_whole_conversation_and_leaves_nothing_the
                 "type": "function",
                 "name": "task_list",
                 "description": "Lists tasks.",
-                "parameters": schema,
+                "parameters": SCHEMA,
                 "strict": False,
             }
         ],
@@ -150,6 +136,27 @@ async def test_a_model_without_reasoning_is_asked_for_it_only_once(stages: Stage
     assert all(request.body["store"] is False for request in stage.fake.requests)
 
 
+@pytest.mark.parametrize(
+    "message", ["Unknown parameter: 'include'.", "Unrecognized request argument supplied: include"]
+)
+async def test_a_server_that_does_not_know_the_parameter_is_asked_without_it(stages: Stages, message: str) -> None:
+    stage = await play(stages, [http_error(400, message, code=None), Turn(text="Hi"), Turn(text="Hi")])
+    assert [text_of(await stage.events()) for _ in range(2)] == ["Hi", "Hi"]
+    assert ["include" in request.body for request in stage.fake.requests] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("message", "tries"), [("Your input must include a user message.", 1), ("Encrypted content is not supported.", 2)]
+)
+async def test_one_refused_request_does_not_end_reasoning_for_all_others(
+    stages: Stages, message: str, tries: int
+) -> None:
+    stage = await play(stages, [http_error(400, message, code=None)] * tries + [Turn(text="Hi")])
+    assert (await stage.failure()).code == "model_rejected"
+    assert text_of(await stage.events()) == "Hi"
+    assert ["include" in request.body for request in stage.fake.requests][tries:] == [True]
+
+
 async def test_another_refusal_is_not_reworded(stages: Stages) -> None:
     stage = await play(stages, [Turn(text="never")])
     orphan = ToolResultMessage(provider_id="nobody", name="x", text="{}")
@@ -168,7 +175,8 @@ async def test_reasoning_that_came_before_an_error_shows_nothing_and_is_tried_ag
         stages, [Turn(reasoning="s", text="x", stop_after=2, then="error"), Turn(reasoning="t", text="Hi")]
     )
     events = await stage.events()
-    assert [event.item.content for event in events if isinstance(event, ItemMade)] != []
+    (made,) = [event.item.content for event in events if isinstance(event, ItemMade)]
+    assert '"encrypted_content":"t"' in made, "that of the try that was told, not of the one before"
     assert text_of(events) == "Hi"
 
 

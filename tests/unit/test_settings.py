@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from server.home import JWT_SECRET, GlowHome
+from server.hub import embedder_of
 from server.settings import HostedModel, Settings, SettingsInvalid, load_settings
 
 SECRET = base64.b64encode(bytes(32)).decode()
@@ -176,22 +177,69 @@ def test_the_secret_that_the_demo_made_is_found_in_the_home(environment: pytest.
     assert load_settings().signing_secret().get_secret_value() == SECRET
 
 
+MODEL = {"OPENAI_API_KEY": "sk-hidden", "GLOW_MODEL": "m"}
+OPENAI = "https://api.openai.com/v1"
+
+
 @pytest.mark.parametrize(
-    ("given", "base_url"),
+    ("given", "base_url", "key"),
     [
-        ({"OPENAI_API_KEY": "sk-hidden", "GLOW_MODEL": "m"}, None),
-        ({"OPENAI_API_KEY": "sk-hidden", "OPENAI_BASE_URL": "http://both/v1", "GLOW_MODEL": "m"}, "http://both/v1"),
-        ({"GLOW_EMBEDDING_BASE_URL": "http://vectors/v1/"}, "http://vectors/v1"),
+        (MODEL, OPENAI, "OPENAI_API_KEY"),
+        (MODEL | {"OPENAI_BASE_URL": "http://both/v1"}, "http://both/v1", "OPENAI_API_KEY"),
+        ({"GLOW_EMBEDDING_BASE_URL": "http://vectors/v1/"}, "http://vectors/v1", None),
+        # The model's key goes to no other server than the model's own.
+        (MODEL | {"GLOW_EMBEDDING_BASE_URL": "https://vectors.example/v1"}, "https://vectors.example/v1", None),
+        (MODEL | {"GLOW_EMBEDDING_BASE_URL": "http://api.openai.com/v1"}, "http://api.openai.com/v1", None),
+        (MODEL | {"GLOW_EMBEDDING_BASE_URL": "https://api.openai.com:444/v1"}, "https://api.openai.com:444/v1", None),
+        (
+            MODEL | {"GLOW_EMBEDDING_BASE_URL": "https://api.openai.com/v2"},
+            "https://api.openai.com/v2",
+            "OPENAI_API_KEY",
+        ),
+        (
+            MODEL | {"OPENAI_BASE_URL": "http://both:1/v1", "GLOW_EMBEDDING_BASE_URL": "http://both:1/vectors"},
+            "http://both:1/vectors",
+            "OPENAI_API_KEY",
+        ),
+        (MODEL | {"OPENAI_BASE_URL": "http://chat/v1", "GLOW_EMBEDDING_BASE_URL": OPENAI}, OPENAI, None),
+        (MODEL | {"GLOW_EMBEDDING_API_KEY": "hidden"}, OPENAI, "GLOW_EMBEDDING_API_KEY"),
+        ({"GLOW_EMBEDDING_API_KEY": "hidden"}, OPENAI, "GLOW_EMBEDDING_API_KEY"),
+        (
+            {"GLOW_EMBEDDING_API_KEY": "hidden", "GLOW_EMBEDDING_BASE_URL": "http://127.0.0.1:9/v1"},
+            "http://127.0.0.1:9/v1",
+            "GLOW_EMBEDDING_API_KEY",
+        ),
     ],
 )
-def test_vectors_come_from_where_a_key_or_a_server_of_their_own_is_set(
-    environment: pytest.MonkeyPatch, given: dict[str, str], base_url: str | None
+def test_vectors_come_from_where_a_key_or_a_server_of_their_own_is_set_and_a_key_goes_nowhere_else(
+    environment: pytest.MonkeyPatch, given: dict[str, str], base_url: str, key: str | None
 ) -> None:
     for name, value in given.items():
         environment.setenv(name, value)
     server = load_settings().embedding_server
     assert server is not None
-    assert (server.model, server.base_url) == ("text-embedding-3-small", base_url)
+    assert (server.model, server.base_url, server.key_variable) == ("text-embedding-3-small", base_url, key)
+    shown = None if server.api_key is None else server.api_key.get_secret_value()
+    assert shown == (None if key is None else given[key])
+
+
+def test_a_key_for_vectors_is_not_sent_where_anybody_on_the_way_reads_it(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GLOW_EMBEDDING_API_KEY", "sk-hidden")
+    environment.setenv("GLOW_EMBEDDING_BASE_URL", "http://vectors.example/v1")
+    with pytest.raises(SettingsInvalid, match="GLOW_EMBEDDING_API_KEY: would be sent over http") as refused:
+        load_settings()
+    assert "sk-hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize("given", [MODEL, {"GLOW_EMBEDDING_API_KEY": "k"}, {"GLOW_EMBEDDING_BASE_URL": "http://v/v1"}])
+def test_embeddings_are_switched_off_whatever_keys_are_set(
+    environment: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:
+    for name, value in (given | {"GLOW_EMBEDDING_MODEL": "none"}).items():
+        environment.setenv(name, value)
+    settings = load_settings()
+    assert settings.embedding_server is None
+    assert embedder_of(settings) is None
 
 
 def test_a_chat_server_without_a_key_is_not_taken_to_give_vectors(environment: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,24 @@
 """Text to and from Slack: nothing pings, nothing is lost where it is cut, and a person is heard as it was meant."""
 
 import html
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.slack.words import cut, escaped, fitting, heard, mrkdwn
+from server.slack.blocks import Footing
+from server.slack.words import (
+    MESSAGE_CHARACTERS,
+    cut,
+    escaped,
+    escaped_within,
+    fitting,
+    heard,
+    mrkdwn,
+    unlinked,
+    visible,
+)
 
 
 @pytest.mark.parametrize(
@@ -18,7 +30,8 @@ from server.slack.words import cut, escaped, fitting, heard, mrkdwn
         ("## **Bold** heading", "*Bold heading*"),
         ("- one\n* two\n  + three", "• one\n• two\n  • three"),
         ("> quoted", "> quoted"),
-        ("[the page](https://example.com/a?b=1&c=2)", "<https://example.com/a?b=1&amp;c=2|the page>"),
+        ("[the page](https://example.com/a?b=1&c=2)", "the page (<https://example.com/a?b=1&amp;c=2>)"),
+        ("[https://a.test](https://a.test)", "<https://a.test>"),
         ("[evil](javascript:alert(1))", "[evil](javascript:alert(1))"),
         ("`**not bold** <x>`", "`**not bold** &lt;x&gt;`"),
         ("```python\na ** b\n```", "```\na ** b\n```"),
@@ -66,3 +79,43 @@ def test_what_fits_is_a_beginning_that_fits_escaped(text: str, room: int) -> Non
 )
 def test_what_a_person_wrote_is_heard_as_it_was_meant(sent: str, meant: str) -> None:
     assert heard(sent, "UBOT") == meant
+
+
+@given(st.text(alphabet="ab&<> \n", max_size=500), st.integers(min_value=20, max_value=90))
+def test_what_is_shortened_escaped_is_no_longer_than_asked_and_whole_characters(text: str, limit: int) -> None:
+    shown = escaped_within(text, limit)
+    assert len(shown) <= limit
+    assert text.startswith(html.unescape(shown).removesuffix("…"))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, über, 日本\n\tindented", "plain, über, 日本\n\tindented"),
+        ("pay \u202e0001\u202c EUR", "pay ⟨U+202E⟩0001⟨U+202C⟩ EUR"),
+        ("1\u200b000", "1⟨U+200B⟩000"),
+        ("a\u2067b\u2069\u00ad\r", "a⟨U+2067⟩b⟨U+2069⟩⟨U+00AD⟩⟨U+000D⟩"),
+        ("\U000e0041\u3164", "⟨U+E0041⟩⟨U+3164⟩"),
+    ],
+)
+def test_what_is_agreed_to_hides_no_character(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+@given(st.text(alphabet="a[](): \n", max_size=60), st.integers(min_value=0, max_value=60))
+def test_the_beginning_of_a_text_is_shown_as_the_beginning_of_the_text(text: str, place: int) -> None:
+    whole = unlinked(text)
+    assert whole.startswith(unlinked(text[:place]))
+    assert "](" not in whole
+    assert "]:" not in whole
+
+
+def test_what_stands_below_an_answer_leaves_room_for_its_text() -> None:
+    signs = "&" * 500
+    call: dict[str, object] = {"tool": "t", "outcome": "denied", "reasons": [signs]}
+    cited: dict[str, object] = {"marker": 1, "title": signs, "section": signs, "start": 1, "end": 2}
+
+    blocks = Footing(calls=[call] * 30, citations=[cited] * 30, notes=[signs] * 2).blocks()
+
+    assert sum(len(block["elements"][0]["text"]) for block in cast(Any, blocks)) + MESSAGE_CHARACTERS <= 12_000
+    assert "calls more, which the record has" in str(blocks)

@@ -10,7 +10,9 @@ from agent.budget import Budget
 from agent.places import Places
 from domain.kernel import Principal
 from domain.resources import resource_folder
-from server.hub import bounded
+from knowledge.model import SearchWeights
+from knowledge.parse.document import DEFAULT_LIMITS
+from server.hub import bounded, weights_of
 from server.system_config import (
     REREAD_EVERY_S,
     Price,
@@ -21,6 +23,17 @@ from server.system_config import (
     read_system_config,
 )
 from tests.support.policies import principal
+
+SENSELESS = (
+    "prices: {m: {input: 1, output: 10, since: 2026-11-31}}",
+    "prices: {m: {input: 1, output: 10, since: 0001-01-01T00:00:00+10:00}}",
+    "limits: {runs: 0b_}",
+    "limits: {runs: !!int x}",
+    "limits: {runs: !!int ''}",
+    "limits: {runs: !!bool maybe}",
+    "limits: {runs: !!timestamp soon}",
+)
+"""Well-formed YAML with a value that its type cannot be, at which PyYAML raises whatever Python raised."""
 
 
 @pytest.fixture
@@ -38,8 +51,9 @@ def test_what_ships_are_the_defaults() -> None:
 def test_a_file_says_only_what_differs(path: Path) -> None:
     config = read_system_config(path)
     assert (config.limits.runs, config.limits.streams, config.uploads.file_bytes) == (3, 32, 50 * 1024 * 1024)
-    path.write_text("", encoding="utf-8")
-    assert read_system_config(path) == SystemConfig()
+    for nothing in ("", "\n", "# limits: {runs: 3}\n"):
+        path.write_text(nothing, encoding="utf-8")
+        assert read_system_config(path) == SystemConfig()
 
 
 @pytest.mark.parametrize(
@@ -55,10 +69,16 @@ def test_a_file_says_only_what_differs(path: Path) -> None:
         ("runs: {seconds: .nan}", "runs.seconds"),
         ("prices: {m: {input: -1, output: 1}}", "prices.m.input"),
         ("prices: {m: {input: 1}}", "prices.m.output"),
+        ("models: {m: {context_tokens: 2000}}", "models.m.context_tokens"),
+        ("models: {m: {}}", "models.m.context_tokens"),
+        ("uploads: {file_mib: 51}", "uploads.file_mib"),
+        ("search: {vector_weight: 101}", "search.vector_weight"),
+        ("search: {lexical_weight: 0, vector_weight: 0}", "cannot both be 0"),
         ("- 1", "mapping"),
         ("limits: {runs: 1}\nlimits: {runs: 2}", "twice"),
         ("{", "system.yaml"),
         ("limits: !!python/object/apply:os.system ['true']", "system.yaml"),
+        *((text, "system.yaml") for text in SENSELESS),
     ],
 )
 def test_a_file_that_makes_no_sense_is_refused_with_its_place(path: Path, text: str, place: str) -> None:
@@ -77,7 +97,7 @@ def test_a_change_is_taken_and_a_broken_file_keeps_the_last_good_one(path: Path)
     path.write_text("limits: {runs: 5}\n", encoding="utf-8")
     held.reread()
     assert held.current.limits.runs == 5
-    for broken in ("limits: {runs: none}\n", None):
+    for broken in ("limits: {runs: none}\n", *SENSELESS, None):
         with capture_logs() as lines:
             if broken is None:
                 path.unlink()
@@ -92,6 +112,11 @@ def test_a_change_is_taken_and_a_broken_file_keeps_the_last_good_one(path: Path)
     assert (held.current.limits.runs, held.broken) == (6, False)
 
 
+def test_what_the_orders_of_a_search_count_is_what_is_in_force(path: Path) -> None:
+    path.write_text("search: {vector_weight: 0.5}\n", encoding="utf-8")
+    assert weights_of(read_system_config(path)) == SearchWeights(lexical=1.0, vector=0.5)
+
+
 async def test_the_file_is_looked_at_by_itself(path: Path) -> None:
     held = SystemConfigFile.open(path)
     _write(path, "limits: {runs: 7}\n")
@@ -103,6 +128,10 @@ async def test_the_file_is_looked_at_by_itself(path: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
+
+
+def test_the_largest_file_that_is_taken_in_is_one_that_is_read() -> None:
+    assert SystemConfig().uploads.file_bytes == DEFAULT_LIMITS.size_bytes
 
 
 def test_places_follow_what_is_in_force(path: Path) -> None:

@@ -7,6 +7,7 @@ import jwt
 import pytest
 from pydantic import SecretStr
 
+from domain.identities.model import Identity
 from domain.kernel import PrincipalId
 from server.tokens import Audience, InvalidToken, Tokens, audiences
 
@@ -124,3 +125,15 @@ def test_a_token_ends_at_its_time_to_the_second() -> None:
     assert tokens(now=NOW + timedelta(minutes=5, seconds=-1)).read(token).principal_id == WHO
     with pytest.raises(InvalidToken):
         tokens(now=NOW + timedelta(minutes=5)).read(token)
+
+
+def test_a_token_says_which_identity_it_rests_on() -> None:
+    identity = Identity(issuer="https://issuer.example", subject="eva")
+    token = tokens().sign(WHO, "acme-audit", "widget", timedelta(minutes=15), rests_on=identity)
+    assert tokens().read(token).rests_on == identity
+
+
+@pytest.mark.parametrize("odd", ["eva", [], {}, {"iss": "https://issuer.example"}, {"iss": 7, "sub": "eva"}])
+def test_a_token_whose_identity_cannot_be_read_is_refused(odd: object) -> None:
+    with pytest.raises(InvalidToken, match="identity"):
+        tokens().read(signed(glow_identity=odd))

@@ -1,5 +1,6 @@
 """The tools that ship: manifest and handler agree to the last field, and the contract's table holds."""
 
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any, cast
 
@@ -11,8 +12,9 @@ from domain.resources import resource_folder
 from knowledge.model import StoredFile
 from knowledge.prepare import PreparedDocument, prepare_document
 from tools.handlers import HANDLERS, agent_handlers, document_handlers
+from tools.handlers.analytics import AnalyticsReport
 from tools.outcomes import Json
-from tools.registry import Parsed, Registry, Tool
+from tools.registry import Invalid, Parsed, Registry, Tool
 from tools.staging import Staging
 
 CONTRACT: dict[str, tuple[str, str]] = {
@@ -31,23 +33,36 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "autonomy_query": ("read", "READONLY"),
     "analytics_report": ("read", "EMPLOYEE"),
     "call_get": ("read", "READONLY"),
+    # Beside the contract's table: its route, /v1/schedules, is named there.
+    "schedule_list": ("read", "READONLY"),
 }
 """Source  contract.md, Tools."""
 UNSEEN = {
+    "approval_cancel",
     "approval_decide",
+    "approval_expire",
     "autonomy_set",
+    "call_settle",
     "document_content",
     "document_delete",
+    "document_extract",
     "document_embed",
     "document_index",
+    "document_list",
     "document_upload",
+    "feedback_give",
+    "figure_list",
     "identity_link",
     "identity_unlink",
+    "schedule_create",
+    "schedule_delete",
+    "schedule_update",
     "signoff_record",
     "slack_channel_set",
     "slack_connect",
+    "task_remind",
 }
-AMONG_AGENTS = {"agent_handover"}
+AMONG_AGENTS = {"agent_handover", "preference_set", "preference_forget"}
 """Beside the contract's: offered where an agent of this hub speaks, and not to a client's own."""
 ID = "7b1f6a52-6a0e-4c55-9f0e-0f7a1f6f2a11"
 EXAMPLES: dict[str, Json] = {
@@ -92,6 +107,7 @@ EXAMPLES: dict[str, Json] = {
         "version": "1",
         "comment": "C",
     },
+    "feedback_give": {"run_id": ID, "rating": "down", "comment": "C"},
     "autonomy_set": {
         "scope": "member",
         "tool": "task_create",
@@ -103,6 +119,8 @@ EXAMPLES: dict[str, Json] = {
         "reason": "R",
     },
     "task_list": {
+        "audience": "client",
+        "unfinished": True,
         "status": "open",
         "engagement_id": ID,
         "assignee": "a@b.example",
@@ -113,6 +131,16 @@ EXAMPLES: dict[str, Json] = {
         "limit": 5,
         "cursor": "abc",
     },
+    "schedule_create": {"task_id": ID, "cron": "0 7 * * *", "time_zone": "Europe/Malta", "input": {}},
+    "schedule_update": {
+        "schedule_id": ID,
+        "cron": "0 7 * * *",
+        "time_zone": "Europe/Malta",
+        "input": {"from": "2026-01-01"},
+        "paused": True,
+    },
+    "schedule_delete": {"schedule_id": ID},
+    "schedule_list": {"task_id": ID, "limit": 5, "cursor": "abc"},
     "task_get": {"task_id": ID},
     "task_run": {"task_id": ID, "input": {}},
     "task_run_get": {"task_run_id": ID},
@@ -137,10 +165,19 @@ EXAMPLES: dict[str, Json] = {
         "engagement_id": ID,
         "trust": "client",
     },
+    "approval_cancel": {"run_id": ID},
+    "approval_expire": {"approval_id": ID},
+    "document_list": {"engagement_id": ID, "status": "ready", "limit": 5, "cursor": "abc"},
+    "document_extract": {"document_id": ID},
+    "figure_list": {"document_id": ID, "engagement_id": ID, "words": "cash", "limit": 5},
+    "task_remind": {"task_id": ID, "text": "Please send it."},
+    "call_settle": {"call_id": ID},
     "document_content": {"document_id": ID},
     "document_index": {"document_id": ID},
     "document_embed": {"document_id": ID},
     "document_delete": {"document_id": ID},
+    "preference_set": {"words": "Call me Freja.", "preference_id": ID},
+    "preference_forget": {"preference_id": ID},
     "agent_handover": {"agent": "tax", "reason": "asked for"},
     "identity_link": {"issuer": "https://id.example", "subject": "s", "user": "a@b.example"},
     "identity_unlink": {"issuer": "https://id.example", "subject": "s"},
@@ -189,6 +226,11 @@ def test_a_handover_is_offered_where_an_agent_of_this_hub_speaks() -> None:
     assert tools()["agent_handover"].manifest.doors == {"chat", "slack", "widget", "cli"}
 
 
+@pytest.mark.parametrize("name", ["preference_set", "preference_forget"])
+def test_what_is_remembered_of_a_person_is_between_them_and_this_hubs_agent(name: str) -> None:
+    assert tools()[name].manifest.doors == {"chat", "slack", "widget", "cli", "rest"}
+
+
 @pytest.mark.parametrize("name", sorted(UNSEEN))
 def test_what_models_never_see_is_offered_at_no_door_of_theirs(name: str) -> None:
     assert not tools()[name].manifest.doors & {"chat", "mcp"}
@@ -221,6 +263,31 @@ def test_a_default_that_the_manifest_names_is_the_handlers(name: str) -> None:
     held = parsed.model.model_dump(mode="json", by_alias=True)
     told = {key: schema["default"] for key, schema in properties(tool).items() if "default" in schema}
     assert {key: held[key] for key in told} == told
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("2026-12-01", date(2026, 12, 1)),
+        ("2026-12-01T00:00:00Z", datetime(2026, 12, 1, tzinfo=UTC)),
+        ("2026-12-01t00:00:00z", datetime(2026, 12, 1, tzinfo=UTC)),
+        ("2026-12-01T00:00:00+02:00", datetime(2026, 11, 30, 22, tzinfo=UTC)),
+        ("2026-12-01T00:00:00", datetime(2026, 12, 1)),  # noqa: DTZ001  the service takes it for UTC
+        ("2026-12-01T10:30:00.5-01:00", datetime(2026, 12, 1, 11, 30, 0, 500_000, tzinfo=UTC)),
+    ],
+)
+def test_a_reports_midnight_is_a_moment_and_only_a_plain_date_its_whole_day(written: str, meant: date) -> None:
+    parsed = tools()["analytics_report"].parse({"report": "activity", "from": written, "to": written})
+    assert isinstance(parsed, Parsed)
+    held = cast(AnalyticsReport, parsed.model)
+    assert (held.since, type(held.since)) == (held.until, type(held.until)) == (meant, type(meant))
+
+
+@pytest.mark.parametrize("written", ["2026-02-30", "2026-12-01T25:00:00Z", "2026-12-01T"])
+def test_a_reports_moment_that_there_is_not_is_invalid(written: str) -> None:
+    parsed = tools()["analytics_report"].parse({"report": "activity", "from": written})
+    assert isinstance(parsed, Invalid)
+    assert "from" in parsed.faults[0].path
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -6,17 +6,22 @@ from typing import Any
 from tools.handlers.activity import CALL_GET
 from tools.handlers.agents import Introduction, agent_handlers
 from tools.handlers.analytics import ANALYTICS_REPORT
-from tools.handlers.approvals import APPROVAL_DECIDE
+from tools.handlers.approvals import APPROVAL_CANCEL, APPROVAL_DECIDE, APPROVAL_EXPIRE, CALL_SETTLE
 from tools.handlers.autonomy import AUTONOMY_QUERY, AUTONOMY_SET
 from tools.handlers.contents import DOCUMENT_CONTENT
 from tools.handlers.documents import PrepareFile, document_handlers
+from tools.handlers.feedback import FEEDBACK_GIVE
+from tools.handlers.figures import DOCUMENT_EXTRACT, DOCUMENT_LIST, FIGURE_LIST
 from tools.handlers.identities import IDENTITY_LINK, IDENTITY_UNLINK
 from tools.handlers.knowledge import KNOWLEDGE_READ, KNOWLEDGE_SEARCH, search_by_meaning
+from tools.handlers.preferences import PREFERENCE_FORGET, PREFERENCE_SET
 from tools.handlers.releases import RELEASE_CHECK, RELEASE_SUBMIT, SIGNOFF_RECORD
+from tools.handlers.schedules import SCHEDULE_CREATE, SCHEDULE_DELETE, SCHEDULE_LIST, SCHEDULE_UPDATE
 from tools.handlers.tasks import (
     TASK_CREATE,
     TASK_GET,
     TASK_LIST,
+    TASK_REMIND,
     TASK_RUN,
     TASK_RUN_CANCEL,
     TASK_RUN_GET,
@@ -37,21 +42,35 @@ __all__ = [
 
 HANDLERS: Mapping[str, Handler[Any]] = {
     "analytics_report": ANALYTICS_REPORT,
+    "approval_cancel": APPROVAL_CANCEL,
     "approval_decide": APPROVAL_DECIDE,
+    "approval_expire": APPROVAL_EXPIRE,
     "autonomy_query": AUTONOMY_QUERY,
     "autonomy_set": AUTONOMY_SET,
     "call_get": CALL_GET,
+    "call_settle": CALL_SETTLE,
     "document_content": DOCUMENT_CONTENT,
+    "document_extract": DOCUMENT_EXTRACT,
+    "document_list": DOCUMENT_LIST,
+    "figure_list": FIGURE_LIST,
+    "feedback_give": FEEDBACK_GIVE,
     "identity_link": IDENTITY_LINK,
     "identity_unlink": IDENTITY_UNLINK,
     "knowledge_read": KNOWLEDGE_READ,
     "knowledge_search": KNOWLEDGE_SEARCH,
+    "preference_forget": PREFERENCE_FORGET,
+    "preference_set": PREFERENCE_SET,
     "release_check": RELEASE_CHECK,
     "release_submit": RELEASE_SUBMIT,
+    "schedule_create": SCHEDULE_CREATE,
+    "schedule_delete": SCHEDULE_DELETE,
+    "schedule_list": SCHEDULE_LIST,
+    "schedule_update": SCHEDULE_UPDATE,
     "signoff_record": SIGNOFF_RECORD,
     "task_create": TASK_CREATE,
     "task_get": TASK_GET,
     "task_list": TASK_LIST,
+    "task_remind": TASK_REMIND,
     "task_run": TASK_RUN,
     "task_run_cancel": TASK_RUN_CANCEL,
     "task_run_get": TASK_RUN_GET,

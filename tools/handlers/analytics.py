@@ -1,9 +1,10 @@
 """Reports whose figures the database computes."""
 
 from datetime import date, datetime
+from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
 from domain.analytics.model import GroupBy, ReportName
 from domain.analytics.service import period_of
@@ -14,10 +15,21 @@ from tools.views import report_json
 from tools.work import CallContext, Handler
 
 
+def _moment(text: object) -> date | datetime:
+    """Told apart by their form: pydantic alone takes a midnight for a whole day, whatever its time zone."""
+    written = str(text)
+    day = len(written) == len("2026-01-31")
+    return date.fromisoformat(written) if day else datetime.fromisoformat(written.upper())
+
+
+Moment = Annotated[date | datetime, PlainValidator(_moment)]
+"""A date, which means its whole day in UTC, or an instant."""
+
+
 class AnalyticsReport(Arguments):
     report: ReportName
-    since: date | datetime | None = Field(default=None, alias="from", union_mode="left_to_right")
-    until: date | datetime | None = Field(default=None, alias="to", union_mode="left_to_right")
+    since: Moment | None = Field(default=None, alias="from")
+    until: Moment | None = Field(default=None, alias="to")
     group_by: GroupBy | None = None
     engagement_id: UUID | None = None
 

@@ -1,20 +1,35 @@
-"""A person's answer to a waiting call: decided once, and the call made or refused in the same transaction."""
+"""How a call stops waiting: a person answers, which makes or refuses it at once, its time is over, or its run ends."""
 
-from typing import cast
+from collections.abc import Iterable
+from typing import ClassVar, cast
 from uuid import UUID
 
 from domain.approvals.model import Approval, ApprovalAnswer
-from domain.kernel import ApprovalId
+from domain.kernel import ApprovalId, CallId, DomainError, RunId
 from tools.handlers.arguments import Arguments
 from tools.outcomes import CallOutcome, Json, error_json
 from tools.views import approval_item_json
 from tools.work import CallContext, Handler, Job, PrepareContext, Work
+
+CANCELLED = "The run of this call was cancelled."
 
 
 class ApprovalDecide(Arguments):
     approval_id: UUID
     decision: ApprovalAnswer
     comment: str | None = None
+
+
+class CallSettle(Arguments):
+    call_id: UUID
+
+
+class ApprovalExpire(Arguments):
+    approval_id: UUID
+
+
+class ApprovalCancel(Arguments):
+    run_id: UUID
 
 
 async def prepare(arguments: ApprovalDecide, context: PrepareContext) -> object:
@@ -42,13 +57,75 @@ async def approval_decide(arguments: ApprovalDecide, context: CallContext) -> Js
         item = await context.work.approvals.get(approval.approval_id, context.now)
     else:
         ended = await context.execute_approved(approval, context.prepared)
-        item = await context.work.approvals.finish(approval.approval_id, executed=ended.outcome == "done")
-    if approval.task_run_id is not None:
-        # The run waits at this step; whatever the answer, it can be brought further now.
-        context.jobs.append(
-            Job(kind="task_run", organization_id=approval.organization_id, subject_id=approval.task_run_id)
+        # What acts outside is done once this is committed, and its approval finished then.
+        acts_later = ended.outcome == "waiting"
+        approvals = context.work.approvals
+        item = await (
+            approvals.get(approval.approval_id, context.now)
+            if acts_later
+            else approvals.finish(approval.approval_id, executed=ended.outcome == "done")
         )
+    context.jobs.extend(_going_on(approval))
     return {"approval": approval_item_json(item), "call": _call_json(ended)}
+
+
+async def approval_expire(arguments: ApprovalExpire, context: CallContext) -> Json:
+    """Effect  writes approvals.
+
+    Raises  NothingToExpire.
+    """
+    approval = await context.work.approvals.expire(ApprovalId(arguments.approval_id), context.now)
+    await context.expire_waiting(approval)
+    context.jobs.extend(_going_on(approval))
+    return {"approval_id": str(approval.approval_id), "call_id": str(approval.call_id)}
+
+
+async def approval_cancel(arguments: ApprovalCancel, context: CallContext) -> Json:
+    """Effect  writes approvals."""
+    settled = await context.work.approvals.cancel_of_conversation(RunId(arguments.run_id), CANCELLED, context.now)
+    ids: dict[str, list[str]] = {"cancelled": [], "expired": []}
+    for approval in settled:
+        end = context.cancel_waiting if approval.state == "cancelled" else context.expire_waiting
+        await end(approval)
+        ids[approval.state].append(str(approval.approval_id))
+    return {"run_id": str(arguments.run_id), **ids}
+
+
+class OutcomeUnknown(DomainError):
+    """The outside does not say what became of the call."""
+
+    code: ClassVar[str] = "outcome_unknown"
+
+    def __init__(self) -> None:
+        super().__init__("call_id: the outside does not say yet what became of this call")
+
+
+async def settle_call(arguments: CallSettle, context: PrepareContext) -> CallOutcome | None:
+    """Ask the outside, while no transaction is open, and record what it says."""
+    return await context.settle(CallId(arguments.call_id))
+
+
+async def call_settle(arguments: CallSettle, context: CallContext) -> Json:
+    """Effect  writes approvals: how the call ended is recorded before this.
+
+    Raises  OutcomeUnknown.
+    """
+    settled = cast("CallOutcome | None", context.prepared)
+    if settled is not None and settled.error is not None and settled.error.code == OutcomeUnknown.code:
+        raise OutcomeUnknown
+    approval = await context.work.approvals.finish_of_call(CallId(arguments.call_id))
+    if approval is not None:
+        context.jobs.extend(_going_on(approval))
+    found: Json = {} if settled is None else {"outcome": settled.outcome}
+    return {"call_id": str(arguments.call_id), **found}
+
+
+def _going_on(approval: Approval) -> Iterable[Job]:
+    """What waits for the call can be brought further now, whatever became of it."""
+    if approval.task_run_id is not None:
+        yield Job(kind="task_run", organization_id=approval.organization_id, subject_id=approval.task_run_id)
+    if approval.run_id is not None:
+        yield Job(kind="run", organization_id=approval.organization_id, subject_id=approval.run_id)
 
 
 async def _approval(work: Work, approval_id: ApprovalId) -> Approval:
@@ -64,4 +141,7 @@ def _call_json(ended: CallOutcome) -> Json:
     return shown
 
 
+APPROVAL_CANCEL = Handler(arguments=ApprovalCancel, work=approval_cancel)
+APPROVAL_EXPIRE = Handler(arguments=ApprovalExpire, work=approval_expire)
 APPROVAL_DECIDE = Handler(arguments=ApprovalDecide, work=approval_decide, prepare=prepare)
+CALL_SETTLE = Handler(arguments=CallSettle, work=call_settle, prepare=settle_call)

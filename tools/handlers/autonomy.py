@@ -13,6 +13,8 @@ from tools.views import autonomy_json, pending_json, setting_json
 from tools.work import CallContext, Handler
 
 PENDING_SHOWN = 20
+STARTS_JOBS = "task_run"
+"""The tool by which a workflow is started: its ceiling bounds every one of them."""
 
 LevelName = Literal["L0", "L1", "L2", "L3"]
 
@@ -67,12 +69,14 @@ async def autonomy_set(arguments: AutonomySet, context: CallContext) -> Json:
 
 
 async def autonomy_query(arguments: AutonomyQuery, context: CallContext) -> Json:
-    """The level in force and what follows from it; with `tool`, the verdict that it would get now."""
+    """The level in force and what follows from it; with `tool`, that tool's level and the verdict it would get now."""
+    level, starting = await context.level_of(arguments.tool), await context.level_of(STARTS_JOBS)
     shown = autonomy_json(status_of(context.facts.range))
-    shown["level"] = context.level.name
-    shown["allowed"] = {effect: decision_of(context.suppose(effect)) for effect in EFFECTS}
+    shown["level"] = level.name
+    shown["allowed"] = {effect: decision_of(context.suppose(level, effect)) for effect in EFFECTS}
     shown["jobs"] = [
-        {"kind": kind, **verdict_json(context.suppose("prepare", kind))} for kind in sorted(context.work.tasks.kinds)
+        {"kind": kind, **verdict_json(context.suppose(starting, "prepare", kind))}
+        for kind in sorted(context.work.tasks.kinds)
     ]
     shown["pending_approvals"] = await _pending(context)
     if arguments.tool is not None:

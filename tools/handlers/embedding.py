@@ -40,8 +40,12 @@ def embedding_handlers(embedder: Embedder | None) -> Mapping[str, Handler[Any]]:
             vectors = await embedder.embed([chunk.text for chunk in pending])
         except EmbeddingsRefused as refused:
             return refused
+        given = [(chunk.chunk_id, vector) for chunk, vector in zip(pending, vectors, strict=True) if vector is not None]
         return Embedded(
-            space=space, chunk_ids=tuple(chunk.chunk_id for chunk in pending), vectors=tuple(map(tuple, vectors))
+            space=space,
+            chunk_ids=tuple(chunk_id for chunk_id, _ in given),
+            vectors=tuple(vector for _, vector in given),
+            refused=len(pending) - len(given),
         )
 
     async def document_embed(arguments: DocumentEmbed, context: CallContext) -> Json:

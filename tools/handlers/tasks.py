@@ -7,12 +7,22 @@ from uuid import UUID
 import orjson
 from pydantic import Field
 
-from domain.kernel import DomainError, EngagementId, Role, TaskId, TaskRunId
+from domain.kernel import Audience, DomainError, EngagementId, Role, TaskId, TaskRunId
 from domain.paging import DEFAULT_PAGE, page_request
-from domain.tasks.model import Cancellation, CreateTask, TaskField, TaskQuery, TaskStatus, UpdateTask
+from domain.tasks.model import (
+    OBJECTIVE,
+    Cancellation,
+    CreateTask,
+    NewReminder,
+    ReminderId,
+    TaskField,
+    TaskQuery,
+    TaskStatus,
+    UpdateTask,
+)
 from tools.handlers.arguments import Arguments, OpenObject
 from tools.outcomes import Json
-from tools.views import page_json, task_json, task_line_json, task_run_json
+from tools.views import page_json, reminded_task_json, reminder_json, task_json, task_line_json, task_run_json
 from tools.work import CallContext, Handler, Job
 
 
@@ -34,6 +44,8 @@ class TaskList(Arguments):
     kind: str | None = None
     due_from: date | None = None
     due_to: date | None = None
+    audience: Audience | None = None
+    unfinished: bool = False
     limit: int = DEFAULT_PAGE
     cursor: str | None = None
 
@@ -62,9 +74,23 @@ class TaskRunGet(Arguments):
     task_run_id: UUID
 
 
+class TaskRemind(Arguments):
+    task_id: UUID
+    text: str
+
+
 class TaskRunCancel(Arguments):
     task_run_id: UUID
     reason: str = ""
+
+
+class ObjectiveWithinObjective(DomainError):
+    """An agent at work on an objective asked for another one to be begun: it might never end."""
+
+    code: ClassVar[str] = "objective_within_objective"
+
+    def __init__(self) -> None:
+        super().__init__("task_id: an agent that nobody waits for starts no objective; a person or a schedule does")
 
 
 class ForTheFirm(DomainError):
@@ -124,16 +150,43 @@ async def task_list(arguments: TaskList, context: CallContext) -> Json:
         kind=arguments.kind,
         due_from=arguments.due_from,
         due_to=arguments.due_to,
+        audience=arguments.audience,
+        unfinished=arguments.unfinished,
     )
     return page_json(await context.work.tasks.list(query), task_line_json)
 
 
 async def task_get(arguments: TaskGet, context: CallContext) -> Json:
-    return {"task": task_json(await context.work.tasks.get(TaskId(arguments.task_id)))}
+    task = await context.work.tasks.get(TaskId(arguments.task_id))
+    return {"task": reminded_task_json(task, await context.work.tasks.reminders(task.task_id))}
+
+
+async def task_remind(arguments: TaskRemind, context: CallContext) -> Json:
+    """Effect  writes task_reminders.
+
+    Raises  TaskNotFound, TaskFinished.
+    """
+    reminder = await context.work.tasks.remind(
+        NewReminder(
+            reminder_id=ReminderId(context.new_id()),
+            task_id=TaskId(arguments.task_id),
+            text=arguments.text,
+            call_id=context.call_id,
+            reminded_by=context.principal.principal_id,
+            reminded_at=context.now,
+        )
+    )
+    return {"reminder": reminder_json(reminder)}
 
 
 async def task_run(arguments: TaskRun, context: CallContext) -> Json:
-    """Effect  writes task_runs; the run is taken up by the worker after the commit."""
+    """Effect  writes task_runs; the run is taken up by the worker after the commit.
+
+    Raises  ObjectiveWithinObjective, TaskNotFound, NotRunnable, InputTooLarge.
+    """
+    chosen_by_agent_alone = context.agent is not None and context.principal.door == "worker"
+    if chosen_by_agent_alone and context.facts.of("task", "kind") == OBJECTIVE:
+        raise ObjectiveWithinObjective
     run = await context.work.tasks.run(
         TaskId(arguments.task_id),
         _text(arguments.input),
@@ -155,7 +208,7 @@ async def task_run_get(arguments: TaskRunGet, context: CallContext) -> Json:
 async def task_run_cancel(arguments: TaskRunCancel, context: CallContext) -> Json:
     """Effect  writes task_run_cancellations, approvals; the worker says afterwards what became of a step under way.
 
-    Raises  TaskRunNotFound, RunEnded.
+    Raises  TaskRunNotFound, TaskRunEnded.
     """
     by, task_run_id = context.principal.principal_id, TaskRunId(arguments.task_run_id)
     cancellation = Cancellation(
@@ -189,6 +242,7 @@ TASK_CREATE = Handler(arguments=TaskCreate, work=task_create)
 TASK_UPDATE = Handler(arguments=TaskUpdate, work=task_update)
 TASK_LIST = Handler(arguments=TaskList, work=task_list)
 TASK_GET = Handler(arguments=TaskGet, work=task_get)
+TASK_REMIND = Handler(arguments=TaskRemind, work=task_remind)
 TASK_RUN = Handler(arguments=TaskRun, work=task_run)
 TASK_RUN_GET = Handler(arguments=TaskRunGet, work=task_run_get)
 TASK_RUN_CANCEL = Handler(arguments=TaskRunCancel, work=task_run_cancel)

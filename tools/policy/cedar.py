@@ -172,6 +172,8 @@ def _context(situation: Situation) -> Json:
     }
     if situation.sign_off_kind is not None:
         context["sign_off_kind"] = situation.sign_off_kind
+    if situation.own_statement is not None:
+        context["own_statement"] = situation.own_statement
     if situation.client_own_task is not None:
         context["client_own_task"] = situation.client_own_task
     if situation.client_own_engagement is not None:

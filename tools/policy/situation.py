@@ -55,6 +55,11 @@ class Situation:
     """Of a CLIENT: the task that the arguments name is given to it, or its own. None: another role, or none named."""
     run_cancelled: bool
     """The call is a step of a task run that was cancelled."""
+    own_statement: bool | None
+    """The words to be remembered stand in the message that the run answers, and nothing was told to the run before.
+
+    None: the call is of no run, or says no such words.
+    """
     approval_needs_role: Role | None
     """Of the waiting call that the arguments name, as the next two are; None: they name none."""
     approval_own: bool
@@ -114,6 +119,7 @@ def situation_of(
         client_own_engagement=_own_engagement(facts) if facts.role is Role.CLIENT else None,
         client_own_task=_own_task(facts) if facts.role is Role.CLIENT else None,
         run_cancelled=facts.of("step_of", "cancelled") is True,
+        own_statement=_own_statement(facts),
         approval_needs_role=None if needs_role is None else Role(cast(str, needs_role)),
         approval_own=facts.of("approval", "own") is True,
         approval_four_eyes=facts.of("approval", "four_eyes") is True,
@@ -131,6 +137,12 @@ def _own_engagement(facts: Facts) -> bool | None:
 def _own_task(facts: Facts) -> bool | None:
     own = facts.of("task", "own")
     return None if own is None else own is True
+
+
+def _own_statement(facts: Facts) -> bool | None:
+    if facts.subjects.get("statement") is None:
+        return None
+    return facts.of("statement", "own") is True and facts.of("statement", "told") is False
 
 
 def situation_from_json(text: str | bytes) -> Situation:

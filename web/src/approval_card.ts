@@ -20,6 +20,8 @@ interface Options {
 export class ApprovalCard {
   readonly node: HTMLElement;
   private readonly options: Options;
+  private id = "";
+  private state = "";
 
   constructor(options: Options) {
     this.options = options;
@@ -28,12 +30,18 @@ export class ApprovalCard {
 
   /** Fetches the approval and lays it out; `asked` is what is shown where it cannot be fetched. */
   async load(id: string, asked?: Asked): Promise<void> {
+    this.id = id;
     try {
       this.layOut(await this.options.hub.get<Approval>(`v1/approvals/${encodeURIComponent(id)}`), null);
     } catch (fault) {
       if (!asked) throw fault;
       fill(this.node, this.head(asked.tool, "pending"), table(asked.arguments, "Arguments"), h("p", { class: "error", role: "alert" }, wordsOf(fault)));
     }
+  }
+
+  /** Fetches it anew, unless what became of it stands here already. */
+  async refresh(): Promise<void> {
+    if (this.state === "pending") await this.load(this.id).catch(() => undefined);
   }
 
   private layOut(item: Approval, call: DecidedCall | null): void {
@@ -43,6 +51,7 @@ export class ApprovalCard {
   }
 
   private show(item: Approval, call: DecidedCall | null): void {
+    this.state = item.state;
     const waits = item.state === "pending";
     this.node.classList.toggle("waits", waits);
     fill(this.node,

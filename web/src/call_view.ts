@@ -17,7 +17,7 @@ export class CallView {
   private readonly result = h("div");
   private readonly hint: HTMLElement;
 
-  constructor(private readonly id: string, tool: string, values: unknown, private readonly archive: Archive | null) {
+  constructor(private readonly id: string, readonly tool: string, values: unknown, private readonly archive: Archive | null) {
     this.hint = h("span", { class: "hint" }, hintOf(values));
     this.arguments = h("section", {}, h("h4", {}, "Arguments"), table(values, `Arguments of ${tool}`));
     this.node = h("details", { class: "call" },

@@ -1,14 +1,13 @@
 // The field to say something, files to add beside it, and the button that ends a run early.
 
 import { button, fill, h, icon } from "./dom.ts";
+import { TAKEN } from "./uploads.ts";
 
 export interface ComposerOptions {
   ask: (message: string) => void;
   stop: () => Promise<void>;
   upload: (files: File[]) => Promise<void>;
 }
-
-const TAKEN = ".txt,.md,.markdown,.html,.htm,.csv,.tsv,.pdf,.docx,.docm,.xlsx,.xlsm";
 
 export class Composer {
   readonly node: HTMLFormElement;
@@ -34,12 +33,26 @@ export class Composer {
 
   /** While a run goes on it can be stopped, once it is known, and nothing else can be asked. */
   busy(isBusy: boolean, canStop = false): void {
+    if (isBusy) this.yieldFocus(this.send);
     this.send.hidden = isBusy;
+    if (!isBusy) this.yieldFocus(this.stop);
     this.stop.hidden = !(isBusy && canStop);
-    this.stop.disabled = false;
+    if (!isBusy) this.stop.disabled = false;
+  }
+
+  /** A message that was not taken stands here again, above what was written since. */
+  giveBack(message: string): void {
+    this.field.value = [message, this.field.value].filter(Boolean).join("\n");
+    this.fit();
+  }
+
+  /** A button that goes, or can no longer be pressed, leaves its focus to the field. */
+  private yieldFocus(from: HTMLElement): void {
+    if ((from.getRootNode() as Document | ShadowRoot).activeElement === from) this.focus();
   }
 
   private async end(): Promise<void> {
+    this.yieldFocus(this.stop);
     this.stop.disabled = true;
     await this.options.stop().catch(() => {
       this.stop.disabled = false;

@@ -2,14 +2,22 @@
 
 import type { Hub } from "./hub.ts";
 import type { Around, Passages } from "./passages.ts";
-import type { Citation, RecordedCall, Said } from "./wire.ts";
+import type { RunView } from "./run_view.ts";
+import type { SaidView } from "./said_view.ts";
+import type { Agent, Citation, KeptConversation, RecordedCall, Said, Summary } from "./wire.ts";
 
 /** What the hub's own page reads with a person's `api` token; a widget's token opens none of it. */
 export interface Archive {
   messages(conversation: string): Promise<Said[]>;
-  title(conversation: string): Promise<string>;
+  /** The newest first. */
+  summaries(conversation: string): Promise<Summary[]>;
+  conversation(id: string): Promise<KeptConversation>;
+  agents(): Promise<Agent[]>;
   call(id: string): Promise<RecordedCall>;
   download(citation: Citation): Promise<void>;
+  /** Has the conversation go on with the version that this run is of. */
+  choose(conversation: string, run: string): Promise<unknown>;
+  rename(conversation: string, title: string): Promise<KeptConversation>;
 }
 
 export interface Context {
@@ -24,4 +32,10 @@ export interface Context {
   grow(this: void, change: () => void): void;
   /** An approval was asked for or decided. */
   approval(id: string, state: string): void;
+  /** Has an answer given again. */
+  again(this: void, view: RunView, run: string): void;
+  /** Puts another message in the place of one. */
+  rewrite(this: void, said: SaidView, run: string, text: string): void;
+  /** Shows the version that this run is of, and goes on with it; null where versions cannot be read. */
+  readonly choose: ((run: string) => void) | null;
 }

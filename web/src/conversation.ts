@@ -1,23 +1,28 @@
-// The conversation: what was said, what is being said, and the field to say more. A run is not a connection: whatever
-// breaks or is reloaded, its run is taken up again where it was left.
+// The conversation: what was said, what is being said, and the field to say more. Its past, its runs and its files have
+// modules of their own; here they are put together.
 
+import { Carrier, type Current } from "./carrier.ts";
 import { CitationPanel } from "./citation_panel.ts";
 import { Composer } from "./composer.ts";
 import type { Archive, Context } from "./context.ts";
-import { button, fill, h } from "./dom.ts";
-import { isAbort, newId, pause, Refused, wordsOf, type Hub, type NewMessage } from "./hub.ts";
+import { button, h, icon } from "./dom.ts";
+import { isAbort, newId, Refused, wordsOf, type Hub, type NewMessage } from "./hub.ts";
+import { Log, notice } from "./log.ts";
 import { Passages } from "./passages.ts";
+import { Past } from "./past.ts";
 import { RunView } from "./run_view.ts";
+import { SaidView } from "./said_view.ts";
+import { Speakers } from "./speakers.ts";
 import type { Thread, Turn } from "./thread.ts";
-import { isTerminal, type RunEvent, type Said } from "./wire.ts";
+import { upload } from "./uploads.ts";
+import { isTerminal, type RunEvent } from "./wire.ts";
 
 const EXAMPLES: readonly (readonly [string, string])[] = [
   ["Ask the documents", "When must the engagement letter be renewed, and who signs it?"],
   ["Have something done", "Create a task to refresh the analytics"],
   ["Know the limits", "What may you do on your own?"],
 ];
-const MOST_ATTEMPTS = 5;
-const AT_ONCE = 4;
+const WORKING = "Working";
 
 export interface ConversationOptions {
   hub: Hub;
@@ -26,6 +31,7 @@ export interface ConversationOptions {
   /** What this tab remembers; null where the archive does. */
   thread: Thread | null;
   conversation: string | null;
+  /** Who answers in a conversation that begins here. */
   agent: string | null;
   engagement: string | null;
   heading: string;
@@ -35,48 +41,63 @@ export interface ConversationOptions {
   tell: (what: "conversation" | "approval", detail: Record<string, unknown>) => void;
 }
 
-interface Current {
-  view: RunView;
-  id: string | null;
-  turn: Turn | null;
-}
-
 export class Conversation {
   readonly node: HTMLElement;
-  private readonly stopper = new AbortController();
-  private readonly log = h("div", { class: "log", role: "log", "aria-label": "Conversation", "aria-live": "off" });
+  private readonly log = new Log();
   private readonly title: HTMLElement;
+  private readonly speakers: Speakers;
   private readonly model = h("span", { class: "model" });
   private readonly live = h("p", { class: "unseen", role: "status" });
   private readonly lost = h("p", { class: "lost", role: "alert", hidden: true }, "The connection was lost. Trying again…");
-  private readonly scroller: HTMLElement;
   private readonly composer: Composer;
   private readonly panel: CitationPanel;
   private readonly context: Context;
+  private readonly carrier: Carrier;
+  private readonly past: Past;
   private id: string | null;
-  private current: Current | null = null;
-  /** A run that waits for a person's answer. */
-  private paused: Current | null = null;
+  /** Why the hub would not have the version that was asked for last. */
+  private notTaken: string | null = null;
 
   constructor(private readonly options: ConversationOptions) {
-    const { hub, home, archive } = options;
-    this.id = options.conversation ?? options.thread?.kept.conversation ?? null;
+    const { hub, home, archive, thread, engagement } = options;
+    this.id = options.conversation ?? thread?.kept.conversation ?? null;
     this.title = h("h1", { tabIndex: -1 }, options.heading);
+    this.speakers = new Speakers(this.id ? null : options.agent);
     this.panel = new CitationPanel(archive, home);
     this.context = {
       hub, home, archive, passages: new Passages(),
       open: (citation, around, from) => this.panel.open(citation, around, from),
-      grow: (change) => this.grow(change),
+      grow: (change) => this.log.grow(change),
       approval: (id, state) => this.approval(id, state),
+      again: (view, run) => this.regenerate(view, run),
+      rewrite: (said, run, text) => this.rewrite(said, run, text),
+      choose: archive ? (run) => void this.choose(archive, run) : null,
     };
-    this.composer = new Composer({ ask: (message) => this.ask(message), stop: () => this.stop(), upload: (files) => this.upload(files) });
-    this.scroller = h("div", { class: "scroller", tabIndex: 0, role: "region", "aria-label": "Conversation" }, this.log);
-    const anew = options.thread ? button("New", () => this.anew(), { kind: "quiet small", title: "Begin a new conversation" }) : null;
+    this.carrier = new Carrier({
+      hub,
+      lost: (isLost) => {
+        this.lost.hidden = !isLost;
+      },
+      begun: (current) => this.begun(current),
+      happened: (current, event) => this.happened(current, event),
+      refused: (current, fault) => this.refused(current, fault),
+      ended: () => this.ended(),
+    });
+    this.past = new Past(this.context, this.log, (run) => this.carrier.follow(run, 0));
+    this.composer = new Composer({
+      ask: (message) => this.ask(message),
+      stop: () => this.stop(),
+      upload: (files) => upload(hub, this.log, files, engagement),
+    });
+    const anew = thread ? button("New", () => this.anew(), { kind: "quiet small", title: "Begin a new conversation" }) : null;
+    const rename = archive ? button(icon("edit"), () => this.rename(archive), { kind: "quiet small", "aria-label": "Rename this conversation", title: "Rename" }) : null;
     this.node = h("div", { class: "chat", on: { keydown: (event: KeyboardEvent) => event.key === "Escape" && this.panel.close() } },
-      h("div", { class: "column" }, h("header", { class: "bar" }, this.title, h("span", { class: "tools" }, this.model, anew)),
-        this.lost, this.scroller, this.composer.node, this.live),
+      h("div", { class: "column" },
+        h("header", { class: "bar" }, this.title, h("span", { class: "tools" }, rename, this.speakers.node, this.model, anew)),
+        this.lost, this.log.node, this.composer.node, this.live),
       this.panel.node);
     this.named(options.model);
+    if (archive) void this.learnAgents(archive);
   }
 
   get conversation(): string | null {
@@ -92,13 +113,14 @@ export class Conversation {
       else this.empty();
     } catch (fault) {
       if (isAbort(fault)) return;
+      this.composer.busy(false);
       const isGone = fault instanceof Refused && fault.status === 404;
-      fill(this.log, this.notice(isGone ? "There is no such conversation." : wordsOf(fault), isGone ? null : button("Try again", () => this.open())));
+      this.log.fill(notice(isGone ? "There is no such conversation." : wordsOf(fault), isGone ? null : this.action("Try again", () => this.open())));
     }
   }
 
   leave(): void {
-    this.stopper.abort();
+    this.carrier.leave();
   }
 
   focus(): void {
@@ -109,206 +131,226 @@ export class Conversation {
     if (title) this.title.textContent = title;
   }
 
-  // What was said before ----------------------------------------------------------------------------------------------
+  /** The title becomes a field until it is sent, or left. */
+  private rename(archive: Archive): void {
+    const { id, title } = this;
+    if (!id || !title.isConnected) return;
+    const field = h("input", { type: "text", value: title.textContent ?? "", maxlength: 80, required: true, "aria-label": "Title of this conversation", autocomplete: "off" });
+    const done = (): void => {
+      form.replaceWith(title);
+      this.focus();
+    };
+    const send = async (): Promise<void> => {
+      const kept = await archive.rename(id, field.value);
+      done();
+      this.titled(kept.title);
+      this.options.tell("conversation", { conversation: id });
+    };
+    const form = h("form", { class: "renaming", on: {
+      submit: (event: Event) => {
+        event.preventDefault();
+        void send().catch((fault: unknown) => this.log.add(notice(wordsOf(fault))));
+      },
+      keydown: (event: KeyboardEvent) => event.key === "Escape" && (event.stopPropagation(), done()),
+    } }, field, h("button", { type: "submit", class: "button small" }, "Rename"));
+    title.replaceWith(form);
+    field.select();
+  }
 
   private empty(): void {
-    fill(this.log, h("div", { class: "welcome" },
+    this.log.fill(h("div", { class: "welcome" },
       h("h2", {}, "What would you like to know, or have done?"),
       h("p", {}, "Answers cite the firm’s own documents. Everything that acts is decided by policy and stands in the activity log."),
       h("ul", { class: "examples" }, EXAMPLES.map(([title, question]) => h("li", {},
-        h("button", { type: "button", class: "example", on: { click: () => this.ask(question) } },
+        h("button", { type: "button", class: "example", on: { click: () => this.example(question) } },
           h("span", { class: "example-title" }, title), h("span", {}, question)))))));
   }
 
+  /** What is said before the past stands would be taken away with it: until then it waits in the field. */
   private loading(): void {
-    fill(this.log, h("div", { class: "loading", role: "status" }, h("span", { class: "unseen" }, "Loading the conversation"), h("i"), h("i"), h("i")));
+    this.log.loading();
+    this.composer.busy(true);
   }
 
   private async load(archive: Archive, id: string): Promise<void> {
     this.loading();
-    const [title, messages] = await Promise.all([archive.title(id), archive.messages(id)]);
-    this.titled(title || "Conversation");
-    const last = messages.at(-1)?.run_id;
-    const goesOn = last !== undefined && (await this.options.hub.get<{ status: string }>(`v1/runs/${last}`)).status === "running";
-    fill(this.log);
-    for (const message of messages) {
-      if (message.role === "user") this.said(message.text);
-      else if (!(goesOn && message.run_id === last)) this.answered(message);
-    }
-    this.toEnd();
-    if (goesOn) await this.carry(this.begin(null), last, null, () => this.follow(last, 0));
+    const [kept, messages, summaries] = await Promise.all([archive.conversation(id), archive.messages(id), archive.summaries(id)]);
+    this.titled(kept.title || "Conversation");
+    this.speakers.found(kept.agent, kept.agent_ceiling);
+    const run = await this.past.load(archive, messages, summaries);
+    this.composer.busy(false);
+    if (run !== null) await this.carrier.carry(this.begin(null, this.past.lastSaid), run, null, () => this.carrier.follow(run, 0));
   }
 
-  /** A message of the past, told to a view as the events it once was. */
-  private answered(message: Said): void {
-    const view = new RunView(this.context);
-    const past = { run_id: message.run_id, sequence: 0 };
-    this.log.append(view.node);
-    for (const call of message.tool_calls) {
-      view.call(call.call_id, call.tool, call.arguments);
-      view.apply({ ...past, type: "tool.completed", call_id: call.call_id, outcome: call.outcome, ...within(call.result) });
-      if (call.outcome === "waiting") void this.stillWaiting(view, call.call_id);
-    }
-    if (message.text) {
-      view.apply({ ...past, type: "message.completed", message_id: message.message_id, text: message.text, citations: message.citations });
-    }
-  }
-
-  private async stillWaiting(view: RunView, call: string): Promise<void> {
-    const recorded = await this.options.archive?.call(call).catch(() => null);
-    if (recorded?.approval_id) view.awaits(recorded.approval_id);
-  }
-
-  /** The turns that this tab remembers, each shown by its run's own events, as they were sent; the last may go on. */
+  /** The turns that this tab remembers; the last may go on, or not have been sent. */
   private async restore(turns: readonly Turn[]): Promise<void> {
     this.loading();
-    const past = turns.filter((turn) => turn.ended);
-    const views = new Map(past.map((turn) => [turn, new RunView(this.context)]));
-    for (let at = 0; at < past.length; at += AT_ONCE) {
-      await Promise.all(past.slice(at, at + AT_ONCE).map((turn) => this.replay(turn, views.get(turn))));
-    }
-    fill(this.log);
-    for (const turn of past) {
-      this.said(turn.message);
-      this.log.append(views.get(turn)?.node ?? "");
-    }
-    this.toEnd();
+    const speaker = await this.past.restore(turns);
+    this.composer.busy(false);
+    if (speaker) this.speakers.speaks(speaker);
     const going = turns.find((turn) => !turn.ended);
     if (!going) return;
-    this.said(going.message);
+    const said = this.said(going.message);
     const { run } = going;
-    if (run === null) return this.attempt(going);
-    await this.carry(this.begin(() => this.again(going)), run, going, () => this.follow(run, 0));
+    if (run === null) return this.attempt(going, said);
+    await this.carrier.carry(this.begin(() => this.again(going), said), run, going, () => this.carrier.follow(run, 0));
   }
 
-  private async replay(turn: Turn, view?: RunView): Promise<void> {
-    if (!view || turn.run === null) return;
+  private async learnAgents(archive: Archive): Promise<void> {
     try {
-      for await (const event of this.follow(turn.run, 0)) view.apply(event);
-    } catch (fault) {
-      if (isAbort(fault) || (fault instanceof Refused && fault.status === 401)) throw fault;
-      view.add(h("p", { class: "note" }, "This answer is no longer kept."));
+      this.speakers.learn(await archive.agents());
+    } catch {
+      // Who speaks is then shown by name, and nobody is chosen.
     }
+  }
+
+  /** How the hub keeps the conversation: another tab may have had it handed over, or chosen. */
+  private async learnSpeaker(archive: Archive, id: string): Promise<void> {
+    const kept = await archive.conversation(id).catch(() => null);
+    if (kept && !this.carrier.current) this.speakers.found(kept.agent, kept.agent_ceiling);
   }
 
   private anew(): void {
     this.options.thread?.forget();
-    this.stopper.abort();
+    this.carrier.leave();
     this.options.tell("conversation", { conversation: null });
   }
 
-  // Asking ------------------------------------------------------------------------------------------------------------
+  private example(question: string): void {
+    this.focus();
+    this.ask(question);
+  }
 
   private ask(message: string): void {
-    if (this.current) return;
-    if (this.log.querySelector(".welcome")) fill(this.log);
-    const turn = this.options.thread?.begin(message, newId()) ?? { message, id: newId(), run: null, seen: 0, ended: false };
-    this.said(message);
-    void this.attempt(turn);
+    if (this.carrier.current) return;
+    this.log.begin();
+    void this.attempt(this.turn(message), this.said(message));
   }
 
-  private again(turn: Turn): void {
-    const { thread } = this.options;
-    void this.attempt(thread ? thread.begin(turn.message, newId()) : { ...turn, id: newId(), run: null, seen: 0, ended: false });
+  private said(message: string): SaidView {
+    const said = new SaidView(this.context, message);
+    this.log.add(said.node);
+    return said;
   }
 
-  private said(text: string): void {
-    this.log.append(h("div", { class: "said" }, h("span", { class: "unseen" }, "You: "), h("p", {}, text)));
+  /** The earlier answer, and what followed it, make room; they are kept, and on the hub's page one goes back to them. */
+  private regenerate(view: RunView, run: string): void {
+    const { said } = view;
+    if (this.carrier.current || !said) return;
+    this.log.cut(said.node);
+    void this.beside("regenerate", run, said);
   }
 
-  private attempt(turn: Turn): Promise<void> {
-    const view = this.begin(() => this.again(turn));
-    this.toEnd();
-    return this.carry(view, null, turn, () => this.sent(turn));
+  private rewrite(said: SaidView, run: string, text: string): void {
+    if (this.carrier.current) return;
+    this.log.cut(said.node, true);
+    void this.beside("edit", run, this.said(text));
   }
 
-  /** Sends a message until it arrives; the same id makes a second sending the same message. */
-  private async *sent(turn: Turn): AsyncGenerator<RunEvent> {
-    const { agent, engagement, hub } = this.options;
-    const message: NewMessage = {
-      message: turn.message,
-      client_message_id: turn.id,
-      ...(this.id ? { conversation_id: this.id } : {}),
-      ...(agent ? { agent } : {}),
-      ...(engagement ? { engagement_id: engagement } : {}),
-    };
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        return yield* hub.chat(message, this.stopper.signal);
-      } catch (fault) {
-        const isLost = fault instanceof Refused && fault.status === 0 && !turn.run && attempt < MOST_ATTEMPTS;
-        if (!isLost) throw fault;
-        this.lost.hidden = false;
-        await pause(400 * 2 ** attempt, this.stopper.signal);
-      }
+  private async beside(act: "regenerate" | "edit", run: string, said: SaidView): Promise<void> {
+    const { archive, thread } = this.options;
+    const before = thread?.cut(run) ?? [];
+    this.focus();
+    this.notTaken = null;
+    await this.attempt(this.turn(said.text, { act, run }), said);
+    if (this.notTaken !== null) await this.takeBack(before, act === "edit" ? said.text : "", this.notTaken);
+    else if (archive && this.id && !this.carrier.current) await this.refresh(archive, this.id);
+  }
+
+  /** The hub would have no other version: what made room for it stands again, and the words are their writer's. */
+  private async takeBack(before: Turn[], message: string, words: string): Promise<void> {
+    const { archive, thread } = this.options;
+    thread?.keep(before);
+    if (thread) await this.restore(before);
+    else if (archive && this.id) await this.refresh(archive, this.id);
+    if (message) this.composer.giveBack(message);
+    this.log.add(notice(words));
+    this.log.toEnd();
+  }
+
+  /** Another version is shown, and gone on with. */
+  private async choose(archive: Archive, run: string): Promise<void> {
+    if (this.carrier.current || !this.id) return;
+    try {
+      await archive.choose(this.id, run);
+      await this.refresh(archive, this.id);
+      this.live.textContent = "Another version is shown.";
+    } catch (fault) {
+      this.log.add(notice(wordsOf(fault)));
     }
   }
 
-  private follow(run: string, after: number): AsyncGenerator<RunEvent> {
-    return this.options.hub.follow(run, after, this.stopper.signal, (isLost) => {
-      this.lost.hidden = !isLost;
-    });
+  /** Shows the path as it is kept, in place of what stood there. */
+  private async refresh(archive: Archive, id: string): Promise<void> {
+    const [messages, summaries] = await Promise.all([archive.messages(id), archive.summaries(id)]);
+    if (!this.carrier.current && !this.carrier.isLeft) await this.past.load(archive, messages, summaries);
   }
 
-  private begin(retry: (() => void) | null): RunView {
-    const view = new RunView(this.context, retry);
-    this.log.append(view.node);
+  private again(turn: Turn): void {
+    void this.attempt(this.turn(turn.message));
+  }
+
+  private turn(message: string, version?: Turn["version"]): Turn {
+    const kept = this.options.thread?.begin(message, newId(), version);
+    return kept ?? { message, id: newId(), run: null, seen: 0, ended: false, ...(version ? { version } : {}) };
+  }
+
+  /** `said`: where the message stands, as long as it may have to be taken back. */
+  private attempt(turn: Turn, said: SaidView | null = null): Promise<void> {
+    const view = this.begin(() => this.again(turn), said);
+    this.log.toEnd();
+    return this.carrier.carry(view, null, turn, () => this.carrier.sent(turn, this.message(turn)));
+  }
+
+  private message(turn: Turn): NewMessage {
+    const { engagement } = this.options;
+    // The page names the agent of a new conversation. To name it again would undo what was handed over since, and lift a
+    // ceiling that only a person's choice may lift (ADR-0026).
+    const agent = this.speakers.chosen ?? (this.id ? null : this.options.agent);
+    return {
+      message: turn.message,
+      client_message_id: turn.id,
+      ...(agent ? { agent } : {}),
+      ...(this.id ? { conversation_id: this.id } : engagement ? { engagement_id: engagement } : {}),
+    };
+  }
+
+  private begin(retry: (() => void) | null, said: SaidView | null = null): RunView {
+    const again = retry && ((): void => {
+      this.focus();
+      retry();
+    });
+    const view = new RunView(this.context, again, said);
+    this.log.add(view.node);
     view.begin();
     return view;
   }
 
-  /** Shows a run from these events, and from its own stream when they break off before its end. */
-  private async carry(view: RunView, run: string | null, turn: Turn | null, events: () => AsyncGenerator<RunEvent>): Promise<void> {
-    const current: Current = { view, id: run, turn };
-    this.current = current;
-    this.composer.busy(true, run !== null);
-    this.live.textContent = "Working";
-    try {
-      await this.drain(current, events());
-    } catch (fault) {
-      if (isAbort(fault)) return;
-      await this.resume(current, fault);
-    } finally {
-      this.idle(current);
-    }
+  private begun(current: Current): void {
+    this.composer.busy(true, current.id !== null);
+    this.speakers.busy(true);
+    this.live.textContent = WORKING;
   }
 
-  private async drain(current: Current, events: AsyncGenerator<RunEvent>): Promise<void> {
-    for await (const event of events) {
-      this.lost.hidden = true;
-      this.happened(current, event);
-      if (isTerminal(event)) return;
-    }
-    if (current.id && current.view.status !== "waiting") {
-      await this.drain(current, this.follow(current.id, current.view.sequence));
-    }
-  }
-
-  private async resume(current: Current, fault: unknown): Promise<void> {
-    if (!current.id) return this.refused(current, fault);
-    try {
-      await this.drain(current, this.follow(current.id, current.view.sequence));
-    } catch (again) {
-      if (isAbort(again) || (again instanceof Refused && again.status === 401)) return;
-      const isGone = again instanceof Refused && again.status === 404;
-      if (isGone && current.turn) current.turn.ended = true;
-      current.view.add(this.notice(isGone ? "This answer is no longer kept." : wordsOf(again)));
-    }
-  }
-
-  private happened(current: Current, event: RunEvent): void {
-    const { view, turn } = current;
+  private happened({ view, turn }: Current, event: RunEvent): void {
     const isNew = event.sequence > (turn?.seen ?? 0);
-    this.grow(() => view.apply(event));
-    current.id ??= event.run_id;
+    this.log.grow(() => view.apply(event));
     this.composer.busy(true, true);
-    if (event.type === "run.started") this.started(event);
-    if (isNew && event.type === "message.completed" && event.text) this.live.textContent = event.text;
-    if (isNew && event.type === "approval.requested") {
+    if (event.type === "run.started") this.started(event, turn !== null);
+    if (view.speaker) this.speakers.speaks(view.speaker);
+    if (isNew) this.announce(event);
+    if (turn) this.remember(turn, event);
+  }
+
+  /** Says what a reader of the screen's words should hear; a failure says itself. */
+  private announce(event: RunEvent): void {
+    if (event.type === "message.completed" && event.text) this.live.textContent = event.text;
+    if (event.type === "run.cancelled") this.live.textContent = "Stopped.";
+    if (event.type === "approval.decided") this.live.textContent = `${event.by} answered: ${event.decision}.`;
+    if (event.type === "approval.requested") {
       this.live.textContent = "A person’s approval is needed.";
       this.options.tell("approval", { approval: event.approval_id, state: "pending" });
     }
-    if (turn) this.remember(turn, event);
   }
 
   /** Where this tab stands in the run; not at every word, which would cost more than it is worth. */
@@ -319,82 +361,70 @@ export class Conversation {
     if (event.type !== "message.delta") this.options.thread?.save();
   }
 
-  private started(event: { model: string; conversation_id: string }): void {
+  private started(event: { agent: string; model: string; conversation_id: string }, wasAsked: boolean): void {
     this.named(event.model);
+    if (wasAsked) this.speakers.arrived(event.agent);
     if (this.id === event.conversation_id) return;
     this.id = event.conversation_id;
     if (this.options.thread) this.options.thread.kept.conversation = this.id;
     this.options.tell("conversation", { conversation: this.id });
   }
 
-  private refused(current: Current, fault: unknown): void {
-    const { view, turn } = current;
+  private refused({ view, turn }: Current, fault: unknown): void {
     view.end("failed");
     view.thinks();
-    const code = fault instanceof Refused ? fault.code : "";
     if (fault instanceof Refused && fault.status === 401) return;
-    const again = (): void => {
-      view.node.remove();
-      if (turn) void this.attempt(turn);
-    };
-    if (code === "conversation_busy") {
-      view.add(this.notice("This conversation is still answering an earlier message.", button("Show it", () => this.open(), { kind: "primary" })));
+    const code = fault instanceof Refused ? fault.code : "";
+    if (turn?.version && code !== "") {
+      this.notTaken = wordsOf(fault);
       return;
     }
+    if (turn && code === "conversation_busy") return this.giveBack(view, turn);
     if (turn && code !== "") turn.ended = true;
     this.options.thread?.save();
-    view.add(this.notice(wordsOf(fault), button("Try again", again, { kind: "primary" })));
+    view.add(notice(wordsOf(fault), this.action("Try again", () => {
+      view.node.remove();
+      if (turn) void this.attempt(turn, view.said);
+    })));
   }
 
-  private idle(current: Current): void {
-    if (current.view.status === "running") current.view.end("completed");
-    current.view.thinks();
-    if (this.current === current) this.current = null;
-    this.paused = current.view.status === "waiting" ? current : null;
-    this.lost.hidden = true;
+  /** The conversation answers somebody else just now: the message was not taken, and is its writer's again. */
+  private giveBack(view: RunView, turn: Turn): void {
+    const { archive, thread } = this.options;
+    thread?.drop(turn);
+    view.said?.node.remove();
+    this.composer.giveBack(turn.message);
+    const where = archive ? "" : " It was asked elsewhere, in another tab perhaps.";
+    const words = `This conversation is still answering an earlier message.${where} Yours stands in the field again.`;
+    view.add(notice(words, archive && this.action("Show it", () => this.open())));
+  }
+
+  private ended(): void {
+    const { archive, tell } = this.options;
     this.composer.busy(false);
-    if (!this.stopper.signal.aborted && this.id) this.options.tell("conversation", { conversation: this.id });
+    this.speakers.busy(false);
+    if (this.live.textContent === WORKING) this.live.textContent = "";
+    if (this.carrier.isLeft || !this.id) return;
+    tell("conversation", { conversation: this.id });
+    if (archive) void this.learnSpeaker(archive, this.id);
   }
 
   private async stop(): Promise<void> {
-    if (!this.current?.id) return;
+    const run = this.carrier.current?.id;
+    if (!run) return;
     try {
-      await this.options.hub.post(`v1/runs/${this.current.id}/cancel`);
+      await this.options.hub.post(`v1/runs/${run}/cancel`);
     } catch (fault) {
-      this.log.append(this.notice(wordsOf(fault)));
+      this.log.add(notice(wordsOf(fault)));
       throw fault;
     }
   }
 
-  /** A run that waited goes on once its question is answered. */
+  /** Answered here; the run that waited for it goes on by itself. */
   private approval(id: string, state: string): void {
     this.live.textContent = `The approval is ${state}.`;
     this.options.tell("approval", { approval: id, state });
-    const { paused } = this;
-    if (!paused?.id || this.current) return;
-    const { id: run, turn, view } = paused;
-    view.begin();
-    void this.carry(view, run, turn, () => this.follow(run, view.sequence));
   }
-
-  // Files -------------------------------------------------------------------------------------------------------------
-
-  private async upload(files: File[]): Promise<void> {
-    const { engagement, hub } = this.options;
-    if (this.log.querySelector(".welcome")) fill(this.log);
-    const names = files.length === 1 ? (files[0]?.name ?? "") : `${files.length} files`;
-    const note = h("p", { class: "note", role: "status" }, `Uploading ${names}…`);
-    this.log.append(note);
-    this.toEnd();
-    try {
-      const told = await hub.upload<{ items: Taken[] }>("v1/knowledge/documents?wait=true", files, engagement ? { engagement_id: engagement } : {});
-      fill(note, told.items.map((item, place) => h("span", { class: "taken" }, takenIn(item, files[place]?.name ?? ""))));
-    } catch (fault) {
-      note.replaceWith(this.notice(`${names}: ${wordsOf(fault)}`));
-    }
-  }
-
-  // The page around ---------------------------------------------------------------------------------------------------
 
   /** The model's name; the offline one is named as such. */
   private named(model: string | null): void {
@@ -406,43 +436,11 @@ export class Conversation {
       : "The model that answers";
   }
 
-  private notice(text: string, action: HTMLElement | null = null): HTMLElement {
-    return h("div", { class: "banner bad", role: "alert" }, h("div", {}, text), action);
+  /** A button that goes when it is pressed; focus goes to the field, where one goes on. */
+  private action(label: string, press: () => unknown): HTMLButtonElement {
+    return button(label, () => {
+      this.focus();
+      return press();
+    }, { kind: "primary" });
   }
-
-  private grow(change: () => void): void {
-    const wasNear = this.isNearEnd();
-    change();
-    if (wasNear) this.toEnd();
-  }
-
-  private isNearEnd(): boolean {
-    return this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight < 160;
-  }
-
-  private toEnd(): void {
-    this.scroller.scrollTop = this.scroller.scrollHeight;
-  }
-}
-
-interface Taken {
-  title: string;
-  outcome: string;
-  status?: string;
-  failure?: string | null;
-  error?: { message?: string };
-}
-
-function takenIn(item: Taken, name: string): string {
-  const title = item.title || name;
-  if (item.outcome !== "done") return `${title} was not taken in: ${item.error?.message ?? item.outcome}`;
-  if (item.status === "failed") return `${title} cannot be read: ${item.failure ?? "the reason is not known"}`;
-  return item.status === "ready" ? `${title} was taken in and can be searched.` : `${title} was taken in; it can be searched in a moment.`;
-}
-
-/** A past call is kept as the model was told of it: what it gave is one thing among others there, and long ones are cut. */
-function within(told: unknown): { result?: unknown; error?: { code?: string; message?: string } } {
-  if (typeof told !== "object" || told === null) return {};
-  const { result, error } = told as { result?: unknown; error?: { code?: string; message?: string } };
-  return { ...(result === undefined ? {} : { result }), ...(error === undefined || error === null ? {} : { error }) };
 }

@@ -1,6 +1,8 @@
 // Builds nodes. Text only ever becomes a text node, and an address only ever a link to http, https or mail: what models and
 // documents say is shown, never obeyed.
 
+import { visible } from "./letters.ts";
+
 export type Child = Node | string | number | null | undefined | false | Child[];
 type Listeners = Record<string, (event: never) => void>;
 export type Options = Record<string, string | number | boolean | null | undefined | Listeners>;
@@ -126,15 +128,15 @@ export function table(values: unknown, caption?: string, isTold = false): HTMLEl
   if (!rows.length) return h("p", { class: "faint" }, "none");
   return h("table", { class: "values" },
     caption && h("caption", { class: "unseen" }, caption),
-    h("tbody", {}, rows.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, cell(value, isTold))))));
+    h("tbody", {}, rows.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, visible(name)), h("td", {}, cell(value, isTold))))));
 }
 
 function cell(value: unknown, isTold: boolean): Node {
   if (isTold && typeof value === "string" && MOMENT.test(value)) return time(value) ?? h("span");
   if (value === null || value === undefined || value === "") return h("span", { class: "faint" }, "–");
-  if (typeof value !== "object") return h("span", { class: "kept" }, String(value));
-  if (!Object.values(value).every(isPlain)) return h("pre", { class: "small", tabIndex: 0 }, json(value));
-  return Array.isArray(value) ? h("span", { class: "kept" }, value.join(", ") || "–") : table(value, undefined, isTold);
+  if (typeof value !== "object") return h("span", { class: "kept" }, visible(String(value)));
+  if (!Object.values(value).every(isPlain)) return h("pre", { class: "small", tabIndex: 0 }, visible(json(value)));
+  return Array.isArray(value) ? h("span", { class: "kept" }, visible(value.join(", ")) || "–") : table(value, undefined, isTold);
 }
 
 function isPlain(value: unknown): boolean {
@@ -142,6 +144,13 @@ function isPlain(value: unknown): boolean {
 }
 
 const SHAPES: Record<string, string> = {
+  after: "M9 5l7 7-7 7",
+  again: "M20 11a8 8 0 1 0-2.3 6.3M20 5v6h-6",
+  before: "M15 5l-7 7 7 7",
+  copy: "M9 9h11v11H9zM15 9V4H4v11h5",
+  down: "M17 14V3M17 4H8a3 3 0 0 0-2.9 2.2l-1.6 6A2 2 0 0 0 5.4 15H10l-1 4a2 2 0 0 0 3.6 1.5L17 14h4V4h-4",
+  edit: "M4 20h4L19 9l-4-4L4 16v4M13 7l4 4",
+  up: "M7 10v11M7 20h9a3 3 0 0 0 2.9-2.2l1.6-6A2 2 0 0 0 18.6 9H14l1-4a2 2 0 0 0-3.6-1.5L7 10H3v10h4",
   attach: "M21 11.5 12.4 20a5.6 5.6 0 0 1-8-8l8.7-8.6a3.8 3.8 0 0 1 5.4 5.3l-8.7 8.6a1.9 1.9 0 0 1-2.7-2.7l8-7.9",
   close: "M5 5l14 14M19 5 5 19",
   send: "M12 20V4M5 11l7-7 7 7",

@@ -7,13 +7,12 @@ import styles from "./chat.css";
 import { button, fill, h } from "./dom.ts";
 import { Hub } from "./hub.ts";
 import parts from "./parts.css";
+import { lastsLonger, Renewal } from "./renewal.ts";
 import tokens from "./tokens.css";
 import { titles } from "./words.ts";
 
 /** Where this program was loaded from; a module has no script of its own. */
 const SCRIPT = document.currentScript instanceof HTMLScriptElement ? document.currentScript.src : location.href;
-const RENEWED_BEFORE_S = 60;
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** Why a sign-in is asked for: no token is there, a person pressed for it, one ends soon, one was refused. */
 type Reason = "missing" | "asked" | "expiring" | "expired";
@@ -43,7 +42,7 @@ export class GlowChat extends HTMLElement {
   private fresh: Refresh | null = null;
   private isReady = false;
   private shown: Conversation | null = null;
-  private timer: ReturnType<typeof setTimeout> | undefined;
+  private readonly renewal = new Renewal(() => void this.expiring());
   private renewing: Promise<string | null> | null = null;
 
   constructor() {
@@ -58,9 +57,10 @@ export class GlowChat extends HTMLElement {
 
   set token(token: string | null) {
     if (token === this.held && this.shown) return;
-    const isSame = claimsOf(token).holder === claimsOf(this.held).holder;
+    const before = this.held;
+    const isSame = claimsOf(token).holder === claimsOf(before).holder;
     this.held = token || null;
-    this.watch();
+    this.watch(isSame ? before : null);
     if (this.isReady && !(isSame && this.shown && this.held)) this.render();
   }
 
@@ -105,7 +105,7 @@ export class GlowChat extends HTMLElement {
 
   disconnectedCallback(): void {
     this.isReady = false;
-    clearTimeout(this.timer);
+    this.renewal.stop();
     this.shown?.leave();
     this.shown = null;
   }
@@ -136,7 +136,7 @@ export class GlowChat extends HTMLElement {
       this.signIn("missing");
       return;
     }
-    this.watch();
+    this.watch(null);
     const conversation = this.getAttribute("conversation");
     this.shown = new Conversation({
       hub: this.hub,
@@ -162,14 +162,15 @@ export class GlowChat extends HTMLElement {
 
   private told(what: "conversation" | "approval", detail: Record<string, unknown>): void {
     this.tell(`glow-${what}`, detail);
-    if (what === "conversation" && detail.conversation === null) this.render();
+    if (what !== "conversation" || detail.conversation !== null) return;
+    // A new one is wanted, and not that which the page named; to take the attribute away is to render.
+    if (this.hasAttribute("conversation")) this.removeAttribute("conversation");
+    else this.render();
   }
 
   private tell(name: string, detail: Record<string, unknown>): void {
     this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true }));
   }
-
-  // Signing in --------------------------------------------------------------------------------------------------------
 
   /** Asks for a sign-in: the page, where it gives tokens, and else the person; the page is told once it can hear. */
   private signIn(reason: "missing" | "expired"): void {
@@ -193,17 +194,15 @@ export class GlowChat extends HTMLElement {
     if (token === null && this.isReady && !this.shown) this.tell("glow-sign-in", { reason });
   }
 
-  private watch(): void {
-    clearTimeout(this.timer);
-    const { expires } = claimsOf(this.held);
-    if (expires === null || this.archive) return;
-    const left = (expires - RENEWED_BEFORE_S) * 1000 - Date.now();
-    this.timer = setTimeout(() => void this.expiring(), Math.min(Math.max(left, 1000), LONGEST_TIMER_MS));
+  /** The page of the hub itself has no tokens to give. */
+  private watch(before: string | null): void {
+    if (!this.archive) this.renewal.watch(this.held, before);
   }
 
   private async expiring(): Promise<void> {
+    const before = this.held;
     const token = await this.renew();
-    if (token === null) this.tell("glow-sign-in", { reason: "expiring" satisfies Reason });
+    if (token === null || !lastsLonger(token, before)) this.tell("glow-sign-in", { reason: "expiring" satisfies Reason });
   }
 
   /** One asking for a fresh token at a time, whoever needs it. */

@@ -44,7 +44,7 @@ export interface Credential {
 }
 
 export interface Asking {
-  method?: "GET" | "POST";
+  method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   body?: BodyInit;
   headers?: Record<string, string>;
   signal?: AbortSignal | undefined;
@@ -83,11 +83,16 @@ export class Hub {
   }
 
   /** The JSON that a POST answers. */
-  async post<T>(path: string, value?: Json): Promise<T> {
+  post<T>(path: string, value?: Json): Promise<T> {
+    return this.change("POST", path, value);
+  }
+
+  /** The JSON that a change answers; nothing where it answers nothing. */
+  async change<T>(method: "POST" | "PUT" | "PATCH" | "DELETE", path: string, value?: Json): Promise<T> {
     const typed: Record<string, string> = value === undefined ? {} : { "Content-Type": "application/json" };
     const body = value === undefined ? {} : { body: JSON.stringify(value) };
-    const response = await this.send(path, { method: "POST", ...body, headers: { Accept: "application/json", ...typed } });
-    return (await response.json()) as T;
+    const response = await this.send(path, { method, ...body, headers: { Accept: "application/json", ...typed } });
+    return (response.status === 204 ? undefined : await response.json()) as T;
   }
 
   /** The JSON that an upload answers; `fields` go beside the files. */
@@ -108,6 +113,14 @@ export class Hub {
   async *chat(message: NewMessage, signal: AbortSignal): AsyncGenerator<RunEvent> {
     const headers = { Accept: "text/event-stream", "Content-Type": "application/json" };
     yield* runEvents(await this.send("v1/chat", { method: "POST", headers, body: JSON.stringify(message), signal }));
+  }
+
+  /** Begins another version of a run's answer, or of its message, and gives its events; `key` makes a second sending the same. */
+  async *version(act: "regenerate" | "edit", run: string, message: string, key: string, signal: AbortSignal): AsyncGenerator<RunEvent> {
+    const typed: Record<string, string> = act === "edit" ? { "Content-Type": "application/json" } : {};
+    const body = act === "edit" ? { body: JSON.stringify({ message }) } : {};
+    const headers = { Accept: "text/event-stream", "Idempotency-Key": key, ...typed };
+    yield* runEvents(await this.send(`v1/runs/${encodeURIComponent(run)}/${act}`, { method: "POST", headers, ...body, signal }));
   }
 
   /** A run's events above `after`, through lost connections, to its end; `lost` tells when one broke and when it is back. */

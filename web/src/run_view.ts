@@ -1,12 +1,17 @@
 // One run: a translator of the stream's events into nodes. It decides nothing; what it shows is what was sent.
 
+import { AnswerBar, type Answered } from "./answer_bar.ts";
 import { ApprovalCard } from "./approval_card.ts";
 import { CallView } from "./call_view.ts";
 import type { Context } from "./context.ts";
 import { button, h } from "./dom.ts";
+import type { SaidView } from "./said_view.ts";
 import { TextView } from "./text_view.ts";
-import type { Asked, RunEvent } from "./wire.ts";
+import { passOver, type Asked, type RunEvent } from "./wire.ts";
 
+const HANDOVER = "agent_handover";
+
+type Completed = Extract<RunEvent, { type: "tool.completed" }>;
 export type RunStatus = "running" | "waiting" | "completed" | "cancelled" | "failed";
 
 /** The nodes of one run; `apply` takes its events, live or read back, and each only once. */
@@ -14,14 +19,26 @@ export class RunView {
   readonly node = h("div", { class: "run" });
   sequence = 0;
   status: RunStatus | null = null;
+  /** Who speaks: the agent that the run began with, or that it was last handed over to. */
+  speaker: string | null = null;
+  /** The run whose events these are. */
+  run: string | null = null;
+  private bar: AnswerBar | null = null;
   private readonly texts = new Map<string, TextView>();
   private readonly calls = new Map<string, CallView>();
   /** What waits for a person stands last, below what is said of it. */
-  private readonly questions = h("div", { class: "questions" });
+  private questions = h("div", { class: "questions" });
+  /** By the calls that wait. */
+  private readonly cards = new Map<string, ApprovalCard>();
   private lastAdded: Node | null = null;
   private readonly thinking = h("p", { class: "thinking" }, h("span", { class: "unseen" }, "Working"), h("i"), h("i"), h("i"));
 
-  constructor(private readonly context: Context, private readonly retry: (() => void) | null = null) {
+  /** `said`: where the message stands that the run answers, as long as that is known. */
+  constructor(
+    private readonly context: Context,
+    private readonly retry: (() => void) | null = null,
+    readonly said: SaidView | null = null,
+  ) {
     this.node.append(this.questions);
   }
 
@@ -30,6 +47,7 @@ export class RunView {
       if (event.sequence <= this.sequence) return;
       this.sequence = event.sequence;
     }
+    this.run = event.run_id;
     if (this.status === "waiting") this.status = "running";
     this.show(event);
     this.thinks();
@@ -68,10 +86,23 @@ export class RunView {
     for (const text of this.texts.values()) text.settle();
     if (status !== "waiting") for (const call of this.calls.values()) call.settle();
     for (const node of shown) this.add(node);
+    if (status !== "running" && status !== "waiting") this.offer();
+  }
+
+  /** What can be done with the answer, now that it stands; `known` is what is kept of it beside its events. */
+  offer(known: Partial<Answered> = {}): void {
+    const { run, said } = this;
+    if (!run || !said) return;
+    said.run = run;
+    const text = [...this.texts.values()].map((each) => each.words).filter(Boolean).join("\n\n");
+    this.bar?.node.remove();
+    this.bar = new AnswerBar(this.context, { text, ...known, run }, () => this.context.again(this, run));
+    this.node.append(this.bar.node);
   }
 
   /** A call that waits for a person. */
   asked(asked: Asked): void {
+    this.call(asked.call_id, asked.tool, asked.arguments).completed("waiting");
     this.awaits(asked.approval_id, asked);
   }
 
@@ -79,6 +110,7 @@ export class RunView {
     const { hub, grow } = this.context;
     const card = new ApprovalCard({ hub, leadsBack: false, grow, decided: (each, state) => this.context.approval(each, state) });
     this.questions.append(card.node);
+    if (asked) this.cards.set(asked.call_id, card);
     card.load(id, asked).catch(() => card.node.remove());
   }
 
@@ -95,6 +127,7 @@ export class RunView {
     switch (event.type) {
       case "run.started":
         this.status = "running";
+        this.speaker = event.agent;
         return;
       case "message.started":
         this.text(event.message_id);
@@ -114,7 +147,7 @@ export class RunView {
         return this.call(event.call_id, "a tool", {}).progressed(event.progress, event.message);
       case "tool.completed":
         this.context.passages.learn(event.result);
-        return this.call(event.call_id, "a tool", {}).completed(event.outcome, event.result, event.error);
+        return this.completed(this.call(event.call_id, "a tool", {}), event);
       case "approval.requested":
         return this.asked(event);
       case "approval.decided":
@@ -130,7 +163,26 @@ export class RunView {
         return this.end("cancelled", h("p", { class: "note" }, "Stopped."));
       case "run.failed":
         return this.end("failed", this.failure(event.message, event.retryable));
+      default:
+        return passOver(event);
     }
+  }
+
+  private completed(call: CallView, { call_id, outcome, result, error }: Completed): void {
+    call.completed(outcome, result, error);
+    if (outcome !== "waiting") this.answered(call_id);
+    if (call.tool === HANDOVER && outcome === "done") this.speaker = agentOf(result) ?? this.speaker;
+  }
+
+  /** A card says what became of its call, whoever answered; once none waits, what comes next stands below them all. */
+  private answered(call: string): void {
+    const card = this.cards.get(call);
+    if (!card) return;
+    this.cards.delete(call);
+    void card.refresh();
+    if (this.cards.size > 0) return;
+    this.questions = h("div", { class: "questions" });
+    this.node.append(this.questions);
   }
 
   private failure(message: string, retryable: boolean): HTMLElement {
@@ -139,4 +191,9 @@ export class RunView {
       h("div", {}, h("strong", {}, "This could not be answered. "), message),
       retryable && retry ? button("Try again", retry, { kind: "primary" }) : null);
   }
+}
+
+function agentOf(result: unknown): string | null {
+  const agent = (result as { agent?: unknown } | null | undefined)?.agent;
+  return typeof agent === "string" ? agent : null;
 }

@@ -14,6 +14,10 @@ export class TextView {
 
   constructor(private readonly context: Context) {}
 
+  get words(): string {
+    return this.text;
+  }
+
   get isFlowing(): boolean {
     return this.node.dataset.flowing !== undefined;
   }

@@ -7,6 +7,8 @@ export interface Turn {
   run: string | null;
   seen: number;
   ended: boolean;
+  /** Where it stands beside an earlier turn: the act that asked for it, and that turn's run. */
+  version?: { act: "regenerate" | "edit"; run: string };
 }
 
 export interface Kept {
@@ -30,14 +32,33 @@ export class Thread {
     this.kept = parsed(read(storage, key), conversation);
   }
 
-  begin(message: string, id: string): Turn {
-    const turn: Turn = { message, id, run: null, seen: 0, ended: false };
+  begin(message: string, id: string, version?: Turn["version"]): Turn {
+    const turn: Turn = { message, id, run: null, seen: 0, ended: false, ...(version ? { version } : {}) };
     // One that never arrived was given up, and must not be sent by a reload later on.
     const earlier = this.kept.turns.filter((each) => each.run !== null);
     for (const each of earlier) each.ended = true;
     this.kept.turns = [...earlier, turn].slice(-MOST_TURNS);
     this.save();
     return turn;
+  }
+
+  /** Forgets the turn of that run and what followed it: another version takes its place. Gives all there were before. */
+  cut(run: string): Turn[] {
+    const before = this.kept.turns;
+    const at = before.findIndex((each) => each.run === run);
+    this.keep(at >= 0 ? before.slice(0, at) : before);
+    return before;
+  }
+
+  keep(turns: Turn[]): void {
+    this.kept.turns = turns;
+    this.save();
+  }
+
+  /** Forgets a turn that was not taken. */
+  drop(turn: Turn): void {
+    this.kept.turns = this.kept.turns.filter((each) => each !== turn);
+    this.save();
   }
 
   save(): void {
@@ -81,14 +102,18 @@ function isTurn(value: unknown): value is Turn {
   );
 }
 
-/** What a token says of its holder and its end; nothing here trusts it, it only keeps one person's thread from another's. */
-export function claimsOf(token: string | null): { holder: string; expires: number | null } {
+/** What a token says of its holder, its beginning and its end; nothing here trusts it, it only keeps one person's thread from another's. */
+export function claimsOf(token: string | null): { holder: string; issued: number | null; expires: number | null } {
   try {
     const part = (token ?? "").split(".")[1] ?? "";
     const bytes = Uint8Array.from(atob(part.replaceAll("-", "+").replaceAll("_", "/")), (each) => each.charCodeAt(0));
-    const { sub, org, exp } = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>;
-    return { holder: `${String(org ?? "")} ${String(sub ?? "")}`, expires: typeof exp === "number" ? exp : null };
+    const { sub, org, iat, exp } = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>;
+    return { holder: `${String(org ?? "")} ${String(sub ?? "")}`, issued: moment(iat), expires: moment(exp) };
   } catch {
-    return { holder: "somebody", expires: null };
+    return { holder: "somebody", issued: null, expires: null };
   }
+}
+
+function moment(claim: unknown): number | null {
+  return typeof claim === "number" ? claim : null;
 }

@@ -84,6 +84,12 @@ export interface PastCall {
   result: unknown;
 }
 
+/** What a person says of an answer. */
+export interface Feedback {
+  rating: "up" | "down";
+  comment: string;
+}
+
 /** A message of the past, as the hub's own page may list them. */
 export interface Said {
   message_id: string;
@@ -92,6 +98,33 @@ export interface Said {
   text: string;
   tool_calls: PastCall[];
   citations: Citation[];
+  version: number;
+  versions: string[];
+  feedback: Feedback | null;
+}
+
+/** What stands for a conversation's oldest turns when its model is asked. */
+export interface Summary {
+  /** The run of the last turn that it covers. */
+  last_run_id: string;
+  text: string;
+  model: string;
+}
+
+/** One of those a conversation may be with. */
+export interface Agent {
+  name: string;
+  title: string;
+  description: string;
+  autonomy_ceiling: string;
+  default: boolean;
+}
+
+/** A conversation as the hub keeps it. */
+export interface KeptConversation {
+  title: string;
+  agent: string;
+  agent_ceiling: string;
 }
 
 export interface RecordedCall {
@@ -105,6 +138,9 @@ export interface RecordedCall {
   error_code?: string;
   approval_id?: string;
 }
+
+/** For an event of a newer hub; one of the union is no `never`, so that a match that forgot it does not compile. */
+export function passOver(_event: never): void {}
 
 /** After such an event nothing follows. */
 export function isTerminal(event: RunEvent): boolean {

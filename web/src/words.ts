@@ -45,6 +45,7 @@ export function roleName(role: string | null | undefined): string {
 }
 
 const REASONS: Record<string, string> = {
+  already_done: "It was done in another version of this conversation, and stands.",
   agent_may_not: "Only a person may do this, by their own hand.",
   approval_role_too_low: "Your role may not decide this.",
   assigning_others_needs_manager: "Giving a task to somebody else takes a manager.",
@@ -59,11 +60,15 @@ const REASONS: Record<string, string> = {
   eqr_only_reads_and_signs: "An EQR reads and signs off, nothing else.",
   four_eyes_needed: "Somebody other than the one who asked must decide.",
   irreversible_needs_approval: "A person approves what cannot be undone.",
+  linking_others_needs_approval: "A second person agrees to whom a sign-in stands for.",
   manifest_changed: "The tool has changed since this was asked for.",
   member_may_call: "Any member may do this.",
   no_permit: "No rule allows it.",
   not_a_member: "No membership in this organization.",
+  not_own_approval: "A widget decides only what its own person asked for.",
   policy_error: "The rules could not be evaluated, and what cannot be decided is refused.",
+  preference_not_own_words: "What may not be the person’s own words is confirmed by the person first.",
+  preference_takes_own_hand: "Only a person may have this remembered or forgotten, by their own hand.",
   releasing_needs_partner: "Releasing this takes a partner.",
   role_too_low: "The role does not suffice.",
   service_account_with_other_role: "A service account may not hold this role.",

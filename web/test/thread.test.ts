@@ -59,9 +59,9 @@ test("a message that never arrived is forgotten when the next one is said", () =
 });
 
 test("claims are read without being believed, and what is no token is somebody's", () => {
-  const payload = Buffer.from('{"sub":"p","org":"Ö","exp":9}').toString("base64url");
-  assert.deepEqual(claimsOf(`h.${payload}.s`), { holder: "Ö p", expires: 9 });
+  const payload = Buffer.from('{"sub":"p","org":"Ö","iat":7,"exp":9}').toString("base64url");
+  assert.deepEqual(claimsOf(`h.${payload}.s`), { holder: "Ö p", issued: 7, expires: 9 });
   for (const token of [null, "", "x", "a.b.c", "..", "a.bnVsbA.c"]) {
-    assert.deepEqual(claimsOf(token), { holder: "somebody", expires: null });
+    assert.deepEqual(claimsOf(token), { holder: "somebody", issued: null, expires: null });
   }
 });

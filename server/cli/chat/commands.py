@@ -1,15 +1,20 @@
 """What a person at the terminal may say besides a message: the commands, each a few lines on the conversation."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import cast
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
+from functools import partial
+from typing import Literal, cast
 from uuid import UUID
 
+from agent.frames import citation_json
+from agent.runs import RunHandle
+from domain.feedback.model import Rating
 from domain.kernel import DomainError
 from server.cli.chat.talk import Talk
 from server.cli.chat.views import approval_lines, citation_line, one_line, shown
 from server.cli.deciding import words_of_decision
 from server.cli.printing import say, why_not
 from tools.outcomes import CallOutcome, Json
+from tools.ports import Unavailable
 
 Asks = Callable[[str], Awaitable[str | None]]
 """A question to the person; None where nobody is there to answer, or would not."""
@@ -17,7 +22,10 @@ Asks = Callable[[str], Awaitable[str | None]]
 HELP = """\
 /new              begin a new conversation
 /history          your conversations; /open ID goes on with one
+/search WORDS     those that say these words, and where
 /agent NAME       have another agent answer from here on; /agent lists them
+/again            have the last message answered again; /edit WORDS puts these in its place
+/good, /bad WHY   say whether the last answer was good, and why; /unrate takes it back
 /cite N           show the cited words of the last answer where they stand
 /approvals        what waits for a person, and your answer to it
 /tasks            the tasks
@@ -36,12 +44,18 @@ class Commands:
         self._talk = talk
         self._asks = asks
         self._citations: dict[int, Json] = {}
-        self._known: Mapping[str, Callable[[str], Awaitable[None]]] = {
+        self._known: Mapping[str, Callable[[str], Awaitable[RunHandle | None]]] = {
             "help": self._help,
             "new": self._new,
             "history": self._history,
             "open": self._open,
+            "search": self._search,
             "agent": self._agent,
+            "again": self._again,
+            "edit": self._edit,
+            "good": partial(self._rate, "up"),
+            "bad": partial(self._rate, "down"),
+            "unrate": partial(self._rate, "none"),
             "cite": self._cite,
             "approvals": self._approvals,
             "tasks": self._tasks,
@@ -49,8 +63,8 @@ class Commands:
             "exit": self._quit,
         }
 
-    async def run(self, line: str) -> bool:
-        """Run the command that the line is; False: it is none of these, but a message.
+    async def run(self, line: str) -> RunHandle | bool:
+        """Run the command that the line is; a run where one was begun. False: it is none of these, but a message.
 
         Raises  Quit.
         """
@@ -59,40 +73,44 @@ class Commands:
         if command is None:
             return False
         try:
-            await command(rest.strip())
-        except DomainError as refused:
+            return await command(rest.strip()) or True
+        except (DomainError, Unavailable) as refused:
             say(f"{refused}.")
         return True
 
     def cited(self, event: Json) -> None:
         """Remember what an answer cites, so that it can be opened."""
-        for citation in cast("list[Json]", event["citations"]):
+        self._remember(cast("list[Json]", event["citations"]))
+
+    def _remember(self, citations: Iterable[Json]) -> None:
+        for citation in citations:
             self._citations[cast(int, citation["marker"])] = citation
 
-    async def ask_about(self, approval_ids: set[str]) -> None:
-        """Lay out those of the approvals that still wait, and ask for each."""
-        for item in await self._talk.pending():
-            if str(item["id"]) in approval_ids:
-                await self._answer(item)
+    async def ask_about(self, approval_ids: Set[str]) -> bool:
+        """Lay out those of the approvals that still wait, and ask for each; False: something was left waiting."""
+        left = [item for item in await self._talk.pending() if str(item["id"]) in approval_ids]
+        return all([await self._answer(item) for item in left])
 
-    async def _answer(self, item: Json) -> None:
+    async def _answer(self, item: Json) -> bool:
+        """Whether it is decided by now."""
         for line in approval_lines(item):
             say(line)
         if not self._talk.decides:
             say("  A service account decides nothing: a person must.")
-            return
+            return False
         answer = (await self._asks("Approve? [y]es, [n]o, Enter leaves it waiting: ") or "").strip().lower()
         decision = {"y": "approve", "yes": "approve", "n": "reject", "no": "reject"}.get(answer)
         if decision is None:
             say("It waits: /approvals shows it again, and so does `glow approvals list`.")
-            return
+            return False
         comment = await self._asks("A comment (Enter for none): ")
         if comment is None:
             say("It waits: /approvals shows it again, and so does `glow approvals list`.")
-            return
+            return False
         ended = await self._talk.decide(UUID(str(item["id"])), decision, comment.strip() or None)
         for line in words_of_decision(ended):
             say(line)
+        return ended.outcome == "done"
 
     async def _help(self, _: str) -> None:
         say(HELP)
@@ -112,11 +130,25 @@ class Commands:
                 f"{here} {each.conversation_id}  {each.updated_at:%Y-%m-%d %H:%M}  {each.agent}  {one_line(each.title)}"
             )
 
+    async def _search(self, words: str) -> None:
+        found = await self._talk.found(words)
+        if not found:
+            say("Nothing was found.")
+        for each in found:
+            talk = each.conversation
+            say(f"  {talk.conversation_id}  {talk.updated_at:%Y-%m-%d %H:%M}  {one_line(talk.title)}")
+            for match in each.matches:
+                say(f"      {'you' if match.role == 'user' else 'answer'}: {one_line(match.snippet)}")
+
     async def _open(self, named: str) -> None:
-        found, messages = await self._talk.open(named)
+        opened = await self._talk.open(named)
+        found = opened.conversation
         self._citations.clear()
         say(f"{one_line(found.title)} (with {found.agent})")
-        for each in messages:
+        if opened.left_out:
+            say(f"  ({opened.left_out} earlier messages are not shown.)")
+        for each in opened.last:
+            self._remember(citation_json(citation) for citation in each.citations)
             for call in each.tool_calls:
                 say(f"  {one_line(call.tool)} {call.outcome}")
             if each.text:
@@ -128,6 +160,19 @@ class Commands:
             return
         for persona in self._talk.hub.orchestrator.personas():
             say(f"  {persona.name:12} {persona.description}")
+
+    async def _again(self, _: str) -> RunHandle:
+        return await self._talk.again()
+
+    async def _edit(self, words: str) -> RunHandle:
+        return await self._talk.edit(words)
+
+    async def _rate(self, rating: Rating | Literal["none"], why: str) -> None:
+        given = await self._talk.rate(rating, why)
+        if given.result is None:
+            say(why_not(given))
+        else:
+            say("Taken back." if rating == "none" else "Thank you. Your firm's managers read it.")
 
     async def _cite(self, number: str) -> None:
         citation = self._citations.get(int(number)) if number.isdecimal() and len(number) < 7 else None

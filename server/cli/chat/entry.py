@@ -4,7 +4,7 @@ import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-from agent.conversations.model import UnknownAgent
+from agent.conversations.refusals import UnknownAgent
 from domain.kernel import DomainError
 from server.cli.chat.session import Session, nobody, piped_lines
 from server.cli.chat.talk import Talk
@@ -14,8 +14,6 @@ from server.cli.opening import acting, acting_hub
 from server.cli.printing import say
 from server.cli.running import run
 from server.hub import Hub
-
-HISTORY = "chat_history"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +53,16 @@ async def _conversed(asked: Asked, talk: Talk, hub: Hub) -> bool:
         return await Session(talk, _view(asked), nobody, for_machines=asked.as_json).converse(piped_lines())
     from rich.console import Console
 
-    from server.cli.chat.prompt import Prompt
+    from server.cli.chat.prompt import Prompt, history_in
     from server.cli.chat.rich_view import RichView
 
-    home = hub.settings.home.path
-    home.mkdir(parents=True, exist_ok=True)
-    prompt = Prompt(home / HISTORY)
+    prompt = Prompt(history_in(hub.settings.home))
     view = JsonLines() if asked.as_json else RichView(Console())
+    session = Session(talk, view, prompt.ask)
     say(f"Prisma Glow, model {hub.model.name}. /help says what you can do here.")
-    await Session(talk, view, prompt.ask).converse(prompt.lines())
+    if asked.conversation is not None:
+        await session.commands.run(f"/open {asked.conversation}")
+    await session.converse(prompt.lines())
     return True
 
 

@@ -3,24 +3,35 @@
 import sys
 import termios
 from collections.abc import AsyncGenerator
-from pathlib import Path
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.history import FileHistory
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input.typeahead import clear_typeahead
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 
+from server.home import GlowHome, HomeUnusable
+
+HISTORY = "chat_history"
 PRIVATE = 0o600
+
+
+def history_in(home: GlowHome) -> History:
+    """What was said at this terminal before; where the home keeps nothing for this account, only what is said now."""
+    try:
+        kept = home.ensure() / HISTORY
+        kept.touch(mode=PRIVATE, exist_ok=True)
+    except (HomeUnusable, OSError):
+        return InMemoryHistory()
+    return FileHistory(str(kept))
 
 
 class Prompt:
     """Asks a person, and remembers what was said but not how questions were answered."""
 
-    def __init__(self, history: Path) -> None:
-        history.touch(mode=PRIVATE, exist_ok=True)
+    def __init__(self, history: History) -> None:
         self._lines = PromptSession[str](
-            history=FileHistory(str(history)), multiline=True, key_bindings=_keys(), prompt_continuation="  "
+            history=history, multiline=True, key_bindings=_keys(), prompt_continuation="  "
         )
         self._answers = PromptSession[str]()
 

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.markdown import Markdown
 from rich.text import Text
 
-from server.cli.chat.views import citation_lines, lines_of, shown
+from server.cli.chat.views import Known, citation_lines, lines_of, shown
 from tools.outcomes import Json
 
 _FENCES = ("```", "~~~")
@@ -22,7 +22,7 @@ class RichView:
         self._console = console
         self._live: Live | None = None
         self._tail = ""
-        self._tools: dict[str, str] = {}
+        self._known = Known()
 
     def show(self, text: str, event: Json) -> None:
         """The next event."""
@@ -33,7 +33,7 @@ class RichView:
                 self._settle()
                 self._lines(citation_lines(event), "cyan")
             case _:
-                lines = lines_of(event, self._tools)
+                lines = lines_of(event, self._known)
                 if lines:
                     self._settle()
                     self._lines(lines, "dim")

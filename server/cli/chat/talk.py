@@ -1,18 +1,22 @@
 """The conversation behind the terminal: whose it is, with whom, and its runs; nothing here prints."""
 
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import ClassVar, Literal, cast
 from uuid import UUID
 
 import orjson
 
-from agent.conversations.model import Conversation, ConversationNotFound, Said
+from agent.conversations.leases import RunKey
+from agent.conversations.model import Conversation, Found, Said
+from agent.conversations.refusals import ConversationNotFound
 from agent.run_opening import NewMessage
 from agent.runs import RunHandle
-from domain.kernel import CallId, ConversationId, Principal
-from domain.paging import page_request
+from domain.feedback.model import Rating
+from domain.kernel import CallId, ConversationId, DomainError, Principal, RunId
+from domain.paging import PAGE_LIMIT, page_request
 from server.cli.deciding import decided, seen_approvals
 from server.hub import Hub
 from tools.outcomes import CallOutcome, CallRequest, Json
@@ -23,6 +27,25 @@ AROUND = 400
 """Characters before and behind a citation that opening it shows."""
 
 
+class NothingSaid(DomainError):
+    """There is no answer yet that could be given again, or rated."""
+
+    code: ClassVar[str] = "nothing_said"
+
+    def __init__(self) -> None:
+        super().__init__("nothing was said here yet")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A conversation that is gone on with, and the end of it."""
+
+    conversation: Conversation
+    last: tuple[Said, ...]
+    left_out: int
+    """Messages before them."""
+
+
 @dataclass(slots=True)
 class Talk:
     """One person's conversation with one agent at a time. `hand`: the same person, acting by its own hand."""
@@ -31,7 +54,9 @@ class Talk:
     hand: Principal
     conversation_id: ConversationId | None = None
     agent: str | None = None
-    """Chosen for the next message; afterwards the conversation knows it."""
+    """Chosen at this terminal, for every conversation that is begun at it."""
+    newly_chosen: bool = False
+    """The conversation does not know of the choice yet."""
 
     @property
     def principal(self) -> Principal:
@@ -48,28 +73,65 @@ class Talk:
 
         Raises  DomainError: it could not be taken; nothing was stored.
         """
-        asked = NewMessage(message=message, conversation_id=self.conversation_id, agent=self.agent)
-        begun = await self.hub.runs.start(self.principal, asked)
-        self.conversation_id, self.agent = begun.conversation_id, None
+        return await self._begin(NewMessage(message=message, conversation_id=self.conversation_id))
+
+    async def again(self) -> RunHandle:
+        """The run that answers the last message again, beside the answer that there is.
+
+        Raises  DomainError: it could not be taken, or nothing was said.
+        """
+        return await self._begin(NewMessage(message="", regenerates=await self._last()))
+
+    async def edit(self, message: str) -> RunHandle:
+        """The run that the message begins in the place of the last one.
+
+        Raises  DomainError: it could not be taken, or nothing was said.
+        """
+        return await self._begin(NewMessage(message=message, edits=await self._last()))
+
+    async def _begin(self, asked: NewMessage) -> RunHandle:
+        told = self.agent if self.newly_chosen or self.conversation_id is None else None
+        begun = await self.hub.runs.start(self.principal, replace(asked, agent=told))
+        self.conversation_id, self.newly_chosen = begun.conversation_id, False
         return begun
 
-    async def events(self, begun: RunHandle) -> AsyncGenerator[tuple[str, Json]]:
-        """Each event of the run as its exact JSON text and as a value, to the terminal one."""
-        async with aclosing(self.hub.runs.follow(self.principal, begun.run_id)) as frames:
+    async def _last(self) -> RunId:
+        """The run that the conversation ended with.
+
+        Raises  NothingSaid.
+        """
+        if self.conversation_id is None:
+            raise NothingSaid
+        found = await self.hub.conversations.get(self.principal, self.conversation_id)
+        if found.active_run_id is None:
+            raise NothingSaid
+        return found.active_run_id
+
+    async def events(self, begun: RunHandle, after: int = 0) -> AsyncGenerator[tuple[str, Json]]:
+        """Each event of the run above `after`, as its exact JSON text and as a value, to its end or where it waits."""
+        async with aclosing(self.hub.runs.follow(self.principal, begun.run_id, after)) as frames:
             async for frame in frames:
                 yield frame.data, cast(Json, orjson.loads(frame.data))
+
+    async def go_on(self, begun: RunHandle) -> None:
+        """Have a run whose questions were answered go on here, where no worker may be about."""
+        await self.hub.runs.go_on(RunKey(organization_id=self.hand.organization_id, run_id=begun.run_id))
+
+    async def waits(self, begun: RunHandle) -> bool:
+        """Whether the run still waits for a person."""
+        return (await self.hub.runs.find(self.principal, begun.run_id)).status == "waiting"
 
     async def cancel(self, begun: RunHandle) -> None:
         """End the run early; what it did stands recorded."""
         await self.hub.runs.cancel(self.principal, begun.run_id)
 
     def choose(self, name: str) -> str:
-        """Have the next message be for that agent; gives its title.
+        """Have that agent answer from the next message on; gives its title.
 
         Raises  UnknownAgent.
         """
         persona = self.hub.orchestrator.persona(name)
-        self.agent = persona.name
+        self.agent, self.newly_chosen = persona.name, True
         return persona.title
 
     def leave(self) -> None:
@@ -81,16 +143,34 @@ class Talk:
         page = await self.hub.conversations.list(self.principal, page_request(limit=SHOWN))
         return list(page.items)
 
-    async def open(self, named: str) -> tuple[Conversation, list[Said]]:
+    async def found(self, words: str) -> list[Found]:
+        """One's own conversations that say these words."""
+        return list((await self.hub.conversations.search(self.principal, words, page_request(limit=SHOWN))).items)
+
+    async def open(self, named: str) -> Opened:
         """Go on with one's own conversation of that id, or whose id alone among the last ones begins so.
 
         Raises  ConversationNotFound.
         """
         conversation_id = await self._named(named)
         found = await self.hub.conversations.get(self.principal, conversation_id)
-        page = await self.hub.conversations.messages(self.principal, conversation_id, page_request(limit=100))
+        last, said = deque[Said](maxlen=SHOWN), 0
+        async for each in self._said(conversation_id):
+            last.append(each)
+            said += 1
         self.conversation_id = conversation_id
-        return found, list(page.items)
+        return Opened(conversation=found, last=tuple(last), left_out=said - len(last))
+
+    async def _said(self, conversation_id: ConversationId) -> AsyncGenerator[Said]:
+        """All messages, oldest first."""
+        cursor: str | None = None
+        while True:
+            asked = page_request(cursor, PAGE_LIMIT)
+            page = await self.hub.conversations.messages(self.principal, conversation_id, asked)
+            for each in page.items:
+                yield each
+            if (cursor := page.next_cursor) is None:
+                return
 
     async def _named(self, named: str) -> ConversationId:
         try:
@@ -114,6 +194,14 @@ class Talk:
         start, end = cast(int, citation["start"]), cast(int, citation["end"])
         around = {"start": max(0, start - AROUND), "end": end + AROUND}
         return await self._call("knowledge_read", {"document_id": citation["document_id"], **around})
+
+    async def rate(self, rating: Rating | Literal["none"], comment: str) -> CallOutcome:
+        """Say of the last answer whether it was good, by the person's own hand and through the gate.
+
+        Raises  NothingSaid.
+        """
+        said: Json = {"run_id": str(await self._last()), "rating": rating, "comment": comment}
+        return await self._call("feedback_give", said)
 
     async def tasks(self) -> CallOutcome:
         """The tasks there are."""

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 import orjson
@@ -25,6 +26,16 @@ class View(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Known:
+    """What was told before, and need not be told again."""
+
+    tools: dict[str, str] = field(default_factory=dict[str, str])
+    """The names of the calls so far, by their ids."""
+    answering: tuple[str, str] | None = None
+    """The agent that answered last, and its model."""
+
+
 class JsonLines:
     """Each event on a line of its own, for machines."""
 
@@ -42,7 +53,7 @@ class Plain:
 
     def __init__(self) -> None:
         self._write: Callable[[str], object] = sys.stdout.write
-        self._tools: dict[str, str] = {}
+        self._known = Known()
 
     def show(self, text: str, event: Json) -> None:
         """Words at once, the rest a line each."""
@@ -51,7 +62,7 @@ class Plain:
         elif event["type"] == "message.completed":
             self._write("\n" + "".join(f"{line}\n" for line in citation_lines(event)))
         else:
-            self._write("".join(f"{line}\n" for line in lines_of(event, self._tools)))
+            self._write("".join(f"{line}\n" for line in lines_of(event, self._known)))
         sys.stdout.flush()
 
     def close(self) -> None:
@@ -70,9 +81,13 @@ def one_line(value: object) -> str:
     return words if len(words) <= LONGEST_LINE else words[: LONGEST_LINE - 1] + "…"
 
 
-def lines_of(event: Json, tools: dict[str, str]) -> Sequence[str]:
-    """What is told of an event that is no text; `tools`: the names of the calls so far, by their ids."""
+def lines_of(event: Json, known: Known) -> Sequence[str]:
+    """What is told of an event that is no text."""
+    tools = known.tools
     match event["type"]:
+        case "run.started":
+            before, known.answering = known.answering, (one_line(event["agent"]), one_line(event["model"]))
+            return [] if before == known.answering else ["({}, model {})".format(*known.answering)]
         case "tool.called":
             tools[str(event["call_id"])] = one_line(event["tool"])
             return [f"→ {one_line(event['tool'])} {one_line(event['arguments'])}"]
@@ -81,6 +96,10 @@ def lines_of(event: Json, tools: dict[str, str]) -> Sequence[str]:
             return [f"  {tools.get(str(event['call_id']), '')}: {event['decision']} ({one_line(reasons)})"]
         case "tool.completed":
             return [f"← {tools.get(str(event['call_id']), '')} {_outcome(event)}"]
+        case "approval.decided":
+            return [f"({one_line(event['by'])} answered: {event['decision']})"]
+        case "run.waiting":
+            return ["(It waits for a person's approval, and goes on once that is given.)"]
         case "message.reset":
             return ["", f"(What stands above was withdrawn: {one_line(event['reason'])})"]
         case "run.cancelled":

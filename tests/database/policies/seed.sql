@@ -42,6 +42,11 @@ INSERT INTO task_run_progress (organization_id, task_run_id, status, started_at,
     VALUES (:org, :thing, 'running', now(), now());
 INSERT INTO task_run_cancellations (organization_id, task_run_id, call_id, cancelled_by, cancelled_at)
     VALUES (:org, :thing, :thing, :employee, now());
+INSERT INTO task_run_answers (organization_id, task_run_id, conversation_id, run_id, attempt)
+    VALUES (:org, :thing, :thing, :thing, 0);
+INSERT INTO schedules (organization_id, schedule_id, task_id, cron, time_zone, created_by, created_at, updated_at)
+    VALUES (:org, :thing, :thing, '0 7 * * *', 'UTC', :partner, now(), now());
+INSERT INTO schedule_progress (organization_id, schedule_id) VALUES (:org, :thing);
 INSERT INTO autonomy_settings (organization_id, setting_id, scope, level, changed_by, changed_at)
     VALUES (:org, :thing, 'organization', 2, :partner, now());
 INSERT INTO release_controls (organization_id, name, needs) VALUES (:org, 'plan_freeze', '{PLAN_REVIEW}');
@@ -62,7 +67,9 @@ INSERT INTO runs (organization_id, run_id, conversation_id, owner_id, agent, mod
         created_at)
     VALUES (:org, :thing, :thing, :employee, 'assistant', 'offline', 'chat', 'running', now(), now());
 INSERT INTO messages (organization_id, message_id, conversation_id, run_id, ordinal, role, content, created_at)
-    VALUES (:org, :thing, :thing, :thing, 1, 'user', '{}', now());
+    VALUES (:org, :thing, :thing, :thing, 1, 'user', '{"text":"text"}', now());
+INSERT INTO feedback (organization_id, run_id, given_by, rating, comment, given_at, agent, model)
+    VALUES (:org, :thing, :employee, 'up', 'Good', now(), 'assistant', 'offline');
 INSERT INTO run_events (organization_id, run_id, sequence, type, data) VALUES (:org, :thing, 1, 'run.started', '{}');
 INSERT INTO activity_events (organization_id, event_id, kind, opens, occurred_at, call_id, tool, effect, door,
         principal_id, principal_kind, mode, attended, facts)
@@ -71,6 +78,14 @@ INSERT INTO activity_events (organization_id, event_id, kind, opens, occurred_at
 INSERT INTO activity_payloads (organization_id, event_id, salt, arguments) VALUES (:org, :thing, '', '{}');
 INSERT INTO idempotency_keys (organization_id, principal_id, mode, route, key, part, content_digest, answer)
     VALUES (:org, :employee, 'person', 'POST /v1/tasks', 'key', 0, '', '{}');
+INSERT INTO document_figures (organization_id, figure_id, document_id, label, printed, amount, unit, start_at, end_at,
+        call_id, found_at)
+    VALUES (:org, :thing, :thing, 'Cash', 'EUR 1', 1, 'EUR', 0, 5, :thing, now());
+INSERT INTO task_reminders (organization_id, reminder_id, task_id, text, call_id, reminded_by, reminded_at)
+    VALUES (:org, :thing, :thing, 'Please', :thing, :employee, now());
+INSERT INTO call_intents (organization_id, call_id, principal_id, principal_kind, mode, door, scheduled, tool, arguments,
+        agent_ceiling, begun_at)
+    VALUES (:org, :thing, :employee, 'person', 'agent', 'chat', false, 'letter_send', '{}', 3, now());
 INSERT INTO identities (organization_id, issuer, subject, user_id, linked_by, linked_at)
     VALUES (:org, 'https://sign-in.example', 'seeded-:n', :employee, :partner, now());
 INSERT INTO slack_teams (organization_id, team_id, name, bot_user_id, connected_by, connected_at)
@@ -83,3 +98,8 @@ INSERT INTO slack_threads (organization_id, team_id, channel_id, thread_ts, prin
     VALUES (:org, 'TFIRM:n', 'CFIRM', '1.1', :employee, :thing);
 INSERT INTO slack_approvals (organization_id, approval_id, team_id, channel_id, message_ts, principal_id, settled_at)
     VALUES (:org, :thing, 'TFIRM:n', 'CFIRM', '1.2', :employee, now());
+INSERT INTO preferences (organization_id, preference_id, user_id, words, call_id, created_at, updated_at)
+    VALUES (:org, :thing, :partner, 'Answer briefly.', :thing, now(), now());
+INSERT INTO conversation_summaries (organization_id, summary_id, conversation_id, last_run_id, turns, trust, content, model,
+        input_tokens, output_tokens, created_at)
+    VALUES (:org, :thing, :thing, :thing, 1, 'internal', '{}', 'offline', 0, 0, now());

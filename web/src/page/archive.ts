@@ -2,7 +2,7 @@
 
 import type { Archive } from "../context.ts";
 import type { Hub } from "../hub.ts";
-import type { Citation, RecordedCall, Said } from "../wire.ts";
+import type { Agent, Citation, KeptConversation, RecordedCall, Said, Summary } from "../wire.ts";
 import type { Page } from "./frame.ts";
 
 const KEPT_MS = 60_000;
@@ -10,9 +10,13 @@ const KEPT_MS = 60_000;
 export function archiveOf(hub: Hub): Archive {
   return {
     messages: (conversation) => messages(hub, conversation),
-    title: async (conversation) => (await hub.get<{ title: string }>(`v1/conversations/${encodeURIComponent(conversation)}`)).title,
+    summaries: async (conversation) => (await hub.get<Page<Summary>>(`v1/conversations/${encodeURIComponent(conversation)}/summaries`)).items,
+    conversation: (id) => hub.get<KeptConversation>(`v1/conversations/${encodeURIComponent(id)}`),
+    agents: async () => (await hub.get<Page<Agent>>("v1/agents")).items,
     call: (id) => hub.get<RecordedCall>(`v1/activity/${encodeURIComponent(id)}`),
     download: (citation) => download(hub, citation),
+    choose: (conversation, run) => hub.post(`v1/conversations/${encodeURIComponent(conversation)}/branch`, { run_id: run }),
+    rename: (conversation, title) => hub.change("PATCH", `v1/conversations/${encodeURIComponent(conversation)}`, { title }),
   };
 }
 

@@ -9,17 +9,20 @@ import { showApproval, showApprovals } from "./approvals.ts";
 import { archiveOf } from "./archive.ts";
 import { credential, linkedCredential } from "./credential.ts";
 import type { Page } from "./frame.ts";
+import { showMemory } from "./memory.ts";
 import { showActivity, showDocuments, showTasks } from "./records.ts";
 import { brand, settled, signIn, type Me } from "./sign_in.ts";
 
 const VIEWS: readonly (readonly [string, string])[] = [
-  ["", "Chat"], ["approvals", "Approvals"], ["tasks", "Tasks"], ["documents", "Documents"], ["activity", "Activity"],
+  ["", "Chat"], ["approvals", "Approvals"], ["tasks", "Tasks"], ["documents", "Documents"], ["activity", "Activity"], ["memory", "Memory"],
 ];
 const APPROVALS_EVERY_MS = 30_000;
+const SEARCH_AFTER_MS = 200;
 
 interface Listed {
   conversation_id: string;
   title: string;
+  matches: { run_id: string; role: string; snippet: string }[];
 }
 
 const main = place("main");
@@ -40,6 +43,8 @@ let isWatching = false;
 let views = new Map<string, HTMLElement>();
 let waiting = h("span", { class: "count", hidden: true });
 let conversations = h("ul", { class: "conversations" });
+let searched = h("p", { class: "unseen", role: "status" });
+let search = searchField();
 
 function place(id: string): HTMLElement {
   const found = document.getElementById(id);
@@ -124,6 +129,8 @@ async function show(view: string, found: URLSearchParams, signal: AbortSignal): 
       return showTasks(hub, main, signal);
     case "documents":
       return showDocuments(hub, main, signal);
+    case "memory":
+      return showMemory(hub, main);
     case "activity":
       return showActivity(hub, main);
     default:
@@ -174,11 +181,13 @@ function layOutSide(who: Me): void {
   views = new Map(VIEWS.map(([name, label]) => [name, go(name, label, { class: "view" })]));
   views.get("approvals")?.append(waiting);
   conversations = h("ul", { class: "conversations" });
+  searched = h("p", { class: "unseen", role: "status" });
+  search = searchField();
   fill(side,
     brand(),
     button("New conversation", startAnew, { kind: "primary wide-button" }),
     h("nav", { "aria-label": "Views" }, [...views.values()]),
-    h("h2", { class: "side-title" }, "Conversations"), conversations,
+    h("h2", { class: "side-title" }, "Conversations"), search, searched, conversations,
     identity(who));
   void listConversations();
 }
@@ -197,14 +206,30 @@ function identity(who: Me): HTMLElement {
       button("Sign out", signOut, { kind: "quiet small" })));
 }
 
+/** Looks through titles and messages as one types; what was asked last is what is shown. */
+function searchField(): HTMLInputElement {
+  const field = h("input", { type: "search", id: "search", placeholder: "Search", "aria-label": "Search your conversations", maxlength: 300, autocomplete: "off" });
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  field.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => void listConversations(), SEARCH_AFTER_MS);
+  });
+  return field;
+}
+
 async function listConversations(): Promise<void> {
   try {
-    const { items } = await hub.get<Page<Listed>>("v1/conversations?limit=50");
+    const words = search.value.trim();
+    const asked = words ? `&q=${encodeURIComponent(words)}` : "";
+    const { items } = await hub.get<Page<Listed>>(`v1/conversations?limit=50${asked}`);
+    if (words !== search.value.trim()) return;
+    searched.textContent = words ? `${items.length} found` : "";
     const shown = chat?.conversation ?? null;
     fill(conversations, items.length
       ? items.map((item) => h("li", {}, go(`conversation=${item.conversation_id}`, item.title || "Conversation", {
-        "data-id": item.conversation_id, title: item.title, "aria-current": item.conversation_id === shown ? "true" : null })))
-      : h("li", { class: "faint" }, "None yet"));
+        "data-id": item.conversation_id, title: item.title, "aria-current": item.conversation_id === shown ? "true" : null }),
+        words ? item.matches.slice(0, 1).map((match) => h("p", { class: "faint snippet" }, match.snippet)) : null))
+      : h("li", { class: "faint" }, words ? "Nothing found" : "None yet"));
     titled(items.find((item) => item.conversation_id === shown)?.title);
   } catch {
     // The list stays as it was.

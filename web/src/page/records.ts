@@ -3,6 +3,7 @@
 import { button, fill, h, stateBadge, table, time } from "../dom.ts";
 import { isAbort, pause, wordsOf, type Hub } from "../hub.ts";
 import { result } from "../results.ts";
+import { TAKEN } from "../uploads.ts";
 import type { RecordedCall } from "../wire.ts";
 import { reasonList, roleName, toolName } from "../words.ts";
 import { frame, type Page } from "./frame.ts";
@@ -178,7 +179,7 @@ function documentTable(items: Document[]): HTMLElement {
 }
 
 function dropZone(hub: Hub, said: HTMLElement, done: () => Promise<void>): HTMLElement {
-  const input = h("input", { type: "file", id: "files", multiple: true, class: "unseen", accept: ".txt,.md,.markdown,.html,.htm,.csv,.tsv,.pdf,.docx,.docm,.xlsx,.xlsm" });
+  const input = h("input", { type: "file", id: "files", multiple: true, class: "unseen", accept: TAKEN });
   const words = "Drop files here, or choose them. Text, Markdown, HTML, PDF, Word, Excel or CSV.";
   const zone = h("div", { class: "drop" }, h("label", { for: "files" }, h("strong", {}, "Add documents"), h("span", {}, words)), input);
   const take = async (files: File[]): Promise<void> => {

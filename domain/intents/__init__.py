@@ -1,0 +1,1 @@
+"""What a call is about to do outside, written down before it is done."""

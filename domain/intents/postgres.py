@@ -1,0 +1,95 @@
+"""Intents in SQL: one row while a call is under way outside."""
+
+from typing import cast
+from uuid import UUID
+
+from domain.intents.model import Intent
+from domain.kernel import (
+    ApprovalId,
+    CallId,
+    ConversationId,
+    Door,
+    EngagementId,
+    Level,
+    Mode,
+    OrganizationId,
+    Principal,
+    PrincipalId,
+    PrincipalKind,
+    RunId,
+    TaskRunId,
+)
+from domain.storage.postgres import Connection, Row
+
+_ADD = """
+INSERT INTO call_intents (organization_id, call_id, principal_id, principal_kind, mode, door, scheduled, tool,
+    arguments, approval_id, conversation_id, run_id, task_run_id, engagement_id, agent_ceiling, begun_at)
+VALUES (glow.organization_id(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+"""
+
+_FIND = """
+SELECT organization_id, call_id, principal_id, principal_kind, mode, door, scheduled, tool, arguments,
+       approval_id, conversation_id, run_id, task_run_id, engagement_id, agent_ceiling, begun_at
+FROM call_intents WHERE organization_id = glow.organization_id() AND call_id = $1
+"""
+
+# Whoever deletes the row first says how the call ended; another waits for that one's commit and finds nothing.
+_END = "DELETE FROM call_intents WHERE organization_id = glow.organization_id() AND call_id = $1"
+
+
+class PostgresIntents:
+    """Intents over the call's own connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def add(self, intent: Intent) -> None:
+        principal = intent.principal
+        await self._connection.execute(
+            _ADD,
+            intent.call_id,
+            principal.principal_id,
+            principal.kind,
+            principal.mode,
+            principal.door,
+            principal.scheduled,
+            intent.tool,
+            intent.arguments,
+            intent.approval_id,
+            intent.conversation_id,
+            intent.run_id,
+            intent.task_run_id,
+            intent.engagement_id,
+            int(intent.agent_ceiling),
+            intent.begun_at,
+        )
+
+    async def find(self, call_id: CallId) -> Intent | None:
+        row = await self._connection.fetchrow(_FIND, call_id)
+        return None if row is None else _intent(row)
+
+    async def end(self, call_id: CallId) -> bool:
+        return await self._connection.execute(_END, call_id) == "DELETE 1"
+
+
+def _intent(row: Row) -> Intent:
+    return Intent(
+        call_id=CallId(cast(UUID, row["call_id"])),
+        principal=Principal(
+            organization_id=OrganizationId(row["organization_id"]),
+            principal_id=PrincipalId(row["principal_id"]),
+            kind=cast(PrincipalKind, row["principal_kind"]),
+            mode=cast(Mode, row["mode"]),
+            door=cast(Door, row["door"]),
+            scheduled=row["scheduled"],
+        ),
+        tool=row["tool"],
+        arguments=row["arguments"],
+        approval_id=cast("ApprovalId | None", row["approval_id"]),
+        conversation_id=cast("ConversationId | None", row["conversation_id"]),
+        run_id=cast("RunId | None", row["run_id"]),
+        task_run_id=cast("TaskRunId | None", row["task_run_id"]),
+        engagement_id=cast("EngagementId | None", row["engagement_id"]),
+        agent_ceiling=Level(row["agent_ceiling"]),
+        begun_at=row["begun_at"],
+    )

@@ -1,0 +1,1 @@
+"""Schedules: which task is run, unattended, at which times of which clock."""

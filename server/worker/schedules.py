@@ -1,0 +1,105 @@
+"""Starts what is due: each due time of a schedule is one call of `task_run`, as the organization's service account.
+
+The call's id follows from the schedule and the due time, so that any number of workers, and whoever takes over from one
+that was killed, make it once. Where the schedule has come to is written after the call: until then it stays due.
+"""
+
+from datetime import datetime
+from uuid import uuid5
+
+import orjson
+import structlog
+
+from domain.kernel import CallId, Clock, Principal
+from domain.schedules.model import Firing, Schedule, ScheduleId
+from domain.schedules.service import ScheduleNotFound
+from server.database.identities import PostgresIdentities
+from server.database.unit_of_work import PostgresTransactions
+from server.worker.again import Again
+from server.worker.once import OnceOnly
+from tools.gate import Gate
+from tools.outcomes import CallRequest
+from tools.work import Job
+
+log = structlog.get_logger()
+
+
+class ScheduleWorker:
+    """Takes one schedule that is due to its next due time."""
+
+    def __init__(
+        self, *, gate: Gate, transactions: PostgresTransactions, identities: PostgresIdentities, clock: Clock
+    ) -> None:
+        self._calls = OnceOnly(gate=gate, transactions=transactions)
+        self._transactions = transactions
+        self._identities = identities
+        self._clock = clock
+
+    async def work(self, job: Job) -> Again | None:
+        """Start what is due by now. What was missed while nothing ran is started once, not for each time.
+
+        The sweep comes again when it is due next.
+        """
+        principal = await self._principal(job)
+        if principal is None:
+            log.error("schedule.no_service_account", orgId=str(job.organization_id))
+            return Again()
+        schedule = await self._find(principal, ScheduleId(job.subject_id))
+        due_at = None if schedule is None else schedule.stored.next_run_at
+        now = self._clock()
+        if schedule is None or due_at is None or due_at > now:
+            return None
+        call_id = await self._calls.call(principal, lambda attempt: _request(schedule, due_at, attempt))
+        await self._fired(principal, schedule, due_at, now, call_id)
+        return None
+
+    async def _fired(
+        self, principal: Principal, schedule: Schedule, due_at: datetime, now: datetime, call_id: CallId
+    ) -> None:
+        timing = schedule.stored.timing
+        firing = Firing(
+            schedule_id=schedule.stored.schedule_id,
+            due_at=due_at,
+            started_at=now,
+            missed=timing.missed(due_at, now),
+            call_id=call_id,
+            next_run_at=timing.after(now),
+        )
+        organization_id, principal_id = principal.organization_id, principal.principal_id
+        async with self._transactions.session(organization_id, principal_id, read_only=False) as session:
+            await session.schedule_progress.fired(firing)
+
+    async def _principal(self, job: Job) -> Principal | None:
+        service = await self._identities.service_member(job.organization_id)
+        if service is None:
+            return None
+        return Principal(
+            organization_id=job.organization_id,
+            principal_id=service.principal_id,
+            kind=service.kind,
+            mode="agent",
+            door="worker",
+            scheduled=True,
+        )
+
+    async def _find(self, principal: Principal, schedule_id: ScheduleId) -> Schedule | None:
+        async with self._transactions.session(principal.organization_id, principal.principal_id) as session:
+            try:
+                return await session.work.schedules.get(schedule_id)
+            except ScheduleNotFound:
+                return None
+
+
+def call_id_of(schedule_id: ScheduleId, due_at: datetime, attempt: int = 0) -> CallId:
+    """The id of the call that a due time is: the same in every process."""
+    name = due_at.isoformat()
+    return CallId(uuid5(schedule_id, f"{name}#{attempt}" if attempt else name))
+
+
+def _request(schedule: Schedule, due_at: datetime, attempt: int) -> CallRequest:
+    stored = schedule.stored
+    return CallRequest(
+        call_id=call_id_of(stored.schedule_id, due_at, attempt),
+        tool="task_run",
+        arguments={"task_id": str(stored.task_id), "input": orjson.loads(stored.input)},
+    )

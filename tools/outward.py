@@ -1,0 +1,160 @@
+"""The way of a call that acts outside: an intent with its ticket, the act under a key, and then how it ended.
+
+Between the two transactions anything may stop: the process, the network, the outside. Whoever finds the intent asks the
+outside by the key and says how the call ended: the outside does a thing once for each key,
+and the row of the intent lets one say so.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, assert_never, cast
+
+import structlog
+
+from domain.intents.model import Intent
+from domain.kernel import Clock, DomainError
+from tools.calls import Call, Undone
+from tools.endings import Endings
+from tools.outcomes import Allow, CallError, CallOutcome
+from tools.outside import Happened, NeverHappened, Outside, OutsideContext, Unsure
+from tools.ports import CallTransaction, Transactions, Unavailable
+from tools.record import Judged, Scribe
+from tools.replays import OUTCOME_UNKNOWN, as_recorded, keep
+from tools.work import Job
+
+log = structlog.get_logger()
+
+UNKNOWN = CallError(
+    code=OUTCOME_UNKNOWN,
+    message="What this call did outside is not known yet. It is being found out and recorded; do not repeat it.",
+)
+FORBIDDEN = CallError(
+    code="no_longer_allowed",
+    message="This call was allowed and never came to be made outside; policy lets it be made no more.",
+)
+
+Make = Callable[[Call, CallTransaction, Judged, object, list[Job]], Awaitable[CallOutcome]]
+"""Makes the result of what the outside answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outward:
+    """Acts, asks, and writes down how it ended; once for each intent, whoever comes first."""
+
+    transactions: Transactions
+    scribe: Scribe
+    endings: Endings
+    clock: Clock
+    make: Make
+    fault: Callable[[str], Awaitable[None]]
+
+    async def intend(self, call: Call, transaction: CallTransaction, judged: Judged, *, opens: bool) -> None:
+        """The ticket and the intent, which stand or fall together."""
+        await transaction.record(self.scribe.event("tool.allowed", call.recorded, opens=opens, judged=judged))
+        await self.fault("ticket")
+        await transaction.intents.add(self._intent(call))
+
+    def unknown(self, call: Call, judged: Judged | None) -> CallOutcome:
+        """How a call ends for its caller whose intent stands and of which nothing more is known."""
+        return self.endings.ended(call, "failed", judged, error=UNKNOWN)
+
+    async def act(self, call: Call, judged: Judged) -> CallOutcome:
+        """Act, and say how it ended; unknown where the outside did not answer, or the database is away."""
+        outside, context = _outside(call), _context(call)
+        try:
+            async with asyncio.timeout(call.timeout_s):
+                answer = await outside.act(call.parsed.model, context)
+        except DomainError as refusal:
+            # The outside's own word that it did nothing.
+            error = CallError(code=refusal.code, message=str(refusal))
+            return await self._conclude(call, judged, self.endings.failed(call, judged, error, ticket=False))
+        except Exception as fault:
+            log.warning("outside.unanswered", tool=call.manifest.name, callId=context.key, exc_info=fault)
+            return self.unknown(call, judged)
+        await self.fault("acted")
+        return await self._conclude(call, judged, Happened(answer))
+
+    async def settle(self, call: Call, judged: Judged) -> CallOutcome:
+        """Ask what became of the key; act where nothing did, if the call may still be made."""
+        try:
+            async with asyncio.timeout(call.timeout_s):
+                found = await _outside(call).settle(call.parsed.model, _context(call))
+        except Exception as fault:
+            log.warning("outside.unanswered", tool=call.manifest.name, callId=str(call.request.call_id), exc_info=fault)
+            found = Unsure()
+        await self.fault("asked")
+        match found:
+            case Happened():
+                return await self._conclude(call, judged, found)
+            case NeverHappened() if isinstance(judged.verdict, Allow):
+                return await self.act(call, judged)
+            case NeverHappened():
+                return await self._conclude(call, judged, self.endings.failed(call, judged, FORBIDDEN, ticket=False))
+            case Unsure():
+                return self.unknown(call, judged)
+            case _:
+                assert_never(found)
+
+    async def _conclude(self, call: Call, judged: Judged, said: Happened | Undone) -> CallOutcome:
+        """Write down how the call ended, in place of its intent; where another was quicker, that one's word counts."""
+        try:
+            async with self._begin(call) as transaction:
+                if not await transaction.intents.end(call.request.call_id):
+                    return await as_recorded(transaction, call.request.call_id) or self.unknown(call, judged)
+                ended = await self._record(call, transaction, judged, said)
+                await keep(call, transaction, ended)
+                await self.fault("concluded")
+        except Unavailable:
+            return self.unknown(call, judged)
+        except Exception as fault:
+            if self.transactions.is_away(fault):
+                return self.unknown(call, judged)
+            raise
+        await self.fault("committed")
+        return ended
+
+    async def _record(
+        self, call: Call, transaction: CallTransaction, judged: Judged, said: Happened | Undone
+    ) -> CallOutcome:
+        if isinstance(said, Undone):
+            await transaction.record(self.endings.last_event(call, said, opens=False))
+            return said.ended
+        try:
+            async with transaction.savepoint():
+                ended = await self.make(call, transaction, judged, said.answer, [])
+        except Undone as unfit:
+            # It happened, and its result cannot be shown: recorded as failed, with the code that says why.
+            return await self._record(call, transaction, judged, unfit)
+        await transaction.record(self.scribe.completed(call.recorded, judged, ended, opens=False))
+        return ended
+
+    def _begin(self, call: Call) -> AbstractAsyncContextManager[CallTransaction]:
+        return self.transactions.begin(call.principal, call.manifest.name, {}, None, read_only=False)
+
+    def _intent(self, call: Call) -> Intent:
+        request = call.request
+        return Intent(
+            call_id=request.call_id,
+            principal=call.principal,
+            tool=call.manifest.name,
+            arguments=call.parsed.canonical,
+            approval_id=call.approval_id,
+            conversation_id=request.conversation_id,
+            run_id=request.run_id,
+            task_run_id=request.task_run_id,
+            engagement_id=request.engagement_id,
+            agent_ceiling=request.agent_ceiling,
+            begun_at=self.clock(),
+        )
+
+
+def _outside(call: Call) -> Outside[Any]:
+    """Any: the arguments' type is the tool's own."""
+    return cast("Outside[Any]", call.tool.handler.outside)
+
+
+def _context(call: Call) -> OutsideContext:
+    call_id = call.request.call_id
+    return OutsideContext(principal=call.principal, call_id=call_id, key=str(call_id))

@@ -1,0 +1,118 @@
+"""A call that needs a person: the question it leaves, and what becomes of it inside the transaction of the answer."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import cast
+
+from domain.approvals.model import Approval
+from domain.kernel import ApprovalId, DomainError, NewId, Outcome
+from tools.calls import KIND_OF, Call, Undone, begin, settling
+from tools.endings import Endings
+from tools.judge import Judge
+from tools.outcomes import ApprovalAsked, CallError, CallOutcome, Deny, NeedsApproval
+from tools.outward import Make, Outward
+from tools.ports import CallTransaction, Transactions
+from tools.record import Judged, Scribe
+from tools.stored_calls import StoredCalls, changed_since
+from tools.work import Job, PrepareContext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Questions:
+    """Asks, and once there is an answer decides again and makes the call, or says how it ended without being made."""
+
+    stored: StoredCalls
+    judge: Judge
+    transactions: Transactions
+    scribe: Scribe
+    endings: Endings
+    outward: Outward
+    work: Make
+    prepare_context: Callable[[Call], PrepareContext]
+    new_id: NewId
+    fault: Callable[[str], Awaitable[None]]
+
+    async def ask(
+        self, call: Call, transaction: CallTransaction, judged: Judged, verdict: NeedsApproval
+    ) -> CallOutcome:
+        """Leave a durable question: the waiting event first, which admits the approval's row."""
+        call = replace(call, approval_id=ApprovalId(self.new_id()))
+        event, approval = self.endings.waiting(call, judged, verdict)
+        await transaction.record(event)
+        await self.fault("waiting")
+        try:
+            await transaction.ask(approval)
+        except DomainError as refusal:
+            raise self.endings.invalid(call, judged, CallError(code=refusal.code, message=str(refusal))) from refusal
+        asked = ApprovalAsked(
+            approval_id=approval.approval_id,
+            needs_role=approval.needs_role,
+            four_eyes=approval.four_eyes,
+            expires_at=approval.expires_at,
+        )
+        return self.endings.ended(call, "waiting", judged, approval=asked)
+
+    async def execute(
+        self, transaction: CallTransaction, approval: Approval, prepared: object, jobs: list[Job]
+    ) -> CallOutcome:
+        """Decide again, then make the call under a savepoint: if the work fails only the work is undone."""
+        call = self.stored.approved(approval)
+        if call is None:
+            ended = changed_since(approval)
+            error = cast(CallError, ended.error)
+            recorded = self.stored.recorded(approval)
+            await transaction.record(self.endings.refused(recorded, error, reasons=(error.code,), opens=False))
+            return ended
+        manifest = call.manifest
+        async with transaction.become(call.principal, manifest.name, call.subjects, call.control) as facts:
+            judged = self.judge.judge(call, facts, approved=True)
+            try:
+                self.endings.stop_unless_called_for(call, judged)
+                if manifest.outside:
+                    await self.outward.intend(call, transaction, judged, opens=False)
+                    jobs.append(settling(call))
+                    return self.endings.ended(call, "waiting", judged)
+                await transaction.record(self.scribe.event("tool.allowed", call.recorded, opens=False, judged=judged))
+                await self.fault("approved.ticket")
+                async with transaction.savepoint():
+                    ended = await self.work(call, transaction, judged, prepared, jobs)
+                await transaction.record(self.scribe.completed(call.recorded, judged, ended, opens=False))
+                await self.fault("approved.outcome")
+            except Undone as undone:
+                ended = undone.ended
+                await transaction.record(self.endings.last_event(call, undone, opens=False))
+        return ended
+
+    async def reject(self, transaction: CallTransaction, approval: Approval) -> CallOutcome:
+        """A person said no."""
+        error = CallError(code="rejected", message=approval.comment or "A person rejected this call.")
+        return await self._end(transaction, approval, "rejected", error)
+
+    async def cancel(self, transaction: CallTransaction, approval: Approval) -> CallOutcome:
+        """What the call was a step of is given up."""
+        error = CallError(code="cancelled", message=approval.comment or "The task run of this call was cancelled.")
+        return await self._end(transaction, approval, "cancelled", error)
+
+    async def expire(self, transaction: CallTransaction, approval: Approval) -> CallOutcome:
+        """Nobody answered in time."""
+        error = CallError(code="expired", message="Nobody answered in time whether this call may be made.")
+        return await self._end(transaction, approval, "expired", error)
+
+    async def _end(
+        self, transaction: CallTransaction, approval: Approval, outcome: Outcome, error: CallError
+    ) -> CallOutcome:
+        """Record how a waiting call ended without being made."""
+        recorded = self.stored.recorded(approval)
+        event = self.scribe.event(KIND_OF[outcome], recorded, opens=False, outcome=outcome, error=error)
+        await transaction.record(event)
+        return CallOutcome(call_id=approval.call_id, tool=approval.tool, outcome=outcome, error=error)
+
+    async def prepare(self, approval: Approval) -> object:
+        """Prepare an approved call as its requester, if policy still lets it be made; execution decides once more."""
+        call = self.stored.approved(approval)
+        if call is None or call.tool.handler.prepare is None:
+            return None
+        async with begin(self.transactions, call, read_only=True) as transaction:
+            if isinstance(self.judge.judge(call, transaction.facts, approved=True).verdict, Deny):
+                return None
+        return await call.tool.handler.prepare(call.parsed.model, self.prepare_context(call))

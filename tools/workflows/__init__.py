@@ -1,0 +1,18 @@
+"""What a task's kind stands for: the workflows of manifests/workflows, checked at start, and their steps' arguments."""
+
+from tools.workflows.files import WorkflowFilesError, load_workflows
+from tools.workflows.model import RUN_TIMEOUT, Retries, Step, Workflow, Workflows
+from tools.workflows.references import MissingValue, look_up, resolve_arguments
+
+__all__ = [
+    "RUN_TIMEOUT",
+    "MissingValue",
+    "Retries",
+    "Step",
+    "Workflow",
+    "WorkflowFilesError",
+    "Workflows",
+    "load_workflows",
+    "look_up",
+    "resolve_arguments",
+]
