@@ -11,10 +11,14 @@ from typing import cast
 
 import pytest
 import structlog
+from hypothesis import settings
 
 pytest_plugins = ("tests.support.fixtures",)
 
 LONGEST = "test_parity.py"
+
+# Everywhere as in continuous integration: the same examples each time, and none of them timed on a shared machine.
+settings.load_profile("ci")
 
 _LOCAL_NAMES = frozenset({"", "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"})
 _NAME_LOOKUPS = frozenset({"socket.getaddrinfo", "socket.gethostbyname"})
