@@ -219,6 +219,7 @@ def _step_json(step: TaskRunStep) -> Json:
             call_id=_id(step.call_id), outcome=step.outcome, attempts=step.attempts if step.attempts > 1 else None
         ),
         **_given(items=step.items, items_done=None if step.items is None else step.items_done),
+        **_given(items_left=step.items_left or None),
     }
 
 

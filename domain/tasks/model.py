@@ -183,6 +183,10 @@ class TaskRunStep:
     items: int | None = None
     """How many calls it makes, where it makes one for each item of a list."""
     items_done: int = 0
+    items_left: int = 0
+    """Of a list: how many more of it are left for the next run."""
+    rest: str | None = None
+    """The cursor of what is left."""
 
     @property
     def share_done(self) -> float:

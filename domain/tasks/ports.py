@@ -104,6 +104,10 @@ class TaskRunProgress(Protocol):
         """End the run: completed, or failed with a reason that a person understands. False: it had ended already."""
         ...
 
+    async def before(self, run: TaskRun) -> Sequence[TaskRunStep]:
+        """The steps of the task's run before this one, as they stand; none where this is the first."""
+        ...
+
     async def answer(self, task_run_id: TaskRunId, answer: TaskRunAnswer) -> None:
         """Say which run of the agent's does the task, and what it answered."""
         ...

@@ -9,6 +9,7 @@ import orjson
 
 from domain.kernel import ApprovalId, Outcome
 from domain.tasks.model import StepStatus, TaskRun, TaskRunStep
+from server.worker.listing import Listing
 from server.worker.steps import Ended, run_as_known
 from tools.outcomes import Json
 from tools.workflows import MissingValue, Step, Workflow, look_up
@@ -32,6 +33,8 @@ class Course:
     cancelled: bool = False
     """The run was cancelled, as one of its steps was told."""
     changes: int = 0
+    left: dict[str, str] = field(default_factory=dict[str, str])
+    """Of the steps that did not take their list to its end: what is left, in words."""
 
     def __post_init__(self) -> None:
         self.steps = {step.name: TaskRunStep(name=step.name, tool=step.tool) for step in self.workflow.steps}
@@ -40,6 +43,15 @@ class Course:
     def listed(self) -> Sequence[TaskRunStep]:
         """The steps in the order of the workflow."""
         return tuple(self.steps.values())
+
+    @property
+    def told(self) -> str:
+        """Where the run stands and what it leaves, for a person."""
+        return self.with_rest(self.said)
+
+    def with_rest(self, said: str) -> str:
+        """These words, and what the run leaves for the next."""
+        return " ".join([said, *(f"{name}: {left}." for name, left in self.left.items())])
 
     @property
     def known(self) -> dict[str, object]:
@@ -86,6 +98,16 @@ class Course:
         known = self.steps[step.name]
         self._put(replace(known, items_done=known.items_done + 1))
         self.said = f"{step.name}: {known.items_done + 1} of {known.items} …"
+
+    def listed_to(self, step: Step, listing: Listing) -> None:
+        """How far a step came with its list; what is left is the next run's where calls are made for its items."""
+        each = any(
+            other.for_each is not None and other.for_each.split(".")[0] == step.name for other in self.workflow.steps
+        )
+        known = self.steps[step.name]
+        self._put(replace(known, items_left=listing.left, rest=listing.rest if each else None))
+        if listing.left:
+            self.left[step.name] = f"{listing.said} for the next run" if each else listing.said
 
     def end(self, step: Step, ended: Ended) -> None:
         """What came of a step's call, or of all its calls."""

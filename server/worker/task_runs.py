@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import cast
 
@@ -15,12 +16,13 @@ from server.database.identities import Member, PostgresIdentities
 from server.database.unit_of_work import PostgresTransactions, Session
 from server.worker.again import Again
 from server.worker.course import Course, together
+from server.worker.listing import Listing, left_by
 from server.worker.steps import Ended, Pause, StepCalls, settled
 from tools.gate import Gate
 from tools.outcomes import Json
 from tools.ports import Unavailable
 from tools.work import Job
-from tools.workflows import RUN_TIMEOUT, MissingValue, Step, Workflows, look_up, resolve_arguments
+from tools.workflows import RUN_TIMEOUT, MissingValue, Step, Workflows, look_up, step_arguments
 
 log = structlog.get_logger()
 
@@ -28,8 +30,6 @@ SHORTLY = timedelta(seconds=1)
 """For what has changed just now, or will in a moment."""
 CALLS_AT_ONCE = 4
 """Of one run."""
-MOST_ITEMS = 100
-"""Calls of one step."""
 SHOW_EVERY_S = 0.1
 """How often a run's progress is written at most: a step is often faster than its line."""
 
@@ -137,13 +137,15 @@ class TaskRunWorker:
             course.skip(step)
             return
         try:
-            if step.for_each is None:
+            if step.for_each is not None:
+                ended = await self._each(course, calls, step, places)
+            elif step.pages is not None:
+                ended = await self._pages(course, calls, step, places)
+            else:
                 course.begin(step)
-                arguments = resolve_arguments(step.arguments, course.known)
+                arguments = step_arguments(step, course.known)
                 async with places:
                     ended = await calls.call(step, step.name, arguments)
-            else:
-                ended = await self._each(course, calls, step, places)
         except MissingValue as missing:
             ended = Ended(call_id=None, outcome="invalid", error_code=str(missing), attempts=0)
         course.end(step, ended)
@@ -157,9 +159,10 @@ class TaskRunWorker:
         if not isinstance(items, list):
             return Ended(call_id=None, outcome="invalid", error_code=f"{step.for_each} is no list", attempts=0)
         held = cast("list[object]", items)
-        if len(held) > MOST_ITEMS:
-            return Ended(call_id=None, outcome="invalid", error_code=f"more than {MOST_ITEMS} items", attempts=0)
-        each = [resolve_arguments(step.arguments, {**course.known, "item": item}) for item in held]
+        most = course.workflow.most_items(cast(str, step.for_each))
+        if len(held) > most:
+            return Ended(call_id=None, outcome="invalid", error_code=f"more than {most} items", attempts=0)
+        each = [step_arguments(step, {**course.known, "item": item}) for item in held]
         course.begin(step, len(each))
 
         async def one(place: int, arguments: Json) -> Ended:
@@ -172,6 +175,30 @@ class TaskRunWorker:
         async with asyncio.TaskGroup() as group:
             made = [group.create_task(one(place, arguments)) for place, arguments in enumerate(each)]
         return together([task.result() for task in made])
+
+    async def _pages(self, course: Course, calls: StepCalls, step: Step, places: asyncio.Semaphore) -> Ended:
+        """A call for each page of a list, from where the run before this one left off.
+
+        Raises  MissingValue.
+        """
+        arguments = step_arguments(step, course.known)
+        course.begin(step)
+        listing = Listing(most=cast(int, step.pages), cursor=await self._left_off(calls, step))
+        while True:
+            asked = arguments if listing.cursor is None else {**arguments, "cursor": listing.cursor}
+            name = f"{step.name}/{listing.pages}" if listing.pages else step.name
+            async with places:
+                ended = await calls.call(step, name, asked)
+            if ended.outcome != "done":
+                return ended
+            if not listing.add(ended.result or {}):
+                course.listed_to(step, listing)
+                return replace(ended, result=listing.result)
+
+    async def _left_off(self, calls: StepCalls, step: Step) -> str | None:
+        """Where the step's list begins in this run; None: at the newest."""
+        async with self._session(calls.principal) as session:
+            return left_by(await session.progress.before(calls.run)).get(step.name)
 
     # Where no step can be made any more ---------------------------------------------------------------------------
 
@@ -203,7 +230,7 @@ class TaskRunWorker:
             goes_on = await session.progress.advance(
                 course.run.task_run_id,
                 course.listed,
-                course.said,
+                course.told,
                 self._clock(),
                 status="waiting" if waiting else "running",
             )
@@ -215,7 +242,7 @@ class TaskRunWorker:
                 course.run.task_run_id,
                 "completed" if failure is None else "failed",
                 course.listed,
-                failure or f"{course.workflow.title}: done.",
+                course.with_rest(failure or f"{course.workflow.title}: done."),
                 self._clock(),
                 failure=failure,
             )
@@ -265,7 +292,7 @@ class TaskRunWorker:
             try:
                 async with self._session(principal) as session:
                     now = self._clock()
-                    await session.progress.advance(course.run.task_run_id, course.listed, course.said, now)
+                    await session.progress.advance(course.run.task_run_id, course.listed, course.told, now)
             except Unavailable:
                 log.info("task_run.not_shown", taskRunId=str(course.run.task_run_id))
 

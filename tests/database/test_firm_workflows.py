@@ -22,6 +22,11 @@ PARTNER = principal_of(who="partner", mode="person", door="rest")
 CLIENT = principal_of(who="client", mode="person", door="rest")
 ENGAGEMENT = str(FIRM_A.id("engagement"))
 TODAY = utc_now().date()
+COPIES = """
+INSERT INTO {table}
+SELECT (jsonb_populate_record(t, jsonb_build_object('{id}', gen_random_uuid(), 'title', {title} || n))).*
+FROM {table} t CROSS JOIN generate_series(1, 104) n WHERE {id} = $1
+"""
 
 
 @pytest.fixture
@@ -102,6 +107,16 @@ async def test_each_reminder_waits_for_a_person_above_and_then_stands_where_the_
         assert "reminders" not in cast(Json, (await done(gate, "task_get", {"task_id": other}))["task"])
 
 
+async def test_every_client_that_owes_is_reminded_however_long_the_list_is(
+    gate: GateOnTest, worker: TaskRunWorker, owner_connection: Connection
+) -> None:
+    late = await owed(gate, "Bank letters", TODAY)
+    await owner_connection.execute(COPIES.format(table="tasks", id="task_id", title="title"), UUID(late))
+    waiting = await run(gate, worker, "remind_pbc")
+    assert (waiting["status"], cast("list[Json]", waiting["steps"])[1]["items"]) == ("waiting", 105)
+    assert len(await pending(owner_connection)) == 105
+
+
 async def test_where_nothing_is_due_nobody_is_reminded_or_asked(
     gate: GateOnTest, worker: TaskRunWorker, owner_connection: Connection
 ) -> None:
@@ -172,6 +187,19 @@ async def test_the_figures_of_an_engagements_documents_are_kept_with_their_place
     stranger = principal_of(FIRM_B, mode="person", door="rest")
     foreign = await done(gate, "figure_list", {"document_id": str(FIRM_A.id("client_thing"))}, stranger)
     assert foreign == {"items": []}
+
+
+async def test_the_figures_of_more_documents_than_a_page_are_extracted_and_a_list_too_long_to_tell_is_cut(
+    gate: GateOnTest, worker: TaskRunWorker, owner_connection: Connection
+) -> None:
+    copies = COPIES.format(table="knowledge_documents", id="document_id", title="repeat('long ', 24)")
+    await owner_connection.execute(copies, FIRM_A.id("client_thing"))
+    extracted = await run(gate, worker, "extract_documents", engagement_id=ENGAGEMENT)
+    assert (extracted["status"], cast("list[Json]", extracted["steps"])[1]["items_done"]) == ("completed", 105)
+    (follow_up,) = cast("list[Json]", (await done(gate, "task_list", {"limit": 1}))["items"])
+    assert str(follow_up["title"]).startswith("Read the figures of 105 documents")
+    assert len(str(follow_up["description"])) == 10_000
+    assert str(follow_up["description"]).endswith("…")
 
 
 async def test_a_close_of_no_engagement_says_what_is_missing(gate: GateOnTest, worker: TaskRunWorker) -> None:

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
+from uuid import UUID
 
 import orjson
 import pytest
@@ -38,10 +39,12 @@ class Lists:
     fails: int = 0
     meeting: asyncio.Barrier | None = None
     hangs: bool = False
+    listed: int = 0
+    """Items that there are, told two a page; the cursor is the number of the next."""
     calls: int = 0
     paused: list[float] = field(default_factory=list[float])
 
-    async def work(self, _arguments: object, _context: object) -> Json:
+    async def work(self, arguments: Any, _context: object) -> Json:
         self.calls += 1
         if self.meeting is not None:
             async with asyncio.timeout(20):
@@ -50,10 +53,27 @@ class Lists:
             await asyncio.Event().wait()
         if self.calls <= self.fails:
             raise RuntimeError("not today")
-        return {"items": [], "next_cursor": None}
+        first = int(arguments.cursor or 0)
+        last = min(first + 2, self.listed)
+        items = [listed_task(number) for number in range(first, last)]
+        return {"items": items, "next_cursor": str(last) if last < self.listed else None}
 
     async def pause(self, seconds: float) -> None:
         self.paused.append(seconds)
+
+
+def listed_task(number: int) -> Json:
+    return {
+        "task_id": str(UUID(int=number)),
+        "title": f"{number:02}",
+        "description": "",
+        "status": "open",
+        "audience": "firm",
+        "created_by": "somebody",
+        "created_at": utc_now().isoformat(),
+        "updated_at": utc_now().isoformat(),
+        "version": 1,
+    }
 
 
 def reads(name: str, *needs: str, **more: Any) -> Step:
@@ -79,6 +99,12 @@ class Site:
         created = await self.gate.call("task_create", asked, HAND)
         task = cast(Json, (created.result or {})["task"])
         await self.gate.call("task_run", {"task_id": task["task_id"]}, HAND)
+        return self.gate.queue.jobs.pop()
+
+    async def started_again(self, job: Job) -> Job:
+        """A run more of the same task."""
+        task_id = await self.inspector.fetchval("SELECT task_id FROM task_runs WHERE task_run_id = $1", job.subject_id)
+        await self.gate.call("task_run", {"task_id": str(task_id)}, HAND)
         return self.gate.queue.jobs.pop()
 
     async def work(
@@ -243,6 +269,73 @@ async def test_a_list_that_is_empty_takes_no_call_and_what_depends_on_it_is_pass
         run = await site.run(job)
         assert [step["status"] for step in run["steps"]] == ["done", "skipped"]
         assert (run["status"], run["progress"], await site.recorded(job)) == ("completed", 1.0, [])
+
+
+def drafts_of_all(most: int) -> tuple[Step, Step]:
+    note = Step(
+        name="note",
+        tool="task_create",
+        arguments={"title": {"$text": "Draft {item.title}"}},
+        needs=("look",),
+        for_each="look.items",
+    )
+    return reads("look", pages=most), note
+
+
+async def test_every_page_of_a_list_is_asked_for_and_each_of_its_items_has_a_call(opened: Opened) -> None:
+    async with opened(Lists(listed=25)) as site:
+        job = await site.started()
+        assert await site.work(job, *drafts_of_all(1000)) is None
+        run = await site.run(job)
+        assert (run["status"], run["message"], run["steps"][1]["items"]) == ("completed", "Refresh: done.", 25)
+        assert await site.drafted() == [f"Draft {number:02}" for number in range(25)]
+
+
+async def test_what_a_run_leaves_of_a_list_is_told_and_done_by_the_next_run(opened: Opened) -> None:
+    async with opened(Lists(listed=5)) as site:
+        first = await site.started()
+        assert await site.work(first, *drafts_of_all(3)) is None
+        run = await site.run(first)
+        assert (run["status"], run["message"]) == (
+            "completed",
+            "Refresh: done. look: 3 more are left for the next run.",
+        )
+        assert (run["steps"][0]["items_left"], run["steps"][1]["items"]) == (3, 2)
+        seen = await site.gate.call("task_run_get", {"task_run_id": str(first.subject_id)}, HAND)
+        assert seen.result["task_run"]["steps"][0]["items_left"] == 3
+
+        second = await site.started_again(first)
+        assert await site.work(second, *drafts_of_all(4)) is None
+        assert (await site.run(second))["message"] == "Refresh: done."
+        assert await site.drafted() == [f"Draft {number:02}" for number in range(5)]
+
+        third = await site.started_again(first)
+        assert await site.work(third, *drafts_of_all(4)) is None
+        assert (await site.run(third))["message"] == "Refresh: done. look: 1 more are left for the next run."
+
+
+async def test_a_run_that_did_not_come_to_its_items_leaves_them_all_to_the_next(opened: Opened) -> None:
+    look, note = drafts_of_all(2)
+    refused = replace(note, arguments={"title": {"$from": "item.kind"}})
+    async with opened(Lists(listed=3)) as site:
+        first = await site.started()
+        assert await site.work(first, look, refused) is None
+        assert (await site.run(first))["status"] == "failed"
+        second = await site.started_again(first)
+        assert await site.work(second, look, note) is None
+        assert await site.drafted() == ["Draft 00", "Draft 01"]
+
+
+async def test_a_page_that_was_asked_for_is_not_asked_for_again_by_whoever_takes_over(opened: Opened) -> None:
+    async with opened(Lists(listed=6, fails=2)) as site:
+        job = await site.started()
+        look, note = drafts_of_all(1000)
+        patient = replace(look, retries=Retries(times=2, pause=timedelta(minutes=1)))
+        assert await site.work(job, patient, note) is not None
+        assert await site.work(job, patient, note, ahead=timedelta(minutes=2)) is not None
+        assert await site.work(job, patient, note, ahead=timedelta(minutes=9)) is None
+        assert await site.drafted() == [f"Draft {number:02}" for number in range(6)]
+        assert site.lists.calls == 2 + 3
 
 
 @pytest.mark.parametrize("names", ["abc", [{"a": 1}] * 101])

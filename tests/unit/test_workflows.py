@@ -25,6 +25,7 @@ from tools.workflows import (
     Workflows,
     load_workflows,
     resolve_arguments,
+    step_arguments,
 )
 
 FOLDER = resource_folder("manifests")
@@ -106,6 +107,12 @@ def test_a_plain_workflow_loads(tmp_path: Path) -> None:
         ({"steps": [{"name": "a", "tool": "task_list", "when": {"$from": "b.c"}}]}, "no step that this one needs"),
         ({"steps": [{"name": "a", "tool": "task_list", "for_each": {"$from": "run.names"}}]}, "run gives no 'names'"),
         ({"steps": [{"name": "item", "tool": "task_list"}]}, "/steps/0/name"),
+        ({"steps": [{"name": "a", "tool": "task_get", "pages": {"most": 9}}]}, "task_get gives no list page by page"),
+        ({"steps": [{"name": "a", "tool": "task_list", "pages": {"most": 0}}]}, "/steps/0/pages/most"),
+        (
+            {"steps": [{"name": "a", "tool": "task_list", "pages": {"most": 9}, "arguments": {"cursor": "x"}}]},
+            "finds its cursor by itself",
+        ),
         ({"steps": []}, "/steps"),
         ({"surprise": 1}, "surprise"),
         ({"title": None}, "/title"),
@@ -216,6 +223,14 @@ def test_a_star_stands_for_each_item_of_a_list() -> None:
     assert resolve_arguments({"x": {"$from": "look.items.*.tags.*"}}, known) == {"x": [["a"], []]}
     with pytest.raises(MissingValue):
         resolve_arguments({"x": {"$from": "look.items.*.name"}}, known)
+
+
+def test_a_text_that_comes_out_longer_than_its_tool_takes_is_cut_and_a_value_is_left_as_it_is(tmp_path: Path) -> None:
+    arguments: Json = {"title": {"$text": "All: {input.names}"}, "description": {"$from": "input.names"}}
+    (tidy,) = load(tmp_path, plain() | {"steps": [{"name": "a", "tool": "task_create", "arguments": arguments}]})
+    long = "x" * 10_001
+    held = step_arguments(tidy.steps[0], {"input": {"names": long}})
+    assert held == {"title": "All: " + "x" * 194 + "…", "description": long}
 
 
 def test_a_step_follows_the_one_before_it_unless_it_says_what_it_needs(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from tools.workflows.files import WorkflowFilesError, load_workflows
 from tools.workflows.model import RUN_TIMEOUT, Retries, Step, Workflow, Workflows
-from tools.workflows.references import MissingValue, look_up, resolve_arguments
+from tools.workflows.references import MissingValue, look_up, resolve_arguments, step_arguments
 
 __all__ = [
     "RUN_TIMEOUT",
@@ -15,4 +15,5 @@ __all__ = [
     "load_workflows",
     "look_up",
     "resolve_arguments",
+    "step_arguments",
 ]

@@ -60,7 +60,7 @@ def _read(path: Path, checker: Checker, manifests: Mapping[str, Manifest]) -> Wo
     faults = [f"{path.name}: {fault.path or '/'}: {fault.message}" for fault in checker.check(raw)]
     if faults:
         raise WorkflowFilesError(faults)
-    workflow = _workflow(raw)
+    workflow = _workflow(raw, manifests)
     faults = [f"{path.name}: {fault}" for fault in _faults(workflow, path.stem, manifests)]
     if faults:
         raise WorkflowFilesError(faults)
@@ -70,8 +70,8 @@ def _read(path: Path, checker: Checker, manifests: Mapping[str, Manifest]) -> Wo
 # What a file says -----------------------------------------------------------------------------------------------------
 
 
-def _workflow(raw: Json) -> Workflow:
-    steps = [_step(step) for step in cast("list[Json]", raw["steps"])]
+def _workflow(raw: Json, manifests: Mapping[str, Manifest]) -> Workflow:
+    steps = [_step(step, manifests) for step in cast("list[Json]", raw["steps"])]
     return Workflow(
         name=cast(str, raw["name"]),
         title=cast(str, raw["title"]),
@@ -90,17 +90,25 @@ def _after_the_last(steps: Sequence[Step], raw: Sequence[Json]) -> Iterator[Step
         before = (step.name,)
 
 
-def _step(raw: Json) -> Step:
+def _step(raw: Json, manifests: Mapping[str, Manifest]) -> Step:
+    tool = cast(str, raw["tool"])
     return Step(
         name=cast(str, raw["name"]),
-        tool=cast(str, raw["tool"]),
+        tool=tool,
         arguments=cast(Json, raw.get("arguments", {})),
         needs=tuple(cast("list[str]", raw.get("needs", []))),
         for_each=_reference(raw.get("for_each")),
         when=_reference(raw.get("when")),
         retries=_retries(cast("Json | None", raw.get("retries"))),
         timeout=_seconds(raw.get("timeout_s")),
+        pages=cast("dict[str, int]", raw["pages"])["most"] if "pages" in raw else None,
+        longest=_longest(manifests[tool]) if tool in manifests else {},
     )
+
+
+def _longest(manifest: Manifest) -> Mapping[str, int]:
+    properties = cast("dict[str, Json]", manifest.arguments.get("properties", {}))
+    return {name: cast(int, said["maxLength"]) for name, said in properties.items() if "maxLength" in said}
 
 
 def _reference(raw: object) -> str | None:
@@ -169,8 +177,22 @@ def _known(step: Step, steps: Mapping[str, Step], manifests: Mapping[str, Manife
     for name in _needed(step, steps):
         manifest = manifests.get(steps[name].tool)
         result: Json = {} if manifest is None else manifest.result
-        known[name] = result if steps[name].for_each is None else _of_each(result)
+        known[name] = _given_by(steps[name], result)
     return known
+
+
+def _given_by(step: Step, result: Json) -> Json:
+    """The schema of what a step gives whose tool gives `result`."""
+    if step.pages is not None:
+        return _of_pages(result)
+    return result if step.for_each is None else _of_each(result)
+
+
+def _of_pages(result: Json) -> Json:
+    """What a step with pages gives: the items of all of them, and how many are left for the next run."""
+    items = cast(Json, result.get("properties", {})).get("items", {})
+    counts = {"count": {"type": "integer"}, "left": {"type": "integer"}}
+    return {"type": "object", "properties": {"items": items, **counts}}
 
 
 def _of_each(result: Json) -> Json:
@@ -188,9 +210,22 @@ def _tool_faults(step: Step, manifest: Manifest) -> Iterator[str]:
     if step.timeout is not None and step.timeout > manifest.timeout:
         yield f"timeout_s: {step.tool} ends after {manifest.timeout.total_seconds():g} s by itself"
     properties = cast(Json, manifest.arguments.get("properties", {}))
+    if step.pages is not None:
+        yield from _pages_faults(step, manifest)
     required = cast("list[str]", manifest.arguments.get("required", []))
     yield from (f"{step.tool} takes no {name!r}" for name in step.arguments if name not in properties)
     yield from (f"{step.tool} needs {name!r}" for name in required if name not in step.arguments)
+
+
+def _pages_faults(step: Step, manifest: Manifest) -> Iterator[str]:
+    given = cast(Json, manifest.result.get("properties", {}))
+    if (
+        "cursor" not in cast(Json, manifest.arguments.get("properties", {}))
+        or not {"items", "next_cursor"} <= given.keys()
+    ):
+        yield f"pages: {step.tool} gives no list page by page"
+    if step.for_each is not None or "cursor" in step.arguments:
+        yield "pages: such a step has no for_each, and finds its cursor by itself"
 
 
 def _said_faults(step: Step, known: Mapping[str, Json]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """One workflow as the worker runs it: steps that need one another, each a call of its own through the gate."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from domain.kernel import CallId, Level
@@ -10,6 +10,8 @@ from tools.outcomes import Json
 
 RUN_TIMEOUT = timedelta(hours=1)
 """How long a run may work where its workflow says nothing else."""
+MOST_ITEMS = 100
+"""Calls of one step that makes one for each item of a list; more only where a step with `pages` found the list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,10 @@ class Step:
     retries: Retries = NO_RETRIES
     timeout: timedelta | None = None
     """Of each call; None: as long as the tool may take."""
+    pages: int | None = None
+    """Page after page of a list is asked for, and so many items taken at most; None: it makes one call."""
+    longest: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Of the arguments that its tool takes no longer: how many characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +70,11 @@ class Workflow:
     steps: tuple[Step, ...]
     timeout: timedelta = RUN_TIMEOUT
     """How long a run may work; what it waits for people does not count."""
+
+    def most_items(self, reference: str) -> int:
+        """How many calls a step may make that makes one for each item of this list."""
+        source = reference.split(".")[0]
+        return max([MOST_ITEMS, *(step.pages or 0 for step in self.steps if step.name == source)])
 
 
 class Workflows:

@@ -12,6 +12,7 @@ from typing import cast
 import orjson
 
 from tools.outcomes import Json
+from tools.workflows.model import Step
 
 RESERVED = ("input", "run", "item")
 """Names that no step may have: the run's input, the run itself, and the item of a `for_each`."""
@@ -37,6 +38,15 @@ def resolve_arguments(arguments: Json, known: Mapping[str, object]) -> Json:
     Raises  MissingValue: a reference that is not optional names nothing.
     """
     return {name: _resolved(value, known) for name, value in arguments.items() if not _left_out(value, known)}
+
+
+def step_arguments(step: Step, known: Mapping[str, object]) -> Json:
+    """A step's arguments, resolved; a text with values in it that came out longer than the tool takes ends in "…".
+
+    Raises  MissingValue.
+    """
+    resolved = resolve_arguments(step.arguments, known)
+    return {name: _cut(value, step.longest.get(name), step.arguments[name]) for name, value in resolved.items()}
 
 
 def look_up(reference: str, known: Mapping[str, object]) -> object:
@@ -80,6 +90,13 @@ def _resolved(value: object, known: Mapping[str, object]) -> object:
     if "$text" in members:
         return _IN_TEXT.sub(lambda found: _as_text(look_up(found[1], known)), cast(str, members["$text"]))
     return resolve_arguments(members, known)
+
+
+def _cut(value: object, longest: int | None, said: object) -> object:
+    composed = isinstance(said, dict) and "$text" in said
+    if not composed or longest is None or not isinstance(value, str) or len(value) <= longest:
+        return value
+    return value[: longest - 1] + "…"
 
 
 def _as_text(value: object) -> str:

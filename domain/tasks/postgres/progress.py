@@ -6,7 +6,7 @@ from typing import cast
 
 from domain.kernel import TaskRunId
 from domain.storage.postgres import Connection, Row
-from domain.tasks.model import QUEUED, Progress, TakenUp, TaskRunAnswer, TaskRunStatus, TaskRunStep, share_done
+from domain.tasks.model import QUEUED, Progress, TakenUp, TaskRun, TaskRunAnswer, TaskRunStatus, TaskRunStep, share_done
 from domain.tasks.postgres.steps import steps_of, steps_text
 
 # A run that another worker left is taken over as it stands; one that has ended keeps its end. What it waited for people
@@ -39,6 +39,15 @@ _FINISH = """
 UPDATE task_run_progress
 SET status = $2, steps = $3, progress = $4, message = $5, failure = $6, updated_at = $7, finished_at = $7
 WHERE organization_id = glow.organization_id() AND task_run_id = $1 AND finished_at IS NULL
+"""
+
+_BEFORE = """
+SELECT p.steps
+FROM task_runs r
+LEFT JOIN task_run_progress p ON p.organization_id = r.organization_id AND p.task_run_id = r.task_run_id
+WHERE r.organization_id = glow.organization_id() AND r.task_id = $1 AND (r.created_at, r.task_run_id) < ($2, $3::uuid)
+ORDER BY r.created_at DESC, r.task_run_id DESC
+LIMIT 1
 """
 
 _ANSWER = """
@@ -95,6 +104,10 @@ class PostgresTaskRunProgress:
             _FINISH, task_run_id, status, steps_text(steps), share, message, failure, now
         )
         return moved == "UPDATE 1"
+
+    async def before(self, run: TaskRun) -> Sequence[TaskRunStep]:
+        steps = await self._connection.fetchval(_BEFORE, run.task_id, run.created_at, run.task_run_id)
+        return () if steps is None else steps_of(steps)
 
     async def answer(self, task_run_id: TaskRunId, answer: TaskRunAnswer) -> None:
         await self._connection.execute(

@@ -19,6 +19,8 @@ class _StepJson(TypedDict):
     attempts: NotRequired[int]
     items: NotRequired[int]
     items_done: NotRequired[int]
+    items_left: NotRequired[int]
+    rest: NotRequired[str]
 
 
 def steps_text(steps: Sequence[TaskRunStep]) -> str:
@@ -33,6 +35,8 @@ def steps_text(steps: Sequence[TaskRunStep]) -> str:
                 "outcome": step.outcome,
                 **({"attempts": step.attempts} if step.attempts > 1 else {}),
                 **({} if step.items is None else {"items": step.items, "items_done": step.items_done}),
+                **({"items_left": step.items_left} if step.items_left else {}),
+                **({} if step.rest is None else {"rest": step.rest}),
             }
             for step in steps
         ]
@@ -54,4 +58,6 @@ def _step(raw: _StepJson) -> TaskRunStep:
         attempts=raw.get("attempts", 0 if raw["outcome"] is None else 1),
         items=raw.get("items"),
         items_done=raw.get("items_done", 0),
+        items_left=raw.get("items_left", 0),
+        rest=raw.get("rest"),
     )
