@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Coroutine
-from datetime import timedelta
 from typing import TypeVar
 
 from agent.awaiting import asked_in
@@ -161,11 +160,6 @@ class LiveRun:
         self.lost = True
         self.stream.abandon(TAKEN_AWAY)
         self._interrupt()
-
-    async def ended(self, within: timedelta) -> None:
-        """Returns when the run's task has ended, or after that time."""
-        if self.task is not None:
-            await asyncio.wait([self.task], timeout=within.total_seconds())
 
     def belongs_to(self, principal: Principal) -> bool:
         """True for the one principal who may see this run."""

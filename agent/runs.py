@@ -1,19 +1,21 @@
 """A run is not a connection: started by a message, carried by a task of this process, shown to whoever follows it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, aclosing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, Self
 
 import structlog
 
 from agent.conversations.leases import RunKey
+from agent.conversations.model import GOING
 from agent.conversations.ports import RunKeeper, RunLog, Sessions, Wakeups
 from agent.conversations.refusals import ConversationBusy, ConversationTaken
 from agent.conversations.runs import OpenedRun, Run
 from agent.events import RunCancelled
 from agent.live_run import LiveRun
+from agent.one_at_a_time import OneAtATime
 from agent.orchestrator import Orchestrator
 from agent.places import Places
 from agent.resuming import Resumed
@@ -108,7 +110,8 @@ class Runs(FollowedRuns, AbstractAsyncContextManager["Runs"]):
         self._wakeups = wakeups
         self._leases = RunLeases(keeper, queue, options.stale_after)
         self._places = Places(options.most_of_a_principal)
-        self._starting: dict[tuple[OrganizationId, PrincipalId, Claim], asyncio.Event] = {}
+        self._starting: OneAtATime[tuple[OrganizationId, PrincipalId, Claim | None]] = OneAtATime()
+        self._taking: OneAtATime[RunId] = OneAtATime()
         self._tasks = asyncio.TaskGroup()
         self._naming = Naming(titles, self._tasks)
         self._performance = RunPerformance(orchestrator, self._naming, new_id)
@@ -138,28 +141,14 @@ class Runs(FollowedRuns, AbstractAsyncContextManager["Runs"]):
                 Unavailable: no database; nothing was stored.
         """
         agent = replace(principal, mode="agent")
-        async with self._one_at_a_time(agent, asked):
+        claim = asked.claim(agent)
+        key = (agent.organization_id, agent.principal_id, claim)
+        # Messages under one key that come at once find the first one's run: waiting for it, they take no place.
+        async with nullcontext() if claim is None else self._starting.of(key):
             try:
                 return await self._start(agent, asked)
             except AskedAgain as again:
                 return RunHandle(run_id=again.run_id, conversation_id=again.conversation_id, replayed=True, by_key=True)
-
-    @asynccontextmanager
-    async def _one_at_a_time(self, agent: Principal, asked: NewMessage) -> AsyncGenerator[None]:
-        """Messages under one key that come at once find the first one's run: waiting for it, they take no place."""
-        claim = asked.claim(agent)
-        if claim is None:
-            yield
-            return
-        starting = (agent.organization_id, agent.principal_id, claim)
-        while (first := self._starting.get(starting)) is not None:
-            await first.wait()
-        started = self._starting[starting] = asyncio.Event()
-        try:
-            yield
-        finally:
-            del self._starting[starting]
-            started.set()
 
     async def _start(self, agent: Principal, asked: NewMessage) -> RunHandle:
         if not self._places.take(agent):
@@ -198,6 +187,10 @@ class Runs(FollowedRuns, AbstractAsyncContextManager["Runs"]):
         Returns as soon as it is carried. What was asked before this process came keeps its place among the principal's.
         Raises  Unavailable: no database.
         """
+        async with self._taking.of(key.run_id):
+            return await self._go_on(key)
+
+    async def _go_on(self, key: RunKey) -> bool:
         if self._winding_down or key.run_id in self._live:
             return False
         await self._keeper.wake(key)
@@ -278,26 +271,34 @@ class Runs(FollowedRuns, AbstractAsyncContextManager["Runs"]):
         """Tell the run to end, wherever it is carried; it ends run.cancelled, or as it was about to.
 
         Returns once it has ended, or after a moment: a call that is under way is recorded first, and another process
-        looks only at its next heartbeat.
-        Raises  RunNotFound.
+        looks only at its next heartbeat. What was asked stands by then: whoever carries the run, or takes it over, ends
+        it, whatever becomes of this process.
+        Raises  RunNotFound. Unavailable: no database; a run that this process carries is ended all the same.
         """
+        until = asyncio.get_running_loop().time() + self._options.cancel_wait.total_seconds()
         live = self._live.get(run_id)
         if live is not None and live.belongs_to(principal):
             live.stop(RunCancelled())
-            await live.ended(self._options.cancel_wait)
-        else:
-            await self._reader.find(principal, run_id)
-            async with self._sessions.session(principal, read_only=False) as store:
-                await store.request_cancel(run_id)
-        await self._cancel_waiting(principal, run_id)
+        run = await self._reader.find(principal, run_id)
+        if run.status not in GOING:
+            return run
+        # Also of a run that is carried here: another may have taken it over, or will.
+        async with self._sessions.session(principal, read_only=False) as store:
+            await store.request_cancel(run_id)
+        # One that nobody carries, since it waits or its process is gone, is ended from here, and what it waits for.
+        await self.go_on(RunKey(organization_id=principal.organization_id, run_id=run_id))
+        await self._see_ended(principal, run, until)
         return await self._reader.find(principal, run_id)
 
-    async def _cancel_waiting(self, principal: Principal, run_id: RunId) -> None:
-        """A run that nobody carries, since it waits, is ended here, and with it what it waits for."""
-        if (await self._reader.find(principal, run_id)).status == "waiting":
-            await self.go_on(RunKey(organization_id=principal.organization_id, run_id=run_id))
-        if (live := self._live.get(run_id)) is not None:
-            await live.ended(self._options.cancel_wait)
+    async def _see_ended(self, principal: Principal, run: Run, until: float) -> None:
+        """Returns when the run has ended, wherever that was, or at that time of the event loop's."""
+        with suppress(TimeoutError):
+            async with (
+                asyncio.timeout_at(until),
+                aclosing(self._told(principal, run.run_id, run.last_sequence)) as pages,
+            ):
+                async for _ in pages:
+                    pass
 
     async def beat(self) -> None:
         """Say that this process's runs are alive, and hear which of them somebody cancelled or took away."""

@@ -1,8 +1,6 @@
 """Runs on the real database: a run is not a connection, and survives its readers, its process and its database."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
@@ -32,7 +30,7 @@ from domain.paging import PageRequest, page_request
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
 from server.worker.runs import RunWorker
-from tests.support.conversing import EVA, ONE_BEAT, HeldAfter, process_on
+from tests.support.conversing import EVA, ONE_BEAT, HeldAfter, orphan, process_on, until
 from tests.support.cut_off import CutSessions, Line
 from tests.support.firms import FIRM_A, FIRM_B, seed_firms
 from tests.support.gates import principal_of
@@ -626,19 +624,3 @@ class SearchingAside:
     async def call(self, request: CallRequest, principal: Principal) -> CallOutcome:
         gate = searching(None) if request.tool == "knowledge_search" else self._gate
         return await gate.call(request, principal)
-
-
-async def orphan(inspector: Connection, run_id: RunId) -> None:
-    """As though the run's process had died a while ago."""
-    await inspector.execute("UPDATE runs SET heartbeat_at = now() - interval '2 hours' WHERE run_id = $1", run_id)
-
-
-async def until(kind: str, frames: AsyncGenerator[RunFrame, None]) -> list[RunFrame]:
-    """The frames up to the first of that type; then the reader leaves."""
-    seen: list[RunFrame] = []
-    async with aclosing(frames):
-        async for frame in frames:
-            seen.append(frame)
-            if frame.type == kind:
-                break
-    return seen

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,6 +22,7 @@ from agent.runs import RunHandle, Runs
 from agent.titles import Titles
 from domain.kernel import Clock, ConversationId, Principal, RunId, new_id, utc_now
 from domain.resources import resource_folder
+from server.database.connection import Connection
 from server.database.conversations import PostgresSessions
 from server.database.identities import PostgresIdentities
 from server.database.pool import DatabasePools
@@ -146,3 +147,19 @@ async def process_on(
         conversations = ConversationService(sessions, clock)
         async with runs:
             yield Process(runs=runs, conversations=conversations, sessions=sessions, stands_on=stands_on, expiry=expiry)
+
+
+async def orphan(inspector: Connection, run_id: RunId) -> None:
+    """As though the run's process had died a while ago."""
+    await inspector.execute("UPDATE runs SET heartbeat_at = now() - interval '2 hours' WHERE run_id = $1", run_id)
+
+
+async def until(kind: str, frames: AsyncGenerator[RunFrame, None]) -> list[RunFrame]:
+    """The frames up to the first of that type; then the reader leaves."""
+    seen: list[RunFrame] = []
+    async with aclosing(frames):
+        async for frame in frames:
+            seen.append(frame)
+            if frame.type == kind:
+                break
+    return seen
