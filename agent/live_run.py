@@ -156,7 +156,12 @@ class LiveRun:
             self._interrupt()
 
     def lose(self) -> None:
-        """The run is another's to go on with: drop it without another word."""
+        """The run is another's to go on with: drop it without another word.
+
+        Once: what is being written down of a call that is under way is not interrupted at each further heartbeat.
+        """
+        if self.lost:
+            return
         self.lost = True
         self.stream.abandon(TAKEN_AWAY)
         self._interrupt()

@@ -209,3 +209,19 @@ async def test_a_run_that_waits_and_is_being_taken_up_meanwhile_is_ended_before_
         held.released.set()
         assert (await cancelling).status == "cancelled"
         assert await taking
+
+
+async def test_a_run_that_was_taken_away_is_interrupted_once_however_often_its_process_hears_of_it(
+    pools: DatabasePools, superuser_connection: Connection
+) -> None:
+    gate = SlowToStop()
+    async with process_on(pools, ScriptedModel(CREATE), gate=gate) as process:
+        begun = await process.say("Create it.")
+        await gate.under_way.wait()
+        await superuser_connection.execute("UPDATE runs SET epoch = epoch + 1 WHERE run_id = $1", begun.run_id)
+        await process.runs.beat()
+        await gate.cancelled.wait()
+        for _ in range(3):
+            await process.runs.beat()
+        gate.lets_go.set()
+    assert len(gate.times) == 1
