@@ -27,10 +27,15 @@ class RunPerformance:
         self._naming = naming
         self._new_id = new_id
 
-    async def carry(self, live: LiveRun, place: ExitStack) -> None:
-        """From the run's first event here to its last; its `place` is given up as soon as it is over."""
+    async def carry(self, live: LiveRun, place: ExitStack) -> RunEnded | RunWaiting | None:
+        """From the run's first event here to its last, which is given; its `place` is given up as soon as it is over.
+
+        None: another ends it.
+        """
         async with _writing(live.stream):
-            await self._finish(live, await self._perform(live), place)
+            ended = await self._perform(live)
+            await self._finish(live, ended, place)
+        return ended
 
     async def _perform(self, live: LiveRun) -> RunEnded | RunWaiting | None:
         """Emit what the orchestrator tells, and give how the run is to end; None: it is no longer ours to end.

@@ -13,7 +13,7 @@ from agent.conversations.model import GOING
 from agent.conversations.ports import RunKeeper, RunLog, Sessions, Wakeups
 from agent.conversations.refusals import ConversationBusy, ConversationTaken
 from agent.conversations.runs import OpenedRun, Run
-from agent.events import RunCancelled
+from agent.events import RunCancelled, RunFailed
 from agent.live_run import LiveRun
 from agent.one_at_a_time import OneAtATime
 from agent.orchestrator import Orchestrator
@@ -41,7 +41,7 @@ class Questions(Protocol):
     """What runs have asked people."""
 
     async def withdraw(self, run: RunKey) -> None:
-        """Cancel what a run waits for, through the gate: nobody need answer any more.
+        """Cancel what a run waits for that is cancelled, or has failed, through the gate: nobody need answer any more.
 
         Raises  Unavailable: no database, or it is not done.
         """
@@ -185,6 +185,7 @@ class Runs(FollowedRuns, AbstractAsyncContextManager["Runs"]):
         False: it is another's, or goes on waiting.
 
         Returns as soon as it is carried. What was asked before this process came keeps its place among the principal's.
+        Of a run that is over, what it left open is withdrawn.
         Raises  Unavailable: no database.
         """
         async with self._taking.of(key.run_id):
@@ -196,6 +197,7 @@ class Runs(FollowedRuns, AbstractAsyncContextManager["Runs"]):
         await self._keeper.wake(key)
         taken = await self._keeper.take(key, self._options.stale_after)
         if taken is None:
+            await self._withdraw_left(key)
             return False
         log.warning("run.taken_over", runId=str(key.run_id), epoch=taken.lease.epoch, lost=taken.lost_carriers)
         given_up = gave_up(taken.lost_carriers) if taken.lost_carriers > self._options.most_lost else None
@@ -211,6 +213,7 @@ class Runs(FollowedRuns, AbstractAsyncContextManager["Runs"]):
         except Exception as fault:
             log.error("run.cannot_go_on", runId=str(key.run_id), exc_info=fault)
             await self._keeper.end(taken.lease, given_up or CANNOT_GO_ON, self._clock())
+            await self._withdraw_left(key)
             return False
         live = self._live_run(principal, opened, resumed)
         if given_up is not None:
@@ -235,10 +238,10 @@ class Runs(FollowedRuns, AbstractAsyncContextManager["Runs"]):
             conversationId=str(run.conversation_id),
             runId=str(run.run_id),
         )
-        place = ExitStack()
+        place, ended = ExitStack(), None
         place.callback(leave)
         try:
-            await self._performance.carry(live, place)
+            ended = await self._performance.carry(live, place)
         except Exception as fault:
             log.error("run.abandoned", exc_info=fault)
         finally:
@@ -247,6 +250,21 @@ class Runs(FollowedRuns, AbstractAsyncContextManager["Runs"]):
             place.close()
         if live.waits is not None:
             await self._look_again(live)
+        elif isinstance(ended, RunFailed | RunCancelled):
+            await self._over(live.lease.key)
+
+    async def _over(self, key: RunKey) -> None:
+        """What the run asked, nobody need answer any more; what goes wrong is put right by the sweep."""
+        try:
+            await self._withdraw_left(key)
+        except Unavailable as away:
+            log.info("run.not_withdrawn", reason=str(away))
+        except Exception as fault:
+            log.error("run.not_withdrawn", exc_info=fault)
+
+    async def _withdraw_left(self, key: RunKey) -> None:
+        if await self._keeper.asked_in_vain(key):
+            await self._questions.withdraw(key)
 
     async def _look_again(self, live: LiveRun) -> None:
         """Whatever was answered before the row said that the run waits has woken nobody.

@@ -195,6 +195,10 @@ class RunKeeper(Protocol):
         """End the run of this lease as failed, where there is no more to be told of it."""
         ...
 
+    async def asked_in_vain(self, run: RunKey) -> bool:
+        """Whether the run is over, failed or cancelled, and questions of its are still open."""
+        ...
+
     async def release(self, held: Sequence[Lease]) -> None:
         """Let go of the runs of these leases: each may be taken over at once."""
         ...

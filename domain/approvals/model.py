@@ -23,6 +23,8 @@ from domain.paging import FIRST_PAGE, PageRequest
 
 ApprovalState = Literal["pending", "approved", "rejected", "expired", "cancelled", "executing", "executed", "failed"]
 ApprovalAnswer = Literal["approve", "reject"]
+RunEnd = Literal["failed", "cancelled"]
+"""How a run has ended without what it asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,15 +4,23 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from domain.approvals.model import Approval, ApprovalItem, ApprovalQuery, ApprovalState
+from domain.approvals.model import Approval, ApprovalItem, ApprovalQuery, ApprovalState, RunEnd
 from domain.kernel import ApprovalId, CallId, PrincipalId, RunId, TaskRunId
 
 
 class ApprovalRepository(Protocol):
     """The questions that the transaction's principal asked for or may decide."""
 
-    async def add(self, approval: Approval) -> bool:
-        """Store the question; False where the task run whose step asks it was cancelled."""
+    async def add(self, approval: Approval) -> RunEnd | None:
+        """Store the question; where the run that asks it is over, nothing is stored, and how it ended is given."""
+        ...
+
+    async def run_over(self, run_id: RunId | None, task_run_id: TaskRunId | None) -> RunEnd | None:
+        """How that run has ended without what it asked for; None: it goes on, or has come to its end."""
+        ...
+
+    async def asked_in_vain(self, task_run_id: TaskRunId) -> bool:
+        """Whether a task run that is over left questions, also ones that this principal may not see."""
         ...
 
     async def list(self, query: ApprovalQuery, now: datetime) -> Sequence[ApprovalItem]:
@@ -24,17 +32,26 @@ class ApprovalRepository(Protocol):
     async def settle(
         self, approval_id: ApprovalId, state: ApprovalState, decider: PrincipalId, comment: str | None, now: datetime
     ) -> bool:
-        """Move a pending, unexpired approval to `state`; False where it was no longer pending: somebody was first."""
+        """Move a pending, unexpired approval to `state`; False where it was no longer pending: somebody was first.
+
+        False too where the run that asked it is over.
+        """
         ...
 
     async def cancel_of_run(
-        self, task_run_id: TaskRunId, by: PrincipalId, reason: str, now: datetime
+        self, task_run_id: TaskRunId, by: PrincipalId | None, reason: str, now: datetime
     ) -> Sequence[Approval]:
-        """Cancel what the steps of a task run wait for, also what this principal may not see; the run is locked."""
+        """Cancel what the steps of a task run wait for, also what this principal may not see; the run is locked.
+
+        `by`: whose decision it is; None: nobody's, since the run has failed.
+        """
         ...
 
     async def cancel_of_conversation(self, run_id: RunId, reason: str, now: datetime) -> Sequence[Approval]:
-        """Cancel what a run of a conversation waits for, in its owner's name; what is past its time is expired."""
+        """Cancel what a run of a conversation waits for; what is past its time is expired.
+
+        In its owner's name, unless it has failed: then nobody has decided it.
+        """
         ...
 
     async def expire(self, approval_id: ApprovalId, now: datetime) -> Approval | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
-from domain.approvals.model import Approval, ApprovalItem, ApprovalQuery, ApprovalState
+from domain.approvals.model import Approval, ApprovalItem, ApprovalQuery, ApprovalState, RunEnd
 from domain.kernel import (
     ApprovalId,
     CallId,
@@ -60,6 +60,7 @@ _GET = _ITEMS + "  AND a.approval_id = $1"
 _SETTLE = """
 UPDATE approvals SET state = $2, decided_by = $3, comment = $4, decided_at = $5
 WHERE organization_id = glow.organization_id() AND approval_id = $1 AND state = 'pending' AND expires_at > $5
+    AND glow.run_over(run_id, task_run_id) IS NULL
 """
 
 _FINISH = """
@@ -69,8 +70,9 @@ WHERE organization_id = glow.organization_id() AND approval_id = $1 AND state = 
 
 
 # Two statements, so that the second sees what was committed before the first was granted.
-_LOCK_RUN = "SELECT glow.lock_task_run($1, false)"
-_RUN_CANCELLED = "SELECT glow.task_run_cancelled($1)"
+_LOCK_RUN = "SELECT glow.lock_task_run($1, $2)"
+_RUN_OVER = "SELECT glow.run_over($1, $2)"
+_ASKED_IN_VAIN = "SELECT glow.task_run_asked_in_vain($1)"
 
 _SETTLED = """
 SELECT a.organization_id, a.approval_id, a.call_id, a.tool, a.manifest_digest, a.policy_digest, a.arguments,
@@ -90,9 +92,12 @@ class PostgresApprovals:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def add(self, approval: Approval) -> bool:
-        if approval.task_run_id is not None and await self._run_is_cancelled(approval.task_run_id):
-            return False
+    async def add(self, approval: Approval) -> RunEnd | None:
+        if approval.task_run_id is not None:
+            await self._connection.execute(_LOCK_RUN, approval.task_run_id, False)
+        over = await self.run_over(approval.run_id, approval.task_run_id)
+        if over is not None:
+            return over
         await self._connection.execute(
             _ADD,
             approval.organization_id,
@@ -120,11 +125,13 @@ class PostgresApprovals:
             approval.created_at,
             approval.expires_at,
         )
-        return True
+        return None
 
-    async def _run_is_cancelled(self, task_run_id: TaskRunId) -> bool:
-        await self._connection.execute(_LOCK_RUN, task_run_id)
-        return bool(await self._connection.fetchval(_RUN_CANCELLED, task_run_id))
+    async def run_over(self, run_id: RunId | None, task_run_id: TaskRunId | None) -> RunEnd | None:
+        return cast("RunEnd | None", await self._connection.fetchval(_RUN_OVER, run_id, task_run_id))
+
+    async def asked_in_vain(self, task_run_id: TaskRunId) -> bool:
+        return bool(await self._connection.fetchval(_ASKED_IN_VAIN, task_run_id))
 
     async def list(self, query: ApprovalQuery, now: datetime) -> Sequence[ApprovalItem]:
         rows = await self._connection.fetch(
@@ -147,8 +154,9 @@ class PostgresApprovals:
         return await self._connection.execute(_SETTLE, approval_id, state, decider, comment, now) == "UPDATE 1"
 
     async def cancel_of_run(
-        self, task_run_id: TaskRunId, by: PrincipalId, reason: str, now: datetime
+        self, task_run_id: TaskRunId, by: PrincipalId | None, reason: str, now: datetime
     ) -> Sequence[Approval]:
+        await self._connection.execute(_LOCK_RUN, task_run_id, True)
         return [_approval(row) for row in await self._connection.fetch(_CANCEL_OF_RUN, task_run_id, by, reason, now)]
 
     async def cancel_of_conversation(self, run_id: RunId, reason: str, now: datetime) -> Sequence[Approval]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar
 
-from domain.approvals.model import Approval, ApprovalAnswer, ApprovalItem, ApprovalQuery, ApprovalState
+from domain.approvals.model import Approval, ApprovalAnswer, ApprovalItem, ApprovalQuery, ApprovalState, RunEnd
 from domain.approvals.ports import ApprovalRepository
 from domain.kernel import ApprovalId, CallId, DomainError, NotFound, PrincipalId, RunId, TaskRunId
 from domain.paging import Page, Position, page_of
@@ -59,6 +59,17 @@ class TaskRunCancelled(DomainError):
         super().__init__("the task run that this call is a step of was cancelled")
 
 
+class RunEnded(DomainError):
+    """The run that asks, or asked, has failed or was cancelled: no answer would be of use to it."""
+
+    code: ClassVar[str] = "run_ended"
+
+    def __init__(self, end: RunEnd) -> None:
+        how = "has failed" if end == "failed" else "was cancelled"
+        super().__init__(f"the run that asked for this call {how}; there is nothing to decide any more")
+        self.end = end
+
+
 @dataclass(frozen=True, slots=True)
 class ApprovalService:
     """Who may decide is policy's to say, before this is called; here is what a decision does."""
@@ -69,18 +80,33 @@ class ApprovalService:
         """Write the question of a waiting call, whose event stands in this transaction already.
 
         Raises  TaskRunCancelled: it is a step of a task run that was cancelled meanwhile.
+                RunEnded: the run that asks has ended otherwise.
         """
-        if not await self.approvals.add(approval):
+        over = await self.approvals.add(approval)
+        if over == "cancelled" and approval.task_run_id is not None:
             raise TaskRunCancelled
+        if over is not None:
+            raise RunEnded(over)
 
     async def cancel_of_run(
-        self, task_run_id: TaskRunId, *, by: PrincipalId, reason: str, now: datetime
+        self, task_run_id: TaskRunId, *, by: PrincipalId | None, reason: str, now: datetime
     ) -> Sequence[Approval]:
-        """Cancel the questions that a cancelled run's steps left, and give them, each to be recorded as cancelled."""
+        """Cancel the questions that a task run's steps left, and give them, each to be recorded as cancelled.
+
+        `by`: whose decision it is; None: nobody's, since the run is over.
+        """
         return await self.approvals.cancel_of_run(task_run_id, by, reason, now)
 
+    async def run_over(self, run_id: RunId | None, task_run_id: TaskRunId | None) -> RunEnd | None:
+        """How a run has ended without what it asked for; None: it goes on, or has come to its end."""
+        return await self.approvals.run_over(run_id, task_run_id)
+
+    async def asked_in_vain(self, task_run_id: TaskRunId) -> bool:
+        """Whether a task run that is over left questions to people."""
+        return await self.approvals.asked_in_vain(task_run_id)
+
     async def cancel_of_conversation(self, run_id: RunId, reason: str, now: datetime) -> Sequence[Approval]:
-        """End the questions that a cancelled run of a conversation left, and give them, each to be recorded as it is:
+        """End the questions that a run of a conversation left, and give them, each to be recorded as it is:
 
         cancelled, or expired where its time was over.
         """
@@ -122,10 +148,13 @@ class ApprovalService:
         Nobody outside this transaction sees `executing`, unless the call acts outside: deciding and executing commit
         together or not at all.
         Raises  ApprovalNotFound, AlreadyDecided, ApprovalExpired.
+                RunEnded: the run that asked is over, and its question about to be withdrawn.
         """
         state: ApprovalState = "executing" if answer == "approve" else "rejected"
         if not await self.approvals.settle(approval_id, state, decider, comment, now):
-            raise _refusal(await self.find(approval_id), now)
+            item = await self.find(approval_id)
+            over = await self.approvals.run_over(item.approval.run_id, item.approval.task_run_id)
+            raise _refusal(item, over, now)
         return (await self.find(approval_id)).approval
 
     async def finish(self, approval_id: ApprovalId, *, executed: bool) -> ApprovalItem:
@@ -154,8 +183,10 @@ class ApprovalService:
         return item
 
 
-def _refusal(item: ApprovalItem, now: datetime) -> DomainError:
+def _refusal(item: ApprovalItem, over: RunEnd | None, now: datetime) -> DomainError:
     shown = _as_of(item, now).approval
+    if shown.state == "pending" and over is not None:
+        return RunEnded(over)
     return ApprovalExpired(shown.expires_at) if shown.state == "expired" else AlreadyDecided(shown.state)
 
 

@@ -74,6 +74,15 @@ WITH unfinished AS (
     FROM approvals a
     WHERE a.state = 'pending' AND a.expires_at <= now()
     UNION ALL
+    -- What a run asked that is over: nobody need answer any more.
+    SELECT DISTINCT 'task_run', a.organization_id, a.task_run_id, p.updated_at
+    FROM approvals a JOIN task_run_progress p USING (organization_id, task_run_id)
+    WHERE a.state = 'pending' AND a.expires_at > now() AND p.status IN ('failed', 'cancelled')
+    UNION ALL
+    SELECT DISTINCT 'run', a.organization_id, a.run_id, r.heartbeat_at
+    FROM approvals a JOIN runs r USING (organization_id, run_id)
+    WHERE a.state = 'pending' AND a.expires_at > now() AND r.status IN ('failed', 'cancelled')
+    UNION ALL
     -- A call that is under way outside is given its time; then whoever made it has stopped.
     SELECT 'call_settle', i.organization_id, i.call_id, i.begun_at
     FROM call_intents i WHERE i.begun_at < now() - $4::interval

@@ -9,7 +9,7 @@ from typing import cast
 
 import structlog
 
-from domain.kernel import Clock, Principal, TaskRunId
+from domain.kernel import CallId, Clock, NewId, Principal, TaskRunId, new_id
 from domain.tasks.model import OBJECTIVE, Progress, TakenUp, TaskRun
 from domain.tasks.service import TaskRunNotFound
 from server.database.identities import Member, PostgresIdentities
@@ -19,7 +19,7 @@ from server.worker.course import Course, together
 from server.worker.listing import Listing, left_by
 from server.worker.steps import Ended, Pause, StepCalls, settled
 from tools.gate import Gate
-from tools.outcomes import Json
+from tools.outcomes import CallRequest, Json
 from tools.ports import Unavailable
 from tools.work import Job
 from tools.workflows import RUN_TIMEOUT, MissingValue, Step, Workflows, look_up, step_arguments
@@ -47,6 +47,7 @@ class TaskRunWorker:
         clock: Clock,
         pause: Pause = asyncio.sleep,
         objective: Callable[[Principal, TaskRun], Awaitable[Again | None]] | None = None,
+        new_id: NewId = new_id,
     ) -> None:
         """`objective`: does what is a task for the agent itself."""
         self._gate = gate
@@ -56,10 +57,15 @@ class TaskRunWorker:
         self._clock = clock
         self._pause = pause
         self._objective = objective
+        self._new_id = new_id
 
     async def work(self, job: Job) -> Again | None:
-        """Bring one task run as far as it goes; None: to its end."""
+        """Bring one task run as far as it goes; None: to its end, and nobody is asked for it any more."""
         hub = _acting(await self._identities.service_member(job.organization_id))
+        again = await self._bring(hub, job)
+        return await self._withdraw(hub, TaskRunId(job.subject_id)) if hub is not None and again is None else again
+
+    async def _bring(self, hub: Principal | None, job: Job) -> Again | None:
         run = None if hub is None else await self._find(hub, TaskRunId(job.subject_id))
         if hub is None or run is None:
             log.warning("task_run.not_found", taskRunId=str(job.subject_id), orgId=str(job.organization_id))
@@ -266,6 +272,16 @@ class TaskRunWorker:
         async with self._session(hub) as session:
             await session.progress.start(run.task_run_id, [], self._clock(), RUN_TIMEOUT)
             await session.progress.finish(run.task_run_id, "failed", [], why, self._clock(), failure=why)
+
+    async def _withdraw(self, hub: Principal, task_run_id: TaskRunId) -> Again | None:
+        """Cancel what the steps of a run asked that has failed, however it did; its job lasts until that is done."""
+        async with self._transactions.session(hub.organization_id, hub.principal_id) as session:
+            if not await session.work.approvals.asked_in_vain(task_run_id):
+                return None
+        call_id = CallId(self._new_id())
+        request = CallRequest(call_id=call_id, tool="approval_cancel", arguments={"run_id": str(task_run_id)})
+        outcome = await self._gate.call(request, hub)
+        return None if outcome.outcome == "done" else Again()
 
     # What is shown meanwhile --------------------------------------------------------------------------------------
 

@@ -209,6 +209,7 @@ async def test_an_owners_statement_finds_its_rows_by_an_index(app_connection: Co
         (leases.STALE, [MINUTE]),
         (leases.TAKE, [FIRM_A.organization_id, FIRM_A.id("thing"), MINUTE]),
         (leases.END, [FIRM_A.organization_id, FIRM_A.id("thing"), 1, "{}", NOW]),
+        (leases.ASKED_IN_VAIN, [FIRM_A.organization_id, FIRM_A.id("thing")]),
         (leases.RELEASE, [[FIRM_A.organization_id], [FIRM_A.id("thing")], [1]]),
         (leases.GROWN, [[FIRM_A.organization_id], [FIRM_A.id("thing")], [0]]),
     ],

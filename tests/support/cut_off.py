@@ -105,6 +105,9 @@ class CutKeeper:
     async def end(self, lease: Lease, error: RunFailed, now: datetime) -> None:
         await self._unless_cut().end(lease, error, now)
 
+    async def asked_in_vain(self, run: RunKey) -> bool:
+        return await self._unless_cut().asked_in_vain(run)
+
     def _unless_cut(self) -> RunKeeper:
         if self._line.broken:
             raise Unavailable("cut off")

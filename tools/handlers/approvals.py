@@ -1,17 +1,22 @@
 """How a call stops waiting: a person answers, which makes or refuses it at once, its time is over, or its run ends."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, cast
 from uuid import UUID
 
-from domain.approvals.model import Approval, ApprovalAnswer
-from domain.kernel import ApprovalId, CallId, DomainError, RunId
+from domain.approvals.model import Approval, ApprovalAnswer, RunEnd
+from domain.kernel import ApprovalId, CallId, DomainError, RunId, TaskRunId
 from tools.handlers.arguments import Arguments
 from tools.outcomes import CallOutcome, Json, error_json
 from tools.views import approval_item_json
 from tools.work import CallContext, Handler, Job, PrepareContext, Work
 
-CANCELLED = "The run of this call was cancelled."
+WITHDRAWN: dict[RunEnd | None, str] = {
+    None: "The run of this call was cancelled.",
+    "cancelled": "The run of this call was cancelled.",
+    "failed": "The run of this call failed before anybody answered.",
+}
+"""Why, by how the run has ended; None: it is about to be cancelled."""
 
 
 class ApprovalDecide(Arguments):
@@ -43,7 +48,7 @@ async def prepare(arguments: ApprovalDecide, context: PrepareContext) -> object:
 async def approval_decide(arguments: ApprovalDecide, context: CallContext) -> Json:
     """Effect  writes approvals, and whatever the approved call writes.
 
-    Raises  ApprovalNotFound, AlreadyDecided, ApprovalExpired.
+    Raises  ApprovalNotFound, AlreadyDecided, ApprovalExpired, RunEnded.
     """
     approval = await context.work.approvals.decide(
         ApprovalId(arguments.approval_id),
@@ -82,13 +87,23 @@ async def approval_expire(arguments: ApprovalExpire, context: CallContext) -> Js
 
 async def approval_cancel(arguments: ApprovalCancel, context: CallContext) -> Json:
     """Effect  writes approvals."""
-    settled = await context.work.approvals.cancel_of_conversation(RunId(arguments.run_id), CANCELLED, context.now)
+    settled = await _withdrawn(arguments.run_id, context)
     ids: dict[str, list[str]] = {"cancelled": [], "expired": []}
     for approval in settled:
         end = context.cancel_waiting if approval.state == "cancelled" else context.expire_waiting
         await end(approval)
         ids[approval.state].append(str(approval.approval_id))
     return {"run_id": str(arguments.run_id), **ids}
+
+
+async def _withdrawn(run: UUID, context: CallContext) -> Sequence[Approval]:
+    """What the run waited for, cancelled or expired."""
+    approvals, now = context.work.approvals, context.now
+    task_run_over = await approvals.run_over(None, TaskRunId(run))
+    if task_run_over is not None:
+        return await approvals.cancel_of_run(TaskRunId(run), by=None, reason=WITHDRAWN[task_run_over], now=now)
+    over = await approvals.run_over(RunId(run), None)
+    return await approvals.cancel_of_conversation(RunId(run), WITHDRAWN[over], now)
 
 
 class OutcomeUnknown(DomainError):

@@ -74,6 +74,12 @@ UPDATE runs SET status = 'failed', error = $4, finished_at = $5
 WHERE organization_id = $1 AND run_id = $2 AND epoch = $3 AND status = 'running'
 """
 
+ASKED_IN_VAIN = """
+SELECT EXISTS (
+    SELECT FROM approvals a JOIN runs r USING (organization_id, run_id)
+    WHERE a.organization_id = $1 AND a.run_id = $2 AND a.state = 'pending' AND r.status IN ('failed', 'cancelled'))
+"""
+
 RELEASE = """
 UPDATE runs r SET heartbeat_at = '-infinity'
 FROM unnest($1::uuid[], $2::uuid[], $3::int[]) AS held (organization_id, run_id, epoch)
@@ -129,6 +135,11 @@ class PostgresRunKeeper:
         key = lease.key
         async with self._acquire() as connection:
             await connection.execute(END, key.organization_id, key.run_id, lease.epoch, error_content(error), now)
+
+    async def asked_in_vain(self, run: RunKey) -> bool:
+        """Whether the run is over, failed or cancelled, and questions of its are still open."""
+        async with self._acquire() as connection:
+            return bool(await connection.fetchval(ASKED_IN_VAIN, run.organization_id, run.run_id))
 
     async def release(self, held: Sequence[Lease]) -> None:
         """Let go of the runs of these leases."""
