@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol, cast
 
 import orjson
@@ -11,7 +12,7 @@ from agent.budget import Budget, Spent
 from agent.citations import CitationBook
 from agent.context import result_text
 from agent.conversations.model import MadeCall
-from agent.events import AgentEvent, ApprovalRequested, Json, ToolCalled, ToolCompleted, ToolDecided
+from agent.events import AgentEvent, ApprovalRequested, Json, ToolCalled, ToolCompleted, ToolDecided, ToolProgress
 from agent.model import ToolCall
 from domain.kernel import ApprovalId, CallId, NewId, Principal, Trust
 from tools.outcomes import CallError, CallOutcome, CallRequest, CutOff, decision_of, envelope, error_json
@@ -50,6 +51,8 @@ class CallSetup:
     new_id: NewId
     committed: Callable[[], Awaitable[None]]
     """Returns when everything told so far is in the log, where another process would go on from it."""
+    tell: Callable[[ToolProgress], None]
+    """Tells at once how far a call has come, behind everything told so far."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -140,6 +143,7 @@ class Calls:
         if len(self.spent.calls) >= self.setup.budget.calls:
             return _cancelled(call_id, call, OVER_BUDGET)
         request = self.setup.request(call_id, call.name, gate_arguments(call.arguments))
+        request = replace(request, tell=partial(self._progressed, call_id))
         try:
             async with asyncio.timeout_at(self.deadline):
                 outcome = await self._from_gate(request)
@@ -147,6 +151,9 @@ class Calls:
             outcome = self._cut_off or _cancelled(call_id, call, OUT_OF_TIME)
             self._cut_off = None
         return self._marked(outcome)
+
+    def _progressed(self, call_id: CallId, progress: float, message: str) -> None:
+        self.setup.tell(ToolProgress(call_id=call_id, progress=progress, message=message))
 
     async def _from_gate(self, request: CallRequest) -> CallOutcome:
         """What the gate answers; a call that was done when the cancellation came is kept as done."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import TypeVar
 
 from agent.awaiting import asked_in
@@ -9,10 +10,11 @@ from agent.conversations.leases import Lease, RunKey
 from agent.conversations.model import Step, Summary
 from agent.conversations.ports import RunLog, RunStore, Sessions
 from agent.conversations.runs import Ending, OpenedRun
-from agent.events import RunCancelled, RunEnded, RunFailed, RunUsage, RunWaiting
+from agent.events import RunCancelled, RunEnded, RunFailed, RunUsage, RunWaiting, ToolProgress
 from agent.resuming import Resumed
 from agent.run_stream import TAKEN_AWAY, RunStream
 from domain.kernel import ApprovalId, Clock, Level, Principal
+from tools.ports import Unavailable
 
 T = TypeVar("T")
 
@@ -54,6 +56,11 @@ class RunJournal:
         Raises  Unavailable: it is not, or the run is no longer this process's.
         """
         await self._stream.flush()
+
+    def tell(self, progress: ToolProgress) -> None:
+        """Tell how far the call under way has come; where nothing can be told any more, the run's next word says so."""
+        with suppress(Unavailable):
+            self._stream.emit(progress)
 
     async def keep(self, usage: RunUsage) -> None:
         """Commit what was noted, and what was spent so far: should the process be killed, that much is known.

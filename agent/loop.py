@@ -12,7 +12,7 @@ from agent.calling import Calls, CallSetup
 from agent.context import Transcript
 from agent.conversations.checkpoints import Checkpoint, SpentSoFar, checkpoint_text
 from agent.conversations.model import MadeCall, Step
-from agent.events import AgentEvent, MessageCompleted, MessageReset, RunUsage, RunWaiting
+from agent.events import AgentEvent, MessageCompleted, MessageReset, RunUsage, RunWaiting, ToolProgress
 from agent.hearing import Call, Explain, Heard, Say, Stop, Unsaid, hear, next_step
 from agent.model import Model, ModelFailed, ModelRequest, ToolCall, ToolOffer
 from agent.resuming import TAKEN_OVER, Resumed
@@ -33,6 +33,10 @@ class Journal(Protocol):
 
     async def committed(self) -> None:
         """Returns when everything told so far is in the log."""
+        ...
+
+    def tell(self, progress: ToolProgress) -> None:
+        """Tell at once how far the call under way has come; the loop itself speaks again when that has ended."""
         ...
 
 

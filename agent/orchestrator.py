@@ -228,6 +228,7 @@ class Orchestrator:
             budget=self._bounded(first.budget),
             new_id=self._new_id,
             committed=journal.committed,
+            tell=journal.tell,
         )
 
     def _words(self, opened: OpenedRun, persona: Persona) -> str:

@@ -1,20 +1,23 @@
 """A task run as it goes, for whoever follows it from any process: its progress as numbered frames, to its end."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
 import orjson
 
-from domain.kernel import Principal, TaskRunId
-from domain.tasks.model import TaskRun, TaskRunStatus
+from domain.kernel import OrganizationId, Principal, PrincipalId, TaskRunId
+from domain.tasks.model import TERMINAL, TaskRun, TaskRunStatus
 from server.database.unit_of_work import PostgresTransactions
 from tools.outcomes import Json
 from tools.views import task_run_json
 
 LOOK_EVERY_S = 0.5
 """How often a run that goes is looked at; its worker writes ten times a second at most."""
+MOST_FOLLOWED = 64
+"""Runs that one principal follows at once in this process; whoever asks for more is shown where a run stands."""
 FIRST = 2
 """The number of a run's first progress less its version; that of a queued run is 1."""
 
@@ -22,6 +25,7 @@ FIRST = 2
 FrameType = Literal[
     "task_run.progress", "task_run.waiting", "task_run.completed", "task_run.failed", "task_run.cancelled"
 ]
+Watcher = tuple[OrganizationId, PrincipalId]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,36 +42,102 @@ class TaskRunFrame:
         return self.type in ("task_run.completed", "task_run.failed", "task_run.cancelled")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskRunFeed:
-    """Reads a principal's view of a run over and over, and holds no connection in between."""
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Watch:
+    """One run as one principal's followers see it: they look in turn, and what one sees is seen by all."""
 
-    transactions: PostgresTransactions
-    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    followers: int = 0
+    looks: int = 0
+    run: TaskRun | None = None
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class TaskRunFeed:
+    """Reads a principal's view of a run over and over, once for all who follow it, and holds no connection in between.
+
+    Satisfies tools.ports.TaskRuns.
+    """
+
+    def __init__(self, transactions: PostgresTransactions) -> None:
+        self._transactions = transactions
+        self._watched: dict[Watcher, dict[TaskRunId, _Watch]] = {}
+        self._ending = asyncio.Event()
 
     async def look(self, principal: Principal, task_run_id: TaskRunId) -> TaskRunFrame:
         """Where the run stands now.
 
         Raises  TaskRunNotFound: no such run that this principal may see.
         """
-        async with self.transactions.session(principal.organization_id, principal.principal_id) as session:
-            return frame_of(await session.work.tasks.get_run(task_run_id))
+        return frame_of(await self._read(principal, task_run_id))
 
     async def pages(
         self, principal: Principal, task_run_id: TaskRunId, after: int
     ) -> AsyncGenerator[Sequence[TaskRunFrame], None]:
-        """What becomes of the run behind `after`, to its end.
+        """What becomes of the run behind `after`, as `states` tells it.
 
         Raises  TaskRunNotFound.
         """
-        while True:
-            frame = await self.look(principal, task_run_id)
-            if frame.sequence > after:
-                yield (frame,)
-                after = frame.sequence
-            if frame.terminal:
-                return
-            await self.pause(LOOK_EVERY_S)
+        async with aclosing(self.states(principal, task_run_id)) as states:
+            async for run in states:
+                frame = frame_of(run)
+                if frame.sequence > after:
+                    yield (frame,)
+                    after = frame.sequence
+
+    async def states(self, principal: Principal, task_run_id: TaskRunId) -> AsyncGenerator[TaskRun, None]:
+        """Where the run stands, and again whenever that has changed: to its end, or until this process is to stop.
+
+        Raises  TaskRunNotFound. Unavailable: no database.
+        """
+        run = await self._read(principal, task_run_id)
+        yield run
+        with self._joined(principal, task_run_id) as watch:
+            while watch is not None and run.progress.status not in TERMINAL and not self._ending.is_set():
+                seen, run = run.progress.version, await self._next(watch, principal, task_run_id)
+                if run.progress.version > seen:
+                    yield run
+
+    def end_all(self) -> None:
+        """Whoever follows a run is left with where it stands now, and so is whoever asks from now on."""
+        self._ending.set()
+
+    async def _next(self, watch: _Watch, principal: Principal, task_run_id: TaskRunId) -> TaskRun:
+        """What is seen next, by whichever follower's turn it is to look."""
+        seen = watch.looks
+        async with watch.looking:
+            if watch.run is None or watch.looks == seen:
+                await self._pause()
+                watch.run = await self._read(principal, task_run_id)
+                watch.looks += 1
+            return watch.run
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_EVERY_S):
+                await self._ending.wait()
+
+    async def _read(self, principal: Principal, task_run_id: TaskRunId) -> TaskRun:
+        async with self._transactions.session(principal.organization_id, principal.principal_id) as session:
+            return await session.work.tasks.get_run(task_run_id)
+
+    @contextmanager
+    def _joined(self, principal: Principal, task_run_id: TaskRunId) -> Generator[_Watch | None]:
+        """The principal's watch of the run, which the last to leave takes down; None: it follows too many."""
+        watcher = (principal.organization_id, principal.principal_id)
+        watched = self._watched.setdefault(watcher, {})
+        if task_run_id not in watched and len(watched) >= MOST_FOLLOWED:
+            yield None
+            return
+        watch = watched.setdefault(task_run_id, _Watch())
+        watch.followers += 1
+        try:
+            yield watch
+        finally:
+            watch.followers -= 1
+            if not watch.followers:
+                del watched[task_run_id]
+            if not watched:
+                self._watched.pop(watcher, None)
 
 
 def frame_of(run: TaskRun) -> TaskRunFrame:

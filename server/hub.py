@@ -225,7 +225,8 @@ async def open_hub(
         await stack.enter_async_context(wakeups.running())
         jobs = PostgresJobs(pools.service)
         workers = PostgresWorkers(pools.service)
-        gate = _gate(rules, transactions, recorder, jobs, options)
+        task_runs = TaskRunFeed(transactions)
+        gate = _gate(rules, transactions, recorder, jobs, task_runs, options)
         offers = PolicyOffers(registry=rules.registry, policies=rules.policies, transactions=transactions)
         wanted = rules.personas.models
         models = only(options.model) if options.model else open_models(settings.hosted_model, wanted, stack)
@@ -255,6 +256,8 @@ async def open_hub(
             ),
         )
         await stack.enter_async_context(runs)
+        # Before runs are wound down: what waits for a task run is answered with where that stands.
+        stack.callback(task_runs.end_all)
         yield Hub(
             settings=settings,
             config=config,
@@ -274,7 +277,7 @@ async def open_hub(
             orchestrator=orchestrator,
             runs=runs,
             conversations=ConversationService(sessions, options.clock),
-            task_runs=TaskRunFeed(transactions=transactions),
+            task_runs=task_runs,
             worker=_worker(
                 urls,
                 pools,
@@ -346,7 +349,12 @@ def bounded(budget: Budget, most: RunLimits) -> Budget:
 
 
 def _gate(
-    rules: Rules, transactions: PostgresTransactions, recorder: GroupRecorder, jobs: PostgresJobs, options: HubOptions
+    rules: Rules,
+    transactions: PostgresTransactions,
+    recorder: GroupRecorder,
+    jobs: PostgresJobs,
+    task_runs: TaskRunFeed,
+    options: HubOptions,
 ) -> Gate:
     return Gate(
         registry=rules.registry,
@@ -355,6 +363,7 @@ def _gate(
         transactions=transactions,
         recorder=recorder,
         queue=jobs,
+        task_runs=task_runs,
         clock=options.clock,
         monotonic=time.monotonic,
         new_id=new_id,

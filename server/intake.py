@@ -48,6 +48,7 @@ class Intake:
             transactions=hub.transactions,
             recorder=hub.recorder,
             queue=Unqueued(),
+            task_runs=hub.task_runs,
             clock=hub.clock,
             monotonic=time.monotonic,
             new_id=hub.new_id,

@@ -47,7 +47,7 @@ async def serve(hub: Hub, options: ServeOptions, stop: asyncio.Event, started: C
     """
     app = create_app(lambda: nullcontext(hub), _app_options(hub, options))
     server = StoppableServer(_config(app, options), started)
-    stopping = asyncio.create_task(_stop(server, app.state.streams, stop))
+    stopping = asyncio.create_task(_stop(server, app.state.streams, hub, stop))
     try:
         await server.serve()
     except SystemExit as refused:
@@ -80,10 +80,11 @@ class StoppableServer(uvicorn.Server):
         yield
 
 
-async def _stop(server: uvicorn.Server, streams: EventStreams, stop: asyncio.Event) -> None:
+async def _stop(server: uvicorn.Server, streams: EventStreams, hub: Hub, stop: asyncio.Event) -> None:
     await stop.wait()
     server.should_exit = True
     streams.end_all()
+    hub.task_runs.end_all()
 
 
 def drop_stalled(listening: "Iterable[socket.socket]") -> None:

@@ -11,7 +11,7 @@ from domain.activity.model import EventKind
 from domain.idempotency.model import Claim
 from domain.kernel import ApprovalId, Outcome, Principal
 from tools.manifest import Manifest, Subject
-from tools.outcomes import CallError, CallOutcome, CallRequest, Json
+from tools.outcomes import CallError, CallOutcome, CallRequest, Json, Tell
 from tools.ports import CallTransaction, Transactions
 from tools.record import Judged, Recorded
 from tools.registry import Invalid, Parsed, Tool
@@ -115,6 +115,19 @@ class Undone(Exception):
 def begin(transactions: Transactions, call: Call, *, read_only: bool) -> AbstractAsyncContextManager[CallTransaction]:
     """The call's transaction, with the facts that policy needs about it."""
     return transactions.begin(call.principal, call.manifest.name, call.subjects, call.control, read_only=read_only)
+
+
+def changes_only(tell: Tell) -> Tell:
+    """Tells what differs from what was told before."""
+    told: tuple[float, str] | None = None
+
+    def changed(progress: float, message: str) -> None:
+        nonlocal told
+        if told != (progress, message):
+            told = (progress, message)
+            tell(progress, message)
+
+    return changed
 
 
 def subjects_of(manifest: Manifest, arguments: Mapping[str, object]) -> Mapping[Subject, str]:

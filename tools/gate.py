@@ -13,14 +13,24 @@ import structlog
 
 from domain.kernel import CallId, Clock, NewId, Principal, Role
 from tools.attempts import Attempts
-from tools.calls import Call, Progress, Undone, begin, fault_of_result, invalid_arguments, settling, unknown_tool
+from tools.calls import (
+    Call,
+    Progress,
+    Undone,
+    begin,
+    changes_only,
+    fault_of_result,
+    invalid_arguments,
+    settling,
+    unknown_tool,
+)
 from tools.endings import Endings, may_have_ticket
 from tools.guard import Guard
 from tools.judge import Judge
 from tools.outcomes import Allow, CallOutcome, CallRequest, CutOff, Deny, Json, NeedsApproval
 from tools.outward import UNKNOWN, Outward
 from tools.policy import Policies
-from tools.ports import CallTransaction, DuplicateCall, JobQueue, Recorder, Transactions, Unavailable
+from tools.ports import CallTransaction, DuplicateCall, JobQueue, Recorder, TaskRuns, Transactions, Unavailable
 from tools.questions import Questions
 from tools.record import Judged, Scribe, canonical
 from tools.registry import Invalid, Registry
@@ -68,6 +78,7 @@ class Gate:
         transactions: Transactions,
         recorder: Recorder,
         queue: JobQueue,
+        task_runs: TaskRuns,
         clock: Clock,
         monotonic: Callable[[], float],
         new_id: NewId,
@@ -78,6 +89,7 @@ class Gate:
         self._transactions = transactions
         self._recorder = recorder
         self._queue = queue
+        self._task_runs = task_runs
         self._clock = clock
         self._monotonic = monotonic
         self._new_id = new_id
@@ -333,6 +345,8 @@ class Gate:
             read=read,
             prepare_approved=self._questions.prepare,
             settle=lambda call_id: self.settle(call.principal, call_id),
+            follow=lambda task_run_id: self._task_runs.states(call.principal, task_run_id),
+            tell=changes_only(call.request.tell),
         )
 
     async def _enqueue(self, jobs: list[Job]) -> None:

@@ -1,8 +1,8 @@
 """What goes into the gate and what comes out of it: the request, the verdict, and how the call ended."""
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import assert_never
 from uuid import UUID
@@ -22,6 +22,12 @@ from domain.kernel import (
 )
 
 Json = dict[str, object]
+Tell = Callable[[float, str], None]
+"""Takes how far a call under way has come, from 0 to 1, and the words for it; it neither waits nor raises."""
+
+
+def tell_nobody(_progress: float, _message: str) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,8 @@ class CallRequest:
     """How long its work may take, where that is less than the tool's own time."""
     request_id: str | None = None
     trace_id: str | None = None
+    tell: Tell = field(default=tell_nobody, repr=False, compare=False)
+    """Hears how far the call has come while it is under way; the same is never told twice in a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """What the gate needs of the world below it: transactions, the recorder, the queue; server/database provides them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -8,7 +8,8 @@ from domain.activity.model import ActivityEvent
 from domain.approvals.model import Approval
 from domain.idempotency.ports import Keys
 from domain.intents.ports import Intents
-from domain.kernel import Principal
+from domain.kernel import Principal, TaskRunId
+from domain.tasks.model import TaskRun
 from tools.facts import Facts
 from tools.manifest import Subject
 from tools.work import Job, Work
@@ -89,6 +90,18 @@ class Recorder(Protocol):
     async def record(self, events: Sequence[ActivityEvent]) -> None:
         """Raises  Unavailable: no database.
         DuplicateCall: a call was opened already.
+        """
+        ...
+
+
+class TaskRuns(Protocol):
+    """Follows runs that workers carry, with no connection held in between."""
+
+    def states(self, principal: Principal, task_run_id: TaskRunId) -> AsyncGenerator[TaskRun, None]:
+        """Where the run stands, as this principal sees it, and again whenever that has changed.
+
+        It ends with the run, or before when the process is to stop.
+        Raises  TaskRunNotFound: no such run that this principal may see. Unavailable: no database.
         """
         ...
 

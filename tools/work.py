@@ -1,6 +1,6 @@
 """What a handler is given: the services bound to the call's own transaction, and who asks."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Literal, Protocol, TypeVar
@@ -31,11 +31,12 @@ from domain.kernel import (
 from domain.preferences.service import PreferenceService
 from domain.releases.service import ReleaseService
 from domain.schedules.service import ScheduleService
+from domain.tasks.model import TaskRun
 from domain.tasks.service import TaskService
 from domain.workspaces.service import WorkspaceService
 from knowledge.service import KnowledgeService
 from tools.facts import Facts
-from tools.outcomes import CallOutcome, Verdict
+from tools.outcomes import CallOutcome, Tell, Verdict
 from tools.outside import Outside
 
 Json = dict[str, object]
@@ -164,6 +165,10 @@ class PrepareContext:
     """Prepares the call that an approval stands for, as its requester."""
     settle: Callable[[CallId], Awaitable[CallOutcome | None]]
     """Asks the outside what became of a call; None: nothing is left to ask."""
+    follow: Callable[[TaskRunId], AsyncGenerator[TaskRun, None]]
+    """Where a task run stands, as the principal sees it, and again whenever that has changed (tools.ports.TaskRuns)."""
+    tell: Tell
+    """Tells whoever made the call how far it has come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,7 @@ async def doors_where(database: Database, tool: str, end: Ending, timeout: timed
             transactions=hub.transactions,
             recorder=hub.recorder,
             queue=hub.jobs,
+            task_runs=hub.task_runs,
             clock=utc_now,
             monotonic=asyncio.get_running_loop().time,
             new_id=hub.new_id,

@@ -60,6 +60,7 @@ def worker_that(hub: Hub, preparer: HeldPreparer, database: Database) -> Worker:
         transactions=hub.transactions,
         recorder=hub.recorder,
         queue=hub.jobs,
+        task_runs=hub.task_runs,
         clock=hub.clock,
         monotonic=time.monotonic,
         new_id=hub.new_id,

@@ -20,6 +20,7 @@ from knowledge.prepare import PreparedDocument
 from server.database.pool import DatabasePools
 from server.database.recorder import GroupRecorder
 from server.database.unit_of_work import PostgresTransactions
+from server.following import TaskRunFeed
 from server.hub import introductions
 from tests.support.firms import FIRM_A, Firm
 from tools.gate import Fault, Gate, no_fault
@@ -55,6 +56,7 @@ class GateOnTest:
     transactions: PostgresTransactions
     recorder: GroupRecorder
     queue: KeptJobs
+    task_runs: TaskRunFeed
     staging: Staging
 
     async def call(
@@ -133,7 +135,7 @@ async def gate_on(
     registry, policies, workflows, staging = rules_of_the_project(preparer, replaced, timeout, embedder, more)
     transactions = PostgresTransactions(pools.app, workflows)
     recorder = GroupRecorder(pools.recorder, time.monotonic)
-    queue = KeptJobs()
+    queue, task_runs = KeptJobs(), TaskRunFeed(transactions)
     gate = Gate(
         registry=registry,
         policies=policies,
@@ -141,6 +143,7 @@ async def gate_on(
         transactions=transactions,
         recorder=recorder,
         queue=queue,
+        task_runs=task_runs,
         clock=utc_now,
         monotonic=time.monotonic,
         new_id=new_id,
@@ -155,5 +158,6 @@ async def gate_on(
             transactions=transactions,
             recorder=recorder,
             queue=queue,
+            task_runs=task_runs,
             staging=staging,
         )

@@ -108,6 +108,7 @@ def gate_with(hub: Hub, policies: Policies) -> Gate:
         transactions=hub.transactions,
         recorder=hub.recorder,
         queue=hub.jobs,
+        task_runs=hub.task_runs,
         clock=hub.clock,
         monotonic=time.monotonic,
         new_id=new_id,

@@ -19,6 +19,7 @@ from agent.events import (
     RunUsage,
     ToolCalled,
     ToolCompleted,
+    ToolProgress,
 )
 from agent.loop import TurnContext, TurnSetup, run_turn
 from agent.model import Model, ModelFailed, ToolOffer
@@ -61,6 +62,7 @@ class ListJournal:
     kept: list[Step] = field(default_factory=list[Step])
     spent: RunUsage | None = None
     """What the run had spent when a step was last kept."""
+    progress: list[ToolProgress] = field(default_factory=list[ToolProgress])
 
     def note(self, step: Step) -> None:
         self.noted.append(step)
@@ -70,6 +72,9 @@ class ListJournal:
 
     async def committed(self) -> None:
         """What is told is remembered by whoever hears it."""
+
+    def tell(self, progress: ToolProgress) -> None:
+        self.progress.append(progress)
 
 
 @dataclass
@@ -106,6 +111,7 @@ def setup_of(
         budget=budget or Budget(),
         new_id=new_id or numbered(),
         committed=journal.committed,
+        tell=journal.tell,
     )
     transcript = Transcript(system="Be brief.", history=earlier, message=message, window=window)
     return TurnSetup(

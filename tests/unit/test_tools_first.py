@@ -143,7 +143,7 @@ EXAMPLES: dict[str, Json] = {
     "schedule_list": {"task_id": ID, "limit": 5, "cursor": "abc"},
     "task_get": {"task_id": ID},
     "task_run": {"task_id": ID, "input": {}},
-    "task_run_get": {"task_run_id": ID},
+    "task_run_get": {"task_run_id": ID, "wait_s": 30},
     "autonomy_query": {"tool": "task_create", "arguments": {"title": "T"}},
     "analytics_report": {
         "report": "tool_use",

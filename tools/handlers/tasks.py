@@ -1,5 +1,7 @@
 """Tasks: created, listed, and run in the background by a workflow; step 7 of the path of a call."""
 
+import asyncio
+from contextlib import aclosing
 from datetime import date
 from typing import ClassVar, get_args
 from uuid import UUID
@@ -11,19 +13,24 @@ from domain.kernel import Audience, DomainError, EngagementId, Role, TaskId, Tas
 from domain.paging import DEFAULT_PAGE, page_request
 from domain.tasks.model import (
     OBJECTIVE,
+    TERMINAL,
     Cancellation,
     CreateTask,
     NewReminder,
     ReminderId,
     TaskField,
     TaskQuery,
+    TaskRunStatus,
     TaskStatus,
     UpdateTask,
 )
 from tools.handlers.arguments import Arguments, OpenObject
 from tools.outcomes import Json
 from tools.views import page_json, reminded_task_json, reminder_json, task_json, task_line_json, task_run_json
-from tools.work import CallContext, Handler, Job
+from tools.work import CallContext, Handler, Job, PrepareContext
+
+AT_REST: frozenset[TaskRunStatus] = TERMINAL.union(("waiting",))
+"""Where a run stays until a person does something, if it goes on at all."""
 
 
 class TaskCreate(Arguments):
@@ -72,6 +79,7 @@ class TaskRun(Arguments):
 
 class TaskRunGet(Arguments):
     task_run_id: UUID
+    wait_s: int = 0
 
 
 class TaskRemind(Arguments):
@@ -201,6 +209,25 @@ async def task_run(arguments: TaskRun, context: CallContext) -> Json:
     return {"task_run": task_run_json(run)}
 
 
+async def await_run(arguments: TaskRunGet, context: PrepareContext) -> None:
+    """Returns when the run is at rest, or the time that was asked for is over; tells meanwhile how it goes.
+
+    Raises  TaskRunNotFound.
+    """
+    if not arguments.wait_s:
+        return
+    limit = asyncio.timeout(arguments.wait_s)
+    try:
+        async with limit, aclosing(context.follow(TaskRunId(arguments.task_run_id))) as states:
+            async for run in states:
+                context.tell(run.progress.progress, run.progress.message or run.progress.status)
+                if run.progress.status in AT_REST:
+                    return
+    except TimeoutError:
+        if not limit.expired():
+            raise
+
+
 async def task_run_get(arguments: TaskRunGet, context: CallContext) -> Json:
     return {"task_run": task_run_json(await context.work.tasks.get_run(TaskRunId(arguments.task_run_id)))}
 
@@ -244,5 +271,5 @@ TASK_LIST = Handler(arguments=TaskList, work=task_list)
 TASK_GET = Handler(arguments=TaskGet, work=task_get)
 TASK_REMIND = Handler(arguments=TaskRemind, work=task_remind)
 TASK_RUN = Handler(arguments=TaskRun, work=task_run)
-TASK_RUN_GET = Handler(arguments=TaskRunGet, work=task_run_get)
+TASK_RUN_GET = Handler(arguments=TaskRunGet, work=task_run_get, prepare=await_run)
 TASK_RUN_CANCEL = Handler(arguments=TaskRunCancel, work=task_run_cancel)

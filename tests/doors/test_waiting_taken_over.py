@@ -1,0 +1,115 @@
+"""A run whose call waits for a task run: its progress in the run's own stream, and the call when its process goes."""
+
+import asyncio
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import UUID
+
+import orjson
+import pytest
+
+from server.database.connection import Connection
+from tests.doors.test_takeover import Reader, chat, follow
+from tests.support.database import Database
+from tests.support.fake_openai import FakeOpenAI
+from tests.support.fake_turns import Call, Turn
+from tests.support.fake_turns import Json as Body
+from tests.support.firms import seed_firms
+from tests.support.replicas import Replica, Replicas, replicas
+
+pytestmark = pytest.mark.timeout(300)
+
+Json = dict[str, Any]
+RECORD = "SELECT kind, outcome FROM activity_events WHERE call_id = $1 ORDER BY recorded_at"
+WITHIN_S = 90
+
+
+@dataclass(slots=True)
+class Follows:
+    """A model that waits for one task run, and then says so."""
+
+    task_run_id: str = ""
+
+    def think(self, body: Body) -> Turn:
+        if cast("list[Json]", body["messages"])[-1]["role"] == "tool":
+            return Turn(text="That is how it stands.")
+        arguments = orjson.dumps({"task_run_id": self.task_run_id, "wait_s": 60}).decode()
+        return Turn(calls=(Call(name="task_run_get", arguments=arguments),))
+
+
+@asynccontextmanager
+async def site(database: Database, owner: Connection, model: Follows) -> AsyncGenerator[Replicas]:
+    await seed_firms(owner)
+    async with FakeOpenAI(brain=model.think) as fake, replicas(database, fake.base_url) as started:
+        yield started
+
+
+async def queued_run(at: Replica) -> str:
+    """A task run that no worker has taken up."""
+    async with at.client() as client:
+        task = (await client.post("/v1/tasks", json={"title": "Refresh", "kind": "refresh_analytics"})).json()
+        run = (await client.post(f"/v1/tasks/{task['task_id']}/runs")).json()
+    return cast(str, run["task_run_id"])
+
+
+async def read_until(reader: Reader, lines: Any, kind: str) -> None:
+    while not reader.frames or reader.frames[-1]["type"] != kind:
+        before = len(reader.frames)
+        await reader.read(lines, before + 1)
+        assert len(reader.frames) > before, reader.frames
+
+
+def of(reader: Reader, kind: str) -> list[Json]:
+    return [frame for frame in reader.frames if frame["type"] == kind]
+
+
+async def test_a_call_that_waited_when_its_process_was_killed_is_made_again_and_waits_on(
+    database: Database, owner_connection: Connection, superuser_connection: Connection
+) -> None:
+    model = Follows()
+    async with site(database, owner_connection, model) as started, asyncio.timeout(WITHIN_S):
+        async with started.running() as killed:
+            model.task_run_id = await queued_run(killed)
+            reader = Reader()
+            async with chat(killed) as lines:
+                await read_until(reader, lines, "tool.progress")
+            killed.signal(signal.SIGKILL)
+        async with started.running("server", works=True) as other:
+            await follow(other, reader)
+    (called,), (completed,) = of(reader, "tool.called"), of(reader, "tool.completed")
+    assert (completed["call_id"], completed["outcome"]) == (called["call_id"], "done")
+    assert completed["result"]["task_run"]["status"] == "completed"
+    told = [(frame["progress"], frame["message"]) for frame in of(reader, "tool.progress")]
+    assert (told[0], told[-1][0]) == ((0.0, "queued"), 1.0)
+    assert {frame["call_id"] for frame in of(reader, "tool.progress")} == {called["call_id"]}
+    recorded = await superuser_connection.fetch(RECORD, UUID(called["call_id"]))
+    assert [tuple(row) for row in recorded] == [("tool.completed", "done")]
+    assert reader.frames[-1]["type"] == "run.completed"
+
+
+async def test_a_call_that_waits_when_its_server_is_told_to_stop_says_where_the_run_stands(
+    database: Database, owner_connection: Connection, superuser_connection: Connection
+) -> None:
+    model = Follows()
+    async with (
+        site(database, owner_connection, model) as started,
+        asyncio.timeout(WITHIN_S),
+        started.running() as stopped,
+        started.running() as other,
+    ):
+        model.task_run_id = await queued_run(stopped)
+        reader = Reader()
+        async with chat(stopped) as lines:
+            await read_until(reader, lines, "tool.progress")
+            stopped.signal(signal.SIGTERM)
+            await reader.read(lines)
+        async with started.running("worker"):
+            await follow(other, reader)
+    (completed,) = of(reader, "tool.completed")
+    assert completed["outcome"] == "done", completed
+    recorded = await superuser_connection.fetch(RECORD, UUID(completed["call_id"]))
+    assert [tuple(row) for row in recorded] == [("tool.completed", "done")]
+    assert reader.frames[-1]["type"] == "run.completed"
