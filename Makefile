@@ -45,8 +45,9 @@ types: setup-dev ## types, strict
 imports: setup-dev ## the floors of the house
 	$(BIN)/lint-imports
 
-manifests: setup-dev ## manifests, policies and migrations
+manifests: setup-dev ## manifests, policies with their tests, and migrations
 	$(BIN)/glow tools validate
+	$(BIN)/glow policy test
 	$(BIN)/python -m checks.migrations
 
 lock-check: setup-dev ## the locks are hashed, without addresses, in step, and lack nothing

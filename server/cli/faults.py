@@ -10,16 +10,20 @@ from server.home import HomeUnusable
 from server.serve import NotStarted
 from server.settings import SettingsInvalid
 from server.system_config import SystemConfigInvalid
+from tools.manifest_files import ManifestFilesError
 from tools.policy import PolicyFilesError
+from tools.policy_cases import CasesInvalid
 from tools.ports import Unavailable
 from tools.registry import RegistryError
 from tools.workflows import WorkflowFilesError
 
 EXPECTED = (
+    CasesInvalid,
     CommandFailed,
     DatabaseError,
     DemoFailed,
     HomeUnusable,
+    ManifestFilesError,
     NotStarted,
     PersonaInvalid,
     PolicyFilesError,

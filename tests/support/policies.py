@@ -26,7 +26,7 @@ from tools.facts import Facts
 from tools.manifest import ApprovalRule, Json, Manifest
 from tools.outcomes import Verdict, decision_of
 from tools.policy import Policies, Situation, least_decider
-from tools.policy.files import SCHEMA_NAME
+from tools.policy.files import SCHEMA_NAME, read_policy_texts
 
 LADDER = (Role.READONLY, Role.EMPLOYEE, Role.MANAGER, Role.PARTNER, Role.SYSTEM_ADMIN)
 CLOSED: Json = {"type": "object", "additionalProperties": False, "properties": {}}
@@ -147,7 +147,7 @@ def verdict_on(asked: Situation, policies: Policies | None = None) -> Verdict:
 
 def shipped_files() -> dict[str, str]:
     """The texts of the policies that ship, by file name."""
-    return {path.name: path.read_text(encoding="utf-8") for path in POLICY_FOLDER.iterdir() if path.is_file()}
+    return read_policy_texts(POLICY_FOLDER)
 
 
 def policies_of(folder: Path, files: dict[str, str]) -> Policies:

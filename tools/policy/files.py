@@ -13,6 +13,8 @@ from domain.kernel import Role
 Json = dict[str, object]
 
 SCHEMA_NAME = "schema.cedarschema"
+TESTS_SUFFIX = ".test.yaml"
+"""What the policies are tested by stands beside them, and decides nothing: neither read here nor part of the digest."""
 NO_PERMIT = "no_permit"
 """The reason of a plain default deny, which no rule named."""
 POLICY_ERROR = "policy_error"
@@ -38,6 +40,8 @@ class Rule:
     id: str
     effect: Literal["permit", "forbid"]
     file: str
+    says: str | None = None
+    """The rule in its own words, its annotation `@says`; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +61,16 @@ def read_policy_files(folder: Path) -> PolicyFiles:
 
     Raises  PolicyFilesError: a file that is no policy, or a policy without an @id of its own.
     """
-    texts = _read(folder)
-    policies = {name: text for name, text in texts.items() if name != SCHEMA_NAME}
+    return policy_files(read_policy_texts(folder))
+
+
+def policy_files(texts: Mapping[str, str]) -> PolicyFiles:
+    """The policies that these texts make, by file name; one of them is the schema.
+
+    Raises  PolicyFilesError: no schema, no policies, or a policy without an @id of its own.
+    """
+    policies = {name: text for name, text in sorted(texts.items()) if name != SCHEMA_NAME}
+    _refuse_incomplete(texts, [])
     return PolicyFiles(
         policies="\n".join(policies.values()),
         schema=texts[SCHEMA_NAME],
@@ -67,24 +79,33 @@ def read_policy_files(folder: Path) -> PolicyFiles:
     )
 
 
-def _read(folder: Path) -> dict[str, str]:
-    """Every file by name, sorted."""
+def read_policy_texts(folder: Path) -> dict[str, str]:
+    """The policies and the schema of a folder by file name, sorted, and not yet understood.
+
+    Raises  PolicyFilesError: a file that is none of them, or none there.
+    """
     faults: list[str] = []
     texts: dict[str, str] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if not path.name.startswith((".", "__")):
             _read_one(path, texts, faults)
+    _refuse_incomplete(texts, faults, f"{folder}: ")
+    return texts
+
+
+def _refuse_incomplete(texts: Mapping[str, str], faults: list[str], where: str = "") -> None:
     if SCHEMA_NAME not in texts:
-        faults.append(f"{folder}: has no {SCHEMA_NAME}")
+        faults.append(f"{where}has no {SCHEMA_NAME}")
     if not texts.keys() - {SCHEMA_NAME}:
-        faults.append(f"{folder}: has no policies")
+        faults.append(f"{where}has no policies")
     if faults:
         raise PolicyFilesError(faults)
-    return texts
 
 
 def _read_one(path: Path, texts: dict[str, str], faults: list[str]) -> None:
     """A file that is neither policy nor schema is a fault: its rules would not hold, and nobody would notice."""
+    if path.name.endswith(TESTS_SUFFIX):
+        return
     if path.suffix != ".cedar" and path.name != SCHEMA_NAME:
         faults.append(f"{path.name}: neither *.cedar nor {SCHEMA_NAME}")
         return
@@ -118,14 +139,16 @@ def _rules_in(name: str, text: str, faults: list[str]) -> Iterator[Rule]:
     if parsed["templates"]:
         faults.append(f"{name}: holds a template, which forbids nothing until it is linked; write it as a policy")
     for policy in cast("dict[str, Json]", parsed["staticPolicies"]).values():
-        annotation = cast(Json, policy.get("annotations", {})).get("id")
+        annotations = cast(Json, policy.get("annotations", {}))
+        annotation, says = annotations.get("id"), annotations.get("says")
         faults += [f"{name}: {annotation}: no role is named {role!r}" for role in sorted(_unknown_roles(policy))]
         if not isinstance(annotation, str) or not _RULE_ID.fullmatch(annotation):
             faults.append(f"{name}: a policy's @id is {annotation!r}; it takes the form {_RULE_ID.pattern}")
         elif annotation in _RESERVED:
             faults.append(f"{name}: @id {annotation!r} is a reason that the gate gives itself")
         else:
-            yield Rule(id=annotation, effect=cast(Literal["permit", "forbid"], policy["effect"]), file=name)
+            effect = cast(Literal["permit", "forbid"], policy["effect"])
+            yield Rule(id=annotation, effect=effect, file=name, says=says if isinstance(says, str) else None)
 
 
 def _unknown_roles(node: object) -> set[str]:

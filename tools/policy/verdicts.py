@@ -12,7 +12,7 @@ from tools.facts import Facts
 from tools.manifest import Manifest
 from tools.outcomes import Allow, Deny, NeedsApproval, Verdict
 from tools.policy.cedar import Engine
-from tools.policy.files import APPROVED, POLICY_ERROR, Rule, read_policy_files
+from tools.policy.files import APPROVED, POLICY_ERROR, PolicyFiles, Rule, read_policy_files
 from tools.policy.situation import Situation, situation_of
 
 log = structlog.get_logger()
@@ -40,7 +40,14 @@ class Policies:
         Raises  PolicyFilesError: a file that is no policy, a policy without an @id of its own, or one that the schema
         forbids.
         """
-        files = read_policy_files(folder)
+        return cls.of(read_policy_files(folder))
+
+    @classmethod
+    def of(cls, files: PolicyFiles) -> "Policies":
+        """The policies of files that were read.
+
+        Raises  PolicyFilesError: the schema forbids what they say.
+        """
         return cls(engine=Engine.parse(files), rules=files.rules, digest=files.digest)
 
     def decide(self, situation: Situation) -> Verdict:
