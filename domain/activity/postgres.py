@@ -182,6 +182,8 @@ LIMIT $13
 
 _CALL = _CALLS + "  AND o.call_id = $1 ORDER BY o.occurred_at DESC LIMIT 1"
 
+_TASK_RUN_OF = "SELECT task_run_id FROM glow.call_belongs_to($1)"
+
 # What a task run did so far, with what came of each call: by the index on the run, which makes hundreds at most.
 _OF_TASK_RUN = f"""
 SELECT c.*, (
@@ -239,6 +241,9 @@ class PostgresActivity:
     async def of_task_run(self, task_run_id: TaskRunId) -> Sequence[ActivityItem]:
         rows = await self._connection.fetch(_OF_TASK_RUN, task_run_id)
         return [_item(row, result=row["result"]) for row in rows]
+
+    async def task_run_of(self, call_id: CallId) -> TaskRunId | None:
+        return cast("TaskRunId | None", await self._connection.fetchval(_TASK_RUN_OF, call_id))
 
     async def write(self, events: Sequence[ActivityEvent]) -> None:
         await insert_events(self._connection, events)

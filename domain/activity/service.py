@@ -44,6 +44,10 @@ class ActivityService:
         """The calls of a task run's steps with their results, oldest first, as far as this principal may see them."""
         return await self.activity.of_task_run(task_run_id)
 
+    async def task_run_of(self, call_id: CallId) -> TaskRunId | None:
+        """The task run that a call is a step of, whoever made it; None: it is none of any."""
+        return await self.activity.task_run_of(call_id)
+
     async def write(self, events: Sequence[ActivityEvent]) -> None:
         """Add events to the record, in this transaction."""
         await self.activity.write(events)

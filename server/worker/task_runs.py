@@ -221,7 +221,8 @@ class TaskRunWorker:
             # Whatever else waits for a person, this one does not.
             return await self._rest(principal, course, min([course.again_at - now, *expiries]))
         if expiries and course.waits_for:
-            return await self._rest(principal, course, min(expiries), waiting=True)
+            # What is being found out brings a job too; should that be lost, it is looked after ever more seldom.
+            return await self._rest(principal, course, None if course.unsettled else min(expiries), waiting=True)
         if course.unsettled:
             return Again()
         if course.done:
@@ -229,9 +230,12 @@ class TaskRunWorker:
         return await self._finish(principal, course, f"{course.why_failed()}.")
 
     async def _rest(
-        self, principal: Principal, course: Course, after: timedelta, *, waiting: bool = False
+        self, principal: Principal, course: Course, after: timedelta | None, *, waiting: bool = False
     ) -> Again | None:
-        """Until an approval expires or a call is to be made again; a decision comes with a job of its own."""
+        """Until an approval expires or a call is to be made again; a decision comes with a job of its own.
+
+        `after`: how long; None: as long as its number of attempts says.
+        """
         async with self._session(principal) as session:
             goes_on = await session.progress.advance(
                 course.run.task_run_id,
@@ -240,7 +244,9 @@ class TaskRunWorker:
                 self._clock(),
                 status="waiting" if waiting else "running",
             )
-        return Again(after=max(after, SHORTLY)) if goes_on else await self._cancelled(principal, course.run)
+        if not goes_on:
+            return await self._cancelled(principal, course.run)
+        return Again() if after is None else Again(after=max(after, SHORTLY))
 
     async def _finish(self, principal: Principal, course: Course, failure: str | None = None) -> Again | None:
         async with self._session(principal) as session:

@@ -5,7 +5,7 @@ from typing import ClassVar, cast
 from uuid import UUID
 
 from domain.approvals.model import Approval, ApprovalAnswer, RunEnd
-from domain.kernel import ApprovalId, CallId, DomainError, RunId, TaskRunId
+from domain.kernel import ApprovalId, CallId, DomainError, OrganizationId, RunId, TaskRunId
 from tools.handlers.arguments import Arguments
 from tools.outcomes import CallOutcome, Json, error_json
 from tools.views import approval_item_json
@@ -121,16 +121,19 @@ async def settle_call(arguments: CallSettle, context: PrepareContext) -> CallOut
 
 
 async def call_settle(arguments: CallSettle, context: CallContext) -> Json:
-    """Effect  writes approvals: how the call ended is recorded before this.
+    """Effect  writes approvals: how the call ended is recorded before this. What waits for it is brought further.
 
     Raises  OutcomeUnknown.
     """
     settled = cast("CallOutcome | None", context.prepared)
     if settled is not None and settled.error is not None and settled.error.code == OutcomeUnknown.code:
         raise OutcomeUnknown
-    approval = await context.work.approvals.finish_of_call(CallId(arguments.call_id))
+    call_id = CallId(arguments.call_id)
+    approval = await context.work.approvals.finish_of_call(call_id)
     if approval is not None:
         context.jobs.extend(_going_on(approval))
+    elif (task_run_id := await context.work.activity.task_run_of(call_id)) is not None:
+        context.jobs.append(_task_run(context.principal.organization_id, task_run_id))
     found: Json = {} if settled is None else {"outcome": settled.outcome}
     return {"call_id": str(arguments.call_id), **found}
 
@@ -138,9 +141,13 @@ async def call_settle(arguments: CallSettle, context: CallContext) -> Json:
 def _going_on(approval: Approval) -> Iterable[Job]:
     """What waits for the call can be brought further now, whatever became of it."""
     if approval.task_run_id is not None:
-        yield Job(kind="task_run", organization_id=approval.organization_id, subject_id=approval.task_run_id)
+        yield _task_run(approval.organization_id, approval.task_run_id)
     if approval.run_id is not None:
         yield Job(kind="run", organization_id=approval.organization_id, subject_id=approval.run_id)
+
+
+def _task_run(organization_id: OrganizationId, task_run_id: TaskRunId) -> Job:
+    return Job(kind="task_run", organization_id=organization_id, subject_id=task_run_id)
 
 
 async def _approval(work: Work, approval_id: ApprovalId) -> Approval:
