@@ -34,8 +34,11 @@ class ScheduleRepository(Protocol):
 class ScheduleProgress(Protocol):
     """Where the worker writes how a due time went: plumbing, no ticket."""
 
-    async def fired(self, firing: Firing) -> bool:
-        """Say how it went and when it is due next; False where the schedule is no more, or has gone on."""
+    async def fired(self, firing: Firing) -> None:
+        """Say how a due time went, as often as one likes; of one before the last nothing is said.
+
+        It is due next as the firing has it, unless a change of the schedule gave it another due time meanwhile.
+        """
         ...
 
 

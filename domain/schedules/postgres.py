@@ -151,8 +151,8 @@ class PostgresScheduleProgress:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def fired(self, firing: Firing) -> bool:
-        moved = await self._connection.execute(
+    async def fired(self, firing: Firing) -> None:
+        await self._connection.execute(
             _FIRED,
             firing.schedule_id,
             firing.due_at,
@@ -161,7 +161,6 @@ class PostgresScheduleProgress:
             firing.call_id,
             firing.next_run_at,
         )
-        return moved == "UPDATE 1"
 
 
 def _schedule(row: Row) -> Schedule:

@@ -64,7 +64,7 @@ class ScheduleService:
         Effect  writes schedules.
         Raises  InvalidCron, UnknownTimeZone, TaskNotFound, NotRunnable, InputTooLarge, TooManySchedules.
         """
-        timing = Timing.parse(asked.cron, asked.time_zone)
+        timing = Timing.parse(asked.cron, asked.time_zone, now)
         await self.tasks.runnable(asked.task_id, asked.input)
         if await self.schedules.count() >= MOST_SCHEDULES:
             raise TooManySchedules
@@ -126,6 +126,7 @@ def _changed(stored: StoredSchedule, asked: UpdateSchedule, now: datetime) -> St
         timing = Timing.parse(
             asked.cron if "cron" in asked.given else timing.cron,
             asked.time_zone if "time_zone" in asked.given else timing.time_zone,
+            now,
         )
     paused = asked.paused if "paused" in asked.given else stored.paused
     # What is due and not taken up yet stays due, unless its times have changed.

@@ -44,8 +44,11 @@ class Timing:
     time_zone: str
 
     @classmethod
-    def parse(cls, cron: str, time_zone: str) -> Self:
-        """Raises  InvalidCron, UnknownTimeZone."""
+    def parse(cls, cron: str, time_zone: str, now: datetime) -> Self:
+        """What was asked for, where it comes again after now.
+
+        Raises  InvalidCron, UnknownTimeZone.
+        """
         if time_zone not in _zones():
             raise UnknownTimeZone(time_zone)
         fields = cron.split()
@@ -53,7 +56,7 @@ class Timing:
             raise InvalidCron("it has more than five fields, and nothing is run more often than once a minute")
         timing = cls(cron=" ".join(fields), time_zone=time_zone)
         try:
-            timing.after(datetime.now(UTC))
+            timing.after(now)
         except CronSimError as refused:
             raise InvalidCron(str(refused).lower()) from refused
         except StopIteration:

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from domain.schedules.timing import InvalidCron, Timing, UnknownTimeZone
 
+NOW = datetime(2026, 11, 29, tzinfo=UTC)
 MALTA = ZoneInfo("Europe/Malta")
 """Clocks go from 02:00 to 03:00 on 29 March 2026, and from 03:00 back to 02:00 on 25 October 2026."""
 
 
 def due(cron: str, start: datetime, count: int, zone: str = "Europe/Malta") -> list[str]:
     """The next due times as the zone's clock shows them."""
-    timing, moment, times = Timing.parse(cron, zone), start, list[str]()
+    timing, moment, times = Timing.parse(cron, zone, start), start, list[str]()
     for _ in range(count):
         moment = timing.after(moment)
         times.append(moment.astimezone(ZoneInfo(zone)).isoformat(timespec="minutes"))
@@ -68,15 +69,15 @@ def test_weekdays_are_those_of_the_zone_and_not_of_utc() -> None:
     st.sampled_from(["Europe/Malta", "Australia/Lord_Howe", "America/New_York", "Asia/Kathmandu", "UTC"]),
 )
 def test_due_times_only_grow_and_are_a_minute_apart_at_least(start: datetime, cron: str, zone: str) -> None:
-    timing = Timing.parse(cron, zone)
+    timing = Timing.parse(cron, zone, start)
     first = timing.after(start)
     assert first > start
     assert timing.after(first) - first >= timedelta(minutes=1)
 
 
 def test_what_was_missed_is_counted_to_a_thousand() -> None:
-    timing = Timing.parse("0 * * * *", "UTC")
     first = datetime(2026, 1, 1, tzinfo=UTC)
+    timing = Timing.parse("0 * * * *", "UTC", first)
     assert timing.missed(first, first + timedelta(minutes=59)) == 0
     assert timing.missed(first, first + timedelta(hours=3)) == 3
     assert timing.missed(first, first + timedelta(days=365)) == 1000
@@ -99,7 +100,7 @@ def test_what_was_missed_is_counted_to_a_thousand() -> None:
 )
 def test_what_is_no_cron_expression_is_refused_in_words(cron: str, words: str) -> None:
     with pytest.raises(InvalidCron, match=words):
-        Timing.parse(cron, "UTC")
+        Timing.parse(cron, "UTC", NOW)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_what_is_no_cron_expression_is_refused_in_words(cron: str, words: str) -
 )
 def test_what_is_no_time_zone_is_refused_in_words(zone: str) -> None:
     with pytest.raises(UnknownTimeZone, match="time zone"):
-        Timing.parse("0 7 * * *", zone)
+        Timing.parse("0 7 * * *", zone, NOW)
 
 
 def test_time_zones_are_there_on_a_machine_that_has_none_of_its_own() -> None:
