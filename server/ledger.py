@@ -8,10 +8,10 @@ from domain.activity.model import ActivityItem
 from domain.activity.service import CallNotFound
 from domain.kernel import ApprovalId, CallId, Clock, Principal
 from server.database.unit_of_work import PostgresTransactions, Session
-from tools.outcomes import Allow, ApprovalAsked, CallError, CallOutcome, Deny, NeedsApproval, Verdict
+from tools.outcomes import OUTCOME_UNKNOWN, Allow, ApprovalAsked, CallError, CallOutcome, Deny, NeedsApproval, Verdict
 
 UNKNOWN = CallError(
-    code="outcome_unknown",
+    code=OUTCOME_UNKNOWN,
     message="The server stopped while this call was under way, and whether it took effect is not known. Do not repeat "
     "it; tell the user, who can look.",
 )

@@ -29,6 +29,9 @@ Tell = Callable[[float, str], None]
 def tell_nobody(_progress: float, _message: str) -> None:
     """Nobody wants to know."""
 
+OUTCOME_UNKNOWN = "outcome_unknown"
+"""The code of a call that was begun and of which nobody has said yet how it ended."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRequest:

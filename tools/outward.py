@@ -17,11 +17,11 @@ from domain.intents.model import Intent
 from domain.kernel import Clock, DomainError
 from tools.calls import Call, Undone
 from tools.endings import Endings
-from tools.outcomes import Allow, CallError, CallOutcome
+from tools.outcomes import OUTCOME_UNKNOWN, Allow, CallError, CallOutcome
 from tools.outside import Happened, NeverHappened, Outside, OutsideContext, Unsure
 from tools.ports import CallTransaction, Transactions, Unavailable
 from tools.record import Judged, Scribe
-from tools.replays import OUTCOME_UNKNOWN, as_recorded, keep
+from tools.replays import as_recorded, keep
 from tools.work import Job
 
 log = structlog.get_logger()

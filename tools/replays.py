@@ -11,7 +11,17 @@ from pydantic import TypeAdapter
 from domain.idempotency.model import KeyInProgress, KeyMismatch
 from domain.kernel import CallId
 from tools.calls import Call, begin
-from tools.outcomes import Allow, ApprovalAsked, CallError, CallOutcome, Deny, Json, NeedsApproval, Verdict
+from tools.outcomes import (
+    OUTCOME_UNKNOWN,
+    Allow,
+    ApprovalAsked,
+    CallError,
+    CallOutcome,
+    Deny,
+    Json,
+    NeedsApproval,
+    Verdict,
+)
 from tools.ports import CallTransaction, Transactions
 
 log = structlog.get_logger()
@@ -22,10 +32,6 @@ REFUSED = (KeyMismatch, KeyInProgress)
 _ERROR = TypeAdapter(CallError)
 _APPROVAL = TypeAdapter(ApprovalAsked)
 _VERDICT: "TypeAdapter[Allow | NeedsApproval]" = TypeAdapter(Allow | NeedsApproval)
-
-
-OUTCOME_UNKNOWN = "outcome_unknown"
-"""The code of what acted outside and of which nobody has said yet how it ended."""
 
 
 class Replayed(Exception):

@@ -10,6 +10,9 @@ from datetime import timedelta
 PAUSES = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=5), timedelta(hours=1))
 """After the first attempt, the second, ...; the last holds for all that follow."""
 
+MOST_CUT_OFF = 20
+"""How often one call that was cut off by a worker that stopped is made again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Again:

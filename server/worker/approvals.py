@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import structlog
 
 from agent.conversations.leases import RunKey
-from domain.kernel import CallId, NewId, OrganizationId, Principal
+from domain.kernel import CallId, NewId, OrganizationId
 from server.database.identities import PostgresIdentities
 from server.worker.again import Again
+from server.worker.principals import service_account_of
 from tools.gate import Gate
 from tools.outcomes import CallOutcome, CallRequest, Json
 from tools.ports import Unavailable
@@ -49,16 +50,9 @@ class ApprovalWorker:
             raise Unavailable("what the run waits for could not be cancelled")
 
     async def _call(self, organization_id: OrganizationId, tool: str, arguments: Json) -> CallOutcome | None:
-        service = await self.identities.service_member(organization_id)
-        if service is None:
+        principal = await service_account_of(self.identities, organization_id)
+        if principal is None:
             log.error("approval.no_service_account", orgId=str(organization_id))
             return None
-        principal = Principal(
-            organization_id=organization_id,
-            principal_id=service.principal_id,
-            kind=service.kind,
-            mode="agent",
-            door="worker",
-        )
         request = CallRequest(call_id=CallId(self.new_id()), tool=tool, arguments=arguments)
         return await self.gate.call(request, principal)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from domain.kernel import CallId, NewId, Principal
+from domain.kernel import CallId, NewId
 from server.database.identities import PostgresIdentities
 from server.worker.again import Again
+from server.worker.principals import service_account_of
 from tools.gate import Gate
 from tools.outcomes import CallOutcome, CallRequest
 from tools.work import Job
@@ -41,17 +42,10 @@ class DocumentWorker:
 
     async def step(self, job: Job) -> CallOutcome | None:
         """The outcome of the call that the job's kind names; None: no service account to make it as."""
-        service = await self.identities.service_member(job.organization_id)
-        if service is None:
+        principal = await service_account_of(self.identities, job.organization_id)
+        if principal is None:
             log.error("document.no_service_account", orgId=str(job.organization_id))
             return None
-        principal = Principal(
-            organization_id=job.organization_id,
-            principal_id=service.principal_id,
-            kind=service.kind,
-            mode="agent",
-            door="worker",
-        )
         request = CallRequest(
             call_id=CallId(self.new_id()), tool=job.kind, arguments={"document_id": str(job.subject_id)}
         )

@@ -7,11 +7,9 @@ from domain.activity.model import ActivityItem
 from domain.activity.service import CallNotFound
 from domain.kernel import CallId, Principal
 from server.database.unit_of_work import PostgresTransactions
+from server.worker.again import MOST_CUT_OFF
 from tools.gate import Gate
 from tools.outcomes import CallRequest
-
-MOST_ATTEMPTS = 20
-"""How often a call that was cut off by a worker that stopped is made again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +24,14 @@ class OnceOnly:
 
         `request_of`: the request of an attempt, the first being 0; the same in every process.
         """
-        for attempt in range(MOST_ATTEMPTS):
+        for attempt in range(MOST_CUT_OFF):
             request = request_of(attempt)
             if await self._recorded(principal, request.call_id) is None:
                 await self.gate.call(request, principal)
             made = await self._recorded(principal, request.call_id)
             if made is None or not _cut_off(made):
                 return request.call_id
-        return request_of(MOST_ATTEMPTS - 1).call_id
+        return request_of(MOST_CUT_OFF - 1).call_id
 
     async def _recorded(self, principal: Principal, call_id: CallId) -> ActivityItem | None:
         async with self.transactions.session(principal.organization_id, principal.principal_id) as session:

@@ -17,6 +17,7 @@ from server.database.identities import PostgresIdentities
 from server.database.unit_of_work import PostgresTransactions
 from server.worker.again import Again
 from server.worker.once import OnceOnly
+from server.worker.principals import service_account_of
 from tools.gate import Gate
 from tools.outcomes import CallRequest
 from tools.work import Job
@@ -40,7 +41,7 @@ class ScheduleWorker:
 
         The sweep comes again when it is due next.
         """
-        principal = await self._principal(job)
+        principal = await service_account_of(self._identities, job.organization_id, scheduled=True)
         if principal is None:
             log.error("schedule.no_service_account", orgId=str(job.organization_id))
             return Again()
@@ -68,19 +69,6 @@ class ScheduleWorker:
         organization_id, principal_id = principal.organization_id, principal.principal_id
         async with self._transactions.session(organization_id, principal_id, read_only=False) as session:
             await session.schedule_progress.fired(firing)
-
-    async def _principal(self, job: Job) -> Principal | None:
-        service = await self._identities.service_member(job.organization_id)
-        if service is None:
-            return None
-        return Principal(
-            organization_id=job.organization_id,
-            principal_id=service.principal_id,
-            kind=service.kind,
-            mode="agent",
-            door="worker",
-            scheduled=True,
-        )
 
     async def _find(self, principal: Principal, schedule_id: ScheduleId) -> Schedule | None:
         async with self._transactions.session(principal.organization_id, principal.principal_id) as session:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from domain.kernel import CallId, NewId, Principal
+from domain.kernel import CallId, NewId
 from server.database.identities import PostgresIdentities
 from server.worker.again import Again
+from server.worker.principals import service_account_of
 from tools.gate import Gate
 from tools.outcomes import CallRequest
 from tools.work import Job
@@ -24,17 +25,10 @@ class SettleWorker:
 
     async def work(self, job: Job) -> Again | None:
         """Settle one call; None: it is recorded how it ended."""
-        service = await self.identities.service_member(job.organization_id)
-        if service is None:
+        principal = await service_account_of(self.identities, job.organization_id)
+        if principal is None:
             log.error("call.no_service_account", orgId=str(job.organization_id))
             return Again()
-        principal = Principal(
-            organization_id=job.organization_id,
-            principal_id=service.principal_id,
-            kind=service.kind,
-            mode="agent",
-            door="worker",
-        )
         request = CallRequest(
             call_id=CallId(self.new_id()), tool="call_settle", arguments={"call_id": str(job.subject_id)}
         )

@@ -19,14 +19,13 @@ from domain.approvals.model import Approval
 from domain.kernel import ApprovalId, CallId, Clock, Outcome, Principal, TaskRunId
 from domain.tasks.model import TaskRun, TaskRunStep
 from server.database.unit_of_work import PostgresTransactions, Session
+from server.worker.again import MOST_CUT_OFF
 from tools.gate import Gate
-from tools.outcomes import CallOutcome, CallRequest, Json
-from tools.workflows import Step
+from tools.outcomes import OUTCOME_UNKNOWN, CallOutcome, CallRequest, Json
+from tools.workflows import MOST_RETRIES, Step
 
 RUN_CANCELLED = "task_run_cancelled"
 """The rule by which policy refuses a step of a cancelled run, and the code of one that could not ask any more."""
-MOST_ATTEMPTS = 20
-"""How often a call that was cut off by a worker that stopped is made again."""
 FOR_GOOD = frozenset({"result_too_large", "result_invalid"})
 """Codes of failures that another attempt does not mend."""
 
@@ -105,7 +104,7 @@ class StepCalls:
     async def call(self, step: Step, name: str, arguments: Json) -> Ended:
         """How the call ended, or when it is to be made again. `name`: the step's, and which item it is about."""
         failures, ended = 0, Ended(call_id=None, outcome=None)
-        for attempt in range(MOST_ATTEMPTS + step.retries.times):
+        for attempt in range(MOST_CUT_OFF + step.retries.times):
             call_id = call_id_of(self.run.task_run_id, name, attempt)
             ended = replace(await self._once(step, call_id, arguments), attempts=attempt + 1)
             if ended.cut_off:
@@ -171,7 +170,7 @@ async def settled(session: Session, run: TaskRun, step: TaskRunStep) -> TaskRunS
     if step.items is not None:
         return replace(step, status="cancelled")
     last: Ended | None = None
-    for attempt in range(MOST_ATTEMPTS):
+    for attempt in range(MOST_CUT_OFF + MOST_RETRIES):
         made = await _recorded_in(session, call_id_of(run.task_run_id, step.name, attempt))
         if made is None:
             break
@@ -223,7 +222,7 @@ def _recorded(item: ActivityItem) -> Ended:
 
 
 def _ended(outcome: CallOutcome) -> Ended:
-    unknown = outcome.error is not None and outcome.error.code == "outcome_unknown"
+    unknown = outcome.error is not None and outcome.error.code == OUTCOME_UNKNOWN
     return Ended(
         call_id=outcome.call_id,
         outcome=None if unknown else outcome.outcome,

@@ -12,11 +12,12 @@ import structlog
 from domain.kernel import CallId, Clock, NewId, Principal, TaskRunId, new_id
 from domain.tasks.model import OBJECTIVE, Progress, TakenUp, TaskRun
 from domain.tasks.service import TaskRunNotFound
-from server.database.identities import Member, PostgresIdentities
+from server.database.identities import PostgresIdentities
 from server.database.unit_of_work import PostgresTransactions, Session
 from server.worker.again import Again
 from server.worker.course import Course, together
 from server.worker.listing import Listing, left_by
+from server.worker.principals import acting_as, service_account_of
 from server.worker.steps import Ended, Pause, StepCalls, settled
 from tools.gate import Gate
 from tools.outcomes import CallRequest, Json
@@ -61,7 +62,7 @@ class TaskRunWorker:
 
     async def work(self, job: Job) -> Again | None:
         """Bring one task run as far as it goes; None: to its end, and nobody is asked for it any more."""
-        hub = _acting(await self._identities.service_member(job.organization_id))
+        hub = await service_account_of(self._identities, job.organization_id)
         again = await self._bring(hub, job)
         return await self._withdraw(hub, TaskRunId(job.subject_id)) if hub is not None and again is None else again
 
@@ -71,10 +72,10 @@ class TaskRunWorker:
             log.warning("task_run.not_found", taskRunId=str(job.subject_id), orgId=str(job.organization_id))
             return Again()
         # The run acts on behalf of whoever started it, unattended.
-        principal = _acting(await self._identities.member_of(job.organization_id, run.requester_id))
-        workflow = self._workflows.find(run.kind)
-        if principal is None:
+        requester = await self._identities.member_of(job.organization_id, run.requester_id)
+        if requester is None:
             return await self._give_up(hub, run, "Whoever started it is no longer a member.")
+        principal, workflow = acting_as(requester), self._workflows.find(run.kind)
         if run.kind == OBJECTIVE and self._objective is not None:
             return await self._objective(principal, run)
         if workflow is None:
@@ -328,19 +329,6 @@ class TaskRunWorker:
 
     def _session(self, principal: Principal) -> AbstractAsyncContextManager[Session]:
         return self._transactions.session(principal.organization_id, principal.principal_id, read_only=False)
-
-
-def _acting(member: Member | None) -> Principal | None:
-    """The member as whom background work is done: always an agent's."""
-    if member is None:
-        return None
-    return Principal(
-        organization_id=member.organization_id,
-        principal_id=member.principal_id,
-        kind=member.kind,
-        mode="agent",
-        door="worker",
-    )
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

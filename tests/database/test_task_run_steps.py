@@ -11,11 +11,13 @@ from uuid import UUID
 import orjson
 import pytest
 
-from domain.kernel import Level, utc_now
+from domain.kernel import Level, TaskRunId, utc_now
+from domain.tasks.model import TaskRunStep
 from server.database.connection import Connection
 from server.database.identities import PostgresIdentities
 from server.database.pool import DatabasePools
 from server.worker.again import Again
+from server.worker.steps import settled
 from server.worker.task_runs import TaskRunWorker
 from tests.support.firms import seed_firms
 from tests.support.gates import GateOnTest, gate_on, principal_of
@@ -186,6 +188,17 @@ async def test_a_step_that_fails_is_made_again_and_each_attempt_is_a_call_of_its
         assert (run["status"], run["progress"], run["steps"][0]["attempts"]) == ("completed", 1.0, 3)
         first, second = site.lists.paused
         assert 0.3 < first <= 1.0 < second + 0.2 <= 2.2
+
+
+async def test_the_last_attempt_of_a_step_is_found_however_many_there_were(opened: Opened) -> None:
+    async with opened(Lists(fails=22)) as site:
+        job = await site.started()
+        brief = timedelta(milliseconds=1)
+        await site.work(job, reads("look", retries=Retries(times=22, pause=brief, longest=brief)))
+        async with site.gate.transactions.session(HAND.organization_id, HAND.principal_id) as session:
+            run = await session.work.tasks.get_run(TaskRunId(job.subject_id))
+            under_way = TaskRunStep(name="look", tool="task_list", status="running")
+            assert (await settled(session, run, under_way)).status == "done"
 
 
 async def test_a_step_that_fails_too_often_ends_the_run(opened: Opened) -> None:

@@ -19,6 +19,7 @@ from tools.manifest import Manifest
 from tools.manifest_files import load_manifests
 from tools.outcomes import Json
 from tools.workflows import (
+    MOST_RETRIES,
     MissingValue,
     Retries,
     WorkflowFilesError,
@@ -173,6 +174,12 @@ def test_every_fault_of_every_file_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(WorkflowFilesError) as refused:
         load_workflows(tmp_path / "workflows", manifests())
     assert [fault.split(":")[0] for fault in refused.value.faults] == ["a.yaml", "b.txt", "c.yaml"]
+
+
+def test_a_step_is_retried_no_more_often_than_its_attempts_are_looked_for() -> None:
+    schema = json.loads((FOLDER / "workflows.schema.json").read_text())
+    step = schema["properties"]["steps"]["items"]["properties"]
+    assert step["retries"]["properties"]["times"]["maximum"] == MOST_RETRIES
 
 
 def test_a_step_is_held_to_the_doors_of_its_tool(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 from domain.approvals.model import Approval, ApprovalAnswer, RunEnd
 from domain.kernel import ApprovalId, CallId, DomainError, OrganizationId, RunId, TaskRunId
 from tools.handlers.arguments import Arguments
-from tools.outcomes import CallOutcome, Json, error_json
+from tools.outcomes import OUTCOME_UNKNOWN, CallOutcome, Json, error_json
 from tools.views import approval_item_json
 from tools.work import CallContext, Handler, Job, PrepareContext, Work
 
@@ -109,7 +109,7 @@ async def _withdrawn(run: UUID, context: CallContext) -> Sequence[Approval]:
 class OutcomeUnknown(DomainError):
     """The outside does not say what became of the call."""
 
-    code: ClassVar[str] = "outcome_unknown"
+    code: ClassVar[str] = OUTCOME_UNKNOWN
 
     def __init__(self) -> None:
         super().__init__("call_id: the outside does not say yet what became of this call")

@@ -13,6 +13,9 @@ RUN_TIMEOUT = timedelta(hours=1)
 MOST_ITEMS = 100
 """Calls of one step that makes one for each item of a list; more only where a step with `pages` found the list."""
 
+MOST_RETRIES = 10
+"""Of one call of a step; the workflows' schema says so."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
