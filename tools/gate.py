@@ -108,6 +108,7 @@ class Gate:
             endings=self._endings,
             clock=clock,
             make=self._work,
+            enqueue=lambda jobs: seen_through(self._enqueue(jobs)),
             fault=fault,
         )
         self._questions = self._asking()

@@ -48,6 +48,8 @@ class Outward:
     endings: Endings
     clock: Clock
     make: Make
+    enqueue: Callable[[list[Job]], Awaitable[None]]
+    """Takes what is to be done after a commit."""
     fault: Callable[[str], Awaitable[None]]
 
     async def intend(self, call: Call, transaction: CallTransaction, judged: Judged, *, opens: bool) -> None:
@@ -99,11 +101,12 @@ class Outward:
 
     async def _conclude(self, call: Call, judged: Judged, said: Happened | Undone) -> CallOutcome:
         """Write down how the call ended, in place of its intent; where another was quicker, that one's word counts."""
+        jobs: list[Job] = []
         try:
             async with self._begin(call) as transaction:
                 if not await transaction.intents.end(call.request.call_id):
                     return await as_recorded(transaction, call.request.call_id) or self.unknown(call, judged)
-                ended = await self._record(call, transaction, judged, said)
+                ended = await self._record(call, transaction, judged, said, jobs)
                 await keep(call, transaction, ended)
                 await self.fault("concluded")
         except Unavailable:
@@ -113,20 +116,22 @@ class Outward:
                 return self.unknown(call, judged)
             raise
         await self.fault("committed")
+        await self.enqueue(jobs)
         return ended
 
     async def _record(
-        self, call: Call, transaction: CallTransaction, judged: Judged, said: Happened | Undone
+        self, call: Call, transaction: CallTransaction, judged: Judged, said: Happened | Undone, jobs: list[Job]
     ) -> CallOutcome:
         if isinstance(said, Undone):
             await transaction.record(self.endings.last_event(call, said, opens=False))
             return said.ended
         try:
             async with transaction.savepoint():
-                ended = await self.make(call, transaction, judged, said.answer, [])
+                ended = await self.make(call, transaction, judged, said.answer, jobs)
         except Undone as unfit:
             # It happened, and its result cannot be shown: recorded as failed, with the code that says why.
-            return await self._record(call, transaction, judged, unfit)
+            jobs.clear()
+            return await self._record(call, transaction, judged, unfit, jobs)
         await transaction.record(self.scribe.completed(call.recorded, judged, ended, opens=False))
         return ended
 

@@ -63,7 +63,7 @@ class Questions:
             recorded = self.stored.recorded(approval)
             await transaction.record(self.endings.refused(recorded, error, reasons=(error.code,), opens=False))
             return ended
-        manifest = call.manifest
+        manifest, before = call.manifest, len(jobs)
         async with transaction.become(call.principal, manifest.name, call.subjects, call.control) as facts:
             judged = self.judge.judge(call, facts, approved=True)
             try:
@@ -79,6 +79,7 @@ class Questions:
                 await transaction.record(self.scribe.completed(call.recorded, judged, ended, opens=False))
                 await self.fault("approved.outcome")
             except Undone as undone:
+                del jobs[before:]
                 ended = undone.ended
                 await transaction.record(self.endings.last_event(call, undone, opens=False))
         return ended

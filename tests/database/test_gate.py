@@ -18,7 +18,7 @@ from tests.support.gates import GateOnTest, failing, gate_on, principal_of
 from tools.outcomes import Allow, CallOutcome, CutOff, Deny, NeedsApproval
 from tools.policy import situation_from_json
 from tools.ports import Unavailable
-from tools.work import CallContext
+from tools.work import CallContext, Job
 
 EVENTS = """
 SELECT kind, opens, outcome, decision, reasons, error_code, error_reference, tool, effect, writes, role, level, door,
@@ -458,9 +458,15 @@ async def test_if_the_approved_work_fails_only_the_work_is_undone(
     pools: DatabasePools, owner_connection: Connection, superuser_connection: Connection
 ) -> None:
     await seed_firms(owner_connection)
-    async with gate_on(pools, failing("task_create", crash)) as gate:
+
+    async def leave_a_job_and_crash(arguments: Any, context: CallContext) -> dict[str, object]:
+        context.jobs.append(Job(kind="task_run", organization_id=context.principal.organization_id, subject_id=uuid4()))
+        return await crash(arguments, context)
+
+    async with gate_on(pools, failing("task_create", leave_a_job_and_crash)) as gate:
         asked = await waiting(gate, owner_connection)
         decided = await decide(gate, asked, OWN_HAND)
+        assert gate.queue.jobs == []
     assert decided.outcome == "done", decided
     assert approval_state(decided) == "failed"
     assert await kinds(superuser_connection, asked) == ["tool.waiting", "tool.allowed", "tool.failed"]

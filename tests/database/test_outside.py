@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, cast
 from uuid import uuid4
@@ -23,7 +23,7 @@ from tests.support.firms import FIRM_B, seed_firms
 from tests.support.gates import GateOnTest, gate_on, principal_of
 from tests.support.outside import TOOL, PostOffice, hang, letter_tool, serving
 from tools.outcomes import CallOutcome, CutOff, Json
-from tools.work import Job
+from tools.work import CallContext, Job
 
 HAND = principal_of(mode="person", door="rest")
 PARTNER = principal_of(who="partner", mode="person", door="rest")
@@ -61,11 +61,12 @@ async def desk_of(pools: DatabasePools, owner_connection: Connection, superuser_
 
     @asynccontextmanager
     async def opened(
-        effect: Effect = "prepare", fault: Any = None, timeout: timedelta = timedelta(seconds=10)
+        effect: Effect = "prepare", fault: Any = None, timeout: timedelta = timedelta(seconds=10), work: Any = None
     ) -> AsyncGenerator[Desk]:
         office = PostOffice()
         async with serving(office) as url:
             manifest, handler = letter_tool(url, effect, timeout)
+            handler = handler if work is None else replace(handler, work=work)
             given = {} if fault is None else {"fault": fault}
             async with gate_on(pools, {TOOL: handler}, more=[manifest], **given) as gate:
                 settling = SettleWorker(gate=gate.gate, identities=PostgresIdentities(pools.app), new_id=new_id)
@@ -88,6 +89,22 @@ async def test_a_call_that_acts_outside_is_intended_before_and_recorded_after(de
         assert seen == [("received", 1), ("sent", 1)]
         assert await desk.intents() == 0
         assert await desk.kinds(sent.call_id) == ["tool.allowed", "tool.completed"]
+
+
+async def test_what_is_to_be_done_after_a_call_that_acted_outside_is_enqueued_with_its_end(desk_of: Opened) -> None:
+    async def follow(letter: Any, context: CallContext) -> Json:
+        context.jobs.append(
+            Job(kind="document_index", organization_id=HAND.organization_id, subject_id=context.call_id)
+        )
+        return {"to": letter.to, "number": 1 if letter.to == "Lena" else "none"}
+
+    async with desk_of(work=follow) as desk:
+        sent = await desk.send()
+        assert sent.outcome == "done"
+        assert [(job.kind, job.subject_id) for job in desk.gate.queue.jobs] == [("document_index", sent.call_id)]
+        unfit = await desk.send("Ines")
+        assert (unfit.outcome, unfit.error and unfit.error.code) == ("failed", "result_invalid")
+        assert len(desk.gate.queue.jobs) == 1
 
 
 async def test_what_the_outside_refuses_has_failed_and_nothing_was_done(desk_of: Opened) -> None:
