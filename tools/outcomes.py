@@ -29,6 +29,7 @@ Tell = Callable[[float, str], None]
 def tell_nobody(_progress: float, _message: str) -> None:
     """Nobody wants to know."""
 
+
 OUTCOME_UNKNOWN = "outcome_unknown"
 """The code of a call that was begun and of which nobody has said yet how it ended."""
 
