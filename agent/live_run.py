@@ -50,6 +50,11 @@ class RunJournal:
         """Remember who goes on, and how far they may go; it is committed with the steps."""
         self._handed_over = (agent, ceiling)
 
+    @property
+    def left(self) -> bool:
+        """Whether another process goes on with the run."""
+        return self._stream.abandoned
+
     async def committed(self) -> None:
         """Returns when everything told so far is in the log: from there on, another process can go on.
 

@@ -47,6 +47,11 @@ class Offers(Protocol):
 class RunBook(Journal, HandoverLog, SummaryLog, Protocol):
     """Where a run leaves its steps, and who goes on with its conversation."""
 
+    @property
+    def left(self) -> bool:
+        """Whether another process goes on with the run."""
+        ...
+
 
 class Orchestrator:
     """Runs messages: many personas, many principals, no state of its own.
@@ -201,7 +206,7 @@ class Orchestrator:
         active: ActiveAgent,
         first: Persona,
         steps: Sequence[Step],
-        journal: Journal,
+        book: RunBook,
     ) -> CallSetup:
         def request(call_id: CallId, tool: str, arguments: object) -> CallRequest:
             return CallRequest(
@@ -215,6 +220,7 @@ class Orchestrator:
                 agent_ceiling=active.ceiling,
                 request_id=opened.run.request_id,
                 trace_id=opened.run.trace_id,
+                left=lambda: book.left,
             )
 
         return CallSetup(
@@ -227,8 +233,8 @@ class Orchestrator:
             # The run's, whoever speaks: agents that hand over to and fro use up what the first one was given.
             budget=self._bounded(first.budget),
             new_id=self._new_id,
-            committed=journal.committed,
-            tell=journal.tell,
+            committed=book.committed,
+            tell=book.tell,
         )
 
     def _words(self, opened: OpenedRun, persona: Persona) -> str:

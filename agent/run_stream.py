@@ -48,6 +48,8 @@ class RunStream:
         self._writing = False
         self._closed = False
         self._fault: Unavailable | None = None
+        self.abandoned = False
+        """Nothing more is told of the run from here."""
         self._numbered = after
         self.tail = FrameTail(after)
         """What is committed and shown."""
@@ -114,6 +116,7 @@ class RunStream:
 
     def abandon(self, why: Unavailable) -> None:
         """Write and show nothing more, not even what was emitted already."""
+        self.abandoned = True
         self._fault = self._fault or why
         self._pending.clear()
         self.tail.announce()

@@ -51,15 +51,20 @@ class Attempts:
 
     async def undone(self, call: Call, undone: Undone) -> CallOutcome:
         """Record a call whose transaction is gone: the ticket again, where it had one, and how it ended."""
-        await self._record(self.endings.events(call, undone))
-        await self.fault("undone")
-        return undone.ended
+        return await self._undone(undone, self.endings.events(call, undone))
 
     async def cancelled(self, call: Call, progress: Progress) -> CallOutcome:
-        """Record the cancellation, whoever cancels again; the cancellation itself goes on."""
+        """Record the cancellation, whoever cancels again; the cancellation itself goes on.
+
+        Of a call that was left to another process the attempt is recorded as a call of its own: the call itself has not
+        ended, and its id is for whoever makes it.
+        """
         undone = self.endings.cancelled(call, progress)
+        events = self.endings.events(call, undone)
+        if call.request.left():
+            events = self.endings.apart(events)
         try:
-            await asyncio.shield(self.undone(call, undone))
+            await asyncio.shield(self._undone(undone, events))
         except (Unavailable, DuplicateCall, asyncio.CancelledError):
             log.warning("call.cancelled_unrecorded", callId=str(call.request.call_id))
         return undone.ended
@@ -68,6 +73,11 @@ class Attempts:
         """Record an attempt to make a call again, beside the record of that call."""
         await self.recorder.record([self.endings.duplicate(call.recorded, progress.judged)])
         return self.endings.ended(call, "invalid", progress.judged, error=duplicate_call(call.request))
+
+    async def _undone(self, undone: Undone, events: list[ActivityEvent]) -> CallOutcome:
+        await self._record(events)
+        await self.fault("undone")
+        return undone.ended
 
     async def _record(self, events: list[ActivityEvent]) -> None:
         """Record how a call ended; where its id was used before, as a call of its own beside that one."""

@@ -34,6 +34,11 @@ OUTCOME_UNKNOWN = "outcome_unknown"
 """The code of a call that was begun and of which nobody has said yet how it ended."""
 
 
+def stays() -> bool:
+    """Whoever asked for the call hears of it to its end."""
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRequest:
     """One tool call as a door asks for it; nothing in it is trusted but what the door itself established.
@@ -61,6 +66,8 @@ class CallRequest:
     trace_id: str | None = None
     tell: Tell = field(default=tell_nobody, repr=False, compare=False)
     """Hears how far the call has come while it is under way; the same is never told twice in a row."""
+    left: Callable[[], bool] = field(default=stays, repr=False, compare=False)
+    """Whether another process goes on with what asked for the call: it makes it under this id, unless it was done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

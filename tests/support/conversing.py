@@ -19,6 +19,7 @@ from agent.personas import Personas, load_personas
 from agent.run_opening import NewMessage
 from agent.run_options import RunOptions
 from agent.runs import RunHandle, Runs
+from agent.settling import Ledger
 from agent.titles import Titles
 from domain.kernel import Clock, ConversationId, Principal, RunId, new_id, utc_now
 from domain.resources import resource_folder
@@ -31,6 +32,7 @@ from server.offers import PolicyOffers
 from server.worker.approvals import ApprovalWorker
 from tests.support.gates import GateOnTest, gate_on, principal_of
 from tests.support.scripted_model import Pace
+from tools.gate import Fault, no_fault
 from tools.outcomes import CallOutcome, CallRequest
 
 EVA = principal_of()
@@ -102,6 +104,8 @@ async def process_on(
     wakeups: Wakeups | None = None,
     around: Callable[[Sessions], Sessions] = lambda sessions: sessions,
     titled: bool = False,
+    fault: Fault = no_fault,
+    ledger_around: Callable[[Ledger], Ledger] = lambda ledger: ledger,
     cost_of: CostOf = no_price,
     log_around: Callable[[RunLog], RunLog] = lambda run_log: run_log,
     keeper_around: Callable[[RunKeeper], RunKeeper] = lambda keeper: keeper,
@@ -109,11 +113,12 @@ async def process_on(
     """A process for the length of the block; `gate` may put something in the real one's place or around it.
 
     `around`, `log_around`, `keeper_around`: the same for what runs read and write of the database.
+    `fault`: happens between the steps of a call. `ledger_around`: as `gate`, for the record of what was made.
     `titled`: the model names conversations. `cost_of`: what its calls cost.
 
     Its heart beats once, at the start; further beats are the test's to make.
     """
-    async with gate_on(pools) as stands_on:
+    async with gate_on(pools, fault=fault) as stands_on:
         sessions = PostgresSessions(stands_on.transactions)
         expiry = ApprovalWorker(gate=stands_on.gate, identities=PostgresIdentities(pools.app), new_id=new_id)
         orchestrator = Orchestrator(
@@ -121,7 +126,7 @@ async def process_on(
             models=models,
             gate=gate(stands_on.gate),
             refuse=stands_on.gate.refuse,
-            ledger=PostgresLedger(stands_on.transactions, stands_on.gate.settle, clock),
+            ledger=ledger_around(PostgresLedger(stands_on.transactions, stands_on.gate.settle, clock)),
             offers=PolicyOffers(
                 registry=stands_on.registry, policies=stands_on.policies, transactions=stands_on.transactions
             ),
