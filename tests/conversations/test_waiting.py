@@ -85,11 +85,19 @@ def data(frame: RunFrame) -> Json:
 
 
 async def waiting(process: Process, message: str = "Have it done.") -> tuple[RunHandle, list[RunFrame]]:
-    """A run that has come to where it waits."""
+    """A run that has come to where it waits, and that nobody carries any more."""
     begun = await process.say(message)
     frames = await told(process, begun.run_id)
     assert frames[-1].type == "run.waiting", types(frames)
+    await put_down(begun.run_id)
     return begun, frames
+
+
+async def put_down(run_id: RunId) -> None:
+    """Returns when the run's task is over: it looks once more for answers after it has told that the run waits."""
+    carrying = [task for task in asyncio.all_tasks() if task.get_name() == f"run {run_id}"]
+    if carrying:
+        await asyncio.wait(carrying)
 
 
 def questions(frames: Sequence[RunFrame]) -> list[UUID]:
