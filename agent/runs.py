@@ -305,18 +305,18 @@ class Runs(FollowedRuns, AbstractAsyncContextManager["Runs"]):
             await store.request_cancel(run_id)
         # One that nobody carries, since it waits or its process is gone, is ended from here, and what it waits for.
         await self.go_on(RunKey(organization_id=principal.organization_id, run_id=run_id))
-        await self._see_ended(principal, run, until)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._see_ended(principal, run, self._live.get(run_id) or live)
         return await self._reader.find(principal, run_id)
 
-    async def _see_ended(self, principal: Principal, run: Run, until: float) -> None:
-        """Returns when the run has ended, wherever that was, or at that time of the event loop's."""
-        with suppress(TimeoutError):
-            async with (
-                asyncio.timeout_at(until),
-                aclosing(self._told(principal, run.run_id, run.last_sequence)) as pages,
-            ):
-                async for _ in pages:
-                    pass
+    async def _see_ended(self, principal: Principal, run: Run, live: LiveRun | None) -> None:
+        """Returns when the run has ended, wherever that was; of one that is carried here, when all of it is over."""
+        async with aclosing(self._told(principal, run.run_id, run.last_sequence)) as pages:
+            async for _ in pages:
+                pass
+        if live is not None and live.task is not None:
+            await asyncio.wait([live.task])
 
     async def beat(self) -> None:
         """Say that this process's runs are alive, and hear which of them somebody cancelled or took away."""
