@@ -43,6 +43,8 @@ class NewMessage:
     """The run whose message this one stands in for."""
     after: RunId | None = None
     """The run of the conversation that it follows; None: the one that the conversation ended with."""
+    run_id: RunId | None = None
+    """Of the run that it begins, where whoever asks must find that again unheard of; None: a new one."""
     idempotency: IdempotencyKey | None = None
     request_id: str | None = None
     trace_id: str | None = None
@@ -204,7 +206,7 @@ class RunOpener:
         persona = self._orchestrator.persona(conversation.agent)
         parent = _parent(asked, conversation, earlier)
         return NewRun(
-            run_id=RunId(self._new_id()),
+            run_id=asked.run_id or RunId(self._new_id()),
             conversation_id=conversation.conversation_id,
             agent=persona.name,
             model=self._orchestrator.model_of(persona).name,

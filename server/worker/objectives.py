@@ -1,21 +1,25 @@
 """Does a task that is an objective for the agent: its run is a run of the agent's, which nobody waits for.
 
 The agent's run is carried, taken over and put down for approvals like any other (agent/runs.py); here it is begun once,
-by an id that follows from the task run, and what it comes to is shown on the task run.
+by an id that follows from the task run, and what it comes to is shown on the task run. The task run's time bounds it.
 """
 
+import asyncio
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import cast
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import orjson
 
+from agent.conversations.model import GOING
+from agent.conversations.refusals import RunNotFound
+from agent.conversations.runs import Run
 from agent.frames import Fold, RunSummary
 from agent.run_opening import NewMessage
 from agent.runs import Runs, TooManyRuns
-from domain.kernel import CallId, Clock, ConversationId, DomainError, Outcome, Principal, RunId
+from domain.kernel import CallId, Clock, ConversationId, DomainError, Outcome, Principal, RunId, TaskRunId
 from domain.tasks.model import StepStatus, Task, TaskRun, TaskRunAnswer, TaskRunStep
 from server.database.unit_of_work import PostgresTransactions, Session
 from server.worker.again import Again
@@ -47,6 +51,23 @@ class Told:
         return self.fold.summary(run_id)
 
 
+@dataclass(slots=True)
+class Going:
+    """How far the agent has come: the run of its latest attempt, and what that has told."""
+
+    answer: TaskRunAnswer | None
+    told: Told = field(default_factory=Told)
+
+    @property
+    def summary(self) -> RunSummary | None:
+        """None: it has not begun."""
+        return None if self.answer is None else self.told.summary(self.answer.run_id)
+
+    @property
+    def steps(self) -> list[TaskRunStep]:
+        return [] if self.summary is None else steps_of(self.summary)
+
+
 class ObjectiveWorker:
     """Takes one task run whose kind is `objective` as far as it goes."""
 
@@ -72,20 +93,34 @@ class ObjectiveWorker:
         async with self._session(principal) as session:
             taken = await session.progress.start(run.task_run_id, [ANSWER], self._clock(), RUN_TIMEOUT)
         if taken.progress.finished_at is not None:
-            await self._stop(principal, run, taken.progress.status)
+            await self._stop(principal, run)
             return None
+        going, deadline = Going(run.answer), taken.progress.deadline
+        limit = asyncio.timeout((RUN_TIMEOUT if deadline is None else deadline - self._clock()).total_seconds())
         try:
-            answer = run.answer or await self._begin(principal, run, 0)
-            told = await self._follow(principal, run, answer)
-            while _broke_off(told.summary(answer.run_id)) and answer.attempt + 1 < MOST_ATTEMPTS:
-                answer = await self._begin(principal, run, answer.attempt + 1, answer.conversation_id)
-                told = await self._follow(principal, run, answer)
+            async with limit:
+                answer = await self._attempt(principal, run, going)
         except TooManyRuns:
             return Again(after=SHORTLY)
         except DomainError as refused:
-            await self._end(principal, run, [], failure=str(refused))
+            await self._give_up(principal, run, going, str(refused))
             return None
-        return await self._settle(principal, run, answer, told)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            worked = RUN_TIMEOUT.total_seconds()
+            await self._give_up(principal, run, going, f"It had not come to its end after {worked:g} s of work.")
+            return None
+        return await self._settle(principal, run, answer, going.told)
+
+    async def _attempt(self, principal: Principal, run: TaskRun, going: Going) -> TaskRunAnswer:
+        """Follow the agent's run, and begin another where one broke off; gives the last one."""
+        answer = going.answer = going.answer or await self._begin(principal, run, 0)
+        await self._follow(principal, run, answer, going)
+        while _broke_off(going.told.summary(answer.run_id)) and answer.attempt + 1 < MOST_ATTEMPTS:
+            answer = going.answer = await self._begin(principal, run, answer.attempt + 1, answer.conversation_id)
+            await self._follow(principal, run, answer, going)
+        return answer
 
     async def _waits_still(self, principal: Principal, run: TaskRun) -> bool:
         """Whether nothing has changed for a run that was put to rest: then nobody who follows it is told anything."""
@@ -97,6 +132,20 @@ class ObjectiveWorker:
         self, principal: Principal, run: TaskRun, attempt: int, conversation_id: ConversationId | None = None
     ) -> TaskRunAnswer:
         """The agent's run of an attempt: begun now, or by whoever was here before."""
+        begun = await self._find(principal, run_id_of(run.task_run_id, attempt))
+        if begun is not None:
+            conversation_id, run_id = begun.conversation_id, begun.run_id
+        else:
+            conversation_id, run_id = await self._start(principal, run, attempt, conversation_id)
+        answer = TaskRunAnswer(conversation_id=conversation_id, run_id=run_id, attempt=attempt)
+        if await self._keep(principal, run, answer):
+            # Whoever ended the task run meanwhile may have looked for the agent's before there was one.
+            await self._stop(principal, run)
+        return answer
+
+    async def _start(
+        self, principal: Principal, run: TaskRun, attempt: int, conversation_id: ConversationId | None
+    ) -> tuple[ConversationId, RunId]:
         async with self._session(principal) as session:
             task = await session.work.tasks.get(run.task_id)
         words = objective_of(task, run)
@@ -106,15 +155,20 @@ class ObjectiveWorker:
             agent=_agent_of(run) if attempt == 0 else None,
             engagement_id=run.engagement_id,
             client_message_id=f"task_run/{run.task_run_id}/{attempt}",
+            run_id=run_id_of(run.task_run_id, attempt),
         )
         begun = await self._runs.start(principal, asked)
-        answer = TaskRunAnswer(conversation_id=begun.conversation_id, run_id=begun.run_id, attempt=attempt)
-        await self._keep(principal, run, answer)
-        return answer
+        return begun.conversation_id, begun.run_id
 
-    async def _follow(self, principal: Principal, run: TaskRun, answer: TaskRunAnswer) -> Told:
-        """What the agent's run tells, to its end or to where it waits; its calls are shown as steps meanwhile."""
-        told = Told()
+    async def _find(self, principal: Principal, run_id: RunId) -> Run | None:
+        try:
+            return await self._runs.find(principal, run_id)
+        except RunNotFound:
+            return None
+
+    async def _follow(self, principal: Principal, run: TaskRun, answer: TaskRunAnswer, going: Going) -> None:
+        """Hear the agent's run to its end or to where it waits; its calls are shown as steps meanwhile."""
+        told = going.told = Told()
         async with aclosing(self._runs.pages(principal, answer.run_id)) as pages:
             async for page in pages:
                 for frame in page:
@@ -122,7 +176,6 @@ class ObjectiveWorker:
                 told.ended = page[-1].terminal
                 if any(frame.type.startswith("tool.") for frame in page):
                     await self._show(principal, run, answer, told)
-        return told
 
     async def _show(self, principal: Principal, run: TaskRun, answer: TaskRunAnswer, told: Told) -> None:
         steps = steps_of(told.summary(answer.run_id))
@@ -166,17 +219,32 @@ class ObjectiveWorker:
                 failure=failure,
             )
 
-    async def _stop(self, principal: Principal, run: TaskRun, status: str) -> None:
-        """Of a task run that was cancelled the agent's run is cancelled too."""
-        if status == "cancelled" and run.answer is not None:
-            await self._runs.cancel(principal, run.answer.run_id)
+    async def _give_up(self, principal: Principal, run: TaskRun, going: Going, why: str) -> None:
+        """End a task run whose agent comes to no end of its own; stop that first, so that no crash leaves it going."""
+        await self._stop(principal, run)
+        await self._end(principal, run, going.steps, failure=why)
 
-    async def _keep(self, principal: Principal, run: TaskRun, answer: TaskRunAnswer) -> None:
+    async def _stop(self, principal: Principal, run: TaskRun) -> None:
+        """Of a task run that is over the agent's run is cancelled too, also where nobody wrote down that it began."""
+        known = [] if run.answer is None else [run.answer.run_id]
+        for run_id in dict.fromkeys([*known, *(run_id_of(run.task_run_id, each) for each in range(MOST_ATTEMPTS))]):
+            begun = await self._find(principal, run_id)
+            if begun is not None and begun.status in GOING:
+                await self._runs.cancel(principal, run_id)
+
+    async def _keep(self, principal: Principal, run: TaskRun, answer: TaskRunAnswer) -> bool:
+        """Write down where the answer is to be found; whether the task run is over meanwhile."""
         async with self._session(principal) as session:
             await session.progress.answer(run.task_run_id, answer)
+            return (await session.work.tasks.get_run(run.task_run_id)).progress.finished_at is not None
 
     def _session(self, principal: Principal) -> AbstractAsyncContextManager[Session]:
         return self._transactions.session(principal.organization_id, principal.principal_id, read_only=False)
+
+
+def run_id_of(task_run_id: TaskRunId, attempt: int) -> RunId:
+    """The id of the agent's run of an attempt: the same in every process, so that whoever comes after finds it."""
+    return RunId(uuid5(task_run_id, f"agent#{attempt}"))
 
 
 def objective_of(task: Task, run: TaskRun) -> str:
