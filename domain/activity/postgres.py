@@ -195,6 +195,10 @@ FROM ({_CALLS} AND o.task_run_id = $1) c
 ORDER BY c.occurred_at, c.event_id LIMIT 10000
 """
 
+_REQUEST_OF = """
+SELECT request_id FROM activity_events WHERE organization_id = glow.organization_id() AND call_id = $1 AND opens
+"""
+
 _EVENTS = """
 SELECT e.kind, e.occurred_at, e.decision, e.reasons, e.outcome, e.error_code, e.error_reference, p.result
 FROM activity_events e
@@ -244,6 +248,9 @@ class PostgresActivity:
 
     async def task_run_of(self, call_id: CallId) -> TaskRunId | None:
         return cast("TaskRunId | None", await self._connection.fetchval(_TASK_RUN_OF, call_id))
+
+    async def request_of(self, call_id: CallId) -> str | None:
+        return cast("str | None", await self._connection.fetchval(_REQUEST_OF, call_id))
 
     async def write(self, events: Sequence[ActivityEvent]) -> None:
         await insert_events(self._connection, events)

@@ -48,6 +48,10 @@ class ActivityService:
         """The task run that a call is a step of, whoever made it; None: it is none of any."""
         return await self.activity.task_run_of(call_id)
 
+    async def request_of(self, call_id: CallId) -> str | None:
+        """How its door named the request that led to a call; None: not at all, or no such call that one may see."""
+        return await self.activity.request_of(call_id)
+
     async def write(self, events: Sequence[ActivityEvent]) -> None:
         """Add events to the record, in this transaction."""
         await self.activity.write(events)

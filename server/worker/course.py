@@ -24,6 +24,8 @@ class Course:
 
     run: TaskRun
     workflow: Workflow
+    time_zone: str = "UTC"
+    """On whose clock the run's day is told."""
     steps: dict[str, TaskRunStep] = field(init=False)
     results: dict[str, Json] = field(default_factory=dict[str, Json])
     ended: dict[str, Ended] = field(default_factory=dict[str, Ended])
@@ -56,7 +58,7 @@ class Course:
     @property
     def known(self) -> dict[str, object]:
         """What references may speak of by now."""
-        return {**self.results, "input": orjson.loads(self.run.input), "run": run_as_known(self.run)}
+        return {**self.results, "input": orjson.loads(self.run.input), "run": run_as_known(self.run, self.time_zone)}
 
     @property
     def failed(self) -> Iterator[str]:

@@ -4,14 +4,16 @@ The call's id follows from the schedule and the due time, so that any number of 
 that was killed, make it once. Where the schedule has come to is written after the call: until then it stays due.
 """
 
+import re
 from datetime import datetime
 from uuid import uuid5
+from zoneinfo import ZoneInfo
 
 import orjson
 import structlog
 
 from domain.kernel import CallId, Clock, Principal
-from domain.schedules.model import Firing, Schedule, ScheduleId
+from domain.schedules.model import Firing, Schedule, ScheduleId, StoredSchedule
 from domain.schedules.service import ScheduleNotFound
 from server.database.identities import PostgresIdentities
 from server.database.unit_of_work import PostgresTransactions
@@ -23,6 +25,8 @@ from tools.outcomes import CallRequest
 from tools.work import Job
 
 log = structlog.get_logger()
+
+_DUE_TIME = re.compile(r"schedule/[^\[]*\[(?P<zone>[^\]]+)\]")
 
 
 class ScheduleWorker:
@@ -84,10 +88,26 @@ def call_id_of(schedule_id: ScheduleId, due_at: datetime, attempt: int = 0) -> C
     return CallId(uuid5(schedule_id, f"{name}#{attempt}" if attempt else name))
 
 
+def due_time_of(schedule: StoredSchedule, due_at: datetime) -> str:
+    """What asked for a call, for the record: which due time of which schedule, on whose clock. Source  RFC 9557."""
+    zone = schedule.timing.time_zone
+    return f"schedule/{schedule.schedule_id}/{due_at.astimezone(ZoneInfo(zone)).isoformat()}[{zone}]"
+
+
+def time_zone_of(request_id: str | None) -> str:
+    """The zone of the due time that asked for a call; UTC where nothing but a person or a model did.
+
+    No door that hears from outside takes an id with a bracket in it.
+    """
+    found = None if request_id is None else _DUE_TIME.fullmatch(request_id)
+    return "UTC" if found is None else found["zone"]
+
+
 def _request(schedule: Schedule, due_at: datetime, attempt: int) -> CallRequest:
     stored = schedule.stored
     return CallRequest(
         call_id=call_id_of(stored.schedule_id, due_at, attempt),
         tool="task_run",
         arguments={"task_id": str(stored.task_id), "input": orjson.loads(stored.input)},
+        request_id=due_time_of(stored, due_at),
     )

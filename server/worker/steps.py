@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import cast
 from uuid import uuid5
+from zoneinfo import ZoneInfo
 
 import orjson
 
@@ -178,10 +179,10 @@ async def settled(session: Session, run: TaskRun, step: TaskRunStep) -> TaskRunS
     return replace(step, status="cancelled") if last is None else _settled(step, last)
 
 
-def run_as_known(run: TaskRun) -> Mapping[str, object]:
-    """What a run says of itself to the references of its steps."""
+def run_as_known(run: TaskRun, time_zone: str) -> Mapping[str, object]:
+    """What a run says of itself to the references of its steps; its date is the one in that zone."""
     known: dict[str, object] = {
-        "date": run.created_at.date().isoformat(),
+        "date": run.created_at.astimezone(ZoneInfo(time_zone)).date().isoformat(),
         "task_id": str(run.task_id),
         "task_run_id": str(run.task_run_id),
         "requested_by": run.requested_by,

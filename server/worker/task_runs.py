@@ -18,6 +18,7 @@ from server.worker.again import Again
 from server.worker.course import Course, together
 from server.worker.listing import Listing, left_by
 from server.worker.principals import acting_as, service_account_of
+from server.worker.schedules import time_zone_of
 from server.worker.steps import Ended, Pause, StepCalls, settled
 from tools.gate import Gate
 from tools.outcomes import CallRequest, Json
@@ -80,7 +81,7 @@ class TaskRunWorker:
             return await self._objective(principal, run)
         if workflow is None:
             return await self._give_up(hub, run, f"There is no workflow {run.kind} any more.")
-        return await self._run(principal, Course(run, workflow))
+        return await self._run(principal, Course(run, workflow, await self._time_zone(principal, run)))
 
     async def _run(self, principal: Principal, course: Course) -> Again | None:
         run = course.run
@@ -318,6 +319,11 @@ class TaskRunWorker:
                     await session.progress.advance(course.run.task_run_id, course.listed, course.told, now)
             except Unavailable:
                 log.info("task_run.not_shown", taskRunId=str(course.run.task_run_id))
+
+    async def _time_zone(self, principal: Principal, run: TaskRun) -> str:
+        """The schedule's that started the run."""
+        async with self._transactions.session(principal.organization_id, principal.principal_id) as session:
+            return time_zone_of(await session.work.activity.request_of(run.call_id))
 
     async def _find(self, hub: Principal, task_run_id: TaskRunId) -> TaskRun | None:
         """The run, read as the organization's service account: whose it is, only the run itself says."""

@@ -6,20 +6,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import cast
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from domain.kernel import Mode
+from domain.kernel import Level, Mode
 from domain.schedules.model import ScheduleId
 from server.database.connection import Connection
 from server.database.identities import PostgresIdentities
 from server.database.pool import DatabasePools
 from server.database.queue import PostgresJobs
 from server.worker.schedules import ScheduleWorker, call_id_of
+from server.worker.task_runs import TaskRunWorker
 from tests.support.firms import FIRM_A, FIRM_B, Firm, seed_firms
 from tests.support.gates import GateOnTest, gate_on, principal_of
 from tools.outcomes import CallOutcome, Json
 from tools.work import Job
+from tools.workflows import Step, Workflow, Workflows
 
 PARTNER = principal_of(who="partner", mode="person", door="rest")
 DUE = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
@@ -86,9 +89,9 @@ def result(outcome: CallOutcome, name: str) -> Json:
     return cast(Json, outcome.result[name])
 
 
-async def scheduled(gate: GateOnTest, owner: Connection, **given: object) -> Json:
-    """A task of the workflow that ships, every day at seven in Malta; due for the first time at DUE."""
-    task = result(await gate.call("task_create", {"title": "R", "kind": "refresh_analytics"}, PARTNER), "task")
+async def scheduled(gate: GateOnTest, owner: Connection, kind: str = "refresh_analytics", **given: object) -> Json:
+    """A task of a workflow that ships, every day at seven in Malta; due for the first time at DUE."""
+    task = result(await gate.call("task_create", {"title": "R", "kind": kind}, PARTNER), "task")
     asked = {"task_id": task["task_id"], "cron": "0 7 * * *", "time_zone": "Europe/Malta", **given}
     schedule = result(await gate.call("schedule_create", asked, PARTNER), "schedule")
     await owner.execute(
@@ -140,6 +143,50 @@ async def test_a_due_time_is_a_call_of_the_service_account_that_nobody_waits_for
     assert [tuple(row) for row in rows] == [
         (kind, "worker", "agent", False, "service_account") for kind in ("tool.allowed", "tool.completed")
     ]
+
+
+@pytest.mark.parametrize("level", [2, 1])
+async def test_the_day_of_a_run_is_that_of_its_schedules_zone_also_where_a_person_agreed_first(
+    gate: GateOnTest,
+    worker: ScheduleWorker,
+    clock: Clock,
+    pools: DatabasePools,
+    owner_connection: Connection,
+    superuser_connection: Connection,
+    level: int,
+) -> None:
+    zone = "Etc/GMT-14" if datetime.now(UTC).hour >= 12 else "Etc/GMT+12"
+    schedule = await scheduled(gate, owner_connection, kind="remind_pbc", time_zone=zone)
+    await at_level(owner_connection, level, FIRM_A)
+    clock.now = DUE
+    await worker.work(job_of(schedule))
+    if level == 1:
+        (approval,) = await superuser_connection.fetch(
+            "SELECT approval_id FROM approvals WHERE tool = 'task_run' AND state = 'pending'"
+        )
+        answer = {"approval_id": str(approval["approval_id"]), "decision": "approve"}
+        assert (await gate.call("approval_decide", answer, PARTNER)).outcome == "done"
+    (job,) = [job for job in gate.queue.jobs if job.kind == "task_run"]
+    dated = Step(name="note", tool="task_create", arguments={"title": {"$text": "Dated {run.date}"}})
+    tasks = TaskRunWorker(
+        gate=gate.gate,
+        transactions=gate.transactions,
+        identities=PostgresIdentities(pools.app),
+        workflows=Workflows(
+            [Workflow(name="remind_pbc", title="R", description="", minimum_autonomy=Level.L1, steps=(dated,))]
+        ),
+        clock=clock,
+    )
+    await tasks.work(job)
+    begun = await superuser_connection.fetchval(
+        "SELECT created_at FROM task_runs WHERE task_run_id = $1", job.subject_id
+    )
+    asked = await superuser_connection.fetchval(
+        "SELECT arguments FROM activity_payloads p JOIN activity_events e "
+        "USING (event_id) WHERE e.task_run_id = $1 AND e.tool = 'task_create' AND opens",
+        job.subject_id,
+    )
+    assert f"Dated {begun.astimezone(ZoneInfo(zone)).date()}" in asked
 
 
 async def test_before_it_is_due_nothing_is_started(

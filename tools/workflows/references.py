@@ -17,7 +17,7 @@ from tools.workflows.model import Step
 RESERVED = ("input", "run", "item")
 """Names that no step may have: the run's input, the run itself, and the item of a `for_each`."""
 OF_RUN = ("date", "task_id", "task_run_id", "engagement_id", "requested_by")
-"""What a run says of itself; `date` is the day on which it was asked for, in UTC."""
+"""What a run says of itself; `date` is the day on which it was asked for, in the schedule's zone or in UTC."""
 
 _REFERENCE = re.compile(r"[a-z][a-z0-9_]*(\.([A-Za-z0-9_]+|\*))*")
 _IN_TEXT = re.compile(r"\{([^{}]*)\}")
