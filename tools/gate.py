@@ -328,6 +328,9 @@ class Gate:
             suppose=lambda level, effect, kind=None: self._judge.suppose(judged.situation, level, effect, kind),
             level_of=lambda name: self._suppositions.level_of(transaction, call, name),
             what_if=lambda name, arguments: self._suppositions.what_if(transaction, call, name, arguments),
+            explain=lambda name, arguments, supposed: self._suppositions.explain(
+                transaction, call, name, arguments, supposed
+            ),
             execute_approved=lambda approval, ready: self._questions.execute(transaction, approval, ready, jobs),
             reject_waiting=lambda approval: self._questions.reject(transaction, approval),
             cancel_waiting=lambda approval: self._questions.cancel(transaction, approval),

@@ -35,6 +35,7 @@ from domain.tasks.model import TaskRun
 from domain.tasks.service import TaskService
 from domain.workspaces.service import WorkspaceService
 from knowledge.service import KnowledgeService
+from tools.explanations import Explained, Supposed
 from tools.facts import Facts
 from tools.outcomes import CallOutcome, Tell, Verdict
 from tools.outside import Outside
@@ -75,6 +76,14 @@ class WhatIf(Protocol):
 
     def __call__(self, tool: str, arguments: Json | None, /) -> Awaitable[Verdict | None]:
         """The verdict that the tool would get now; None: no such tool for this principal's eyes."""
+        ...
+
+
+class Explain(Protocol):
+    """Asks policy why a call would get its verdict, without making it."""
+
+    def __call__(self, tool: str, arguments: Json | None, supposed: Supposed, /) -> Awaitable[Explained | None]:
+        """None: no such tool."""
         ...
 
 
@@ -138,6 +147,7 @@ class CallContext:
     agent: str | None = None
     """The persona that chose the call."""
     what_if: WhatIf
+    explain: Explain
     suppose: Suppose
     level_of: LevelOf
     execute_approved: ExecuteApproved

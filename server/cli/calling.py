@@ -1,16 +1,12 @@
 """`glow tools call`: one call through the gate, its envelope printed."""
 
-import sys
-from pathlib import Path
 from typing import cast
 
-import typer
-
 from domain.kernel import CallId
+from server.cli.arguments import given_json
 from server.cli.opening import acting, acting_hub
 from server.cli.printing import complain, say, say_json, why_not
 from server.cli.running import run
-from server.http.strict_json import MalformedJson, decoded
 from tools.outcomes import CallOutcome, CallRequest, Json, envelope
 
 WELL = frozenset({"done", "dry_run", "waiting"})
@@ -19,7 +15,7 @@ WELL = frozenset({"done", "dry_run", "waiting"})
 
 def call(name: str, arguments: str, organization: str, user: str | None, *, dry_run: bool, as_json: bool) -> bool:
     """Make the call and print how it ended; False when it was refused or failed."""
-    outcome, shown = run(_call(name, _read(arguments), organization, user, dry_run=dry_run))
+    outcome, shown = run(_call(name, given_json(arguments), organization, user, dry_run=dry_run))
     if as_json:
         say_json(shown)
     else:
@@ -54,18 +50,3 @@ def _print(outcome: CallOutcome, shown: Json) -> None:
 
 def _url(shown: Json) -> object:
     return cast(Json, shown["approval"])["url"]
-
-
-def _read(given: str) -> object:
-    """The arguments' value: as they stand, from a file, or from standard input."""
-    try:
-        if given == "-":
-            return decoded(sys.stdin.buffer.read())
-        if given.startswith("@"):
-            return decoded(Path(given[1:]).read_bytes())
-        return decoded(given.encode())
-    except OSError as error:
-        raise typer.BadParameter(f"{given[1:]}: {error.strerror}", param_hint="--arguments") from error
-    except (MalformedJson, UnicodeEncodeError) as error:
-        words = str(error).replace("the body", "it")
-        raise typer.BadParameter(words, param_hint="--arguments") from error

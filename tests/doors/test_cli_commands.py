@@ -280,6 +280,26 @@ def test_arguments_come_from_a_file_or_from_standard_input(
     assert glow.json["task"]["title"] == "from a pipe"
 
 
+def test_policy_explain_says_what_would_become_of_a_call_why_and_what_would_change_it(
+    glow: Glow, firm: Database
+) -> None:
+    asked = ("policy", "explain", "task_create", *ACME, *EMPLOYEE)
+    assert glow(*asked, "--level", "L1") == 0
+    shown = " ".join(glow.out.split())
+    assert "needs_approval: EMPLOYEE or above decides" in shown
+    assert "Below L2 a person approves what the agent prepares. (autonomy_needs_approval_prepare" in shown
+    assert "level L2, L3 allow" in shown
+    call = last_call(firm, "autonomy_query")
+    assert (call["door"], call["mode"], call["outcome"]) == ("cli", "person", "done")
+    assert glow(*asked, "--role", "READONLY", "--json") == 0
+    assert glow.json["reasons"] == ["role_too_low"]
+
+
+def test_policy_explain_of_no_tool_fails_and_says_so(glow: Glow) -> None:
+    assert glow("policy", "explain", "nonsense", *ACME, *EMPLOYEE) == 1
+    assert "there is no tool named 'nonsense'" in glow.err
+
+
 def test_a_call_that_waits_says_where_it_is_decided(glow: Glow, firm: Database) -> None:
     _lower(firm, "acme-audit", 1)
     try:

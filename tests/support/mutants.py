@@ -76,6 +76,7 @@ class Ungated(Gate):
                 new_id=new_id,
                 prepared=None,
                 what_if=_never,
+                explain=_never,
                 suppose=lambda _level, _effect, _kind=None: Allow(reasons=("ungated",)),
                 level_of=_at_most,
                 execute_approved=_never,

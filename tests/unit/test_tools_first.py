@@ -144,7 +144,19 @@ EXAMPLES: dict[str, Json] = {
     "task_get": {"task_id": ID},
     "task_run": {"task_id": ID, "input": {}},
     "task_run_get": {"task_run_id": ID, "wait_s": 30},
-    "autonomy_query": {"tool": "task_create", "arguments": {"title": "T"}},
+    "autonomy_query": {
+        "tool": "task_create",
+        "arguments": {"title": "T"},
+        "suppose": {
+            "mode": "person",
+            "door": "rest",
+            "role": "MANAGER",
+            "level": "L1",
+            "attended": True,
+            "approved": False,
+        },
+        "explain": True,
+    },
     "analytics_report": {
         "report": "tool_use",
         "from": "2026-01-01",

@@ -5,23 +5,34 @@ from typing import ClassVar, Literal, get_args
 from domain.approvals.model import ApprovalQuery
 from domain.autonomy.model import Scope, SetAutonomy, SettingField, SettingId
 from domain.autonomy.service import status_of
-from domain.kernel import EFFECTS, Level, NotFound
+from domain.kernel import EFFECTS, Door, Level, Mode, NotFound, Role
 from domain.paging import page_request
+from tools.explanations import Supposed, explained_json
 from tools.handlers.arguments import Arguments, OpenObject
-from tools.outcomes import Json, decision_of, verdict_json
+from tools.outcomes import Json, Verdict, decision_of, verdict_json
 from tools.views import autonomy_json, pending_json, setting_json
 from tools.work import CallContext, Handler
 
 PENDING_SHOWN = 20
+LevelName = Literal["L0", "L1", "L2", "L3"]
 STARTS_JOBS = "task_run"
 """The tool by which a workflow is started: its ceiling bounds every one of them."""
 
-LevelName = Literal["L0", "L1", "L2", "L3"]
+
+class Suppose(Arguments):
+    mode: Mode | None = None
+    door: Door | None = None
+    role: Role | None = None
+    level: LevelName | None = None
+    attended: bool | None = None
+    approved: bool = False
 
 
 class AutonomyQuery(Arguments):
     tool: str | None = None
     arguments: OpenObject | None = None
+    suppose: Suppose | None = None
+    explain: bool = False
 
 
 class AutonomySet(Arguments):
@@ -80,7 +91,7 @@ async def autonomy_query(arguments: AutonomyQuery, context: CallContext) -> Json
     ]
     shown["pending_approvals"] = await _pending(context)
     if arguments.tool is not None:
-        shown["tool"] = await _would(arguments.tool, arguments.arguments, context)
+        shown["tool"] = await _would(arguments.tool, arguments, context)
     return shown
 
 
@@ -91,11 +102,30 @@ async def _pending(context: CallContext) -> list[Json]:
     return [pending_json(item) for item in (await context.work.approvals.list(query, context.now)).items]
 
 
-async def _would(tool: str, arguments: Json | None, context: CallContext) -> Json:
-    verdict = await context.what_if(tool, arguments)
-    if verdict is None:
+async def _would(tool: str, arguments: AutonomyQuery, context: CallContext) -> Json:
+    """The verdict as things stand; where something is supposed, or why is asked, what it rests on as well."""
+    if arguments.suppose is None and not arguments.explain:
+        verdict = await context.what_if(tool, arguments.arguments)
+        return {"name": tool, "known": False} if verdict is None else _told(tool, verdict)
+    explained = await context.explain(tool, arguments.arguments, _supposed(arguments.suppose or Suppose()))
+    if explained is None:
         return {"name": tool, "known": False}
+    return {**_told(tool, explained.explanation.verdict), "explained": explained_json(explained)}
+
+
+def _told(tool: str, verdict: Verdict) -> Json:
     return {"name": tool, "known": True, **verdict_json(verdict)}
+
+
+def _supposed(given: Suppose) -> Supposed:
+    return Supposed(
+        mode=given.mode,
+        door=given.door,
+        role=given.role,
+        level=None if given.level is None else Level[given.level],
+        attended=given.attended,
+        approved=given.approved,
+    )
 
 
 AUTONOMY_SET = Handler(arguments=AutonomySet, work=autonomy_set)

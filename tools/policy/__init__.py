@@ -1,5 +1,6 @@
 """The verdict on a call, step 5 of its path: pure, facts in, and out a verdict with reasons, by the firm's policies."""
 
+from tools.policy.explaining import explain
 from tools.policy.files import PolicyFilesError, Rule
 from tools.policy.situation import Situation, situation_from_json, situation_of
 from tools.policy.verdicts import Policies, least_decider
@@ -9,6 +10,7 @@ __all__ = [
     "PolicyFilesError",
     "Rule",
     "Situation",
+    "explain",
     "least_decider",
     "situation_from_json",
     "situation_of",

@@ -1,0 +1,96 @@
+"""autonomy_query told what to suppose: what would happen if, and why, by the facts that the database has now."""
+
+from collections.abc import AsyncIterator
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+
+from server.database.connection import Connection
+from server.database.pool import DatabasePools
+from tests.support.firms import seed_firms
+from tests.support.gates import GateOnTest, gate_on, principal_of
+from tools.outcomes import Json
+
+AGENT = principal_of()
+HAND = principal_of(mode="person", door="rest")
+
+
+@pytest.fixture
+async def gate(pools: DatabasePools, owner_connection: Connection) -> AsyncIterator[GateOnTest]:
+    await seed_firms(owner_connection)
+    async with gate_on(pools) as opened:
+        yield opened
+
+
+async def told(gate: GateOnTest, tool: str, suppose: Json | None = None, **asked: object) -> dict[str, Any]:
+    given = {} if suppose is None else {"suppose": suppose}
+    outcome = await gate.call("autonomy_query", {"tool": tool, **given, **asked}, AGENT)
+    assert outcome.result is not None, outcome
+    return cast("dict[str, Any]", outcome.result["tool"])
+
+
+@pytest.mark.parametrize(
+    ("suppose", "decision", "reasons"),
+    [
+        ({}, "allow", ["within_role_and_autonomy"]),
+        ({"level": "L1"}, "needs_approval", ["autonomy_needs_approval_prepare"]),
+        ({"level": "L1", "approved": True}, "allow", ["approved"]),
+        ({"level": "L1", "mode": "person"}, "allow", ["within_role_and_autonomy"]),
+        ({"role": "READONLY"}, "deny", ["role_too_low"]),
+        ({"level": "L0", "door": "worker"}, "deny", ["autonomy_l0_unattended"]),
+        ({"level": "L0", "attended": False}, "deny", ["autonomy_l0_unattended"]),
+        ({"level": "L0", "role": "SERVICE_ACCOUNT", "attended": True}, "needs_approval", None),
+    ],
+)
+async def test_what_would_happen_if_is_told_and_nothing_is_done(
+    gate: GateOnTest, superuser_connection: Connection, suppose: Json, decision: str, reasons: list[str] | None
+) -> None:
+    found = await told(gate, "task_create", suppose, arguments={"title": "T"})
+    assert found["decision"] == decision
+    assert reasons is None or found["reasons"] == reasons
+    assert await superuser_connection.fetchval("SELECT count(*) FROM tasks WHERE title = 'T'") == 0
+
+
+async def test_why_is_told_in_the_policies_own_words_with_what_it_would_take(gate: GateOnTest) -> None:
+    explained = (await told(gate, "task_create", {"level": "L1"}))["explained"]
+    assert explained["because"] == [
+        {
+            "policy": "autonomy_needs_approval_prepare",
+            "says": "Below L2 a person approves what the agent prepares.",
+            "file": "autonomy.cedar",
+        }
+    ]
+    assert (explained["needs_role"], explained["four_eyes"]) == ("EMPLOYEE", False)
+    lifted = {change["fact"]: change["to"] for change in explained["would_change"] if change["decision"] == "allow"}
+    assert lifted == {"mode": ["person"], "level": ["L2", "L3"], "approved": [True]}
+    assert (explained["saw"]["level"], explained["saw"]["door"]) == ("L1", "chat")
+    assert "run_cancelled" not in explained["mattered"], "it is no step of a run"
+
+
+async def test_the_facts_of_the_arguments_count_as_the_database_has_them(gate: GateOnTest) -> None:
+    given = {"title": "T", "assignee": "partner@firm-1.example"}
+    found = await told(gate, "task_create", {}, arguments=given)
+    assert found["reasons"] == ["assigning_others_needs_manager"]
+    assert found["explained"]["arguments_fit"]
+    assert {"assigns_other", "role"} <= set(found["explained"]["mattered"])
+    assert (await told(gate, "task_create", {"role": "MANAGER"}, arguments=given))["decision"] == "allow"
+
+
+async def test_arguments_that_would_be_invalid_are_said_to_be(gate: GateOnTest) -> None:
+    odd = (await told(gate, "task_create", {}, arguments={"titel": "T"}))["explained"]
+    assert odd["arguments_fit"] is False
+    absent = (await told(gate, "task_get", {}, arguments={"task_id": str(uuid4())}))["explained"]
+    assert (absent["arguments_fit"], absent["missing"]) == (True, ["task"])
+
+
+async def test_why_may_be_asked_of_things_as_they_stand_and_is_not_told_unasked(gate: GateOnTest) -> None:
+    assert "explained" not in await told(gate, "task_create")
+    assert "explained" in await told(gate, "task_create", explain=True)
+    assert await told(gate, "made_up", explain=True) == {"name": "made_up", "known": False}
+
+
+async def test_what_is_supposed_is_held_to_its_words(gate: GateOnTest) -> None:
+    for odd in ({"level": "L4"}, {"role": "KING"}, {"door": "window"}, {"hat": "red"}, {"approved": "yes"}):
+        outcome = await gate.call("autonomy_query", {"tool": "task_create", "suppose": odd}, HAND)
+        assert outcome.outcome == "invalid", odd
