@@ -19,6 +19,8 @@ QUIET = ("uvicorn.access", "sse_starlette", "httpx", "httpx2", "httpcore", "http
 log = structlog.get_logger()
 
 Event = MutableMapping[str, object]
+_IN_EVERY_LINE: dict[str, object] = {"service": SERVICE}
+"""What this process says of itself."""
 Raised = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
@@ -50,6 +52,11 @@ def configure_logs(*, level: str = "INFO", stream: TextIO | None = None) -> None
 def name_in_lines(**known: object) -> None:
     """Let the lines of what is under way, from here on, name what it is found to be about; None is not known."""
     structlog.contextvars.bind_contextvars(**{name: str(value) for name, value in known.items() if value is not None})
+
+
+def name_process(number: int) -> None:
+    """Let every line of this process say which of several that serve together it is (`process`)."""
+    _IN_EVERY_LINE["process"] = number
 
 
 class AccessLog:
@@ -129,7 +136,7 @@ def _renamed(_logger: object, _method: str, event: Event) -> Event:
 
 
 def _of_service(_logger: object, _method: str, event: Event) -> Event:
-    event["service"] = SERVICE
+    event.update(_IN_EVERY_LINE)
     return event
 
 

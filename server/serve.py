@@ -33,6 +33,8 @@ class ServeOptions:
     port: int
     """0 takes a free one."""
     runs_worker: bool = True
+    listening: tuple[socket.socket, ...] = ()
+    """Sockets that listen there already, shared with other processes; none: it opens its own."""
 
 
 def _nobody(_port: int) -> None:
@@ -49,7 +51,7 @@ async def serve(hub: Hub, options: ServeOptions, stop: asyncio.Event, started: C
     server = StoppableServer(_config(app, options), started)
     stopping = asyncio.create_task(_stop(server, app.state.streams, hub, stop))
     try:
-        await server.serve()
+        await server.serve(list(options.listening) or None)
     except SystemExit as refused:
         raise NotStarted(f"{options.host}:{options.port} cannot be listened on") from refused
     finally:
@@ -71,7 +73,8 @@ class StoppableServer(uvicorn.Server):
         if self.started:
             # What is loaded by now stays: no full collection need look at it again.
             gc.freeze()
-            drop_stalled(self.servers[0].sockets)
+            for server in self.servers:
+                drop_stalled(server.sockets)
             self._announce(self.servers[0].sockets[0].getsockname()[1])
 
     @contextmanager

@@ -7,6 +7,7 @@ from server.cli.failure import CommandFailed
 from server.database.errors import DatabaseError
 from server.demo.loader import DemoFailed
 from server.home import HomeUnusable
+from server.processes.supervisor import NotServing
 from server.serve import NotStarted
 from server.settings import SettingsInvalid
 from server.system_config import SystemConfigInvalid
@@ -24,6 +25,7 @@ EXPECTED = (
     DemoFailed,
     HomeUnusable,
     ManifestFilesError,
+    NotServing,
     NotStarted,
     PersonaInvalid,
     PolicyFilesError,
@@ -40,5 +42,5 @@ def words_for(fault: BaseException) -> str | None:
     if isinstance(fault, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", fault)
         words = [words_for(part) for part in group.exceptions]
-        return None if None in words else "\n".join(filter(None, words))
+        return None if None in words else "\n".join(dict.fromkeys(filter(None, words)))
     return str(fault) if isinstance(fault, EXPECTED) else None

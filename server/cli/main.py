@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from server.cli import agents, approvals, policy, preferences, schedules, tasks, tools
-from server.cli.options import AsJson, ForUser, Host, Organization, Port, User
+from server.cli.options import AsJson, ForUser, Host, Organization, Port, User, Workers
 
 DONE, REFUSED, INTERRUPTED = 0, 1, 130
 
@@ -55,9 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def serve(
     host: Host = "127.0.0.1",
     port: Port = 8000,
-    worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Do background work in this process.")] = True,
+    workers: Workers = 1,
+    worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Do background work in each process.")] = True,
 ) -> None:
     """Serve the hub over HTTP and MCP."""
+    if workers > 1:
+        from server.cli import serving_together
+
+        serving_together.serve(host, port, workers, with_worker=worker)
+        return
     from server.cli import serving
 
     serving.serve(host, port, with_worker=worker)

@@ -6,13 +6,13 @@ from functools import partial
 
 import structlog
 
-from server.cli.listening import require_free
+from server.cli.listening import local_url, require_free
 from server.cli.opening import acting_hub, opened
 from server.cli.running import run_until_stopped
 from server.hub import Hub
 from server.serve import ServeOptions
 from server.serve import serve as serve_hub
-from server.settings import load_settings
+from server.settings import Settings, load_settings
 
 log = structlog.get_logger()
 
@@ -35,8 +35,13 @@ async def _serve(options: ServeOptions) -> None:
     settings = load_settings()
     # Before anything is made on the disk: what is refused for want of a setting leaves nothing behind.
     settings.check_tokens()
+    started = partial(log.info, "serve.started", host=options.host, port=options.port)
+    await serve_opened(settings, options, started)
+
+
+async def serve_opened(settings: Settings, options: ServeOptions, started: Callable[[], None]) -> None:
+    """Open the hub that the settings mean and serve it until cancelled."""
     async with opened(settings, local_url(options.host, options.port)) as hub:
-        started = partial(log.info, "serve.started", host=options.host, port=options.port)
         await serve_until_cancelled(hub, options, started)
 
 
@@ -55,9 +60,3 @@ async def serve_until_cancelled(hub: Hub, options: ServeOptions, started: Callab
         except asyncio.CancelledError:
             stop.set()
             await serving
-
-
-def local_url(host: str, port: int) -> str:
-    """Where a server on this address is reached when no public URL is set."""
-    reached = "127.0.0.1" if host in {"", "0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
-    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"

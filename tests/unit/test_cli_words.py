@@ -14,9 +14,9 @@ import typer
 
 from server.cli.failure import CommandFailed
 from server.cli.faults import words_for
+from server.cli.listening import local_url
 from server.cli.main import main
 from server.cli.printing import plain
-from server.cli.serving import local_url
 from server.cli.tokens import lifetime_of
 from server.database.errors import DatabaseUnavailable
 from tests.support.environment import bare_environment, unused_port
@@ -146,11 +146,20 @@ def test_a_database_that_does_not_answer_is_told_plainly_and_without_its_passwor
     assert "Traceback" not in shown
 
 
-@pytest.mark.parametrize("command", ["serve", "demo"])
-def test_a_port_that_is_taken_is_told_before_anything_starts(
-    command: str, capsys: pytest.CaptureFixture[str], taken_port: int, installation: Path
+@pytest.mark.parametrize("workers", ["0", "-1", "x", "", "2.5", "65", "1000000000000"])
+def test_a_number_of_processes_that_cannot_be_is_wrong_usage(
+    workers: str, capsys: pytest.CaptureFixture[str], installation: Path
 ) -> None:
-    assert main([command, "--port", str(taken_port)]) == 1
+    assert main(["serve", "--workers", workers]) == 2
+    assert "Invalid value for '--workers'" in capsys.readouterr().err
+    assert list(installation.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["serve"], ["serve", "--workers", "2"], ["demo"]])
+def test_a_port_that_is_taken_is_told_before_anything_starts(
+    command: list[str], capsys: pytest.CaptureFixture[str], taken_port: int, installation: Path
+) -> None:
+    assert main([*command, "--port", str(taken_port)]) == 1
     assert f"cannot listen on 127.0.0.1:{taken_port}" in capsys.readouterr().err
     assert list(installation.iterdir()) == []
 

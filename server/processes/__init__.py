@@ -1,0 +1,1 @@
+"""Several processes that do one work, kept alive by the one that started them."""
