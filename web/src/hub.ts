@@ -10,17 +10,22 @@ export interface Problem {
   detail?: string;
   title?: string;
   code?: string;
+  /** Of a call that policy denied. */
+  verdict?: { reasons?: string[] } | null;
 }
 
 /** A refusal of the hub's, or no answer at all (`status` 0). */
 export class Refused extends Error {
   readonly status: number;
   readonly code: string;
+  /** The rules by which policy denied it. */
+  readonly reasons: readonly string[];
 
   constructor(status: number, problem: Problem) {
     super(problem.detail ?? problem.title ?? "The server did not say why.");
     this.status = status;
     this.code = problem.code ?? "";
+    this.reasons = this.status === 403 ? (problem.verdict?.reasons ?? []) : [];
   }
 }
 
@@ -61,6 +66,22 @@ export interface HubOptions {
   signedOut?: (refused: Refused) => void;
 }
 
+/** What a stream numbers, so that it can be taken up again behind it. */
+export interface Numbered {
+  sequence: number;
+}
+
+export interface Following<E extends Numbered> {
+  after: number;
+  signal: AbortSignal;
+  /** Told when the connection broke, and when it is back. */
+  lost?: (isLost: boolean) => void;
+  /** Nothing follows such an event. */
+  isLast: (event: E) => boolean;
+  /** A stream that ends behind such an event was not lost: nothing is to be said for now. */
+  rests?: (event: E) => boolean;
+}
+
 export interface NewMessage {
   message: string;
   client_message_id: string;
@@ -82,16 +103,17 @@ export class Hub {
     return (await response.json()) as T;
   }
 
-  /** The JSON that a POST answers. */
-  post<T>(path: string, value?: Json): Promise<T> {
-    return this.change("POST", path, value);
+  /** The JSON that a POST answers; `key` makes a second sending the same. */
+  post<T>(path: string, value?: Json, key?: string): Promise<T> {
+    return this.change("POST", path, value, key);
   }
 
   /** The JSON that a change answers; nothing where it answers nothing. */
-  async change<T>(method: "POST" | "PUT" | "PATCH" | "DELETE", path: string, value?: Json): Promise<T> {
-    const typed: Record<string, string> = value === undefined ? {} : { "Content-Type": "application/json" };
-    const body = value === undefined ? {} : { body: JSON.stringify(value) };
-    const response = await this.send(path, { method, ...body, headers: { Accept: "application/json", ...typed } });
+  async change<T>(method: "POST" | "PUT" | "PATCH" | "DELETE", path: string, value?: Json, key?: string): Promise<T> {
+    const headers: Record<string, string> = { Accept: "application/json" };
+    if (value !== undefined) headers["Content-Type"] = "application/json";
+    if (key !== undefined) headers["Idempotency-Key"] = key;
+    const response = await this.send(path, { method, ...(value === undefined ? {} : { body: JSON.stringify(value) }), headers });
     return (response.status === 204 ? undefined : await response.json()) as T;
   }
 
@@ -112,7 +134,7 @@ export class Hub {
   /** Begins a run and gives its events as they come. */
   async *chat(message: NewMessage, signal: AbortSignal): AsyncGenerator<RunEvent> {
     const headers = { Accept: "text/event-stream", "Content-Type": "application/json" };
-    yield* runEvents(await this.send("v1/chat", { method: "POST", headers, body: JSON.stringify(message), signal }));
+    yield* streamed<RunEvent>(await this.send("v1/chat", { method: "POST", headers, body: JSON.stringify(message), signal }));
   }
 
   /** Begins another version of a run's answer, or of its message, and gives its events; `key` makes a second sending the same. */
@@ -120,33 +142,33 @@ export class Hub {
     const typed: Record<string, string> = act === "edit" ? { "Content-Type": "application/json" } : {};
     const body = act === "edit" ? { body: JSON.stringify({ message }) } : {};
     const headers = { Accept: "text/event-stream", "Idempotency-Key": key, ...typed };
-    yield* runEvents(await this.send(`v1/runs/${encodeURIComponent(run)}/${act}`, { method: "POST", headers, ...body, signal }));
+    yield* streamed<RunEvent>(await this.send(`v1/runs/${encodeURIComponent(run)}/${act}`, { method: "POST", headers, ...body, signal }));
   }
 
-  /** A run's events above `after`, through lost connections, to its end; `lost` tells when one broke and when it is back. */
-  async *follow(
-    run: string,
-    after: number,
-    signal: AbortSignal,
-    lost: (isLost: boolean) => void = () => undefined,
-  ): AsyncGenerator<RunEvent> {
+  /** A run's events above `after`, through lost connections, to its end or to where it waits for a person. */
+  follow(run: string, after: number, signal: AbortSignal, lost?: (isLost: boolean) => void): AsyncGenerator<RunEvent> {
+    const rests = (event: RunEvent): boolean => event.type === "run.waiting";
+    return this.events(`v1/runs/${encodeURIComponent(run)}/events`, { after, signal, ...(lost ? { lost } : {}), isLast: isTerminal, rests });
+  }
+
+  /** The events of a stream, through lost connections, to its last. */
+  async *events<E extends Numbered>(path: string, { after, signal, lost = () => undefined, isLast, rests = () => false }: Following<E>): AsyncGenerator<E> {
     let seen = after;
     for (let failures = 0; ; ) {
       try {
         const headers = { Accept: "text/event-stream", "Last-Event-ID": String(seen) };
-        const response = await this.send(`v1/runs/${encodeURIComponent(run)}/events`, { headers, signal });
+        const response = await this.send(path, { headers, signal });
         lost(false);
         if (response.status === 204) return;
-        let isWaiting = false;
-        for await (const event of runEvents(response)) {
+        let isResting = false;
+        for await (const event of streamed<E>(response)) {
           failures = 0;
           seen = Math.max(seen, event.sequence);
-          isWaiting = event.type === "run.waiting";
+          isResting = rests(event);
           yield event;
-          if (isTerminal(event)) return;
+          if (isLast(event)) return;
         }
-        // A stream that ends there was not lost: the run waits for a person, and says nothing until then.
-        if (isWaiting) return;
+        if (isResting) return;
       } catch (fault) {
         if (!isAway(fault)) throw fault;
       }
@@ -210,10 +232,10 @@ async function problemOf(response: Response): Promise<Problem> {
   }
 }
 
-async function* runEvents(response: Response): AsyncGenerator<RunEvent> {
+async function* streamed<E>(response: Response): AsyncGenerator<E> {
   if (response.body === null) return;
   try {
-    for await (const data of eventsOf(piecesOf(response.body))) yield JSON.parse(data) as RunEvent;
+    for await (const data of eventsOf(piecesOf(response.body))) yield JSON.parse(data) as E;
   } catch (fault) {
     if (isAbort(fault)) throw fault;
     throw new Refused(0, { detail: "The connection was lost." });

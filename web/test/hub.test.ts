@@ -117,3 +117,31 @@ test("a message goes out with its id, and an answer that is no problem is told b
     await assert.rejects(all(hub.chat({ message: "m", client_message_id: "1" }, new AbortController().signal)), { message: "Bad Gateway" });
   });
 });
+
+test("a stream of another kind is taken up behind its last number, to its last event", async () => {
+  interface Step { sequence: number; done: boolean }
+  const frames = (...steps: Step[]): Answer => (_request, response) => {
+    response.writeHead(200, { "Content-Type": "text/event-stream" });
+    response.end(steps.map((step) => `id: ${step.sequence}\ndata: ${JSON.stringify(step)}\n\n`).join(""));
+  };
+  await answering([frames({ sequence: 3, done: false }), frames({ sequence: 9, done: true })], async (hub, seen) => {
+    const found: number[] = [];
+    const following = { after: 0, signal: new AbortController().signal, isLast: (step: Step) => step.done };
+    for await (const step of hub.events<Step>("v1/x/events", following)) found.push(step.sequence);
+    assert.deepEqual(found, [3, 9]);
+    assert.deepEqual(seen.map((each) => [each.url, each.headers["last-event-id"]]), [["/v1/x/events", "0"], ["/v1/x/events", "3"]]);
+  });
+});
+
+test("an act goes out under its key, and a denial says by which rules", async () => {
+  const denied = refusing(403, { code: "denied", detail: "Policy forbids this call.", verdict: { reasons: ["role_too_low"] } });
+  await answering([denied], async (hub, seen) => {
+    await assert.rejects(hub.post("v1/x", undefined, "k1"), (fault) => {
+      assert.ok(fault instanceof Refused);
+      assert.deepEqual(fault.reasons, ["role_too_low"]);
+      return true;
+    });
+    assert.equal(seen[0]?.headers["idempotency-key"], "k1");
+    assert.equal(seen[0]?.headers["content-type"], undefined);
+  });
+});
