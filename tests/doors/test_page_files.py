@@ -65,6 +65,13 @@ def test_nothing_is_loaded_from_elsewhere(name: str) -> None:
     assert re.findall(r"(?:src|href|url|import|from|fetch)\s*[=(]?\s*[\"']?(?:https?:)?//", text) == []
 
 
+def test_widget_holds_no_way_to_tasks() -> None:
+    """They are for a person's own token, on the hub's own page; the page's program names them."""
+    routes = (b"v1/tasks", b"v1/task-runs")
+    assert [route for route in routes if route in assets()["widget.js"].content] == []
+    assert [route for route in routes if route not in assets()["page.js"].content] == []
+
+
 def test_page_holds_no_script_style_or_handler_of_its_own() -> None:
     html = assets()["index.html"].content.decode()
     assert re.findall(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=|javascript:", html, re.IGNORECASE) == []

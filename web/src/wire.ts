@@ -61,6 +61,9 @@ export interface Approval {
   needs_role: string;
   four_eyes: boolean;
   conversation_id?: string | null;
+  /** The agent's run that asks, or the task's run whose step it is. */
+  run_id?: string;
+  task_run_id?: string;
   created_at: string;
   expires_at: string;
   decided_by?: string | null;

@@ -89,6 +89,11 @@ export function reasonList(reasons: readonly string[] | undefined): HTMLElement 
     Object.hasOwn(REASONS, reason) && [REASONS[reason], " "], h("code", {}, reason))));
 }
 
+/** Why a call was denied, in words alone; a rule that has none is named. */
+export function denialOf(reasons: readonly string[]): string {
+  return reasons.map((reason) => (Object.hasOwn(REASONS, reason) ? REASONS[reason] : `Denied by ${reason}.`)).join(" ");
+}
+
 /** Where in its document a passage stands; the document's own title is not said twice. */
 export function placeOf({ title, page, section }: { title: string; page?: number | null; section?: string | null }): string {
   const within = (section ?? "").split(" > ").filter((part) => part && part !== title).join(" › ");

@@ -10,8 +10,9 @@ import { archiveOf } from "./archive.ts";
 import { credential, linkedCredential } from "./credential.ts";
 import type { Page } from "./frame.ts";
 import { showMemory } from "./memory.ts";
-import { showActivity, showDocuments, showTasks } from "./records.ts";
+import { showActivity, showDocuments } from "./records.ts";
 import { brand, settled, signIn, type Me } from "./sign_in.ts";
+import { showTasks } from "./tasks.ts";
 
 const VIEWS: readonly (readonly [string, string])[] = [
   ["", "Chat"], ["approvals", "Approvals"], ["tasks", "Tasks"], ["documents", "Documents"], ["activity", "Activity"], ["memory", "Memory"],
@@ -126,7 +127,7 @@ async function show(view: string, found: URLSearchParams, signal: AbortSignal): 
     case "approvals":
       return showApprovals(hub, main);
     case "tasks":
-      return showTasks(hub, main, signal);
+      return showTasks(hub, main, signal, me?.principal ?? "");
     case "documents":
       return showDocuments(hub, main, signal);
     case "memory":

@@ -1,4 +1,4 @@
-// The records behind the conversation: what was called, which tasks there are, which documents are known.
+// The records behind the conversation: what was called, and which documents are known.
 
 import { button, fill, h, stateBadge, table, time } from "../dom.ts";
 import { isAbort, pause, wordsOf, type Hub } from "../hub.ts";
@@ -17,24 +17,6 @@ interface ActivityItem extends RecordedCall {
   principal: string;
   role: string | null;
   duration_ms: number | null;
-}
-
-interface Task {
-  task_id: string;
-  title: string;
-  description?: string | null;
-  kind?: string | null;
-  status: string;
-  assignee?: string | null;
-  due_on?: string | null;
-  created_by: string;
-  latest_run?: { task_run_id: string; status: string; created_at: string } | null;
-}
-
-interface TaskRun {
-  message?: string | null;
-  failure?: string | null;
-  steps: { name: string; tool: string; status: string }[];
 }
 
 interface Document {
@@ -98,57 +80,6 @@ async function activityDetails(hub: Hub, item: ActivityItem): Promise<HTMLElemen
     ];
   } catch (fault) {
     return [h("p", { class: "error" }, wordsOf(fault))];
-  }
-}
-
-/** Tasks with what their newest run is doing; runs that are under way are looked at until they end. */
-export async function showTasks(hub: Hub, main: HTMLElement, signal: AbortSignal): Promise<void> {
-  const place = frame(main, "Tasks", "Work for people, and for workflows that run in the background.");
-  for (;;) {
-    const { items } = await hub.get<Page<Task>>("v1/tasks?limit=100", { signal });
-    if (!items.length) {
-      fill(place, empty("There are no tasks yet. Try “Create a task to refresh the analytics”."));
-      return;
-    }
-    const open = openedIn(place);
-    fill(place, h("ul", { class: "cards" }, items.map((item) => taskCard(hub, item, open.has(item.task_id)))));
-    if (!items.some((item) => ["queued", "running"].includes(item.latest_run?.status ?? ""))) return;
-    await pause(POLL_MS, signal);
-  }
-}
-
-function openedIn(place: HTMLElement): Set<string | undefined> {
-  return new Set([...place.querySelectorAll<HTMLElement>("details[open]")].map((each) => each.dataset.task));
-}
-
-function taskCard(hub: Hub, task: Task, open: boolean): HTMLElement {
-  const run = task.latest_run;
-  const facts = [task.kind && `workflow ${task.kind}`, task.assignee && `for ${task.assignee}`, task.due_on && `due ${task.due_on}`, `by ${task.created_by}`];
-  return h("li", { class: "card" },
-    h("div", { class: "card-head" }, h("h2", { class: "card-title" }, task.title), stateBadge(task.status)),
-    task.description && h("p", { class: "kept clamp" }, task.description),
-    h("p", { class: "faint" }, facts.filter(Boolean).join(" · ")),
-    run ? latestRun(hub, task, run, open) : null);
-}
-
-function latestRun(hub: Hub, task: Task, run: NonNullable<Task["latest_run"]>, open: boolean): HTMLElement {
-  const steps = h("div");
-  const details = h("details", { "data-task": task.task_id, open },
-    h("summary", {}, "Latest run ", stateBadge(run.status), " ", time(run.created_at)), steps);
-  const look = (): void => void (details.open && showRun(hub, steps, run.task_run_id));
-  details.addEventListener("toggle", look);
-  look();
-  return details;
-}
-
-async function showRun(hub: Hub, place: HTMLElement, id: string): Promise<void> {
-  try {
-    const run = await hub.get<TaskRun>(`v1/task-runs/${id}`);
-    fill(place,
-      run.message && h("p", { class: "kept" }, run.message), run.failure && h("p", { class: "error kept" }, run.failure),
-      h("ol", { class: "steps" }, run.steps.map((step) => h("li", {}, step.name, " ", h("code", {}, step.tool), " ", stateBadge(step.status)))));
-  } catch (fault) {
-    fill(place, h("p", { class: "error" }, wordsOf(fault)));
   }
 }
 
