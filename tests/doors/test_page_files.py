@@ -65,9 +65,9 @@ def test_nothing_is_loaded_from_elsewhere(name: str) -> None:
     assert re.findall(r"(?:src|href|url|import|from|fetch)\s*[=(]?\s*[\"']?(?:https?:)?//", text) == []
 
 
-def test_widget_holds_no_way_to_tasks() -> None:
+def test_widget_holds_no_way_to_tasks_and_schedules() -> None:
     """They are for a person's own token, on the hub's own page; the page's program names them."""
-    routes = (b"v1/tasks", b"v1/task-runs")
+    routes = (b"v1/tasks", b"v1/task-runs", b"v1/schedules")
     assert [route for route in routes if route in assets()["widget.js"].content] == []
     assert [route for route in routes if route not in assets()["page.js"].content] == []
 

@@ -11,11 +11,12 @@ import { credential, linkedCredential } from "./credential.ts";
 import type { Page } from "./frame.ts";
 import { showMemory } from "./memory.ts";
 import { showActivity, showDocuments } from "./records.ts";
+import { showSchedules } from "./schedules.ts";
 import { brand, settled, signIn, type Me } from "./sign_in.ts";
 import { showTasks } from "./tasks.ts";
 
 const VIEWS: readonly (readonly [string, string])[] = [
-  ["", "Chat"], ["approvals", "Approvals"], ["tasks", "Tasks"], ["documents", "Documents"], ["activity", "Activity"], ["memory", "Memory"],
+  ["", "Chat"], ["approvals", "Approvals"], ["tasks", "Tasks"], ["schedules", "Schedules"], ["documents", "Documents"], ["activity", "Activity"], ["memory", "Memory"],
 ];
 const APPROVALS_EVERY_MS = 30_000;
 const SEARCH_AFTER_MS = 200;
@@ -128,6 +129,8 @@ async function show(view: string, found: URLSearchParams, signal: AbortSignal): 
       return showApprovals(hub, main);
     case "tasks":
       return showTasks(hub, main, signal, me?.principal ?? "");
+    case "schedules":
+      return showSchedules(hub, main, signal, found.get("schedules"));
     case "documents":
       return showDocuments(hub, main, signal);
     case "memory":

@@ -1,6 +1,6 @@
 // Tasks, each with what its newest run is doing: begun and cancelled here, and followed as it goes.
 
-import { button, fill, h, stateBadge } from "../dom.ts";
+import { button, fill, go, h, stateBadge } from "../dom.ts";
 import { isAbort, pause, wordsOf, type Hub } from "../hub.ts";
 import { Acts } from "./acts.ts";
 import { Cards } from "./cards.ts";
@@ -132,6 +132,7 @@ class TaskCard {
   private readonly acts = new Acts();
   private readonly start: HTMLButtonElement;
   private readonly cancel: HTMLButtonElement;
+  private readonly plan: HTMLAnchorElement;
   private run: TaskRunView | null = null;
   private isOwn = false;
   /** The run cannot be followed: it is not asked for again. */
@@ -144,7 +145,8 @@ class TaskCard {
     const { title } = task;
     this.start = button("Run", () => this.begin(), { kind: "primary small", "aria-label": `Run ${title}` });
     this.cancel = button("Cancel", () => this.stop(), { kind: "danger small", "aria-label": `Cancel the run of ${title}` });
-    this.buttons.append(this.start);
+    this.plan = go(`schedules=${task.task_id}`, "Schedule", { class: "button quiet small", "aria-label": `Schedule ${title}` });
+    this.buttons.append(this.start, this.plan);
     this.node.append(this.about, this.runs, this.acts.said, this.buttons);
   }
 
