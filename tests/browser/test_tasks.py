@@ -39,6 +39,28 @@ async def test_task_is_run_and_followed_by_a_bar_to_its_end(page: "Page", server
     assert found["status"] == "completed"
 
 
+async def test_run_that_was_looked_at_before_its_stream_told_of_its_end_can_be_begun_again(
+    page: "Page", server: Served
+) -> None:
+    task = await add_task(server, "Refresh unheard")
+    await page.route("**/events", lambda _: None)  # a stream that never says a word
+    await sign_in(page, server, fragment="&tasks")
+    card = card_of(page, "Refresh unheard")
+    start = card.get_by_role("button", name="Run Refresh unheard", exact=True)
+    await start.click()
+    await card.get_by_role("button", name="Cancel").wait_for()
+    begun = await latest_run(server, task)
+    assert begun is not None
+    async with rest(server) as client:
+        await client.get(f"/v1/task-runs/{begun['task_run_id']}/events", timeout=60)
+    summary = card.locator("summary:has-text('Details')")
+    await summary.click()
+    await summary.click()
+    await card.locator(".run-head:has-text('completed')").wait_for()
+    assert await card.get_by_role("button", name="Cancel").is_hidden()
+    assert await start.get_attribute("aria-disabled") == "false"
+
+
 async def test_run_that_waits_leads_to_its_approval_and_goes_on_when_it_is_given(page: "Page", server: Served) -> None:
     yesterday = (utc_now() - timedelta(days=1)).date().isoformat()
     owed = {"title": "Bank letters", "due_on": yesterday, "engagement_id": str(FIRM_A.id("engagement"))}
@@ -93,8 +115,10 @@ async def test_failure_of_a_run_is_told_in_words(page: "Page", server: Served) -
 
 
 async def test_schedule_is_made_paused_and_deleted_and_its_next_run_is_seen(page: "Page", server: Served) -> None:
-    await add_task(server, "Refresh at seven")
+    task = await add_task(server, "Refresh at seven")
     await sign_in(page, server, "partner", fragment="&schedules")
+    await page.wait_for_selector(".schedule-form")
+    assert await page.input_value("#schedule-task") == task  # the newest
     await page.select_option("#schedule-task", label="Refresh at seven")
     await page.select_option("#schedule-often", label="Every week")
     await page.select_option("#schedule-weekday", label="Friday")

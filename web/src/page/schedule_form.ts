@@ -63,7 +63,7 @@ class Fields {
   private readonly rows: Record<"weekday" | "day" | "at" | "cron", HTMLElement>;
 
   constructor(tasks: readonly Task[], chosen: string | null) {
-    this.task = select("task", tasks.map((each) => [each.task_id, each.title] as const), chosen ?? tasks[0]?.task_id ?? "");
+    this.task = select("task", tasks.map((each) => [each.task_id, each.title] as const), chosen ?? "");
     this.rows = {
       weekday: row("On", this.weekday), day: row("On day", this.day), at: row("At", this.at), cron: row("Cron expression", this.cron),
     };
@@ -115,5 +115,6 @@ function row(label: string, field: HTMLElement): HTMLElement {
 function select(name: string, options: readonly Option[], chosen: string): HTMLSelectElement {
   const node = h("select", { id: `schedule-${name}` }, options.map(([value, label]) => h("option", { value }, label)));
   node.value = chosen;
+  if (node.selectedIndex < 0) node.selectedIndex = 0;
   return node;
 }

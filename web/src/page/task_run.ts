@@ -59,6 +59,8 @@ export interface TaskRunOptions {
   signal: AbortSignal;
   /** Ends the run. */
   cancel: HTMLElement;
+  /** The run's status is another one now, whoever told of it. */
+  changed: (run: TaskRunView) => void;
 }
 
 export class TaskRunView {
@@ -105,11 +107,13 @@ export class TaskRunView {
     this.status = status;
     this.layOut();
     if (this.run || this.details.open) void this.look();
+    this.options.changed(this);
   }
 
   /** Shows the run as it stands; what is older than what is shown is passed over. */
   show(run: TaskRun, sequence = this.sequence): void {
     if (sequence < this.sequence || (!isGoing(this.status) && isGoing(run.status)) || isOlder(run, this.run)) return;
+    const hasChanged = run.status !== this.status;
     this.sequence = sequence;
     this.status = run.status;
     this.run = run;
@@ -117,6 +121,7 @@ export class TaskRunView {
     this.layOut();
     if (run.status === "waiting") void this.learnWhatFor(run);
     else this.waitsFor = null;
+    if (hasChanged) this.options.changed(this);
   }
 
   open(): void {

@@ -178,7 +178,7 @@ class TaskCard {
     const following = { after: run.sequence, signal: stop, lost: (isLost: boolean) => run.lost(isLost), isLast: isLastFrame };
     this.stream = stop;
     try {
-      for await (const frame of this.options.hub.events<RunFrame>(path, following)) this.happened(run, frame, frame.sequence);
+      for await (const frame of this.options.hub.events<RunFrame>(path, following)) run.show(frame, frame.sequence);
     } catch (fault) {
       if (isAbort(fault)) return;
       this.isGivenUp = this.run === run;
@@ -199,7 +199,7 @@ class TaskCard {
     const { hub, reader, signal } = this.options;
     this.isOwn = isOwn;
     this.isGivenUp = false;
-    this.run = new TaskRunView(line, { hub, reader, signal, title: this.task.title, cancel: this.cancel });
+    this.run = new TaskRunView(line, { hub, reader, signal, title: this.task.title, cancel: this.cancel, changed: (run) => this.changed(run) });
     fill(this.runs, this.run.node);
     return this.run;
   }
@@ -221,13 +221,11 @@ class TaskCard {
     if (!run || !isGoing(run.status)) return;
     const path = `v1/task-runs/${run.id}/cancel`;
     const cancelled = await this.acts.act(`cancel ${run.id}`, (key) => this.options.hub.post<TaskRun>(path, undefined, key));
-    if (cancelled) this.happened(run, cancelled.answer);
+    if (cancelled) run.show(cancelled.answer);
   }
 
-  private happened(run: TaskRunView, now: TaskRun, sequence?: number): void {
-    const before = run.status;
-    run.show(now, sequence);
-    if (run.status === before || run !== this.run) return;
+  private changed(run: TaskRunView): void {
+    if (run !== this.run) return;
     if (!isGoing(run.status)) this.acts.clear();
     this.settle();
     this.options.changed([`${this.task.title}: ${run.status}`, run.failure].filter(Boolean).join(". "));
