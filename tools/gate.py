@@ -35,6 +35,7 @@ from tools.questions import Questions
 from tools.record import Judged, Scribe, canonical
 from tools.registry import Invalid, Registry
 from tools.replays import REFUSED, Replayed, keep, kept_read, refusal, replay, sight_of
+from tools.settling import Settling
 from tools.stored_calls import StoredCalls
 from tools.supposing import Suppositions
 from tools.work import CallContext, Job, PrepareContext, Work
@@ -110,6 +111,13 @@ class Gate:
             make=self._work,
             enqueue=lambda jobs: seen_through(self._enqueue(jobs)),
             fault=fault,
+        )
+        self._settling = Settling(
+            stored=self._stored,
+            judge=self._judge,
+            transactions=transactions,
+            outward=self._outward,
+            clock=clock,
         )
         self._questions = self._asking()
 
@@ -235,17 +243,7 @@ class Gate:
         Its outcome is failed with `outcome_unknown` where the outside does not say: then nothing is recorded yet.
         Raises  Unavailable: the database is away or too busy.
         """
-        async with self._transactions.begin(principal, "", {}, None, read_only=True) as transaction:
-            intent = await transaction.intents.find(call_id)
-        if intent is None:
-            return None
-        call = self._stored.intended(intent)
-        if call is None:
-            log.error("outside.unreadable_intent", tool=intent.tool, callId=str(call_id))
-            return CallOutcome(call_id=call_id, tool=intent.tool, outcome="failed", error=UNKNOWN)
-        async with begin(self._transactions, call, read_only=True) as transaction:
-            judged = self._judge.judge(call, transaction.facts, approved=intent.approval_id is not None)
-        return await self._outward.settle(call, judged)
+        return await self._settling.settle(principal, call_id)
 
     async def _prepare(self, call: Call, progress: Progress) -> object:
         """What the tool needs of the outside world, after a first verdict and with no connection held."""

@@ -32,6 +32,8 @@ def tell_nobody(_progress: float, _message: str) -> None:
 
 OUTCOME_UNKNOWN = "outcome_unknown"
 """The code of a call that was begun and of which nobody has said yet how it ended."""
+NEVER_TO_BE_KNOWN = "outcome_never_known"
+"""The code of one of which nobody can be asked any more how it ended."""
 
 
 def stays() -> bool:

@@ -17,10 +17,10 @@ from domain.intents.model import Intent
 from domain.kernel import Clock, DomainError
 from tools.calls import Call, Undone
 from tools.endings import Endings
-from tools.outcomes import OUTCOME_UNKNOWN, Allow, CallError, CallOutcome
+from tools.outcomes import NEVER_TO_BE_KNOWN, OUTCOME_UNKNOWN, Allow, CallError, CallOutcome
 from tools.outside import Happened, NeverHappened, Outside, OutsideContext, Unsure
 from tools.ports import CallTransaction, Transactions, Unavailable
-from tools.record import Judged, Scribe
+from tools.record import Judged, Recorded, Scribe
 from tools.replays import as_recorded, keep
 from tools.work import Job
 
@@ -34,9 +34,20 @@ FORBIDDEN = CallError(
     code="no_longer_allowed",
     message="This call was allowed and never came to be made outside; policy lets it be made no more.",
 )
+CHANGED = CallError(
+    code="manifest_changed",
+    message="This call was allowed and never came to be made outside; its tool has changed since: it is not made.",
+)
+NEVER_KNOWN = CallError(
+    code=NEVER_TO_BE_KNOWN,
+    message="What this call did outside cannot be found out: its tool is gone, or takes other arguments by now. Look "
+    "there before it is asked for again.",
+)
 
 Make = Callable[[Call, CallTransaction, Judged, object, list[Job]], Awaitable[CallOutcome]]
 """Makes the result of what the outside answered."""
+Record = Callable[[CallTransaction, list[Job]], Awaitable[CallOutcome]]
+"""Writes down how a call ended, beside the end of its intent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +89,11 @@ class Outward:
         await self.fault("acted")
         return await self._conclude(call, judged, Happened(answer))
 
-    async def settle(self, call: Call, judged: Judged) -> CallOutcome:
-        """Ask what became of the key; act where nothing did, if the call may still be made."""
+    async def settle(self, call: Call, judged: Judged, *, same: bool) -> CallOutcome:
+        """Ask what became of the key; act where nothing did, if the call may still be made.
+
+        `same`: it is still the call that was allowed; another is never made in its name.
+        """
         try:
             async with asyncio.timeout(call.timeout_s):
                 found = await _outside(call).settle(call.parsed.model, _context(call))
@@ -90,6 +104,8 @@ class Outward:
         match found:
             case Happened():
                 return await self._conclude(call, judged, found)
+            case NeverHappened() if not same:
+                return await self._conclude(call, judged, self.endings.failed(call, judged, CHANGED, ticket=False))
             case NeverHappened() if isinstance(judged.verdict, Allow):
                 return await self.act(call, judged)
             case NeverHappened():
@@ -99,21 +115,42 @@ class Outward:
             case _:
                 assert_never(found)
 
+    async def give_up(self, call: Recorded) -> CallOutcome | None:
+        """Write down of a call that nobody can ask after that its end is never known; None: no database to write it."""
+
+        async def record(transaction: CallTransaction, _jobs: list[Job]) -> CallOutcome:
+            event = self.scribe.event("tool.failed", call, opens=False, outcome="failed", error=NEVER_KNOWN)
+            await transaction.record(event)
+            request = call.request
+            return CallOutcome(call_id=request.call_id, tool=request.tool, outcome="failed", error=NEVER_KNOWN)
+
+        return await self._written(call, record)
+
     async def _conclude(self, call: Call, judged: Judged, said: Happened | Undone) -> CallOutcome:
-        """Write down how the call ended, in place of its intent; where another was quicker, that one's word counts."""
+        async def record(transaction: CallTransaction, jobs: list[Job]) -> CallOutcome:
+            ended = await self._record(call, transaction, judged, said, jobs)
+            await keep(call, transaction, ended)
+            return ended
+
+        return await self._written(call.recorded, record) or self.unknown(call, judged)
+
+    async def _written(self, call: Recorded, record: Record) -> CallOutcome | None:
+        """Write down how the call ended, in place of its intent; where another was quicker, that one's word counts.
+
+        None: the database is away.
+        """
         jobs: list[Job] = []
         try:
             async with self._begin(call) as transaction:
                 if not await transaction.intents.end(call.request.call_id):
-                    return await as_recorded(transaction, call.request.call_id) or self.unknown(call, judged)
-                ended = await self._record(call, transaction, judged, said, jobs)
-                await keep(call, transaction, ended)
+                    return await as_recorded(transaction, call.request.call_id)
+                ended = await record(transaction, jobs)
                 await self.fault("concluded")
         except Unavailable:
-            return self.unknown(call, judged)
+            return None
         except Exception as fault:
             if self.transactions.is_away(fault):
-                return self.unknown(call, judged)
+                return None
             raise
         await self.fault("committed")
         await self.enqueue(jobs)
@@ -135,8 +172,8 @@ class Outward:
         await transaction.record(self.scribe.completed(call.recorded, judged, ended, opens=False))
         return ended
 
-    def _begin(self, call: Call) -> AbstractAsyncContextManager[CallTransaction]:
-        return self.transactions.begin(call.principal, call.manifest.name, {}, None, read_only=False)
+    def _begin(self, call: Recorded) -> AbstractAsyncContextManager[CallTransaction]:
+        return self.transactions.begin(call.principal, call.request.tool, {}, None, read_only=False)
 
     def _intent(self, call: Call) -> Intent:
         request = call.request
@@ -145,6 +182,7 @@ class Outward:
             principal=call.principal,
             tool=call.manifest.name,
             arguments=call.parsed.canonical,
+            manifest_digest=call.manifest.digest,
             approval_id=call.approval_id,
             conversation_id=request.conversation_id,
             run_id=request.run_id,

@@ -55,7 +55,10 @@ class StoredCalls:
     monotonic: Callable[[], float]
 
     def intended(self, intent: Intent) -> Call | None:
-        """The call that an intent stands for; None: its tool is no more, or takes other arguments by now."""
+        """The call that an intent stands for; None: its tool is no more, or takes other arguments by now.
+
+        It can be asked after, and made only where `same` says so.
+        """
         tool = self.registry.find(intent.tool)
         request = request_of(intent)
         parsed = None if tool is None or tool.handler.outside is None else tool.parse(request.arguments)
@@ -67,6 +70,21 @@ class StoredCalls:
             tool=tool,
             parsed=parsed,
             started=self.monotonic(),
+            approval_id=intent.approval_id,
+        )
+
+    def same(self, call: Call, intent: Intent) -> bool:
+        """Whether the call is still, to the letter, the one that was allowed, of a tool that has not changed since."""
+        known = intent.manifest_digest
+        return known in (None, call.manifest.digest) and call.parsed.canonical == intent.arguments
+
+    def unreadable(self, intent: Intent) -> Recorded:
+        """The call that an intent stands for, as the record keeps it, where its tool does not take it any more."""
+        return Recorded(
+            request=request_of(intent),
+            principal=intent.principal,
+            manifest=None,
+            arguments=intent.arguments,
             approval_id=intent.approval_id,
         )
 

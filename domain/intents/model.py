@@ -24,6 +24,8 @@ class Intent:
     tool: str
     arguments: str
     """Canonical JSON."""
+    manifest_digest: bytes | None
+    """Of the tool as it was when the call was allowed; None: written before that was kept."""
     approval_id: ApprovalId | None
     conversation_id: ConversationId | None
     run_id: RunId | None

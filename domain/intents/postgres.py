@@ -23,13 +23,14 @@ from domain.storage.postgres import Connection, Row
 
 _ADD = """
 INSERT INTO call_intents (organization_id, call_id, principal_id, principal_kind, mode, door, scheduled, tool,
-    arguments, approval_id, conversation_id, run_id, task_run_id, engagement_id, agent_ceiling, begun_at)
-VALUES (glow.organization_id(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    arguments, approval_id, conversation_id, run_id, task_run_id, engagement_id, agent_ceiling, begun_at,
+    manifest_digest)
+VALUES (glow.organization_id(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 """
 
 _FIND = """
 SELECT organization_id, call_id, principal_id, principal_kind, mode, door, scheduled, tool, arguments,
-       approval_id, conversation_id, run_id, task_run_id, engagement_id, agent_ceiling, begun_at
+       approval_id, conversation_id, run_id, task_run_id, engagement_id, agent_ceiling, begun_at, manifest_digest
 FROM call_intents WHERE organization_id = glow.organization_id() AND call_id = $1
 """
 
@@ -62,6 +63,7 @@ class PostgresIntents:
             intent.engagement_id,
             int(intent.agent_ceiling),
             intent.begun_at,
+            intent.manifest_digest,
         )
 
     async def find(self, call_id: CallId) -> Intent | None:
@@ -92,4 +94,5 @@ def _intent(row: Row) -> Intent:
         engagement_id=cast("EngagementId | None", row["engagement_id"]),
         agent_ceiling=Level(row["agent_ceiling"]),
         begun_at=row["begun_at"],
+        manifest_digest=row["manifest_digest"],
     )

@@ -22,13 +22,13 @@ from domain.tasks.model import TaskRun, TaskRunStep
 from server.database.unit_of_work import PostgresTransactions, Session
 from server.worker.again import MOST_CUT_OFF
 from tools.gate import Gate
-from tools.outcomes import OUTCOME_UNKNOWN, CallOutcome, CallRequest, Json
+from tools.outcomes import NEVER_TO_BE_KNOWN, OUTCOME_UNKNOWN, CallOutcome, CallRequest, Json
 from tools.workflows import MOST_RETRIES, Step
 
 RUN_CANCELLED = "task_run_cancelled"
 """The rule by which policy refuses a step of a cancelled run, and the code of one that could not ask any more."""
-FOR_GOOD = frozenset({"result_too_large", "result_invalid"})
-"""Codes of failures that another attempt does not mend."""
+FOR_GOOD = frozenset({"result_too_large", "result_invalid", NEVER_TO_BE_KNOWN})
+"""Codes of failures that another attempt does not mend, or might do twice."""
 
 
 AT_ONCE_S = 2.0
