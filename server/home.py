@@ -17,6 +17,9 @@ import platformdirs
 JWT_SECRET = "jwt_secret"  # noqa: S105 - a name
 """Name of the secret that signs tokens where GLOW_JWT_SECRET is not set; made by `glow demo`."""
 
+LEDGER_KEY = "ledger_key"
+"""Name of the key that signs the ledger's heads where GLOW_LEDGER_KEY is not set; made when the first is signed."""
+
 ADDRESS = "address"
 """Name of the file that says where the server is; locked for as long as one runs."""
 LONGEST_ADDRESS = 2048

@@ -55,6 +55,7 @@ from server.worker.documents import DocumentWorker
 from server.worker.objectives import ObjectiveWorker
 from server.worker.runs import RunWorker
 from server.worker.schedules import ScheduleWorker
+from server.worker.sealing import SealWorker
 from server.worker.settling import SettleWorker
 from server.worker.task_runs import TaskRunWorker
 from server.worker.worker import Worker
@@ -279,6 +280,7 @@ async def open_hub(
             conversations=ConversationService(sessions, options.clock),
             task_runs=task_runs,
             worker=_worker(
+                settings,
                 urls,
                 pools,
                 jobs,
@@ -447,6 +449,7 @@ def embedder_of(settings: Settings) -> CompatibleEmbedder | None:
 
 
 def _worker(
+    settings: Settings,
     urls: DatabaseUrls,
     pools: DatabasePools,
     jobs: PostgresJobs,
@@ -477,6 +480,7 @@ def _worker(
         approvals=approvals,
         settling=SettleWorker(gate=gate, identities=identities, new_id=new_id),
         runs=RunWorker(runs),
+        sealing=SealWorker(pools.service, settings.ledger_key),
         keys=PostgresKeyExpiry(pools.service.acquire),
         embedder=embedder,
         new_id=new_id,

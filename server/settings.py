@@ -12,9 +12,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from agent.model import OFFLINE
 from server.fallbacks import NONE, SHAPE, Fallback, HostedApi, fallback_of
-from server.home import JWT_SECRET, GlowHome
+from server.home import JWT_SECRET, LEDGER_KEY, GlowHome
 from server.logins import DatabaseUrls
 from server.origins import NotAnOrigin, origin_named, origin_of
+from server.signing import LedgerKey, seed_of
 from server.slack_app import API as SLACK_API
 from server.slack_app import SlackApp
 
@@ -125,6 +126,11 @@ def _secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _ledger_key(secret: SecretStr) -> SecretStr:
+    seed_of(secret.get_secret_value())
+    return secret
+
+
 def _split(value: object) -> object:
     """The parts of a list written with commas."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -200,6 +206,10 @@ class Settings(BaseSettings):
     jwt_secret: Annotated[SecretStr, AfterValidator(_secret)] | None = Field(
         default=None, validation_alias="GLOW_JWT_SECRET"
     )
+    ledger_key_text: Annotated[SecretStr, AfterValidator(_ledger_key)] | None = Field(
+        default=None, validation_alias="GLOW_LEDGER_KEY"
+    )
+    """What signs the ledger's heads; the same for every process of an installation."""
     jwks_url: Annotated[str, AfterValidator(_keys_url)] | None = Field(default=None, validation_alias="GLOW_JWKS_URL")
     """Where an issuer's public keys are; its tokens are RS256 or ES256."""
     jwt_issuer: str = Field(default=OWN_ISSUER, min_length=1, validation_alias="GLOW_JWT_ISSUER")
@@ -410,6 +420,14 @@ class Settings(BaseSettings):
             says = f"not set, so no token can be signed here: they come from {self.jwt_issuer} (GLOW_JWKS_URL)"
             raise SettingsInvalid((f"GLOW_JWT_SECRET: {says}; sign in there, or set it as well",))
         raise SettingsInvalid(("GLOW_JWT_SECRET: set it (`openssl rand -base64 32` makes one)",))
+
+    def ledger_key(self) -> LedgerKey:
+        """What signs the ledger's heads: GLOW_LEDGER_KEY, else the one that GLOW_HOME keeps, made now if there is none.
+
+        Raises  HomeUnusable: none can be kept there.
+        """
+        given = self.ledger_key_text
+        return LedgerKey(seed_of(self.home.make_secret(LEDGER_KEY) if given is None else given.get_secret_value()))
 
     def check_tokens(self) -> None:
         """Raises  SettingsInvalid: no token of anybody's could be checked."""

@@ -18,6 +18,7 @@ from server.worker.approvals import ApprovalWorker
 from server.worker.documents import DocumentWorker
 from server.worker.runs import RunWorker
 from server.worker.schedules import ScheduleWorker
+from server.worker.sealing import SealWorker
 from server.worker.settling import SettleWorker
 from server.worker.task_runs import TaskRunWorker
 from tools.outcomes import reference_of
@@ -29,6 +30,7 @@ log = structlog.get_logger()
 SWEEP_EVERY_S = 5.0
 EXPIRE_EVERY_S = 60.0
 BEAT_EVERY_S = 5.0
+SEAL_EVERY_S = 1.0
 LEAVE_WITHIN_S = 2.0
 UNQUEUED_FOR = timedelta(seconds=5)
 RECONNECT_AFTER_S = 1.0
@@ -53,10 +55,13 @@ class Worker:
         keys: KeyExpiry,
         new_id: NewId,
         runs: RunWorker | None = None,
+        sealing: SealWorker | None = None,
         embedder: Embedder | None = None,
         drain: timedelta = DRAIN,
     ) -> None:
-        """`runs`: goes on with agent runs; None: others do. `embedder`: whose vectors documents should have.
+        """`runs`: goes on with agent runs; None: others do. `sealing`: the same of the ledger.
+
+        `embedder`: whose vectors documents should have.
 
         `drain`: how long jobs under way may go on once the worker is cancelled; then they go back to the queue."""
         self._service_url = service_url
@@ -72,6 +77,7 @@ class Worker:
         }
         if runs is not None:
             self._handlers["run"] = runs.work
+        self._sealing = sealing
         self._keys = keys
         self._embedder = embedder
         self._new_id = new_id
@@ -92,6 +98,8 @@ class Worker:
                 group.create_task(self._over_and_over(self._sweep, SWEEP_EVERY_S), name="worker.sweep")
                 group.create_task(self._over_and_over(self._expire, EXPIRE_EVERY_S), name="worker.expire")
                 group.create_task(self._over_and_over(self._beat, BEAT_EVERY_S), name="worker.beat")
+                if self._sealing is not None:
+                    group.create_task(self._over_and_over(self._sealing.seal, SEAL_EVERY_S), name="worker.seal")
         finally:
             await self._leave()
 

@@ -55,6 +55,10 @@ PLUMBING = {
     "slack_events",
     "slack_threads",
     "slack_approvals",
+    "ledger_leaves",
+    "ledger_nodes",
+    "ledger_keys",
+    "ledger_heads",
 }
 """Tables that no ticket guards. Source  ADR-0011; users: the application may not write it at all."""
 

@@ -22,6 +22,7 @@ from server.worker.again import PAUSES, Again
 from server.worker.approvals import ApprovalWorker
 from server.worker.documents import DocumentWorker
 from server.worker.schedules import ScheduleWorker
+from server.worker.sealing import SealWorker
 from server.worker.settling import SettleWorker
 from server.worker.steps import call_id_of
 from server.worker.task_runs import TaskRunWorker
@@ -29,6 +30,7 @@ from server.worker.worker import Worker
 from tests.support.database import Database
 from tests.support.firms import FIRM_A, seed_firms
 from tests.support.gates import GateOnTest, gate_on, principal_of
+from tests.support.ledger import KEY
 from tools.outcomes import Json
 from tools.work import Job
 from tools.workflows import Workflows
@@ -369,6 +371,7 @@ def whole_worker(
         keys=PostgresKeyExpiry(pools.service.acquire),
         new_id=new_id,
         drain=drain,
+        sealing=SealWorker(pools.service, lambda: KEY),
     )
 
 
@@ -484,3 +487,26 @@ async def test_a_worker_is_heard_of_while_it_takes_jobs_and_no_more_when_it_has_
         working.cancel()
         await asyncio.wait([working])
     assert await workers.heard(timeout_s=5) == WorkersHeard(alive=0, heard_s=None)
+
+
+async def test_a_worker_seals_what_is_recorded_while_it_runs(
+    gate: GateOnTest,
+    identities: PostgresIdentities,
+    pools: DatabasePools,
+    database: Database,
+    superuser_connection: Connection,
+) -> None:
+    await started(gate)
+    running = asyncio.create_task(whole_worker(gate, identities, pools, database, timedelta(0)).run())
+    async with asyncio.timeout(30):
+        while await superuser_connection.fetchval(UNSEALED):
+            await asyncio.wait([running], timeout=0.02)
+    running.cancel()
+    await asyncio.wait([running])
+    assert await superuser_connection.fetchval("SELECT count(*) FROM ledger_heads") >= 1
+
+
+UNSEALED = """
+SELECT count(*) FROM activity_events e WHERE NOT EXISTS (
+    SELECT FROM ledger_leaves l WHERE (l.organization_id, l.event_id) = (e.organization_id, e.event_id))
+"""

@@ -1,6 +1,7 @@
 """The application on a test's own database, with the demo firm's people, and clients with anybody's token."""
 
 import asyncio
+import base64
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -120,6 +121,7 @@ def settings_of_tests(allowed_origins: tuple[str, ...] = ()) -> Settings:
     """Settings without anything of the machine's own: the offline model, and a secret for tokens."""
     return Settings(
         jwt_secret=SecretStr("a secret of tests, 32 bytes long or more"),
+        ledger_key_text=SecretStr(base64.b64encode(bytes(range(32))).decode()),
         model_api="offline",
         allowed_origins=allowed_origins,
     )

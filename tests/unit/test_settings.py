@@ -1,6 +1,7 @@
 """Settings from the environment: exact names, defaults that hold no secret, and messages that say what to set."""
 
 import base64
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -316,6 +317,25 @@ def test_half_a_slack_app_is_none(environment: pytest.MonkeyPatch, given: dict[s
         environment.setenv(name, value)
     with pytest.raises(SettingsInvalid, match=missing):
         load_settings()
+
+
+def test_the_key_of_the_ledger_is_made_once_and_kept_unless_one_is_set(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.setenv("GLOW_HOME", str(tmp_path / "home"))
+    made = load_settings().ledger_key()
+    assert load_settings().ledger_key().key_id == made.key_id
+    environment.setenv("GLOW_LEDGER_KEY", SECRET)
+    assert load_settings().ledger_key().key_id == hashlib.sha256(load_settings().ledger_key().public_key).hexdigest()
+    assert load_settings().ledger_key().key_id != made.key_id
+
+
+@pytest.mark.parametrize("given", ["hidden", base64.b64encode(bytes(31)).decode(), "!" * 44])
+def test_what_is_no_key_of_a_ledger_is_refused_and_not_repeated(environment: pytest.MonkeyPatch, given: str) -> None:
+    environment.setenv("GLOW_LEDGER_KEY", given)
+    with pytest.raises(SettingsInvalid, match="GLOW_LEDGER_KEY: not 32 bytes in base64") as refused:
+        load_settings()
+    assert given not in str(refused.value)
 
 
 def test_without_slacks_settings_there_is_no_slack_app(environment: pytest.MonkeyPatch) -> None:

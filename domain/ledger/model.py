@@ -1,0 +1,106 @@
+"""What sealing makes: leaves in a tree's order, nodes above them, and heads that are signed."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import orjson
+
+from domain.kernel import EventId, OrganizationId
+from domain.ledger.tree import Frontier, Node
+
+CHAIN_START = bytes(32)
+
+Json = dict[str, object]
+
+
+def chained(chain: bytes, leaf: bytes) -> bytes:
+    """The chain after one more leaf: it names the first row that differs, where a root says only that one does."""
+    return hashlib.sha256(b"\x02" + chain + leaf).digest()
+
+
+def canonical(value: object) -> bytes:
+    """JSON with sorted keys and no spaces, UTF-8."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def moment(time: datetime) -> str:
+    """RFC 3339, UTC, microseconds: the text that was signed."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnsealedEvent:
+    """An event that has no leaf yet, as far as the sealer sees it."""
+
+    organization_id: OrganizationId
+    event_id: EventId
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """An event's place in its organization's tree."""
+
+    index: int
+    event_id: EventId
+    hash: bytes
+    chain: bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class Edge:
+    """Where an organization's ledger ends, and what is added to it there."""
+
+    frontier: Frontier
+    chain: bytes = CHAIN_START
+    key_id: str | None = None
+    """Of the newest head; None: there is none."""
+
+    def append(self, event: UnsealedEvent) -> tuple[Leaf, list[tuple[Node, bytes]]]:
+        """The event's leaf, and the nodes that it completes."""
+        index = self.frontier.size
+        nodes = self.frontier.append(event.leaf)
+        self.chain = chained(self.chain, event.leaf)
+        return Leaf(index=index, event_id=event.event_id, hash=event.leaf, chain=self.chain), list(nodes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """What a head says: the first `size` events of the organization are those under `root`."""
+
+    organization_id: OrganizationId
+    size: int
+    root: bytes
+    chain: bytes
+    sealed_at: datetime
+    key_id: str
+
+    def members(self) -> Json:
+        """As exports, proofs and the routes show it, without the signature."""
+        return {
+            "chain": self.chain.hex(),
+            "key_id": self.key_id,
+            "organization_id": str(self.organization_id),
+            "root": self.root.hex(),
+            "sealed_at": moment(self.sealed_at),
+            "size": self.size,
+            "type": "head",
+            "version": 1,
+        }
+
+    def signed_bytes(self) -> bytes:
+        """What the signature is over: its members as canonical JSON, under a name that nothing else is signed by."""
+        return b"glow ledger head\n" + canonical(self.members())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """A statement with its signature (Ed25519)."""
+
+    statement: Statement
+    signature: bytes
+
+    def members(self) -> Json:
+        """As exports, proofs and the routes show it."""
+        return {**self.statement.members(), "signature": self.signature.hex()}
