@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol, cast
@@ -36,6 +37,14 @@ class Caller(Protocol):
     async def call(self, request: CallRequest, principal: Principal) -> CallOutcome: ...
 
 
+Settled = Callable[[CallRequest], Awaitable[CallOutcome | None]]
+
+
+async def made_by_nobody(_: CallRequest) -> CallOutcome | None:
+    """No other process was there before."""
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSetup:
     """What a run's calls stand on."""
@@ -53,6 +62,8 @@ class CallSetup:
     """Returns when everything told so far is in the log, where another process would go on from it."""
     tell: Callable[[ToolProgress], None]
     """Tells at once how far a call has come, behind everything told so far."""
+    settled: Settled = made_by_nobody
+    """How a call ended that another process asked for, as it was told or recorded; None: it was not made."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,7 +93,7 @@ class Calls:
         One after the other: a later call may count on an earlier one's effect, and the record reads as the
         conversation does. None is made before it stands in the log that it was asked for: should the process end,
         another finds the call there, and whether it was made in the record.
-        Raises what the gate raises, after the call under way has got its end.
+        Raises what the gate raises, after the call under way has got its end, and those that another process had begun.
         """
         under_way = False
         try:
@@ -97,13 +108,25 @@ class Calls:
                 for event in self._untold(*_events_of(outcome, call)):
                     yield event
         except (Exception, asyncio.CancelledError):
-            if under_way:
-                at = len(self.outcomes)
-                cut_off = self._marked(self._cut_off or _cancelled(self.ids[at], self.asked[at], CUT_OFF))
-                self._took(cut_off)
-                for event in self._untold(*_events_of(cut_off, self.asked[at])):
+            async with aclosing(self._broken_off(under_way=under_way)) as events:
+                async for event in events:
                     yield event
             raise
+
+    async def _broken_off(self, *, under_way: bool) -> AsyncGenerator[AgentEvent, None]:
+        """How the call under way ended, and each that another process had begun: that one may have been done."""
+        while (at := len(self.outcomes)) < len(self.asked):
+            call_id, call = self.ids[at], self.asked[at]
+            ended = self._cut_off or await self.setup.settled(self._request(call_id, call))
+            self._cut_off = None
+            if under_way and (ended is None or ended.outcome == "cancelled"):
+                ended = _cancelled(call_id, call, CUT_OFF)
+            if ended is None and (call_id, "tool.called") not in self.told:
+                return  # nor was any behind it
+            ended, under_way = self._marked(ended or _cancelled(call_id, call, NOT_MADE)), False
+            self._took(ended)
+            for event in self._untold(*_events_of(ended, call)):
+                yield event
 
     def _called(self, call_id: CallId, call: ToolCall) -> ToolCalled:
         mark = self.checkpoint if call_id == self.ids[0] else None
@@ -142,15 +165,21 @@ class Calls:
     async def _make(self, call_id: CallId, call: ToolCall) -> CallOutcome:
         if len(self.spent.calls) >= self.setup.budget.calls:
             return _cancelled(call_id, call, OVER_BUDGET)
-        request = self.setup.request(call_id, call.name, gate_arguments(call.arguments))
-        request = replace(request, tell=partial(self._progressed, call_id))
+        request = self._request(call_id, call)
         try:
             async with asyncio.timeout_at(self.deadline):
                 outcome = await self._from_gate(request)
         except TimeoutError:
-            outcome = self._cut_off or _cancelled(call_id, call, OUT_OF_TIME)
+            ended = self._cut_off or await self.setup.settled(request)
             self._cut_off = None
+            if ended is None or ended.outcome == "cancelled":
+                ended = _cancelled(call_id, call, OUT_OF_TIME)
+            outcome = ended
         return self._marked(outcome)
+
+    def _request(self, call_id: CallId, call: ToolCall) -> CallRequest:
+        request = self.setup.request(call_id, call.name, gate_arguments(call.arguments))
+        return replace(request, tell=partial(self._progressed, call_id))
 
     def _progressed(self, call_id: CallId, progress: float, message: str) -> None:
         self.setup.tell(ToolProgress(call_id=call_id, progress=progress, message=message))

@@ -45,6 +45,12 @@ class ActiveAgent:
         self._apply_handover(outcome)
         return outcome
 
+    def heard(self, outcome: CallOutcome | None) -> CallOutcome | None:
+        """The outcome of a call that another process made; a handover among them counts."""
+        if outcome is not None:
+            self._apply_handover(outcome)
+        return outcome
+
     def offers(self, offers: Sequence[ToolOffer]) -> Sequence[ToolOffer]:
         """The offers, the handover's with those to choose from."""
         return [self._with_choice(offer) if offer.name == HANDOVER else offer for offer in offers]

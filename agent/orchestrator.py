@@ -1,5 +1,6 @@
 """Chooses persona, offers and model for a run and hands them to the loop; the only place that knows them all."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -23,7 +24,7 @@ from agent.settling import Ledger, SettlingCaller
 from agent.window import Window
 from domain.kernel import ApprovalId, CallId, Clock, NewId, Principal, Role, Trust
 from knowledge.tokens import count_tokens
-from tools.outcomes import CallRequest
+from tools.outcomes import CallOutcome, CallRequest
 
 ApprovalUrl = Callable[[ApprovalId], str | None]
 Bounded = Callable[[Budget], Budget]
@@ -123,10 +124,19 @@ class Orchestrator:
         speaker = first if resumed is None else self.persona(opened.conversation.agent)
         window, spent = self._window(self.model_of(speaker)), Spent() if resumed is None else resumed.spent
         spent.cost_of = self._cost_of
-        if not closing:
-            opened = await self._shortened(principal, opened, speaker, window, book, spent)
+        cut_off = None
+        try:
+            if not closing:
+                opened = await self._shortened(principal, opened, speaker, window, book, spent)
+        except asyncio.CancelledError as cancelled:
+            if resumed is None:
+                raise
+            # Nothing is begun any more; what another process had begun gets its end.
+            closing, cut_off = True, cancelled
+        gate = self._gate_behind(opened)
+        settling = None if resumed is None else SettlingCaller(gate, self._ledger, resumed, closing=closing)
         active = ActiveAgent(
-            gate=self._caller(opened, resumed, closing=closing),
+            gate=settling or gate,
             personas=self._personas,
             first=speaker,
             ceiling=opened.conversation.agent_ceiling,
@@ -145,7 +155,7 @@ class Orchestrator:
             transcript.add(step, resumed and resumed.later)
         setup = TurnSetup(
             context=self._turn_contexts(principal, opened, active, transcript),
-            calls=self._calls(principal, opened, active, first, steps, book),
+            calls=self._calls(principal, opened, active, first, steps, book, settling),
             transcript=transcript,
             journal=book,
             model=opened.run.model,
@@ -157,12 +167,13 @@ class Orchestrator:
         async with aclosing(run_turn(setup)) as events:
             async for event in events:
                 yield event
+        if cut_off is not None:
+            raise cut_off
 
-    def _caller(self, opened: OpenedRun, resumed: Resumed | None, *, closing: bool) -> Caller:
+    def _gate_behind(self, opened: OpenedRun) -> Caller:
         """The gate, behind what a run must not do again."""
         past = opened.history
-        gate = NotAgain(self._gate, self._refuse, past.elsewhere) if past.again else self._gate
-        return gate if resumed is None else SettlingCaller(gate, self._ledger, resumed, closing=closing)
+        return NotAgain(self._gate, self._refuse, past.elsewhere) if past.again else self._gate
 
     async def _shortened(
         self, principal: Principal, opened: OpenedRun, speaker: Persona, window: Window, book: RunBook, spent: Spent
@@ -207,6 +218,7 @@ class Orchestrator:
         first: Persona,
         steps: Sequence[Step],
         book: RunBook,
+        settling: SettlingCaller | None,
     ) -> CallSetup:
         def request(call_id: CallId, tool: str, arguments: object) -> CallRequest:
             return CallRequest(
@@ -223,6 +235,9 @@ class Orchestrator:
                 left=lambda: book.left,
             )
 
+        async def settled(request: CallRequest) -> CallOutcome | None:
+            return None if settling is None else active.heard(await settling.made(request, principal))
+
         return CallSetup(
             gate=active,
             principal=principal,
@@ -235,6 +250,7 @@ class Orchestrator:
             new_id=self._new_id,
             committed=book.committed,
             tell=book.tell,
+            settled=settled,
         )
 
     def _words(self, opened: OpenedRun, persona: Persona) -> str:

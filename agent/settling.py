@@ -39,11 +39,17 @@ class SettlingCaller:
 
     async def call(self, request: CallRequest, principal: Principal) -> CallOutcome:
         """How the call ended when it was made, or the gate's answer to it now; under one id it is made once."""
-        if (told := self._ended.get(request.call_id)) is not None:
-            return told
+        if (made := await self.made(request, principal)) is not None:
+            return made
         if request.call_id not in self._open:
             return await self._gate.call(request, principal)
-        return await self._ledger.made(request.call_id, principal) or await self._make(request, principal)
+        return await self._make(request, principal)
+
+    async def made(self, request: CallRequest, principal: Principal) -> CallOutcome | None:
+        """How the call ended that another process had asked for; None: it was not made, or no other asked for it."""
+        if (told := self._ended.get(request.call_id)) is not None:
+            return told
+        return await self._ledger.made(request.call_id, principal) if request.call_id in self._open else None
 
     async def _make(self, request: CallRequest, principal: Principal) -> CallOutcome:
         if self._closing:
