@@ -86,6 +86,7 @@ class Compactor:
         `head`: what else the next request holds. What the summary took is added to `spent`.
         """
         turns = [message for turn in history.turns for message in turn_messages(turn, history.later)]
+        await self.window.ready([*head, *turns], offers, 0.0 if history.crowded else FULL)
         if not history.crowded and not self.window.holds_more_than(FULL, [*head, *turns], offers):
             return history
         covered = self._oldest(history, FULL * self.window.room - self.window.takes(head) - self.window.offered(offers))

@@ -141,6 +141,11 @@ class Transcript:
         """Take a step of this run in; `later`: what has become of its calls since."""
         self._current += step_messages(step, later or {})
 
+    async def ready(self, offers: Sequence[ToolOffer]) -> None:
+        """Wait until the next request can be made without holding up others."""
+        whole = [*self._background, *(message for turn in self._earlier for message in turn), *self._current]
+        await self._window.ready([SystemMessage(text=self._system), *whole], offers)
+
     def request(self, offers: Sequence[ToolOffer], notice: str | None = None) -> ModelRequest:
         """The next request, within the model's window; `notice` goes with the system's words.
 

@@ -183,6 +183,7 @@ class _Loop:
     async def _hear(self, heard: Heard, limit: Limit | None) -> AsyncGenerator[AgentEvent, None]:
         """One turn of the model, whose message gets its end also when the turn does not."""
         context = self._setup.context()
+        await self._setup.transcript.ready(context.offers)
         turn = hear(context.model, self._request(context, limit), heard, self._spent, self._deadline)
         try:
             async with aclosing(turn) as events:

@@ -23,7 +23,7 @@ from agent.resuming import Resumed
 from agent.settling import Ledger, SettlingCaller
 from agent.window import Window
 from domain.kernel import ApprovalId, CallId, Clock, NewId, Principal, Role, Trust
-from knowledge.tokens import count_tokens
+from knowledge.tokens import count_tokens, load_encoding
 from tools.outcomes import CallOutcome, CallRequest
 
 ApprovalUrl = Callable[[ApprovalId], str | None]
@@ -257,7 +257,11 @@ class Orchestrator:
         return system_words(persona.words, opened.surroundings, self._clock().date())
 
     def _window(self, model: Model) -> Window:
-        return Window(self._window_of(model), lambda words: count_tokens(words, model.name))
+        return Window(
+            self._window_of(model),
+            lambda words: count_tokens(words, model.name),
+            lambda: load_encoding(model.name),
+        )
 
 
 def _cache_key(principal: Principal, opened: OpenedRun) -> str:

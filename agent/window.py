@@ -1,6 +1,6 @@
 """Keeps a request within the model's window: whole turns go, oldest first, and no call is parted from its result."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from agent.events import Json
@@ -19,13 +19,21 @@ SHORTENED_LENGTH = 1_500
 UNSHOWN = BackgroundMessage(text="(Earlier turns of this conversation are not shown: it has become too long.)")
 
 
+async def nothing_to_load() -> None:
+    """Of what counts at once."""
+
+
 class Window:
     """The tokens of one model, and what messages take of them.
 
     Counting is spared where it cannot matter: a text has no more tokens than bytes.
     """
 
-    def __init__(self, tokens: int, count: Callable[[str], int]) -> None:
+    def __init__(
+        self, tokens: int, count: Callable[[str], int], load: Callable[[], Awaitable[None]] = nothing_to_load
+    ) -> None:
+        """`load`: has what counts at hand, without holding anybody up; awaited before the first that is counted."""
+        self._load = load
         self._room = tokens - min(tokens // ANSWER_SHARE, ANSWER_TOKENS)
         self._count = count
         self._counted: dict[str, int] = {}
@@ -42,6 +50,11 @@ class Window:
     def offered(self, offers: Sequence[ToolOffer]) -> int:
         """The tokens of these offers."""
         return self._tokens(_offered(offers))
+
+    async def ready(self, messages: Sequence[Message], offers: Sequence[ToolOffer], share: float = 1.0) -> None:
+        """Be ready to count, where all this may take more than that share of the room."""
+        if _bound(messages, _offered(offers)) > share * self._room:
+            await self._load()
 
     def holds_more_than(self, share: float, messages: Sequence[Message], offers: Sequence[ToolOffer]) -> bool:
         """Whether all this takes more than that share of the room."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 import lzma
+import threading
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,6 +65,9 @@ _RECIPES: Final[dict[str, _Recipe]] = {
     ),
 }
 
+_built: dict[str, Encoding] = {}
+_BUILDING: Final = threading.Lock()
+
 DEFAULT_ENCODING: Final = "o200k_base"
 """What an unknown model is counted with: all current OpenAI models use it, and other vendors' counts lie near it."""
 
@@ -84,7 +89,21 @@ def encoding_for(model: str | None = None) -> Encoding:
 
     Raises  TokenRanksDamaged: the rank file in the package has another digest than it was shipped with.
     """
-    return _encoding(_encoding_name(model))
+    name = _encoding_name(model)
+    with _BUILDING:
+        if name not in _built:
+            _built[name] = _encoding(name)
+        return _built[name]
+
+
+async def load_encoding(model: str | None = None) -> None:
+    """Have at hand what counts for `model`, built in a thread: to unpack and sort its ranks takes a third of a second.
+
+    Effect  80 MB of memory, once a process and encoding: where nothing is counted, nothing is loaded.
+    Raises  TokenRanksDamaged.
+    """
+    if not _built or _encoding_name(model) not in _built:
+        await asyncio.to_thread(encoding_for, model)
 
 
 @functools.lru_cache(maxsize=256)
@@ -114,7 +133,6 @@ def unpack_ranks(packed: bytes, sha256: str) -> dict[bytes, int]:
     return {b64decode(token): int(rank) for token, rank in (line.split() for line in plain.splitlines())}
 
 
-@functools.cache
 def _encoding(name: str) -> Encoding:
     from tiktoken import Encoding
 

@@ -17,7 +17,8 @@ from knowledge.embeddings.model import (
     known_space,
     learned_space,
 )
-from knowledge.embeddings.wire import MOST_TEXTS, batches, fault_of, request_bytes, vectors_of
+from knowledge.embeddings.wire import LONGEST_TEXT, MOST_TEXTS, batches, fault_of, request_bytes, vectors_of
+from knowledge.tokens import load_encoding
 
 if TYPE_CHECKING:
     import httpx2
@@ -103,12 +104,12 @@ class CompatibleEmbedder:
         return self._space
 
     async def embed_question(self, text: str) -> tuple[float, ...]:
-        (batch,) = batches([text], self._model)
-        (vector,) = await self._patiently(batch, self._for_questions)
+        (vector,) = await self._patiently([text[:LONGEST_TEXT]], self._for_questions)
         return vector
 
     async def embed(self, texts: Sequence[str]) -> Sequence[tuple[float, ...] | None]:
         vectors: list[tuple[float, ...] | None] = []
+        await load_encoding(self._model)
         for batch in batches(texts, self._model, self._most_texts):
             try:
                 vectors += await self._patiently(batch, self._places)

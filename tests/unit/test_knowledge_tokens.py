@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -27,6 +29,33 @@ from knowledge.tokens import WINDOW, TokenRanksDamaged, count_tokens, encoding_f
 )
 def test_each_model_has_its_encoding_and_an_unknown_one_the_default(model: str | None, encoding: str) -> None:
     assert encoding_for(model).name == encoding
+
+
+LOADING = """
+import asyncio
+from knowledge.tokens import count_tokens, load_encoding
+
+async def main():
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    waiting = asyncio.create_task(others())
+    await load_encoding("gpt-4o")
+    waiting.cancel()
+    print(turns > 1, count_tokens("hello world", "gpt-4o"))
+
+asyncio.run(main())
+"""
+
+
+def test_an_encoding_is_built_while_others_have_their_turn() -> None:
+    told = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, text=True, check=True, timeout=60)
+    assert told.stdout == "True 2\n"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Requests stay within the model's window, and calls stay with their results."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -20,7 +21,9 @@ from agent.model import (
 )
 from agent.window import ANSWER_SHARE, UNSHOWN, Window, shortened, shortened_text
 from domain.kernel import CallId, RunId
-from tests.support.turns import OFFERS, nth
+from tests.support.scripted_gate import ScriptedGate
+from tests.support.scripted_model import ScriptedModel, says
+from tests.support.turns import OFFERS, ListJournal, Told, nth, setup_of, tell
 
 words = st.text(alphabet="ab é€", min_size=0, max_size=60)
 results = st.text(alphabet="xyz", max_size=4000).map(
@@ -52,6 +55,26 @@ turns = st.builds(
     message=words,
     steps=st.lists(steps(), max_size=3).map(tuple),
 )
+
+
+@pytest.mark.parametrize(("length", "loaded"), [(1_000, []), (1_600, ["loaded", "counted"])])
+async def test_what_counts_is_loaded_before_anything_is_counted_and_not_where_nothing_is(
+    length: int, loaded: list[str]
+) -> None:
+    seen: list[str] = []
+
+    async def load() -> None:
+        seen.append("loaded")
+
+    def count(text: str) -> int:
+        seen.append("counted")
+        return len(text)
+
+    told = Told(ListJournal())
+    setup = setup_of(ScriptedModel(says("Lena.")), ScriptedGate(), told.journal, offers=())
+    transcript = Transcript(system="S", history=History(), message="é" * length, window=Window(4_000, count, load))
+    await tell(replace(setup, transcript=transcript), told)
+    assert (seen[:2], told.raised) == (loaded, None)
 
 
 @given(st.lists(turns, max_size=5).map(tuple), st.lists(steps(), max_size=3), st.integers(300, 20_000))
