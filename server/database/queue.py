@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, cast
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 import orjson
@@ -126,6 +126,9 @@ WITH unfinished AS (
 SELECT kind, organization_id, subject_id FROM left_behind ORDER BY turn, since, subject_id LIMIT $2
 """
 
+MOST_IN_A_ROW = 10
+"""Jobs of one subject, each following another that is under way; what comes then, the sweep finds."""
+
 # A job that is put off gives way to one that is to be done now. One that is under way may have read what has changed
 # since: it stays, and is followed by another.
 MAKE_WAY = """
@@ -133,9 +136,9 @@ WITH put_off AS (
     DELETE FROM queue.pgqueuer WHERE dedupe_key = ANY ($1) AND status = 'queued' AND execute_after > now()
     RETURNING dedupe_key
 )
-SELECT dedupe_key, false AS under_way FROM put_off
+SELECT dedupe_key, NULL AS under_way FROM put_off
 UNION ALL
-SELECT dedupe_key, true FROM queue.pgqueuer WHERE dedupe_key = ANY ($1) AND status = 'picked'
+SELECT dedupe_key, id::text FROM queue.pgqueuer WHERE dedupe_key = ANY ($1) AND status = 'picked'
 """
 
 
@@ -160,16 +163,18 @@ class PostgresJobs:
         """Enqueue jobs to be done now, whatever is known of their subjects already.
 
         A job that waits its turn is enough; one that was put off is brought forward; one that is under way is followed
-        by another, since it may have looked too early.
+        by one other, since it may have looked too early.
         Raises  Unavailable: no database; the sweep finds the jobs by their rows.
         """
         async with self._connection() as connection:
             keyed = {key_of(job): job for job in jobs}
-            skipped = await _insert(connection, keyed)
-            if not skipped:
-                return
-            rows = await connection.fetch(MAKE_WAY, list(skipped))
-            await _insert(connection, {_key_after(row): skipped[row["dedupe_key"]] for row in rows})
+            # What follows a job may be under way itself by now: each time the key is that of a job further on.
+            for _ in range(MOST_IN_A_ROW):
+                skipped = await _insert(connection, keyed)
+                if not skipped:
+                    return
+                rows = await connection.fetch(MAKE_WAY, list(skipped))
+                keyed = {_key_after(row): skipped[row["dedupe_key"]] for row in rows}
 
     async def sweep(self, unqueued_for: timedelta, embedding_model: str | None = None) -> Sequence[Job]:
         """Enqueue what is unfinished and has had no job for that long, and say what it was; at most 500 at once.
@@ -302,9 +307,9 @@ def key_of(job: Job) -> str:
 
 
 def _key_after(row: "asyncpg.Record") -> str:
-    """The key of a job that takes another's place, or follows one that is under way."""
-    key: str = row["dedupe_key"]
-    return f"{key}/{uuid4()}" if row["under_way"] else key
+    """The key of a job that takes another's place, or is the one that follows a job that is under way."""
+    key, under_way = str(row["dedupe_key"]), row["under_way"]
+    return key if under_way is None else f"{key}/{under_way}"
 
 
 def payload_of(job: Job) -> bytes:

@@ -85,6 +85,21 @@ async def test_a_job_that_was_put_off_is_brought_forward_and_begins_anew(
     assert [row["attempts"] for row in await service_connection.fetch(JOBS)] == [0, 0]
 
 
+async def test_however_much_happens_while_a_job_is_under_way_one_job_follows_it(
+    jobs: PostgresJobs, service_connection: Connection
+) -> None:
+    await jobs.enqueue([run_of()])
+    await take(service_connection)
+    for _ in range(3):
+        await jobs.enqueue([run_of()])
+    await asyncio.gather(*(jobs.enqueue([run_of(), run_of()]) for _ in range(3)))
+    assert await queued(service_connection) == [("picked", False), ("queued", False)]
+    await take(service_connection)
+    for _ in range(3):
+        await jobs.enqueue([run_of()])
+    assert await queued(service_connection) == [("picked", False), ("picked", False), ("queued", False)]
+
+
 async def test_a_job_under_way_is_followed_by_another_for_each_thing_that_happens_meanwhile(
     jobs: PostgresJobs, service_connection: Connection
 ) -> None:
