@@ -11,7 +11,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # pytest has the last word
 .PHONY: help setup setup-dev demo test check fmt lint types imports manifests lock-check adr-check openapi-check \
-	web web-check coverage openapi lock outage waiting benchmarks takeover task-takeover clean
+	web web-check coverage openapi lock outage waiting benchmarks takeover task-takeover workers-killed clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -89,6 +89,9 @@ benchmarks: setup-dev ## measure speed beside its floors
 
 task-takeover: setup-dev ## stop the worker of a run that acts outside at every point
 	GLOW_EVERY_POINT=1 $(BIN)/python -m pytest -n $(WORKERS) tests/database/test_task_takeover.py
+
+workers-killed: setup-dev ## workers killed again and again, KILLS times, while task runs are queued (make test does it a few times)
+	GLOW_TEST_WORKER_KILLS=$(or $(KILLS),60) $(BIN)/python -m pytest tests/doors/test_workers_killed.py
 
 clean: ## remove what was built; .glow, the demo's data, stays
 	rm -rf .venv tests/node/node_modules web/node_modules dist build .coverage .coverage.* .hypothesis .import_linter_cache .pytest_cache .ruff_cache
