@@ -8,6 +8,8 @@ LONGEST_TERM = 100
 AROUND = 80
 """Characters before and behind the first word that was found."""
 _PARTS = re.compile(r"[^\W_]+")
+_UNPARTED = re.compile(r"[\w.@/+~-]+")
+"""Of what an address, a number or the name of a file may be made."""
 
 
 def terms_of(words: str) -> list[str]:
@@ -15,16 +17,21 @@ def terms_of(words: str) -> list[str]:
     return [term[:LONGEST_TERM] for term in words.split() if _PARTS.search(term)][:MOST_TERMS]
 
 
-def query_of(terms: Sequence[str]) -> str:
-    """All of the terms, each of which a message may go on from, for PostgreSQL's to_tsquery.
+def query_of(term: str) -> str:
+    """A term from which a message may go on, for PostgreSQL's to_tsquery, which parts it as it parted the messages.
 
-    It parts a quoted term as it parted the messages: 2024-01-31 is no single word there, and e@x.example is one.
+    2024-01-31 is no single word there, and lena@acme.example is one.
     """
-    return " & ".join(f"'{_quoted(term)}':*" for term in terms)
+    return f"'{_quoted(term)}':*"
 
 
-def _quoted(term: str) -> str:
-    return term.replace("\\", "\\\\").replace("'", "''")
+def words_of(term: str) -> str:
+    """A term as a query that is parted no more: what is typed to its half, lena@acm, would be parted as no whole is."""
+    return " & ".join(f"'{_quoted(word)}':*" for word in _UNPARTED.findall(term.lower()))
+
+
+def _quoted(words: str) -> str:
+    return words.replace("\\", "\\\\").replace("'", "''")
 
 
 def snippet_of(text: str, terms: Sequence[str]) -> str:

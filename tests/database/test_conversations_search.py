@@ -66,6 +66,21 @@ async def test_dates_numbers_and_names_of_files_and_people_are_found_as_they_are
         assert await found(process, "2024-01-30") == []
 
 
+async def test_what_is_typed_to_its_half_is_found_as_the_whole_is(pools: DatabasePools) -> None:
+    written = (
+        "INV-2024-001 2024-01-31 o'brien@acme.example lena.v-m@x1.acme.example letter.pdf AB12-34X PN7-A4-99/2 3.5"
+    )
+    async with process_on(pools, ScriptedModel(brain=lambda _: says("Yes."))) as process:
+        await said(process, f"See: {written}!")
+        missed = [
+            word[:length]
+            for word in written.split()
+            for length in range(1, len(word) + 1)
+            if not await found(process, f"see {word[:length]}")
+        ]
+    assert missed == []
+
+
 async def test_an_answer_is_found_and_a_message_that_was_answered_twice_once(pools: DatabasePools) -> None:
     async with process_on(pools, ScriptedModel(brain=lambda _: says("Ripe medlars."))) as process:
         begun = await process.runs.start(EVA, NewMessage(message="Which quinces?"))

@@ -9,7 +9,7 @@ from agent.conversations.model import Conversation, Found, Surroundings
 from agent.conversations.postgres.session import PostgresSession
 from agent.conversations.refusals import ConversationTaken
 from agent.conversations.rows import conversation_of, conversation_or_none, found_of, surroundings_of, usage_content
-from agent.conversations.searching import query_of
+from agent.conversations.searching import query_of, words_of
 from agent.events import RunUsage
 from domain.kernel import ConversationId, EngagementId, Level, RunId
 from domain.paging import PageRequest
@@ -66,14 +66,19 @@ ORDER BY updated_at DESC, conversation_id DESC LIMIT $4
 
 # The words are read for each conversation by the owner's index, newest first, until there are enough of them.
 SEARCH = f"""
+WITH asked AS MATERIALIZED (
+    SELECT array_agg(to_tsquery('simple', parted) || whole::tsquery) AS terms
+    FROM unnest($5::text[], $6::text[]) AS term (parted, whole)
+)
 SELECT {CONVERSATION}, found.messages
 FROM conversations c CROSS JOIN LATERAL (
     SELECT coalesce(array_agg(w.message_id), '{{}}') AS messages FROM (
         SELECT w.message_id FROM message_words w
-        WHERE w.owner_id = c.owner_id AND w.conversation_id = c.conversation_id AND w.words @@ to_tsquery('simple', $5)
+        WHERE w.owner_id = c.owner_id AND w.conversation_id = c.conversation_id
+            AND w.words @@ ALL ((SELECT terms FROM asked)::tsquery[])
         LIMIT {MOST_MATCHES}) w) found
 WHERE c.owner_id = $1 AND ($2::timestamptz IS NULL OR (c.updated_at, c.conversation_id) < ($2, $3))
-    AND (found.messages <> '{{}}' OR to_tsvector('simple', c.title) @@ to_tsquery('simple', $5))
+    AND (found.messages <> '{{}}' OR to_tsvector('simple', c.title) @@ ALL ((SELECT terms FROM asked)::tsquery[]))
 ORDER BY c.updated_at DESC, c.conversation_id DESC LIMIT $4
 """
 
@@ -133,8 +138,9 @@ class ConversationRows(PostgresSession):
 
     async def search(self, terms: Sequence[str], page: PageRequest) -> Sequence[Found]:
         """Those whose title or some message has words that begin with all of the terms, last touched first."""
-        owner, query = self._principal.principal_id, query_of(terms)
-        rows = await self._connection.fetch(SEARCH, owner, *page.behind, page.limit + 1, query)
+        owner, behind, most = self._principal.principal_id, page.behind, page.limit + 1
+        parted, whole = [query_of(term) for term in terms], [words_of(term) for term in terms]
+        rows = await self._connection.fetch(SEARCH, owner, *behind, most, parted, whole)
         matched = await self._connection.fetch(MATCHED, [each for row in rows for each in row["messages"]])
         return [found_of(row, matched, terms) for row in rows]
 
