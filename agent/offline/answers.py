@@ -173,6 +173,13 @@ def task_run(result: Json) -> str:
     )
 
 
+def task_run_followed(result: Json) -> str:
+    """How a run ended that was waited for, or that it goes on."""
+    goes_on = text(_thing(result, "task_run").get("status")) in ("queued", "running")
+    more = "It goes on in the background. Ask for the status of the run to follow it."
+    return lines(task_run(result), more if goes_on else "")
+
+
 def autonomy(result: Json) -> str:
     """The level in force, what it lets the agent do, and the verdict on a tool that was asked about."""
     level = text(result.get("level"))

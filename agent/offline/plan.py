@@ -35,6 +35,8 @@ from agent.offline.talk import Json, Talk
 
 _PASSAGES = 8
 _TASKS = 100
+_WAIT_S = 60
+"""For a run that was just begun; the person sees meanwhile how it goes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +73,9 @@ def next_move(intent: Intent, talk: Talk, tools: Sequence[ToolOffer]) -> Move:
 def _wanted(intent: Intent, talk: Talk, tools: Sequence[ToolOffer]) -> Move:
     match intent:
         case CreateTask():
-            return _create(intent, talk)
+            return _create(intent, talk, tools)
         case RunTask(task=task):
-            return _with_task(task, talk, lambda task_id: _run(task_id, talk, before=""))
+            return _with_task(task, talk, lambda task_id: _run(task_id, talk, tools))
         case ShowTask(task=task):
             return _with_task(task, talk, lambda task_id: _once(talk, "task_get", {"task_id": task_id}, answers.task))
         case MarkTask(task=task, status=status):
@@ -151,7 +153,7 @@ def _search(query: str, talk: Talk) -> Move:
     return Say(text=answers.passages(query, step.result), signature=answers.search_signature(step.result))
 
 
-def _create(intent: CreateTask, talk: Talk) -> Move:
+def _create(intent: CreateTask, talk: Talk, tools: Sequence[ToolOffer]) -> Move:
     created = talk.step("task_create")
     if created is None:
         arguments: Json = {"title": intent.title, "due_on": intent.due_on, "kind": intent.kind}
@@ -159,12 +161,22 @@ def _create(intent: CreateTask, talk: Talk) -> Move:
     task_id = text(_thing(created.result, "task").get("task_id"))
     if not created.done or not intent.then_run or not task_id:
         return Say(text=answers.task_created(created.result) if created.done else not_done(created))
-    return _run(task_id, talk, before=answers.task_created(created.result) + "\n\n")
+    return _run(task_id, talk, tools, before=answers.task_created(created.result) + "\n\n")
 
 
-def _run(task_id: str, talk: Talk, *, before: str) -> Move:
-    said = _said(talk, "task_run", answers.task_run_accepted)
-    return Say(text=before + said.text) if said else Ask(tool="task_run", arguments={"task_id": task_id})
+def _run(task_id: str, talk: Talk, tools: Sequence[ToolOffer], before: str = "") -> Move:
+    """Starts the run and waits for its end, and says how that was; where it cannot wait, that it began."""
+    begun, followed = talk.step("task_run"), talk.step("task_run_get")
+    if begun is None:
+        return Ask(tool="task_run", arguments={"task_id": task_id})
+    if not begun.done:
+        return Say(text=before + not_done(begun))
+    run_id = text(_thing(begun.result, "task_run").get("task_run_id"))
+    if followed is None and run_id and "wait_s" in _properties(tools, "task_run_get"):
+        return Ask(tool="task_run_get", arguments={"task_run_id": run_id, "wait_s": _WAIT_S})
+    if followed is None or not followed.done:
+        return Say(text=before + answers.task_run_accepted(begun.result))
+    return Say(text=before + answers.task_run_followed(followed.result))
 
 
 def _with_task(reference: ThingReference, talk: Talk, then: Then) -> Move:
@@ -225,9 +237,13 @@ def _offer(tools: Sequence[ToolOffer], name: str) -> ToolOffer | None:
 
 def _choices(tools: Sequence[ToolOffer], name: str, argument: str) -> Sequence[str]:
     """What the argument of an offered tool may be, as its schema lists it."""
+    return [text(choice) for choice in items(mapping(_properties(tools, name).get(argument)).get("enum"))]
+
+
+def _properties(tools: Sequence[ToolOffer], name: str) -> Json:
+    """The arguments that an offered tool knows; none of one that is not offered."""
     offer = _offer(tools, name)
-    properties = mapping(None if offer is None else offer.parameters.get("properties"))
-    return [text(choice) for choice in items(mapping(properties.get(argument)).get("enum"))]
+    return mapping(None if offer is None else offer.parameters.get("properties"))
 
 
 def _named_tool(words: str, tools: Sequence[ToolOffer]) -> str | None:

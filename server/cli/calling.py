@@ -1,9 +1,11 @@
 """`glow tools call`: one call through the gate, its envelope printed."""
 
+from dataclasses import replace
 from typing import cast
 
 from domain.kernel import CallId
 from server.cli.arguments import given_json
+from server.cli.moving import told_at_terminal
 from server.cli.opening import acting, acting_hub
 from server.cli.printing import complain, say, say_json, why_not
 from server.cli.running import run
@@ -29,7 +31,8 @@ async def _call(
     async with acting_hub() as hub:
         principal = await acting(hub, organization, user)
         request = CallRequest(call_id=CallId(hub.new_id()), tool=name, arguments=arguments, dry_run=dry_run)
-        outcome = await hub.gate.call(request, principal)
+        with told_at_terminal() as tell:
+            outcome = await hub.gate.call(replace(request, tell=tell), principal)
         url = None if outcome.approval is None else hub.approval_url(outcome.approval.approval_id)
         return outcome, envelope(outcome, approval_url=url)
 

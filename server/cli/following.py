@@ -11,8 +11,9 @@ import typer
 
 from domain.kernel import CallId, Principal, TaskRunId
 from domain.tasks.service import TaskRunNotFound
+from server.cli.moving import moving_bar
 from server.cli.opening import acting, acting_hub
-from server.cli.printing import complain, plain, plain_json, say, why_not
+from server.cli.printing import complain, plain_json, say, why_not
 from server.cli.running import run
 from server.following import TaskRunFrame
 from server.http.strict_json import MalformedJson, decoded
@@ -88,18 +89,12 @@ def _bar() -> Generator[Show]:
     if not sys.stderr.isatty():
         yield lambda frame: say(_words(frame))
         return
-    from rich import progress as bars
-    from rich.console import Console
-    from rich.markup import escape
-
-    columns = (bars.BarColumn(), bars.TaskProgressColumn(), bars.TextColumn("{task.description}"))
     last: list[TaskRunFrame] = []
-    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("queued", total=1.0)
+    with moving_bar("queued") as move:
 
         def show(frame: TaskRunFrame) -> None:
             last[:] = [frame]
-            bar.update(task, completed=cast(float, frame.run["progress"]), description=escape(plain(_said(frame))))
+            move(cast(float, frame.run["progress"]), _said(frame))
 
         yield show
     for frame in last:

@@ -77,11 +77,13 @@ async def sign_in(page: "Page", token: str) -> None:
 
 
 @asynccontextmanager
-async def embedded(firms: Database, options: HubOptions | None = None) -> AsyncGenerator[Embedded]:
+async def embedded(
+    firms: Database, options: HubOptions | None = None, *, runs_worker: bool = True
+) -> AsyncGenerator[Embedded]:
     """Everything, for the length of the block."""
     async with AsyncExitStack() as stack:
         (here, ours), (there, evil) = free_address(), free_address()
-        hub = await stack.enter_async_context(served(firms, options, runs_worker=True, allowed_origins=(ours,)))
+        hub = await stack.enter_async_context(served(firms, options, runs_worker=runs_worker, allowed_origins=(ours,)))
         between, reached_at = await stack.enter_async_context(network(hub.url))
         for listening in (here, there):
             page = embedding(reached_at)

@@ -22,6 +22,7 @@ EVENTS: tuple[Json, ...] = (
     {"type": "tool.called", "call_id": "1", "tool": HOSTILE, "arguments": {"a": HOSTILE}},
     {"type": "tool.decided", "call_id": "1", "decision": "deny", "reasons": [HOSTILE]},
     {"type": "tool.completed", "call_id": "1", "outcome": "failed", "error": {"message": HOSTILE}},
+    {"type": "tool.progress", "call_id": "1", "progress": 0.5, "message": HOSTILE},
     {"type": "message.started", "message_id": "m"},
     *({"type": "message.delta", "message_id": "m", "delta": each} for each in HOSTILE),
     {
@@ -118,6 +119,36 @@ def test_a_call_tells_verdict_and_outcome() -> None:
     assert [line.strip()[0] for line in said] == ["→", known.tools["1"][0], "←"]
     found: Json = {"type": "tool.completed", "call_id": "1", "outcome": "done", "result": {"items": [1]}}
     assert lines_of(found, Known(tools={"1": "task_list"})) == ["← task_list done: 1 item"]
+
+
+WAITS: tuple[Json, ...] = (
+    {"type": "tool.called", "call_id": "1", "tool": "task_run_get", "arguments": {}},
+    {"type": "tool.progress", "call_id": "1", "progress": 0.0, "message": "queued"},
+    {"type": "tool.progress", "call_id": "1", "progress": 1 / 3, "message": "by_day …"},
+    {"type": "tool.completed", "call_id": "1", "outcome": "done", "result": {}},
+)
+
+
+def test_how_far_a_call_has_come_is_a_line_each_time_where_nothing_can_be_redrawn(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    view = Plain()
+    for event in WAITS:
+        view.show("", event)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:] == ["  task_run_get   0 % queued", "  task_run_get  33 % by_day …", "← task_run_get done"]
+
+
+def test_at_a_terminal_how_far_a_call_has_come_is_one_line_that_is_gone_at_the_end() -> None:
+    file = io.StringIO()
+    view = RichView(Console(file=file, force_terminal=True, width=100, color_system=None))
+    for event in WAITS:
+        view.show("", event)
+    view.close()
+    queued, by_day, ended = (file.getvalue().index(words) for words in ("0 % queued", "33 % by_day …", "← task"))
+    assert queued < by_day < ended
+    assert "\x1b[2K" in file.getvalue()[queued:by_day]
+    assert "\x1b[2K" in file.getvalue()[by_day:ended]
 
 
 def test_a_question_says_what_why_who_and_until_when() -> None:

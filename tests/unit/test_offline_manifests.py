@@ -48,6 +48,15 @@ async def calls_of(message: str, *results: Json) -> list[tuple[str, Json]]:
     return calls
 
 
+async def test_a_run_that_was_begun_is_waited_for_within_the_manifests_bounds() -> None:
+    calls = await calls_of(f"run task {ID}", {"task_run": {"task_run_id": ID, "status": "queued"}})
+    (begun, _), (waits, arguments) = calls
+    assert (begun, waits) == ("task_run", "task_run_get")
+    assert arguments["task_run_id"] == ID
+    assert cast(int, arguments["wait_s"]) > 0
+    jsonschema_rs.validator_for(OFFERS[waits].parameters).validate(arguments)
+
+
 @pytest.mark.parametrize(
     ("message", "tools"),
     [

@@ -157,6 +157,37 @@ def test_a_task_is_created_and_run_in_two_steps() -> None:
     assert f"queued (task_run_id {RUN})" in answer
 
 
+FOLLOWED = ("task_run_get", {"task_run_id": RUN, "wait_s": 20})
+
+
+def waiting_tools() -> list[ToolOffer]:
+    """Those of which task_run_get can wait."""
+    waits = offer("task_run_get", task_run_id={}, wait_s={"type": "integer", "maximum": 20})
+    return [*(tool for tool in TOOLS if tool.name != waits.name), waits]
+
+
+def test_a_run_that_was_begun_is_followed_and_its_end_told() -> None:
+    chat = Chat("create a task to refresh the analytics and run it", tools=waiting_tools())
+    ended = done(task_run={"task_run_id": RUN, "status": "completed", "message": "All done.", "steps": []})
+    answer = chat.play(CREATED, STARTED, ended)
+    assert chat.calls[2:] == [FOLLOWED]
+    assert f"(task_id {TASK}).\n\nThe run is completed (task_run_id {RUN}).\nAll done.\n" in answer
+
+
+@pytest.mark.parametrize(("status", "goes_on"), [("running", True), ("queued", True), ("waiting", False)])
+def test_of_a_run_that_is_not_over_it_says_how_it_is_followed(status: str, goes_on: bool) -> None:
+    chat = Chat(f"run task {TASK}", tools=waiting_tools())
+    answer = chat.play(STARTED, done(task_run={"task_run_id": RUN, "status": status}))
+    assert answer.startswith(f"The run is {status} (task_run_id {RUN}).")
+    assert ("It goes on in the background." in answer) == goes_on
+
+
+def test_of_a_run_that_cannot_be_followed_it_says_that_it_began() -> None:
+    failed: Json = {"outcome": "failed", "error": {"code": "timeout", "message": "Too late."}}
+    answer = Chat(f"run task {TASK}", tools=waiting_tools()).play(STARTED, failed)
+    assert answer.startswith(f"The task runs in the background: queued (task_run_id {RUN}).")
+
+
 def test_it_means_what_was_last_spoken_of() -> None:
     chat = Chat("create a task to refresh the analytics")
     chat.play(CREATED)

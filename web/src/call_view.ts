@@ -1,5 +1,6 @@
 // A tool call: one line that says what became of it, and everything about it inside.
 
+import { CallProgress } from "./call_progress.ts";
 import type { Archive } from "./context.ts";
 import { badge, fill, h, stateBadge, table } from "./dom.ts";
 import { wordsOf } from "./hub.ts";
@@ -8,22 +9,22 @@ import type { Failure } from "./wire.ts";
 import { reasonList, toolName } from "./words.ts";
 
 export class CallView {
-  readonly node: HTMLDetailsElement;
+  readonly node: HTMLElement;
   private isKnown = false;
   private readonly verdict = h("span", { class: "badges verdict" });
   private readonly outcome = h("span", { class: "badges" }, badge("running", "warn"));
   private readonly arguments: HTMLElement;
   private readonly decision = h("div");
   private readonly result = h("div");
-  private readonly hint: HTMLElement;
+  private going: CallProgress | null = null;
 
   constructor(private readonly id: string, readonly tool: string, values: unknown, private readonly archive: Archive | null) {
-    this.hint = h("span", { class: "hint" }, hintOf(values));
     this.arguments = h("section", {}, h("h4", {}, "Arguments"), table(values, `Arguments of ${tool}`));
-    this.node = h("details", { class: "call" },
-      h("summary", {}, toolName(tool), this.hint, this.verdict, this.outcome),
+    const details = h("details", {},
+      h("summary", {}, toolName(tool), h("span", { class: "hint" }, hintOf(values)), this.verdict, this.outcome),
       h("div", { class: "inside" }, this.arguments, this.decision, this.result, h("p", { class: "faint mono small" }, `call ${id}`)));
-    this.node.addEventListener("toggle", () => this.node.open && void this.look());
+    details.addEventListener("toggle", () => details.open && void this.look());
+    this.node = h("div", { class: "call" }, details);
   }
 
   decided(decision: string, reasons: readonly string[]): void {
@@ -33,18 +34,26 @@ export class CallView {
   }
 
   progressed(progress: number, message: string): void {
-    this.hint.textContent = `${Math.round(progress * 100)} % ${message}`;
+    if (!this.going) this.node.append((this.going = new CallProgress(this.tool)).node);
+    this.going.show(progress, message);
   }
 
   completed(outcome: string | null, result?: unknown, error?: Failure): void {
+    this.rests();
     fill(this.outcome, stateBadge(outcome));
     if (result === undefined && error === undefined) return;
     fill(this.result, h("h4", {}, error ? "Why" : "Result"),
       error ? h("p", { class: "kept" }, `${error.message ?? ""} (${error.code ?? "error"})`) : resultOf(result));
   }
 
+  private rests(): void {
+    this.going?.node.remove();
+    this.going = null;
+  }
+
   /** A call that the run's end found unfinished. */
   settle(): void {
+    this.rests();
     if (this.outcome.textContent === "running") fill(this.outcome, badge("unfinished"));
   }
 

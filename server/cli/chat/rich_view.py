@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.markdown import Markdown
 from rich.text import Text
 
-from server.cli.chat.views import Known, citation_lines, lines_of, shown
+from server.cli.chat.views import Known, citation_lines, lines_of, progress_line, shown
 from tools.outcomes import Json
 
 _FENCES = ("```", "~~~")
@@ -32,6 +32,8 @@ class RichView:
             case "message.completed":
                 self._settle()
                 self._lines(citation_lines(event), "cyan")
+            case "tool.progress":
+                self._moves(progress_line(event, self._known))
             case _:
                 lines = lines_of(event, self._known)
                 if lines:
@@ -49,10 +51,19 @@ class RichView:
             self._stop()
             self._console.print(SafeMarkdown(done))
             self._console.print()
+        self._redraw(SafeMarkdown(self._tail))
+
+    def _moves(self, line: str) -> None:
+        """A line that the next one takes the place of."""
+        if self._tail:
+            self._settle()
+        self._redraw(Text(line, style="dim", no_wrap=True, overflow="ellipsis"))
+
+    def _redraw(self, last: "SafeMarkdown | Text") -> None:
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="ellipsis")
             self._live.start()
-        self._live.update(SafeMarkdown(self._tail), refresh=True)
+        self._live.update(last, refresh=True)
 
     def _settle(self) -> None:
         self._stop()

@@ -83,19 +83,12 @@ def one_line(value: object) -> str:
 
 def lines_of(event: Json, known: Known) -> Sequence[str]:
     """What is told of an event that is no text."""
-    tools = known.tools
     match event["type"]:
         case "run.started":
             before, known.answering = known.answering, (one_line(event["agent"]), one_line(event["model"]))
             return [] if before == known.answering else ["({}, model {})".format(*known.answering)]
-        case "tool.called":
-            tools[str(event["call_id"])] = one_line(event["tool"])
-            return [f"→ {one_line(event['tool'])} {one_line(event['arguments'])}"]
-        case "tool.decided" if event["decision"] != "allow":
-            reasons = ", ".join(cast("list[str]", event["reasons"]))
-            return [f"  {tools.get(str(event['call_id']), '')}: {event['decision']} ({one_line(reasons)})"]
-        case "tool.completed":
-            return [f"← {tools.get(str(event['call_id']), '')} {_outcome(event)}"]
+        case "tool.called" | "tool.decided" | "tool.progress" | "tool.completed":
+            return _call_lines(event, known)
         case "approval.decided":
             return [f"({one_line(event['by'])} answered: {event['decision']})"]
         case "run.waiting":
@@ -109,6 +102,29 @@ def lines_of(event: Json, known: Known) -> Sequence[str]:
             return [f"(The answer failed: {one_line(event['message'])}{again})"]
         case _:
             return []
+
+
+def _call_lines(event: Json, known: Known) -> Sequence[str]:
+    tool = known.tools.get(str(event["call_id"]), "")
+    match event["type"]:
+        case "tool.called":
+            known.tools[str(event["call_id"])] = one_line(event["tool"])
+            return [f"→ {one_line(event['tool'])} {one_line(event['arguments'])}"]
+        case "tool.decided" if event["decision"] != "allow":
+            reasons = ", ".join(cast("list[str]", event["reasons"]))
+            return [f"  {tool}: {event['decision']} ({one_line(reasons)})"]
+        case "tool.progress":
+            return [progress_line(event, known)]
+        case "tool.completed":
+            return [f"← {tool} {_outcome(event)}"]
+        case _:
+            return []
+
+
+def progress_line(event: Json, known: Known) -> str:
+    """How far a call has come, in a line."""
+    share = round(100 * cast(float, event["progress"]))
+    return f"  {known.tools.get(str(event['call_id']), '')} {share:3} % {one_line(event['message'])}"
 
 
 def _outcome(event: Json) -> str:
