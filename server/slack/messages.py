@@ -27,6 +27,7 @@ from server.slack.deliveries import Commanded, GoneOn, Opened, Said
 from server.slack.inbox import Done, Ended, Later, TakenOver
 from server.slack.people import People, Stranger, principal_of
 from server.slack.questions import Questions, event_prefix
+from server.slack.status import Status
 from server.slack.telling import Telling
 from server.slack.web import Json, Pause, SlackSaysNo, SlackWeb
 from server.slack.words import escaped, heard, shortened
@@ -246,6 +247,7 @@ class Messages:
         live = not answer.earlier
         clock = asyncio.get_running_loop().time
         shown_at = clock() - BETWEEN_APPENDS_S
+        status = Status(self.web, answer.place, self.pause, clock)
         async with aclosing(self.runs.pages(principal, part.run_id, part.after)) as pages:
             async for page in pages:
                 if patience is not None:
@@ -256,6 +258,8 @@ class Messages:
                     await self.pause(max(0.0, shown_at + BETWEEN_APPENDS_S - clock()))
                     await answer.grow(telling.text)
                     shown_at = clock()
+                if live:
+                    await status.show(telling.doing)
                 if telling.waits:
                     return
 

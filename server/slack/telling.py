@@ -41,6 +41,8 @@ class Telling:
     _calls: dict[str, Json] = field(default_factory=dict[str, Json])
     _citations: list[Json] = field(default_factory=list[Json])
     _notes: list[str] = field(default_factory=list[str])
+    _under_way: dict[str, str] = field(default_factory=dict[str, str])
+    """How far calls have come that take their time, by their ids."""
 
     @property
     def text(self) -> str:
@@ -57,6 +59,11 @@ class Telling:
     def whole(self) -> str:
         """What the answer says now that nothing follows for the time being."""
         return self.text or (WAITS if self.waits else "")
+
+    @property
+    def doing(self) -> str:
+        """What the thread's status says, behind the app's name; empty where nothing takes its time."""
+        return next(reversed(self._under_way.values()), "")
 
     @property
     def footing(self) -> Footing:
@@ -78,6 +85,9 @@ class Telling:
                 self.withdrawn = bool(self._texts.pop(str(event["message_id"]), "")) or self.withdrawn
             case "tool.called" | "tool.decided" | "tool.completed":
                 self._call(event).update(event)
+                self._under_way.pop(str(event["call_id"]), None)
+            case "tool.progress":
+                self._progressed(event)
             case "approval.requested":
                 self._call(event)["outcome"] = "waiting"
                 self.approvals.append(ApprovalId(UUID(str(event["approval_id"]))))
@@ -90,6 +100,11 @@ class Telling:
         call_id = str(event["call_id"])
         known: Json = {"tool": self.tools[call_id]} if call_id in self.tools else {}
         return self._calls.setdefault(call_id, known)
+
+    def _progressed(self, event: Json) -> None:
+        share = round(100 * cast(float, event["progress"]))
+        tool = self._call(event).get("tool", "a tool")
+        self._under_way[str(event["call_id"])] = f"is at {tool}: {share} %, {event['message']}"
 
     def _say(self, event: Json, delta: str) -> None:
         message_id = str(event["message_id"])

@@ -12,6 +12,7 @@ from server.slack_app import SlackApp
 
 Json = dict[str, object]
 Pause = Callable[[float], Awaitable[None]]
+Clock = Callable[[], float]
 
 TIMEOUT_S = 10
 TRIES = 4
@@ -68,6 +69,13 @@ class SlackWeb:
         """
         given = {name: value for name, value in arguments.items() if value is not None}
         return await self._patiently(method, json=given)
+
+    async def tried_once(self, method: str, **arguments: object) -> bool:
+        """What is not worth waiting for, nor asking for twice; False: Slack did not take it."""
+        try:
+            return isinstance(await self._tried(method, {"json": arguments}), dict)
+        except (SlackAway, SlackSaysNo):
+            return False
 
     async def _patiently(self, method: str, **request: Any) -> Json:
         for _ in range(TRIES):

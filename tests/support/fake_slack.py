@@ -106,6 +106,8 @@ class FakeSlack:
         self.views: list[Json] = []
         self.calls: list[tuple[str, Json]] = []
         self.triggers: set[str] = set()
+        self.statuses: dict[tuple[str, str], str] = {}
+        """What threads say is going on, by channel and thread."""
         self.away = False
         """Every request ends without an answer."""
         self.closes_at: set[int] = set()
@@ -293,6 +295,7 @@ class FakeSlack:
             "chat.appendStream": self._append,
             "chat.stopStream": self._stop,
             "views.open": self._open_view,
+            "assistant.threads.setStatus": self._set_status,
             "apps.connections.open": lambda _: {
                 "url": self.base_url.replace("http", "ws", 1).replace("api/", "socket")
             },
@@ -373,6 +376,12 @@ class FakeSlack:
         self.views.append(opened)
         return {"view": opened}
 
+    def _set_status(self, given: Json) -> Json:
+        if not given.get("thread_ts"):
+            raise Refused("invalid_thread_ts")
+        self.statuses[given["channel_id"], given["thread_ts"]] = given["status"]
+        return {}
+
     def _streaming(self, given: Json) -> Message:
         message = self._message(given)
         if next(self._streamed) in self.closes_at:
@@ -392,6 +401,8 @@ class FakeSlack:
             raise Refused("channel_not_found")
         message = Message(ts=self.ts(), channel=given["channel"], thread_ts=given.get("thread_ts"))
         self.messages[message.ts] = message
+        # Whatever the app says in a thread takes the thread's status away.
+        self.statuses.pop((message.channel, message.thread_ts or ""), None)
         return message
 
     # Socket Mode ------------------------------------------------------------------------------------------------------
