@@ -8,7 +8,7 @@ import structlog
 from domain.kernel import CallId, Principal
 from server.http.marks import Marks
 from server.hub import Hub
-from tools.outcomes import CallOutcome, CallRequest, Json, envelope, reference_of
+from tools.outcomes import CallOutcome, CallRequest, Json, Tell, envelope, reference_of, tell_nobody
 from tools.ports import Unavailable
 
 log = structlog.get_logger()
@@ -35,7 +35,9 @@ class Calls:
         """Whether there is a tool of this name."""
         return self._hub.rules.registry.find(tool) is not None
 
-    async def make(self, tool: str, arguments: object, principal: Principal, marks: Marks | None) -> CallOutcome:
+    async def make(
+        self, tool: str, arguments: object, principal: Principal, marks: Marks | None, tell: Tell = tell_nobody
+    ) -> CallOutcome:
         """One call through the gate; an unknown name is recorded there too."""
         request = CallRequest(
             call_id=CallId(self._hub.new_id()),
@@ -43,6 +45,7 @@ class Calls:
             arguments=arguments,
             request_id=None if marks is None else marks.request_id,
             trace_id=None if marks is None else marks.trace_id,
+            tell=tell,
         )
         return await self._hub.gate.call(request, principal)
 

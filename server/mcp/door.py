@@ -6,10 +6,12 @@ and its two readers of JSON take NaN, other encodings and any depth.
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import anyio
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http import check_accept_headers
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
@@ -23,7 +25,7 @@ from server.http.bodies import JSON_LIMIT, checked, read_json_bytes
 from server.http.marks import Marks, marks_of
 from server.hub import Hub
 from server.mcp.calls import Calls
-from server.mcp.messages import check_message, error_of
+from server.mcp.messages import asks_for_progress, check_message, error_of
 from server.mcp.metadata import metadata_url
 from server.mcp.plain import PlainCalls, plain_call
 from server.mcp.protocol import Context, protocol_server
@@ -61,14 +63,14 @@ class McpDoor:
         self._hosts = TransportSecurityMiddleware(_hosts(hub))
         speaker = protocol_server(hub, OverHttp())
         self._plain = PlainCalls(Calls(hub), speaker.server_info_stamp)
-        self._manager = StreamableHTTPSessionManager(
-            app=speaker, json_response=True, stateless=True, max_request_body_size=JSON_LIMIT
-        )
+        self._answering = _manager(speaker, json_response=True)
+        self._streaming = _manager(speaker, json_response=False)
+        """For requests that want to be told of progress: all others are answered as JSON."""
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Entered once, and left by the same task."""
-        async with self._manager.run():
+        async with self._answering.run(), self._streaming.run():
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,7 +86,9 @@ class McpDoor:
         if plain is not None and self._plain.takes(plain):
             await self._plain.answer(plain, _principal(caller), marks_of(request), receive, send)
         else:
-            await self._speak({**scope, CALLER: caller}, body, receive, send)
+            streams = asks_for_progress(message) and all(check_accept_headers(request))
+            manager = self._streaming if streams else self._answering
+            await self._speak(manager, {**scope, CALLER: caller}, body, receive, send)
 
     async def _admitted(self, request: Request) -> tuple[Caller, bytes, object]:
         """Who asks, and what; in the order that tells a stranger least."""
@@ -122,15 +126,23 @@ class McpDoor:
             refused.headers["WWW-Authenticate"] = f'{challenge}{separator}resource_metadata="{self._metadata_url}"'
         return refused
 
-    async def _speak(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+    async def _speak(
+        self, manager: StreamableHTTPSessionManager, scope: Scope, body: bytes, receive: Receive, send: Send
+    ) -> None:
         """Hand the request to the SDK; from revision 2026-07-28 on, a client that closes it cancels the call."""
         revision = Request(scope).headers.get("mcp-protocol-version")
         closing_cancels = revision is not None and revision not in HANDSHAKE_PROTOCOL_VERSIONS
         async with anyio.create_task_group() as group:
             if closing_cancels:
                 group.start_soon(_cancel_when_closed, receive, group.cancel_scope)
-            await self._manager.handle_request(scope, _replayed(body), _marked(scope, send))
+            await manager.handle_request(scope, _replayed(body), _marked(scope, send))
             group.cancel_scope.cancel()
+
+
+def _manager(speaker: Server[Any], *, json_response: bool) -> StreamableHTTPSessionManager:
+    return StreamableHTTPSessionManager(
+        app=speaker, json_response=json_response, stateless=True, max_request_body_size=JSON_LIMIT
+    )
 
 
 def _principal(caller: Caller) -> Principal:

@@ -2,6 +2,7 @@
 
 from typing import cast
 
+from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
 from mcp.types import INVALID_REQUEST, PARSE_ERROR, jsonrpc_message_adapter
 from pydantic import ValidationError
 
@@ -21,6 +22,15 @@ def check_message(message: object) -> None:
     given = cast("dict[str, object]", message)
     if "id" in given and (isinstance(given["id"], bool) or not isinstance(given["id"], str | int)):
         raise Problem(400, "invalid_request", "The id of a request is a text or an integer.")
+
+
+def asks_for_progress(message: object) -> bool:
+    """Whether a checked message is the call of a tool whose client wants to be told how far it has come."""
+    given = cast("dict[str, object]", message)
+    params = given.get("params")
+    if given.get("method") != "tools/call" or not isinstance(params, dict):
+        return False
+    return progress_token_from_params(cast("dict[str, object]", params)) is not None
 
 
 def error_of(problem: Problem) -> dict[str, object]:

@@ -17,12 +17,15 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
+from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
 
 from domain.kernel import Principal
 from server.http.marks import Marks
 from server.hub import Hub
 from server.mcp.calls import Calls, NotAnswered, is_error
 from server.mcp.catalog import tool_of
+from server.mcp.progress import telling
+from tools.outcomes import CallOutcome
 
 log = structlog.get_logger()
 
@@ -108,9 +111,7 @@ class _Handlers:
         """One call through the gate; an unknown name is recorded there too, and told as the protocol wants it."""
         odd = _ODD_ARGUMENTS.get()
         arguments = (params.arguments or {}) if odd is None else odd
-        principal, marks = self._wire.principal(context), self._wire.marks(context)
-        made = _undivided(self._calls.make(params.name, arguments, principal, marks))
-        ended = await self._answered(context, made)
+        ended = await self._answered(context, _undivided(self._made(context, params.name, arguments)))
         if ended.error is not None and not self._calls.knows(params.name):
             raise MCPError(types.INVALID_PARAMS, ended.error.message, {"call_id": str(ended.call_id)})
         body = self._calls.body(ended)
@@ -119,6 +120,14 @@ class _Handlers:
             structured_content=body,
             is_error=is_error(ended),
         )
+
+    async def _made(self, context: Context, tool: str, arguments: object) -> CallOutcome:
+        """The call, and how far it has come to a client that asked to be told."""
+        principal, marks = self._wire.principal(context), self._wire.marks(context)
+        if progress_token_from_params(context.params) is None:
+            return await self._calls.make(tool, arguments, principal, marks)
+        async with telling(context.session.report_progress) as tell:
+            return await self._calls.make(tool, arguments, principal, marks, tell)
 
     async def _answered(self, context: Context, work: Awaitable[Result]) -> Result:
         """What the work gives; its faults as errors of the protocol."""
