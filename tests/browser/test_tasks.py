@@ -13,7 +13,7 @@ from tests.support.firms import FIRM_A
 from tests.support.served import Served
 
 if TYPE_CHECKING:
-    from playwright.async_api import Page
+    from playwright.async_api import Page, Route
 
 pytestmark = marks
 
@@ -48,7 +48,7 @@ async def test_run_that_was_looked_at_before_its_stream_told_of_its_end_can_be_b
     card = card_of(page, "Refresh unheard")
     start = card.get_by_role("button", name="Run Refresh unheard", exact=True)
     await start.click()
-    await card.get_by_role("button", name="Cancel").wait_for()
+    await card.locator(".task-run").wait_for()
     begun = await latest_run(server, task)
     assert begun is not None
     async with rest(server) as client:
@@ -59,6 +59,29 @@ async def test_run_that_was_looked_at_before_its_stream_told_of_its_end_can_be_b
     await card.locator(".run-head:has-text('completed')").wait_for()
     assert await card.get_by_role("button", name="Cancel").is_hidden()
     assert await start.get_attribute("aria-disabled") == "false"
+
+
+async def test_second_press_after_a_lost_answer_begins_no_second_run(page: "Page", server: Served) -> None:
+    task = await add_task(server, "Refresh once")
+    begun: list[str] = []
+
+    async def lose(route: "Route") -> None:
+        begun.append((await (await route.fetch()).json())["task_run_id"])
+        await route.abort()
+
+    await page.route(f"**/v1/tasks/{task}/runs", lose, times=1)
+    await page.route("**/v1/tasks?*", lambda route: route.abort() if begun else route.continue_())
+    await sign_in(page, server, fragment="&tasks")
+    card = card_of(page, "Refresh once")
+    start = card.get_by_role("button", name="Run Refresh once", exact=True)
+    await start.click()
+    await card.locator(".refusal:has-text('The server cannot be reached.')").wait_for()
+    async with page.expect_response(f"**/v1/tasks/{task}/runs") as answered:
+        await start.click()
+    again = await (await answered.value).json()
+    assert [again["task_run_id"]] == begun
+    await card.locator(".run-head:has-text('completed')").wait_for()
+    assert await card.locator(".refusal").inner_text() == ""
 
 
 async def test_run_that_waits_leads_to_its_approval_and_goes_on_when_it_is_given(page: "Page", server: Served) -> None:
