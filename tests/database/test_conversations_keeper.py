@@ -66,6 +66,21 @@ async def test_a_heartbeat_tells_which_runs_are_still_running_and_which_somebody
     assert pulse.to_cancel == {key(FIRM_B).run_id}
 
 
+async def test_a_row_that_somebody_has_locked_holds_up_no_other_runs_heartbeat_and_is_not_taken_for_lost(
+    keeper: PostgresRunKeeper, superuser_connection: Connection, owner_connection: Connection
+) -> None:
+    await owner_connection.execute("UPDATE runs SET heartbeat_at = now() - interval '1 hour'")
+    async with superuser_connection.transaction():
+        await superuser_connection.execute("SELECT FROM runs WHERE run_id = $1 FOR UPDATE", FIRM_A.id("thing"))
+        async with asyncio.timeout(30):
+            pulse = await keeper.beat([lease(FIRM_A), lease(FIRM_B)])
+        assert pulse.running == {key(FIRM_A).run_id, key(FIRM_B).run_id}
+        assert await keeper.stale(MINUTE) == [key(FIRM_A)], "the other one is alive"
+        assert await keeper.take(key(FIRM_A), MINUTE) is None
+    await keeper.beat([lease(FIRM_A)])
+    assert await keeper.stale(MINUTE) == []
+
+
 async def test_only_a_run_without_a_recent_sign_of_life_is_taken_over(
     keeper: PostgresRunKeeper, owner_connection: Connection
 ) -> None:

@@ -27,11 +27,21 @@ WHERE coalesce(r.status NOT IN ('running', 'waiting'), true) OR EXISTS (
 """
 
 BEAT = """
-UPDATE runs r SET heartbeat_at = now()
-FROM unnest($1::uuid[], $2::uuid[], $3::int[]) AS held (organization_id, run_id, epoch)
-WHERE r.organization_id = held.organization_id AND r.run_id = held.run_id AND r.epoch = held.epoch
-    AND r.status = 'running'
-RETURNING r.run_id, r.cancel_requested
+-- Those that are still held, as they stand, whoever has locked their rows: what is locked is not lost.
+WITH held AS MATERIALIZED (
+    SELECT r.organization_id, r.run_id, r.epoch, r.cancel_requested
+    FROM unnest($1::uuid[], $2::uuid[], $3::int[]) AS h (organization_id, run_id, epoch)
+        JOIN runs r USING (organization_id, run_id, epoch)
+    WHERE r.status = 'running'
+), free AS MATERIALIZED (
+    -- A row that somebody has locked is left for the next beat: the other runs' signs of life wait for nobody's.
+    SELECT r.organization_id, r.run_id FROM held JOIN runs r USING (organization_id, run_id, epoch)
+    WHERE r.status = 'running' ORDER BY r.organization_id, r.run_id FOR NO KEY UPDATE OF r SKIP LOCKED
+), alive AS (
+    UPDATE runs r SET heartbeat_at = now()
+    FROM free WHERE r.organization_id = free.organization_id AND r.run_id = free.run_id
+)
+SELECT run_id, cancel_requested FROM held
 """
 
 # Those that wait for a worker are left out, and those that one has taken up a moment ago.
