@@ -40,6 +40,8 @@ class RunJournal:
         self._handed_over: tuple[str, Level] | None = None
         self.awaited: tuple[ApprovalId, ...] = ()
         """The questions that the calls of the last step left to people."""
+        self.given_up = False
+        """What is noted only ends what was begun."""
 
     def note(self, step: Step) -> None:
         """Remember a step; it is committed with the next `keep` or `finish`."""
@@ -86,7 +88,9 @@ class RunJournal:
     async def finish(self, ending: Ending) -> bool:
         """Commit what was noted together with the run's end, or with the word that it waits; False: it is another's."""
         async with self._sessions.session(self._principal, read_only=False) as store:
-            finished = await store.finish(self._run_id, self._epoch, ending, self._noted, self._clock())
+            finished = await store.finish(
+                self._run_id, self._epoch, ending, self._noted, self._clock(), given_up=self.given_up
+            )
             if finished:
                 await self._assign(store)
             return finished
@@ -94,7 +98,7 @@ class RunJournal:
     async def _keep(self, usage: RunUsage) -> bool:
         steps = tuple(self._noted)
         async with self._sessions.session(self._principal, read_only=False) as store:
-            kept = await store.keep(self._run_id, self._epoch, steps, usage, self._clock())
+            kept = await store.keep(self._run_id, self._epoch, steps, usage, self._clock(), given_up=self.given_up)
             if kept:
                 await self._assign(store)
         # What was noted meanwhile is not kept yet.
@@ -165,6 +169,7 @@ class LiveRun:
         """Tell the run to end; the first word counts, and a run that is ending already ends as it was going to."""
         if self.stopped is None:
             self.stopped = ended
+            self.journal.given_up = True
             self._interrupt()
 
     def lose(self) -> None:

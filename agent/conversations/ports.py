@@ -62,16 +62,35 @@ class RunStore(Protocol):
 
     async def asked_before(self, conversation_id: ConversationId, client_message_id: str) -> AskedBefore | None: ...
 
-    async def keep(self, run_id: RunId, epoch: int, steps: Sequence[Step], usage: RunUsage, now: datetime) -> bool:
-        """Add steps to the run's conversation, and what it has spent.
+    async def keep(
+        self,
+        run_id: RunId,
+        epoch: int,
+        steps: Sequence[Step],
+        usage: RunUsage,
+        now: datetime,
+        *,
+        given_up: bool = False,
+    ) -> bool:
+        """Add steps to the run's conversation, and what it has spent; with a step no carrier of before counts as lost.
 
         False, and nothing kept, unless it is running under the lease of that epoch.
+        `given_up`: they only end what was begun, so that those who were lost with the run count on.
         """
         ...
 
-    async def finish(self, run_id: RunId, epoch: int, ending: Ending, steps: Sequence[Step], now: datetime) -> bool:
+    async def finish(
+        self,
+        run_id: RunId,
+        epoch: int,
+        ending: Ending,
+        steps: Sequence[Step],
+        now: datetime,
+        *,
+        given_up: bool = False,
+    ) -> bool:
         """Add the last steps and end the run, or put it down to wait; False, and nothing changed, unless it runs under
-        that epoch's lease."""
+        that epoch's lease. `given_up`: as for `keep`."""
         ...
 
     async def unfinished(self, run_id: RunId) -> Unfinished | None:

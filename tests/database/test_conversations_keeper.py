@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -79,6 +80,24 @@ async def test_a_row_that_somebody_has_locked_holds_up_no_other_runs_heartbeat_a
         assert await keeper.take(key(FIRM_A), MINUTE) is None
     await keeper.beat([lease(FIRM_A)])
     assert await keeper.stale(MINUTE) == []
+
+
+async def test_carriers_that_were_lost_count_no_more_once_a_step_is_kept_unless_the_run_is_given_up(
+    keeper: PostgresRunKeeper, app_connection: Connection, owner_connection: Connection
+) -> None:
+    async def lost(epoch: int, *, given_up: bool) -> int:
+        await owner_connection.execute("UPDATE runs SET heartbeat_at = now() - interval '1 hour'")
+        taken = await keeper.take(key(FIRM_A), MINUTE)
+        assert taken is not None
+        async with app_connection.transaction():
+            await stand_in(app_connection, FIRM_A, "employee")
+            store, step = PostgresConversations(app_connection, principal_of(FIRM_A)), replace(STEP, message_id=uuid4())
+            assert await store.keep(key(FIRM_A).run_id, epoch, [], USAGE, NOW)
+            assert await store.keep(key(FIRM_A).run_id, epoch, [step], USAGE, NOW, given_up=given_up)
+        return taken.lost_carriers
+
+    assert [await lost(2, given_up=False), await lost(3, given_up=True), await lost(4, given_up=False)] == [1, 1, 2]
+    assert await lost(5, given_up=False) == 1
 
 
 async def test_only_a_run_without_a_recent_sign_of_life_is_taken_over(
@@ -201,7 +220,7 @@ BY_OWNER = {
     "calls of runs": (calls.CALLS_OF_RUNS, [FIRM_A.id("thing"), [FIRM_A.id("thing")]]),
     "steps": (
         runs.WRITE_STEPS,
-        [FIRM_A.id("thing"), "running", None, None, None, [uuid4()], ["{}"], NOW, 1, None],
+        [FIRM_A.id("thing"), "running", None, None, None, [uuid4()], ["{}"], NOW, 1, None, True],
     ),
     "unfinished": (runs.UNFINISHED, [FIRM_A.id("thing")]),
     "steps of a run": (runs.STEPS_OF_RUN, [FIRM_A.id("thing"), FIRM_A.id("thing")]),

@@ -1,6 +1,7 @@
 """Runs on the real database: a run is not a connection, and survives its readers, its process and its database."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
@@ -389,6 +390,32 @@ async def test_a_run_that_takes_down_whoever_carries_it_is_given_up(
     assert answer.error is not None
     assert (answer.error["code"], answer.error["retryable"]) == ("gave_up", False)
     assert types(frames).count("message.started") == types(frames).count("message.reset")
+
+
+async def test_a_run_that_gets_on_outlives_any_number_of_its_carriers(
+    pools: DatabasePools, superuser_connection: Connection
+) -> None:
+    kept = "SELECT count(*) FROM messages WHERE run_id = $1 AND role = 'assistant'"
+    async with AsyncExitStack() as stack:
+        # Each process keeps one step, and is lost in the midst of the next turn.
+        lost = [
+            await stack.enter_async_context(process_on(pools, ScriptedModel(LIST, says("x"), pace=HoldAt(len(LIST)))))
+            for _ in range(ONE_BEAT.most_lost + 2)
+        ]
+        begun = await lost[0].say("How many tasks are there?")
+        for number, process in enumerate(lost):
+            if number:
+                assert await process.go_on(begun.run_id)
+            async with asyncio.timeout(60):
+                while True:
+                    if await superuser_connection.fetchval(kept, begun.run_id) > number:
+                        break
+                    await asyncio.sleep(0.01)
+            await orphan(superuser_connection, begun.run_id)
+        async with process_on(pools, ScriptedModel(says("None."))) as last:
+            assert await last.go_on(begun.run_id)
+            answer = await last.runs.answer(EVA, begun.run_id)
+    assert (answer.status, answer.text) == ("completed", "None.")
 
 
 async def test_a_run_that_was_to_be_cancelled_when_its_process_went_is_cancelled_by_the_next(

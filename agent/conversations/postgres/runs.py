@@ -46,7 +46,10 @@ WRITE_STEPS = """
 -- Only while the run is running under the lease that the writer names; the row lock settles who of two comes first.
 WITH alive AS (
     UPDATE runs SET status = $2, error = $3, usage = coalesce($4, usage), finished_at = $5, heartbeat_at = now(),
-        awaited = $10
+        awaited = $10,
+        -- Lost one after another are those without a step between them.
+        lost_carriers = CASE WHEN $11 AND $2 IN ('running', 'waiting') AND cardinality($6::uuid[]) > 0 THEN 0
+            ELSE lost_carriers END
     WHERE run_id = $1 AND status = 'running' AND epoch = $9
     RETURNING organization_id, run_id, conversation_id
 ), stored AS (
@@ -146,17 +149,37 @@ class RunRows(PostgresSession):
         row = await self._connection.fetchrow(ASKED_BEFORE, conversation_id, client_message_id)
         return None if row is None else AskedBefore(run_id=RunId(row["run_id"]), message=user_text(row["content"]))
 
-    async def keep(self, run_id: RunId, epoch: int, steps: Sequence[Step], usage: RunUsage, now: datetime) -> bool:
+    async def keep(
+        self,
+        run_id: RunId,
+        epoch: int,
+        steps: Sequence[Step],
+        usage: RunUsage,
+        now: datetime,
+        *,
+        given_up: bool = False,
+    ) -> bool:
         """Add steps to the run's conversation, and what it has spent so far, while it runs under that epoch's lease."""
         spent = usage_content(usage, partial=True)
-        return await self._write(run_id, epoch, "running", None, spent, None, steps, now, None)
+        return await self._write(run_id, epoch, "running", None, spent, None, steps, now, None, given_up=given_up)
 
-    async def finish(self, run_id: RunId, epoch: int, ending: Ending, steps: Sequence[Step], now: datetime) -> bool:
+    async def finish(
+        self,
+        run_id: RunId,
+        epoch: int,
+        ending: Ending,
+        steps: Sequence[Step],
+        now: datetime,
+        *,
+        given_up: bool = False,
+    ) -> bool:
         """Add the last steps and end the run, while it runs under that epoch's lease."""
         waits = ending.status == "waiting"
         error, usage = error_content(ending.error), usage_content(ending.usage, partial=waits)
         finished_at, awaited = (None, ending.awaited) if waits else (now, None)
-        return await self._write(run_id, epoch, ending.status, error, usage, finished_at, steps, now, awaited)
+        return await self._write(
+            run_id, epoch, ending.status, error, usage, finished_at, steps, now, awaited, given_up=given_up
+        )
 
     async def _write(
         self,
@@ -169,11 +192,24 @@ class RunRows(PostgresSession):
         steps: Sequence[Step],
         now: datetime,
         awaited: Sequence[ApprovalId] | None,
+        *,
+        given_up: bool,
     ) -> bool:
         ids = [step.message_id for step in steps]
         contents = [step_content(step) for step in steps]
         wrote = await self._connection.fetchval(
-            WRITE_STEPS, run_id, status, error, usage, finished_at, ids, contents, now, epoch, awaited
+            WRITE_STEPS,
+            run_id,
+            status,
+            error,
+            usage,
+            finished_at,
+            ids,
+            contents,
+            now,
+            epoch,
+            awaited,
+            not given_up,
         )
         return bool(wrote)
 
