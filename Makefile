@@ -75,8 +75,8 @@ openapi: setup-dev ## write docs/openapi.json anew
 lock: setup-dev ## resolve the dependencies anew (asks the package index)
 	$(BIN)/python -m checks.lock write $(BIN)/uv
 
-waiting: setup-dev ## runs that wait for a person, cut off at every write and raced over (make test tries a sample)
-	GLOW_TEST_EVERY=1 $(BIN)/python -m pytest tests/conversations/test_waiting.py
+waiting: setup-dev ## runs that wait for a person, cut off at every write, killed and raced over (make test tries a sample)
+	GLOW_TEST_EVERY=1 $(BIN)/python -m pytest tests/conversations/test_waiting.py tests/doors/test_waiting_killed.py
 
 outage: setup-dev ## PostgreSQL away for ten seconds under load (make test does the same for a moment)
 	GLOW_TEST_OUTAGE_S=10 GLOW_TEST_OUTAGE_CLIENTS=32 $(BIN)/python -m pytest tests/doors/test_outage.py
