@@ -65,6 +65,7 @@ from tools.handlers import (
     Introduction,
     agent_handlers,
     document_handlers,
+    policy_handlers,
     search_by_meaning,
     workspace_handlers,
 )
@@ -178,17 +179,19 @@ def load_rules(
         handlers["knowledge_search"] = search_by_meaning(QueryVectors(embedder))
     if slack is not None:
         handlers.update(workspace_handlers(partial(identified, slack), personas.names))
+    policies = Policies.load(folder / "policies")
     registry = Registry.load(
         folder,
         handlers,
         document_handlers(staging, prepare_file, embedder),
         agent_handlers(introductions(personas)),
+        policy_handlers(policies),
     )
     manifests = {tool.manifest.name: tool.manifest for tool in registry.all()}
     personas.check_tools(manifests)
     return Rules(
         registry=registry,
-        policies=Policies.load(folder / "policies"),
+        policies=policies,
         workflows=load_workflows(folder / "workflows", manifests),
         personas=personas,
         staging=staging,

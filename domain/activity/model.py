@@ -178,3 +178,34 @@ class ActivityQuery:
     """The earliest moment, included."""
     until: datetime | None = None
     """The latest moment, excluded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedVerdict:
+    """What was decided of a call at one moment, and from what: at first, and again once a person had approved it."""
+
+    event_id: EventId
+    call_id: CallId
+    time: datetime
+    opens: bool
+    """False: decided again, when the call was to be executed."""
+    tool: str
+    door: Door
+    mode: Mode
+    role: Role | None
+    decision: Decision | None
+    """None: no verdict was reached."""
+    reasons: tuple[str, ...]
+    facts: str
+    """What policy saw, as canonical JSON; `{}` where it was not asked."""
+    policy_digest: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """From when to when; None: from the beginning, and to the end."""
+
+    since: datetime | None = None
+    """The earliest moment, included."""
+    until: datetime | None = None
+    """The latest moment, excluded."""

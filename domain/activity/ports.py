@@ -3,8 +3,16 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from domain.activity.model import ActivityCall, ActivityEvent, ActivityItem, ActivityQuery
+from domain.activity.model import (
+    ActivityCall,
+    ActivityEvent,
+    ActivityItem,
+    ActivityQuery,
+    RecordedVerdict,
+    Span,
+)
 from domain.kernel import CallId, TaskRunId
+from domain.paging import Position
 
 
 class ActivityRepository(Protocol):
@@ -26,6 +34,13 @@ class ActivityRepository(Protocol):
 
     async def request_of(self, call_id: CallId) -> str | None:
         """How its door named the request that led to a call; None: not at all, or no such call that one may see."""
+        ...
+
+    async def verdicts(self, period: Span, after: Position | None, limit: int) -> Sequence[RecordedVerdict]:
+        """What was decided of the next `limit` calls, oldest first, each call's verdicts together and in their order.
+
+        `after`: the place of the last call of the page before, by the time and id of the event that opened it.
+        """
         ...
 
     async def write(self, events: Sequence[ActivityEvent]) -> None: ...

@@ -11,6 +11,8 @@ from domain.activity.model import (
     ActivityQuery,
     ActivityStep,
     EventKind,
+    RecordedVerdict,
+    Span,
 )
 from domain.kernel import (
     ApprovalId,
@@ -25,6 +27,7 @@ from domain.kernel import (
     RunId,
     TaskRunId,
 )
+from domain.paging import Position
 from domain.storage.postgres import Connection, Row
 
 _WORDS_APART = "\x1f"
@@ -207,6 +210,34 @@ WHERE e.organization_id = glow.organization_id() AND e.call_id = $1
 ORDER BY e.occurred_at, e.opens DESC, e.kind <> 'tool.allowed' LIMIT 100
 """
 
+# Oldest first, by the same index as the list. A call that waited was decided again when it was to be made; what follows
+# a ticket only repeats the ticket's verdict, but for one that forbids what the ticket allowed.
+_VERDICTS = """
+WITH opened AS MATERIALIZED (
+    SELECT o.organization_id, o.event_id, o.call_id, o.occurred_at, o.opens, o.kind, o.tool, o.door, o.mode, o.role,
+           o.decision, o.reasons, o.facts, o.policy_digest
+    FROM activity_events o
+    WHERE o.organization_id = glow.organization_id() AND o.opens
+      AND ($1::timestamptz IS NULL OR o.occurred_at >= $1)
+      AND ($2::timestamptz IS NULL OR o.occurred_at < $2)
+      AND ($3::timestamptz IS NULL OR (o.occurred_at, o.event_id) > ($3, $4::uuid))
+    ORDER BY o.occurred_at, o.event_id LIMIT $5
+)
+SELECT v.*
+FROM opened o CROSS JOIN LATERAL (
+    SELECT o.event_id, o.call_id, o.occurred_at, o.opens, o.tool, o.door, o.mode, o.role, o.decision, o.reasons,
+           o.facts, o.policy_digest
+    UNION ALL
+    SELECT e.event_id, e.call_id, e.occurred_at, e.opens, e.tool, e.door, e.mode, e.role, e.decision, e.reasons,
+           e.facts, e.policy_digest
+    FROM activity_events e
+    WHERE o.kind IN ('tool.waiting', 'tool.allowed')
+      AND e.organization_id = o.organization_id AND e.call_id = o.call_id AND NOT e.opens AND e.decision IS NOT NULL
+      AND (e.kind NOT IN ('tool.completed', 'tool.failed', 'tool.cancelled') OR e.decision = 'deny')
+) v
+ORDER BY o.occurred_at, o.event_id, v.opens DESC, v.occurred_at, v.event_id
+"""
+
 
 class PostgresActivity:
     """ActivityRepository over the call's own connection."""
@@ -252,6 +283,11 @@ class PostgresActivity:
     async def request_of(self, call_id: CallId) -> str | None:
         return cast("str | None", await self._connection.fetchval(_REQUEST_OF, call_id))
 
+    async def verdicts(self, period: Span, after: Position | None, limit: int) -> Sequence[RecordedVerdict]:
+        behind = (None, None) if after is None else (after.time, after.id)
+        rows = await self._connection.fetch(_VERDICTS, period.since, period.until, *behind, limit)
+        return [_verdict(row) for row in rows]
+
     async def write(self, events: Sequence[ActivityEvent]) -> None:
         await insert_events(self._connection, events)
 
@@ -276,6 +312,23 @@ def _item(row: Row, *, result: str | None) -> ActivityItem:
         duration_ms=row["duration_ms"],
         arguments=row["arguments"],
         result=result,
+    )
+
+
+def _verdict(row: Row) -> RecordedVerdict:
+    return RecordedVerdict(
+        event_id=EventId(row["event_id"]),
+        call_id=CallId(row["call_id"]),
+        time=row["occurred_at"],
+        opens=row["opens"],
+        tool=row["tool"],
+        door=cast(Door, row["door"]),
+        mode=cast(Mode, row["mode"]),
+        role=None if row["role"] is None else Role(row["role"]),
+        decision=cast("Decision | None", row["decision"]),
+        reasons=tuple(row["reasons"]),
+        facts=row["facts"],
+        policy_digest=row["policy_digest"],
     )
 
 

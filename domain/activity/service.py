@@ -1,13 +1,15 @@
 """Reads the record back: each call as one item folded from its events. The gate writes it, through `write`."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from domain.activity.model import ActivityCall, ActivityEvent, ActivityItem, ActivityQuery
+from domain.activity.model import ActivityCall, ActivityEvent, ActivityItem, ActivityQuery, RecordedVerdict, Span
 from domain.activity.ports import ActivityRepository
 from domain.kernel import CallId, NotFound, TaskRunId
 from domain.paging import Page, Position, page_of
+
+CALLS_A_PAGE = 1000
 
 
 class CallNotFound(NotFound):
@@ -51,6 +53,14 @@ class ActivityService:
     async def request_of(self, call_id: CallId) -> str | None:
         """How its door named the request that led to a call; None: not at all, or no such call that one may see."""
         return await self.activity.request_of(call_id)
+
+    async def verdicts(self, period: Span) -> AsyncGenerator[Sequence[RecordedVerdict]]:
+        """What was decided of the calls of a period, oldest first, a page at a time: none is held once it is given."""
+        after: Position | None = None
+        while page := await self.activity.verdicts(period, after, CALLS_A_PAGE):
+            yield page
+            last = next(verdict for verdict in reversed(page) if verdict.opens)
+            after = Position(time=last.time, id=last.event_id)
 
     async def write(self, events: Sequence[ActivityEvent]) -> None:
         """Add events to the record, in this transaction."""

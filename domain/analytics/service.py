@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import ClassVar
 
 from domain.analytics.layouts import GROUP_LABELS, LAYOUTS, Layout
@@ -22,6 +22,7 @@ from domain.analytics.model import (
 )
 from domain.analytics.ports import AnalyticsRepository
 from domain.kernel import DomainError, EngagementId
+from domain.moments import beginning_of, end_of
 
 DEFAULT_DAYS = 30
 MOST_DAYS = 400
@@ -87,8 +88,8 @@ def period_of(since: date | datetime | None, until: date | datetime | None, *, n
     Raises  InvalidPeriod: it ends before it begins, or is longer than 400 days.
     """
     try:
-        end = now if until is None else _end(until)
-        start = end - timedelta(days=DEFAULT_DAYS) if since is None else _start(since)
+        end = now if until is None else end_of(until)
+        start = end - timedelta(days=DEFAULT_DAYS) if since is None else beginning_of(since)
     except OverflowError:
         raise InvalidPeriod("from, to: there is no such day") from None
     if start >= end:
@@ -96,20 +97,6 @@ def period_of(since: date | datetime | None, until: date | datetime | None, *, n
     if end - start > timedelta(days=MOST_DAYS):
         raise InvalidPeriod(f"from, to: a report spans at most {MOST_DAYS} days")
     return Period(since=start, until=end, first=start.date(), last=(end - timedelta(microseconds=1)).date())
-
-
-def _start(since: date | datetime) -> datetime:
-    return _in_utc(since) if isinstance(since, datetime) else datetime.combine(since, time(), UTC)
-
-
-def _end(until: date | datetime) -> datetime:
-    if isinstance(until, datetime):
-        return _in_utc(until)
-    return datetime.combine(until + timedelta(days=1), time(), UTC)
-
-
-def _in_utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _summary(layout: Layout, query: ReportQuery, whole: Measured, groups: Sequence[Measured]) -> str:

@@ -61,3 +61,26 @@ def explain(
     supposed |= {name: value for name, value in given.items() if value is not None}
     if not policy_explaining.explain(tool, arguments, supposed, organization, user, as_json=as_json):
         raise typer.Exit(REFUSED)
+
+
+@app.command("replay")
+def replay(
+    organization: Organization,
+    user: Annotated[
+        str, typer.Option("--user", metavar="EMAIL", help="Who asks: a MANAGER or above, or the quality reviewer.")
+    ],
+    policies: Folder = None,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="MOMENT", help="Calls from then on: 2026-01-31, or RFC 3339.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--to", metavar="MOMENT", help="Calls up to then; a day counts.")] = None,
+    limit: Annotated[int, typer.Option(min=0, max=10000, help="How many of the changes are listed.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Decide the organization's recorded calls again under a proposed policy, and list what would change."""
+    from server.cli import policy_replaying
+
+    narrowed: dict[str, object] = {"limit": limit}
+    narrowed |= {name: value for name, value in {"from": since, "to": until}.items() if value is not None}
+    if not policy_replaying.replay(policies, narrowed, organization, user, as_json=as_json):
+        raise typer.Exit(REFUSED)

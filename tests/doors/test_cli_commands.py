@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -293,6 +294,32 @@ def test_policy_explain_says_what_would_become_of_a_call_why_and_what_would_chan
     assert (call["door"], call["mode"], call["outcome"]) == ("cli", "person", "done")
     assert glow(*asked, "--role", "READONLY", "--json") == 0
     assert glow.json["reasons"] == ["role_too_low"]
+
+
+def test_policy_replay_lists_what_a_proposed_policy_would_change_and_the_one_in_force_changes_nothing(
+    glow: Glow, tmp_path: Path
+) -> None:
+    assert glow("tools", "call", "task_create", *ACME, *EMPLOYEE, "--arguments", '{"title": "once"}') == 0
+    asked = ("policy", "replay", *ACME, "--user", "manager@acme.example")
+    assert glow(*asked) == 0
+    assert "Nothing would change." in glow.out
+    assert " a second)." in glow.out
+    shutil.copytree(resource_folder("manifests") / "policies", tmp_path / "proposed")
+    rule = '@id("by_nobody") forbid (principal, action == Action::"call", resource == Tool::"task_create");'
+    (tmp_path / "proposed" / "new.cedar").write_text(rule, encoding="utf-8")
+    proposed = ("--policies", str(tmp_path / "proposed"))
+    assert glow(*asked, *proposed) == 0
+    assert "deny: by_nobody" in " ".join(glow.out.split())
+    assert glow(*asked, *proposed, "--limit", "0", "--json") == 0
+    assert {(each["tool"], each["to"]) for each in glow.json["by_tool_and_role"]} == {("task_create", "deny")}
+    assert glow.json["differences"] == []
+
+
+def test_policy_replay_is_for_who_reads_the_record_and_takes_nothing_but_policies(glow: Glow, tmp_path: Path) -> None:
+    assert glow("policy", "replay", *ACME, *EMPLOYEE) == 1
+    assert "role_too_low" in glow.err
+    assert glow("policy", "replay", *ACME, "--user", "manager@acme.example", "--policies", str(tmp_path)) == 1
+    assert "has no policies" in glow.err
 
 
 def test_policy_explain_of_no_tool_fails_and_says_so(glow: Glow) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -79,7 +79,7 @@ from tests.support.slack_world import with_slack
 from tests.support.terminal_doors import CliChat, McpStdio
 from tools.manifest import Manifest
 from tools.manifest_files import load_manifests
-from tools.outcomes import Verdict, decision_of
+from tools.outcomes import CallRequest, Verdict, decision_of
 from tools.policy import situation_of
 
 Json = dict[str, Any]
@@ -373,6 +373,16 @@ async def test_every_door_decides_alike_and_records_alike(world: World, superuse
     assert_parity(seen)
     assert untried(seen) == set()
     assert await cells_recorded(superuser_connection) == {cell for cell in cells() if not is_unreachable(cell)}
+    await assert_replays_alike(world.site.hub)
+
+
+async def assert_replays_alike(hub: Hub) -> None:
+    """All that was decided at every door is decided so again by the same policies, from what was recorded of it."""
+    reader = Principal(organization_id=ORGANIZATION, principal_id=READER, kind="person", mode="person", door="cli")
+    request = CallRequest(call_id=CallId(uuid4()), tool="policy_replay", arguments={})
+    found = (await hub.gate.call(request, reader)).result
+    assert found is not None
+    assert (found["differences"], found["same"]) == ([], found["verdicts"])
 
 
 OTHERS = tuple(who for who in WHOS if who not in EVERYBODY)

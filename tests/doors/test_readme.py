@@ -53,11 +53,12 @@ class Shell:
 
 @contextmanager
 def shell(folder: Path, port: int) -> Generator[Shell]:
-    """bash, in which `.venv/bin/glow` and `.venv/bin/python` are this tree's and the demo is on another port."""
+    """bash, in which `.venv/bin/glow`, `.venv/bin/python` and `manifests` are this tree's, the demo on another port."""
     kept = {name: value for name, value in os.environ.items() if name not in names_of_settings()}
     root = str(resource_folder("manifests").parent)
     (folder / "client.py").write_text(python_of(README), encoding="utf-8")
     (folder / "glow.py").write_text(GLOW, encoding="utf-8")
+    (folder / "manifests").symlink_to(resource_folder("manifests"))
     environment = {**kept, "PYTHONPATH": root, "GLOW_HOME": str(folder / "home")}
     with subprocess.Popen(
         ["bash", "--norc", "--noprofile"],

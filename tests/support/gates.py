@@ -24,7 +24,7 @@ from server.following import TaskRunFeed
 from server.hub import introductions
 from tests.support.firms import FIRM_A, Firm
 from tools.gate import Fault, Gate, no_fault
-from tools.handlers import HANDLERS, agent_handlers, document_handlers, search_by_meaning
+from tools.handlers import HANDLERS, agent_handlers, document_handlers, policy_handlers, search_by_meaning
 from tools.manifest import Manifest
 from tools.manifest_files import load_manifests
 from tools.outcomes import CallOutcome, CallRequest
@@ -107,13 +107,15 @@ def rules_of_the_project(
 
     documents = document_handlers(staging, prepare_file, embedder)
     agents = agent_handlers(introductions(load_personas(folder)))
+    policies = Policies.load(folder / "policies")
+    again = policy_handlers(policies)
     search = {} if embedder is None else {"knowledge_search": search_by_meaning(QueryVectors(embedder))}
     held = load_manifests(folder)
     if timeout is not None:
         held = tuple(replace(manifest, timeout=timeout) for manifest in held)
-    registry = Registry((*held, *more), {**HANDLERS, **documents, **agents, **search, **(replaced or {})})
+    registry = Registry((*held, *more), {**HANDLERS, **documents, **agents, **again, **search, **(replaced or {})})
     manifests = {tool.manifest.name: tool.manifest for tool in registry.all()}
-    return registry, Policies.load(folder / "policies"), load_workflows(folder / "workflows", manifests), staging
+    return registry, policies, load_workflows(folder / "workflows", manifests), staging
 
 
 def failing(name: str, work: Any) -> dict[str, Handler[Any]]:

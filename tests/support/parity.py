@@ -75,6 +75,7 @@ ACTS: Mapping[str, Act] = {
     "autonomy_query": Act(effect="read", least_role=Role.READONLY),
     "analytics_report": Act(effect="read", least_role=Role.EMPLOYEE),
     "call_get": Act(effect="read", least_role=Role.READONLY),
+    "policy_replay": Act(effect="read", least_role=Role.MANAGER, doors=frozenset({"cli"})),
     "agent_handover": Act(effect="read", least_role=Role.READONLY, doors=frozenset({"chat", "slack", "widget", "cli"})),
     "preference_set": Act(
         effect="prepare", least_role=Role.READONLY, doors=TALKING_DOORS, eqr_too=True, own_answer=True

@@ -261,6 +261,12 @@ CASES: tuple[Case, ...] = (
         tool="analytics_report",
         arguments=_fixed({"report": "tool_use", "from": "2020-01-01", "to": "2020-01-31"}),
     ),
+    # Of a day on which nothing happened.
+    Case(
+        name="try the policies on what happened",
+        tool="policy_replay",
+        arguments=_fixed({"from": "2020-01-01", "to": "2020-01-01"}),
+    ),
     Case(name="follow a call", tool="call_get", arguments=lambda who, _: {"call_id": str(own_call(who))}),
     # To one whose ceiling binds none of the calls that come after it in the same run.
     Case(name="hand over", tool="agent_handover", arguments=_fixed({"agent": "operations"})),

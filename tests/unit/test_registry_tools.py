@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from domain.kernel import Role
 from domain.resources import resource_folder
-from tests.support.policies import manifest
-from tools.handlers import HANDLERS, agent_handlers, document_handlers
+from tests.support.policies import firm_policies, manifest
+from tools.handlers import HANDLERS, agent_handlers, document_handlers, policy_handlers
 from tools.json_schema import Checker, Fault
 from tools.manifest import Json
 from tools.outside import Outside, OutsideContext, Unsure
@@ -93,7 +93,11 @@ def test_handlers_may_come_in_several_tables() -> None:
 def test_the_manifests_and_handlers_that_ship_pair_one_to_one() -> None:
     nothing: Any = None
     registry = Registry.load(
-        resource_folder("manifests"), HANDLERS, document_handlers(nothing, nothing), agent_handlers({})
+        resource_folder("manifests"),
+        HANDLERS,
+        document_handlers(nothing, nothing),
+        agent_handlers({}),
+        policy_handlers(firm_policies()),
     )
     names = [tool.manifest.name for tool in registry.all()]
     assert names == sorted(path.stem for path in (resource_folder("manifests") / "tools").glob("*.yaml"))

@@ -11,7 +11,8 @@ from domain.kernel import DOORS
 from domain.resources import resource_folder
 from knowledge.model import StoredFile
 from knowledge.prepare import PreparedDocument, prepare_document
-from tools.handlers import HANDLERS, agent_handlers, document_handlers
+from tests.support.policies import firm_policies
+from tools.handlers import HANDLERS, agent_handlers, document_handlers, policy_handlers
 from tools.handlers.analytics import AnalyticsReport
 from tools.outcomes import Json
 from tools.registry import Invalid, Parsed, Registry, Tool
@@ -54,6 +55,7 @@ UNSEEN = {
     "figure_list",
     "identity_link",
     "identity_unlink",
+    "policy_replay",
     "schedule_create",
     "schedule_delete",
     "schedule_update",
@@ -66,6 +68,12 @@ AMONG_AGENTS = {"agent_handover", "preference_set", "preference_forget"}
 """Beside the contract's: offered where an agent of this hub speaks, and not to a client's own."""
 ID = "7b1f6a52-6a0e-4c55-9f0e-0f7a1f6f2a11"
 EXAMPLES: dict[str, Json] = {
+    "policy_replay": {
+        "policies": {"a.cedar": "// none", "schema.cedarschema": "// none"},
+        "from": "2026-01-01",
+        "to": "2026-01-31T12:00:00Z",
+        "limit": 5,
+    },
     "knowledge_search": {
         "query": "letter",
         "limit": 3,
@@ -206,7 +214,11 @@ async def _prepared(stored: StoredFile) -> PreparedDocument:
 @cache
 def tools() -> dict[str, Tool]:
     registry = Registry.load(
-        resource_folder("manifests"), HANDLERS, document_handlers(Staging(), _prepared), agent_handlers({})
+        resource_folder("manifests"),
+        HANDLERS,
+        document_handlers(Staging(), _prepared),
+        agent_handlers({}),
+        policy_handlers(firm_policies()),
     )
     return {tool.manifest.name: tool for tool in registry.all()}
 

@@ -14,6 +14,7 @@ from tools.handlers.feedback import FEEDBACK_GIVE
 from tools.handlers.figures import DOCUMENT_EXTRACT, DOCUMENT_LIST, FIGURE_LIST
 from tools.handlers.identities import IDENTITY_LINK, IDENTITY_UNLINK
 from tools.handlers.knowledge import KNOWLEDGE_READ, KNOWLEDGE_SEARCH, search_by_meaning
+from tools.handlers.policies import policy_handlers
 from tools.handlers.preferences import PREFERENCE_FORGET, PREFERENCE_SET
 from tools.handlers.releases import RELEASE_CHECK, RELEASE_SUBMIT, SIGNOFF_RECORD
 from tools.handlers.schedules import SCHEDULE_CREATE, SCHEDULE_DELETE, SCHEDULE_LIST, SCHEDULE_UPDATE
@@ -36,6 +37,7 @@ __all__ = [
     "PrepareFile",
     "agent_handlers",
     "document_handlers",
+    "policy_handlers",
     "search_by_meaning",
     "workspace_handlers",
 ]

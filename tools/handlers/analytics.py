@@ -1,29 +1,17 @@
 """Reports whose figures the database computes."""
 
-from datetime import date, datetime
-from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field, PlainValidator
+from pydantic import Field
 
 from domain.analytics.model import GroupBy, ReportName
 from domain.analytics.service import period_of
 from domain.kernel import EngagementId
 from tools.handlers.arguments import Arguments
+from tools.handlers.moments import Moment
 from tools.outcomes import Json
 from tools.views import report_json
 from tools.work import CallContext, Handler
-
-
-def _moment(text: object) -> date | datetime:
-    """Told apart by their form: pydantic alone takes a midnight for a whole day, whatever its time zone."""
-    written = str(text)
-    day = len(written) == len("2026-01-31")
-    return date.fromisoformat(written) if day else datetime.fromisoformat(written.upper())
-
-
-Moment = Annotated[date | datetime, PlainValidator(_moment)]
-"""A date, which means its whole day in UTC, or an instant."""
 
 
 class AnalyticsReport(Arguments):

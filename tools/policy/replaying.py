@@ -1,0 +1,178 @@
+"""The time machine: what was decided once is decided again, from the facts recorded with it, by a proposed policy.
+
+It keeps counts and the first differences, so that it takes as much memory for a million calls as for a thousand.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import assert_never
+
+from domain.activity.model import RecordedVerdict
+from domain.kernel import Decision
+from tools.outcomes import decision_of
+from tools.policy.older import LacksFacts, lacking, possible_situations
+from tools.policy.verdicts import Policies
+
+_FACTS_KEPT = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A verdict as the record keeps it."""
+
+    decision: Decision
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undecided:
+    """The verdict hangs on what was not recorded yet."""
+
+    lacking: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """The facts are none that policy knows: of a later version, or spoiled."""
+
+
+Again = Told | Undecided | Unreadable
+
+
+class Decider:
+    """One set of policies, asked about recorded facts; equal facts get equal answers, kept by their text."""
+
+    def __init__(self, policies: Policies) -> None:
+        self.digest = policies.digest
+        self._policies = policies
+        self.decide = lru_cache(maxsize=_FACTS_KEPT)(self._decide)
+
+    def _decide(self, facts: str) -> Again:
+        try:
+            situations = possible_situations(facts)
+        except LacksFacts as old:
+            return Undecided(lacking=old.members)
+        except ValueError:
+            return Unreadable()
+        verdicts = [self._policies.decide(situation) for situation in situations]
+        told = {Told(decision=decision_of(verdict), reasons=verdict.reasons) for verdict in verdicts}
+        return told.pop() if len(told) == 1 else Undecided(lacking=lacking(facts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One verdict that would be another."""
+
+    recorded: RecordedVerdict
+    after: Told
+    in_force: Told | None
+    """What the policy in force says of it by now, where it was decided under another; None: under this very one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Differences that are counted together."""
+
+    tool: str
+    role: str | None
+    before: Decision
+    after: Decision
+
+
+@dataclass(slots=True, kw_only=True)
+class UnderDigest:
+    """What was decided under one set of policies, and how it would be decided now."""
+
+    verdicts: int = 0
+    changed: int = 0
+    reasons_changed: int = 0
+    undecided: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What a replay has found so far."""
+
+    calls: int = 0
+    verdicts: int = 0
+    """Those that policy reached: all below but the first two counts are of these."""
+    before_policy: int = 0
+    """Refused by a door, or since the tool had changed, before policy was asked."""
+    without_verdict: int = 0
+    """Calls of unknown tools, or whose arguments could not be read."""
+    same: int = 0
+    changed: int = 0
+    reasons_changed: int = 0
+    """The same decision, for other reasons."""
+    already: int = 0
+    """Of both: decided under other policies than those in force, which would decide as the proposed ones."""
+    unreadable: int = 0
+    undecided: Counter[tuple[str, ...]] = field(default_factory=Counter[tuple[str, ...]])
+    """By the facts that were not recorded yet, and that the verdict hangs on."""
+    groups: Counter[Group] = field(default_factory=Counter[Group])
+    digests: dict[bytes | None, UnderDigest] = field(default_factory=dict[bytes | None, UnderDigest])
+    differences: list[Difference] = field(default_factory=list[Difference])
+    """The first ones, oldest first."""
+
+
+class Replay:
+    """Decides again, one recorded verdict after another."""
+
+    def __init__(self, proposed: Policies, in_force: Policies, *, listed: int) -> None:
+        """`listed`: how many differences are kept."""
+        self.tally = Tally()
+        self.proposed = Decider(proposed)
+        self.in_force = self.proposed if proposed.digest == in_force.digest else Decider(in_force)
+        self._listed = listed
+
+    def take(self, recorded: RecordedVerdict) -> None:
+        """Decide one again, and count what came of it."""
+        tally = self.tally
+        tally.calls += recorded.opens
+        if recorded.decision is None:
+            tally.without_verdict += 1
+        elif recorded.facts == "{}":
+            tally.before_policy += 1
+        else:
+            tally.verdicts += 1
+            self._compare(recorded, Told(decision=recorded.decision, reasons=recorded.reasons))
+
+    def _compare(self, recorded: RecordedVerdict, before: Told) -> None:
+        under = self.tally.digests.setdefault(recorded.policy_digest, UnderDigest())
+        under.verdicts += 1
+        again = self.proposed.decide(recorded.facts)
+        match again:
+            case Told() if again == before:
+                self.tally.same += 1
+            case Told():
+                self._differs(recorded, before, again, under)
+            case Undecided():
+                under.undecided += 1
+                self.tally.undecided[again.lacking] += 1
+            case Unreadable():
+                under.undecided += 1
+                self.tally.unreadable += 1
+            case _:
+                assert_never(again)
+
+    def _differs(self, recorded: RecordedVerdict, before: Told, after: Told, under: UnderDigest) -> None:
+        if before.decision == after.decision:
+            self.tally.reasons_changed += 1
+            under.reasons_changed += 1
+        else:
+            self.tally.changed += 1
+            under.changed += 1
+        role = None if recorded.role is None else str(recorded.role)
+        group = Group(tool=recorded.tool, role=role, before=before.decision, after=after.decision)
+        self.tally.groups[group] += 1
+        in_force = self._in_force(recorded)
+        self.tally.already += in_force == after
+        if len(self.tally.differences) < self._listed:
+            self.tally.differences.append(Difference(recorded=recorded, after=after, in_force=in_force))
+
+    def _in_force(self, recorded: RecordedVerdict) -> Told | None:
+        if recorded.policy_digest == self.in_force.digest:
+            return None
+        again = self.in_force.decide(recorded.facts)
+        return again if isinstance(again, Told) else None
