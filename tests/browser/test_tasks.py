@@ -133,7 +133,7 @@ async def test_failure_of_a_run_is_told_in_words(page: "Page", server: Served) -
     await card.get_by_role("button", name="Run Have nobody do it").click()
     await card.locator(".task-run .error:has-text('no such agent')").wait_for()
     await page.reload()
-    await card.locator("summary:has-text('Details')").click()
+    await card.locator(".task-run").scroll_into_view_if_needed()
     await card.locator(".task-run .error:has-text('no such agent')").wait_for()
 
 

@@ -87,6 +87,7 @@ export class TaskRunView {
     this.node = h("section", { class: "task-run", "aria-label": `Latest run of ${options.title}` },
       h("div", { class: "run-line" }, this.head, options.cancel), this.bar.node, this.words, this.more, this.details);
     this.layOut();
+    if (line.status === "failed") whenSeen(this.node, options.signal, () => void this.look());
   }
 
   get id(): string {
@@ -196,6 +197,17 @@ export class TaskRunView {
       // The badge says that it waits; the next frame asks again.
     }
   }
+}
+
+/** Why a run failed is asked for once somebody has it before their eyes: a list may hold a hundred. */
+function whenSeen(node: HTMLElement, signal: AbortSignal, act: () => void): void {
+  const watcher = new IntersectionObserver((entries) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    watcher.disconnect();
+    act();
+  });
+  watcher.observe(node);
+  signal.addEventListener("abort", () => watcher.disconnect());
 }
 
 const WORDS: Record<string, string> = {
