@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.doors import Doors, problem_of
@@ -98,6 +99,25 @@ def events_of(text: str) -> list[dict[str, Any]]:
         if lines:
             told.append({**json.loads(lines["data"]), "id": int(lines["id"]), "event": lines["event"]})
     return told
+
+
+async def test_a_call_that_waits_for_a_run_is_answered_once_that_has_ended(doors: Doors) -> None:
+    client = await doors.client()
+    client.timeout = httpx.Timeout(90)
+    task = (await client.post("/v1/tasks", json={"title": "Refresh", "kind": "refresh_analytics"})).json()
+    run = (await client.post(f"/v1/tasks/{task['task_id']}/runs")).json()
+
+    answer = await client.post(
+        "/v1/tools/task_run_get/call", json={"arguments": {"task_run_id": run["task_run_id"], "wait_s": 60}}
+    )
+
+    assert (answer.status_code, answer.json()["outcome"]) == (200, "done")
+    assert answer.json()["result"]["task_run"]["status"] == "completed"
+    for seconds in (-1, 61, "long", 1.5):
+        asked = {"task_run_id": run["task_run_id"], "wait_s": seconds}
+        problem_of(
+            await client.post("/v1/tools/task_run_get/call", json={"arguments": asked}), 422, "invalid_arguments"
+        )
 
 
 async def test_a_run_is_followed_to_its_end_from_wherever_a_reader_left_off(doors: Doors) -> None:

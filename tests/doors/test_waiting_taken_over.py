@@ -62,6 +62,13 @@ async def read_until(reader: Reader, lines: Any, kind: str) -> None:
         assert len(reader.frames) > before, reader.frames
 
 
+async def recorded_of(inspector: Connection, call_id: str) -> list[tuple[str, str]]:
+    """What the record has of the call, once it has anything."""
+    while not (recorded := await inspector.fetch(RECORD, UUID(call_id))):  # noqa: ASYNC110 - another process records it
+        await asyncio.sleep(0.02)
+    return [tuple(row) for row in recorded]
+
+
 def of(reader: Reader, kind: str) -> list[Json]:
     return [frame for frame in reader.frames if frame["type"] == kind]
 
@@ -106,10 +113,37 @@ async def test_a_call_that_waits_when_its_server_is_told_to_stop_says_where_the_
             await read_until(reader, lines, "tool.progress")
             stopped.signal(signal.SIGTERM)
             await reader.read(lines)
+        (called,) = of(reader, "tool.called")
+        # Only then does anybody take up what it waited for.
+        recorded = await recorded_of(superuser_connection, called["call_id"])
         async with started.running("worker"):
             await follow(other, reader)
+    assert recorded == [("tool.completed", "done")]
     (completed,) = of(reader, "tool.completed")
     assert completed["outcome"] == "done", completed
-    recorded = await superuser_connection.fetch(RECORD, UUID(completed["call_id"]))
-    assert [tuple(row) for row in recorded] == [("tool.completed", "done")]
+    assert completed["result"]["task_run"]["status"] == "queued"
     assert reader.frames[-1]["type"] == "run.completed"
+
+
+async def test_a_call_that_waits_is_ended_and_recorded_when_its_run_is_cancelled(
+    database: Database, owner_connection: Connection, superuser_connection: Connection
+) -> None:
+    model = Follows()
+    async with (
+        site(database, owner_connection, model) as started,
+        asyncio.timeout(WITHIN_S),
+        started.running() as carrying,
+        started.running() as other,
+    ):
+        model.task_run_id = await queued_run(carrying)
+        reader = Reader()
+        async with chat(carrying) as lines, other.client() as client:
+            await read_until(reader, lines, "tool.progress")
+            answer = await client.post(f"/v1/runs/{reader.run_id}/cancel")
+            assert answer.status_code == 200, answer.text
+            await reader.read(lines)
+    (completed,) = of(reader, "tool.completed")
+    assert completed["outcome"] == "cancelled"
+    recorded = await superuser_connection.fetch(RECORD, UUID(completed["call_id"]))
+    assert [tuple(row) for row in recorded] == [("tool.cancelled", "cancelled")]
+    assert reader.frames[-1]["type"] == "run.cancelled"
