@@ -1,13 +1,17 @@
 """The newest frames of one run, as whoever follows it sees them: kept once, however many follow."""
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 
 from agent.events import RunFrame
 
 KEPT_FRAMES = 256
 """Frames that stay in memory for followers; whoever is further behind reads the database."""
+KEPT_BYTES = 1_000_000
+"""Of their text, as it lies in memory; the newest frame stays however large it is."""
 
 
 class FrameTail:
@@ -19,7 +23,8 @@ class FrameTail:
     def __init__(self, sequence: int = 0) -> None:
         self.sequence = sequence
         """Of the last frame that is shown."""
-        self._recent: deque[RunFrame] = deque(maxlen=KEPT_FRAMES)
+        self._recent: deque[RunFrame] = deque()
+        self._bytes = 0
         self._changed = asyncio.Event()
         self._closed = False
 
@@ -40,13 +45,17 @@ class FrameTail:
         missing = self.sequence - sequence
         if missing > len(self._recent):
             return None
-        return [self._recent[index] for index in range(len(self._recent) - missing, len(self._recent))]
+        return list(islice(self._recent, len(self._recent) - missing, None))
 
     def add(self, frames: Sequence[RunFrame]) -> None:
         """Keep what comes next; `announce` shows it."""
-        if frames:
-            self.sequence = frames[-1].sequence
-            self._recent.extend(frames)
+        if not frames:
+            return
+        self.sequence = frames[-1].sequence
+        self._recent.extend(frames)
+        self._bytes += sum(map(_size_of, frames))
+        while len(self._recent) > KEPT_FRAMES or (self._bytes > KEPT_BYTES and len(self._recent) > 1):
+            self._bytes -= _size_of(self._recent.popleft())
 
     def close(self) -> None:
         """Nothing follows."""
@@ -57,3 +66,7 @@ class FrameTail:
         """Wake whoever waits for a change."""
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+def _size_of(frame: RunFrame) -> int:
+    return sys.getsizeof(frame.data)

@@ -9,7 +9,7 @@ import pytest
 from agent.conversations.leases import Lease, RunKey
 from agent.conversations.refusals import RunTaken
 from agent.events import MessageDelta, MessageStarted, RunCompleted, RunFrame, RunUsage
-from agent.frame_tail import KEPT_FRAMES
+from agent.frame_tail import KEPT_BYTES, KEPT_FRAMES, FrameTail
 from agent.frames import terminal_frame
 from agent.run_stream import TAKEN_AWAY, RunStream
 from domain.kernel import OrganizationId
@@ -231,3 +231,22 @@ async def test_every_change_wakes_those_who_looked_before_it() -> None:
         stream.close()
         await last.wait()
         assert stream.tail.closed
+
+
+def large(sequence: int, size_bytes: int) -> RunFrame:
+    """A frame of so many bytes, and a few more."""
+    return RunFrame(run_id=RUN, sequence=sequence, type="tool.completed", data="x" * size_bytes)
+
+
+def test_few_large_frames_are_not_all_kept_and_the_newest_always_is() -> None:
+    tail = FrameTail()
+    for sequence in range(1, 11):
+        tail.add([large(sequence, KEPT_BYTES // 4)])
+    assert [frame.sequence for frame in tail.after(7) or ()] == [8, 9, 10]
+    assert tail.after(6) is None
+    tail.add([large(11, 2 * KEPT_BYTES), large(12, 2 * KEPT_BYTES)])
+    assert [frame.sequence for frame in tail.after(11) or ()] == [12]
+    assert tail.after(10) is None
+    tail.add([large(13, 10)])
+    assert [frame.sequence for frame in tail.after(12) or ()] == [13]
+    assert tail.after(11) is None
