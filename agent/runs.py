@@ -1,7 +1,7 @@
 """A run is not a connection: started by a message, carried by a task of this process, shown to whoever follows it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, aclosing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, Self
@@ -117,6 +117,7 @@ class Runs(FollowedRuns, AbstractAsyncContextManager["Runs"]):
         self._performance = RunPerformance(orchestrator, self._naming, new_id)
         self._closing = AsyncExitStack()
         self._winding_down = False
+        self._handing_over = False
 
     async def __aenter__(self) -> Self:
         await self._closing.enter_async_context(self._tasks)
@@ -155,16 +156,12 @@ class Runs(FollowedRuns, AbstractAsyncContextManager["Runs"]):
             # What came before takes no place of its own.
             await self._opener.refuse_again(agent, asked)
             raise TooManyRuns(self._places.most)
-        carried = False
-        try:
+        with ExitStack() as place:
+            place.callback(self._places.leave, agent)
             opened = await self._opened(agent, asked)
             if isinstance(opened, RunHandle):
                 return opened
-            self._carry(self._live_run(agent, opened), lambda: self._places.leave(agent))
-            carried = True
-        finally:
-            if not carried:
-                self._places.leave(agent)
+            await self._carry(self._live_run(agent, opened), place.pop_all())
         return RunHandle(run_id=opened.run.run_id, conversation_id=opened.run.conversation_id)
 
     async def _opened(self, agent: Principal, asked: NewMessage) -> OpenedRun | RunHandle:
@@ -220,17 +217,22 @@ class Runs(FollowedRuns, AbstractAsyncContextManager["Runs"]):
             live.stop(given_up)
         elif resumed.cancel_requested:
             live.stop(RunCancelled())
-        self._carry(live, lambda: None)
-        return True
+        return await self._carry(live, ExitStack())
 
     def _live_run(self, principal: Principal, opened: OpenedRun, resumed: Resumed | None = None) -> LiveRun:
         return LiveRun(principal, opened, self._log, self._sessions, self._clock, resumed)
 
-    def _carry(self, live: LiveRun, leave: Callable[[], None]) -> None:
+    async def _carry(self, live: LiveRun, place: ExitStack) -> bool:
+        """Returns as soon as a task carries the run; False: this process hands its runs over, and this one too."""
+        if self._handing_over:
+            place.close()
+            await self._leases.hand_over([live.lease])
+            return False
         self._live[live.lease.key.run_id] = live
-        live.task = self._tasks.create_task(self._carried(live, leave), name=f"run {live.lease.key.run_id}")
+        live.task = self._tasks.create_task(self._carried(live, place), name=f"run {live.lease.key.run_id}")
+        return True
 
-    async def _carried(self, live: LiveRun, leave: Callable[[], None]) -> None:
+    async def _carried(self, live: LiveRun, place: ExitStack) -> None:
         """One run, from its first event here to its last; whatever happens in it, the other runs go on."""
         run = live.opened.run
         structlog.contextvars.bind_contextvars(
@@ -238,8 +240,7 @@ class Runs(FollowedRuns, AbstractAsyncContextManager["Runs"]):
             conversationId=str(run.conversation_id),
             runId=str(run.run_id),
         )
-        place, ended = ExitStack(), None
-        place.callback(leave)
+        ended = None
         try:
             ended = await self._performance.carry(live, place)
         except Exception as fault:
@@ -341,6 +342,8 @@ class Runs(FollowedRuns, AbstractAsyncContextManager["Runs"]):
         self._winding_down = True
         self._naming.cancel()
         await self._ended(self._options.grace.total_seconds())
+        # Whatever is begun or taken up from here on is handed over by whoever does so.
+        self._handing_over = True
         handed_over = list(self._live.values())
         for live in handed_over:
             live.lose()

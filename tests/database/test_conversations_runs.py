@@ -1,7 +1,8 @@
 """Runs on the real database: a run is not a connection, and survives its readers, its process and its database."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
@@ -10,6 +11,7 @@ import orjson
 import pytest
 
 from agent.calling import Caller
+from agent.conversations.ports import ConversationStore, Sessions
 from agent.conversations.refusals import (
     ClientMessageReused,
     ConversationBusy,
@@ -35,6 +37,7 @@ from tests.support.conversing import EVA, ONE_BEAT, HeldAfter, orphan, process_o
 from tests.support.cut_off import CutSessions, Line
 from tests.support.firms import FIRM_A, FIRM_B, seed_firms
 from tests.support.gates import principal_of
+from tests.support.held import Held
 from tests.support.scripted_gate import ScriptedGate, done
 from tests.support.scripted_model import HoldAt, ScriptedModel, Turn, asks, call, says
 from tools.outcomes import CallOutcome, CallRequest
@@ -489,6 +492,34 @@ async def test_a_process_that_shuts_down_hands_its_runs_over(pools: DatabasePool
         assert await process.go_on(begun.run_id)
         frames = await process.frames(begun.run_id)
         assert frames[: len(seen)] == seen
+        assert (await process.runs.answer(EVA, begun.run_id)).text == "whole"
+
+
+class HeldBehindWrites:
+    """Sessions that stand still once something is committed."""
+
+    def __init__(self, sessions: Sessions, held: Held) -> None:
+        self._sessions = sessions
+        self._held = held
+
+    @asynccontextmanager
+    async def session(self, principal: Principal, *, read_only: bool) -> AsyncGenerator[ConversationStore]:
+        async with self._sessions.session(principal, read_only=read_only) as store:
+            yield store
+        if not read_only:
+            await self._held()
+
+
+async def test_a_run_that_is_begun_while_its_process_shuts_down_is_handed_over_too(pools: DatabasePools) -> None:
+    held = Held()
+    async with process_on(pools, ScriptedModel(), around=lambda sessions: HeldBehindWrites(sessions, held)) as going:
+        beginning = asyncio.create_task(going.say("Go on."))
+        await held.reached.wait()
+    held.released.set()
+    begun = await beginning
+    assert [(job.kind, job.subject_id) for job in going.stands_on.queue.jobs] == [("run", begun.run_id)]
+    async with process_on(pools, ScriptedModel(says("whole"))) as process:
+        assert await process.go_on(begun.run_id)
         assert (await process.runs.answer(EVA, begun.run_id)).text == "whole"
 
 
