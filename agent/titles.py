@@ -55,8 +55,12 @@ class Titles:
         self._cost_of = cost_of
 
     def due(self, opened: OpenedRun) -> bool:
-        """Whether the run that has ended was the first of its conversation, by a model that can name it."""
-        is_first = opened.conversation.active_run_id is None
+        """Whether the run that has ended was the first of its conversation, by a model that can name it.
+
+        Another version of the first turn gives no second name.
+        """
+        branched = opened.run.branches or opened.conversation.branched
+        is_first = opened.run.parent_run_id is None and not branched
         return is_first and self._wanted() and not opened.run.model.startswith(OFFLINE)
 
     async def give(self, principal: Principal, opened: OpenedRun) -> None:
@@ -118,10 +122,13 @@ class Naming:
         self._titles = titles
         self._tasks = tasks
         self._naming: set[asyncio.Task[None]] = set()
+        self._over = False
 
     def begin(self, live: LiveRun, ended: RunEnded | RunWaiting) -> None:
         """Have the conversation of a run that ended so named, if it is due."""
-        if self._titles is None or not isinstance(ended, RunCompleted) or not self._titles.due(live.opened):
+        if self._titles is None or self._over or not isinstance(ended, RunCompleted):
+            return
+        if not self._titles.due(live.opened):
             return
         naming = self._tasks.create_task(self._titles.give(live.principal, live.opened), name="runs.title")
         self._naming.add(naming)
@@ -133,6 +140,7 @@ class Naming:
             await asyncio.wait(self._naming)
 
     def cancel(self) -> None:
-        """Leave those that are being named as they are."""
+        """Leave those that are being named as they are, and begin with no other."""
+        self._over = True
         for naming in self._naming:
             naming.cancel()

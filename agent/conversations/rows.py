@@ -379,6 +379,7 @@ def _begun(row: Row) -> NewRun:
         message=user_text(row["content"]),
         client_message_id=row["client_message_id"],
         now=row["said_at"],
+        parent_run_id=_run_id(row["parent_run_id"]),
         request_id=row["request_id"],
         trace_id=row["trace_id"],
     )
