@@ -15,6 +15,8 @@ RunStatus = Literal["running", "waiting", "completed", "failed", "cancelled"]
 GOING: frozenset[RunStatus] = frozenset({"running", "waiting"})
 """A run that has not ended: it is carried, or put down until people have answered."""
 
+TitledBy = Literal["rule", "model", "person"]
+"""Who gave a conversation its title; the rule: its first message begins so."""
 TITLE_LENGTH = 80
 MESSAGE_LENGTH = 100_000
 """Code points of one message; more is a document and belongs into the knowledge."""
@@ -148,6 +150,12 @@ class Conversation:
     """The end of the path that the next message follows."""
     branched: bool = False
     """Some turn has another version."""
+    titled_by: TitledBy = "rule"
+
+    @property
+    def may_be_named(self) -> bool:
+        """Nobody gave it a title yet, and its first message was the last: a model may still do so."""
+        return self.titled_by == "rule" and self.updated_at == self.created_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from agent.conversations.model import (
     Step,
     Summary,
     Surroundings,
+    TitledBy,
     Turn,
 )
 from agent.conversations.runs import AskedTurn, NewRun, Run, Unfinished
@@ -310,6 +311,7 @@ def conversation_of(row: Row) -> Conversation:
         agent_ceiling=Level(row["agent_ceiling"]),
         active_run_id=_run_id(row["active_run_id"]),
         branched=row["branched"],
+        titled_by=cast(TitledBy, row["titled_by"]),
     )
 
 

@@ -16,7 +16,7 @@ from server.http.bodies import Body, Json, JsonBody
 from server.http.document import BODY_REFUSALS, listed, of_model, problems, shows
 from server.http.keys import replayed_headers
 from server.http.parameters import PageAsked, Text
-from server.http.visits import Api
+from server.http.visits import Api, Visit
 from server.logs import name_in_lines
 from tools.views import page_json
 
@@ -48,6 +48,10 @@ class ConversationView(BaseModel):
     )
     active_run_id: str | None
     """The end of the path that the next message follows."""
+    awaits_title: bool = Field(
+        default=False,
+        description="A model may still name it: what stands as its title is how its first message begins.",
+    )
 
 
 class SummaryView(BaseModel):
@@ -104,16 +108,19 @@ async def list_conversations(
     q: Annotated[Text | None, Query(description="Words of titles and messages; each may go on.")] = None,
 ) -> Response:
     """One's own conversations, last touched first; with `q` those that say all of these words."""
+    named = named_by_model(visit)
     if q is not None:
-        return json_answer(page_json(await visit.hub.conversations.search(visit.principal, q, page), found_json))
-    return json_answer(page_json(await visit.hub.conversations.list(visit.principal, page), conversation_json))
+        found = await visit.hub.conversations.search(visit.principal, q, page)
+        return json_answer(page_json(found, lambda each: found_json(each, named)))
+    listed = await visit.hub.conversations.list(visit.principal, page)
+    return json_answer(page_json(listed, lambda each: conversation_json(each, named)))
 
 
 @router.get("/{conversation_id}", responses=shows(of_model(ConversationView)))
 async def get_conversation(visit: Api, conversation_id: Named) -> Response:
     """One conversation, without its messages."""
     found = await visit.hub.conversations.get(visit.principal, conversation_id)
-    return json_answer(conversation_json(found))
+    return json_answer(conversation_json(found, named_by_model(visit)))
 
 
 @router.patch("/{conversation_id}", responses={**shows(of_model(ConversationView)), **BODY_REFUSALS})
@@ -171,8 +178,13 @@ async def choose_branch(
     return json_answer(once.answer, headers=replayed_headers(once.replayed))
 
 
-def conversation_json(conversation: Conversation) -> Json:
-    """A conversation as the interface shows it."""
+def named_by_model(visit: Visit) -> bool:
+    """Whether the operator has a model name conversations."""
+    return visit.hub.config.current.conversations.titles == "model"
+
+
+def conversation_json(conversation: Conversation, named: bool = False) -> Json:
+    """A conversation as the interface shows it; `named`: a model names those that nobody did."""
     engagement_id = conversation.engagement_id
     return ConversationView(
         conversation_id=str(conversation.conversation_id),
@@ -183,10 +195,11 @@ def conversation_json(conversation: Conversation) -> Json:
         created_at=conversation.created_at.isoformat(),
         updated_at=conversation.updated_at.isoformat(),
         active_run_id=None if conversation.active_run_id is None else str(conversation.active_run_id),
+        awaits_title=named and conversation.may_be_named,
     ).model_dump()
 
 
-def found_json(found: Found) -> Json:
+def found_json(found: Found, named: bool = False) -> Json:
     """A conversation that was found, with what was found in it."""
     matches = [
         {
@@ -197,7 +210,7 @@ def found_json(found: Found) -> Json:
         }
         for match in found.matches
     ]
-    return {**conversation_json(found.conversation), "matches": matches}
+    return {**conversation_json(found.conversation, named), "matches": matches}
 
 
 def summary_json(summary: Summary) -> Json:

@@ -1,9 +1,12 @@
 """Versions, feedback, titles and search on the page in a real browser, as somebody would use them, by keyboard too."""
 
+import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.compaction import INSTRUCTIONS
 from agent.model import AssistantMessage, ModelRequest, UserMessage
+from agent.titles import WORDS
 from server.hub import HubOptions
 from tests.browser.browsing import ask, marks, sign_in
 from tests.support.database import Database
@@ -82,6 +85,31 @@ async def test_an_answer_is_rated_a_conversation_renamed_and_both_are_found(page
         await page.wait_for_selector(".conversations .snippet:has-text('What of the mulberries?')")
         await page.fill("#search", "nothing of the kind")
         await page.wait_for_selector(".conversations:has-text('Nothing found')")
+
+
+async def test_a_name_that_a_model_gives_is_shown_once_it_is_there(
+    page: "Page", firms: Database, tmp_path: Path
+) -> None:
+    let_go = asyncio.Event()
+
+    async def pace() -> None:
+        if model.requests[-1].messages[0].text == WORDS:
+            await let_go.wait()
+
+    def answer(request: ModelRequest) -> Turn:
+        return says("Medlars in May" if request.messages[0].text == WORDS else "In May.")
+
+    model = ScriptedModel(brain=answer, pace=pace)
+    async with served(firms, HubOptions(model=model)) as server:
+        server.hub.config.path = tmp_path / "system.yaml"
+        server.hub.config.path.write_text("conversations: {titles: model}\n", encoding="utf-8")
+        server.hub.config.reread()
+        await sign_in(page, server)
+        await ask(page, "When are they ripe?")
+        await page.wait_for_selector(".conversations a[aria-current]:has-text('When are they ripe?')")
+        let_go.set()
+        await page.wait_for_selector(".conversations a[aria-current]:has-text('Medlars in May')")
+        assert await page.title() == "Medlars in May · Prisma Glow"
 
 
 async def test_a_line_behind_summarised_turns_opens_to_what_the_model_is_told_in_their_place(

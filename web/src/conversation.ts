@@ -405,7 +405,7 @@ export class Conversation {
     this.speakers.busy(false);
     if (this.live.textContent === WORKING) this.live.textContent = "";
     if (this.carrier.isLeft || !this.id) return;
-    tell("conversation", { conversation: this.id });
+    tell("conversation", { conversation: this.id, answered: true });
     if (archive) void this.learnSpeaker(archive, this.id);
   }
 

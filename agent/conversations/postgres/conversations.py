@@ -34,7 +34,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
 """
 
 CONVERSATION = (
-    "conversation_id, title, agent, agent_ceiling, engagement_id, created_at, updated_at, active_run_id, branched"
+    "conversation_id, title, agent, agent_ceiling, engagement_id, created_at, updated_at, active_run_id, branched, "
+    "titled_by"
 )
 
 TOUCH_CONVERSATION = f"""

@@ -86,7 +86,8 @@ UNFINISHED = """
 SELECT r.run_id, r.conversation_id, r.agent AS run_agent, r.model, r.door, r.cancel_requested, r.request_id, r.trace_id,
     r.awaited, r.parent_run_id,
     m.message_id, m.content, m.client_message_id, m.created_at AS said_at,
-    c.title, c.agent, c.agent_ceiling, c.engagement_id, c.created_at, c.updated_at, c.active_run_id, c.branched
+    c.title, c.agent, c.agent_ceiling, c.engagement_id, c.created_at, c.updated_at, c.active_run_id, c.branched,
+    c.titled_by
 FROM runs r
     JOIN conversations c USING (organization_id, conversation_id)
     JOIN messages m ON m.organization_id = r.organization_id AND m.conversation_id = r.conversation_id

@@ -24,6 +24,7 @@ const SEARCH_AFTER_MS = 200;
 interface Listed {
   conversation_id: string;
   title: string;
+  awaits_title: boolean;
   matches: { run_id: string; role: string; snippet: string }[];
 }
 
@@ -151,18 +152,32 @@ function openChat(conversation: string | null): void {
   chat.organization = credential.kept.organization ?? null;
   if (conversation) chat.setAttribute("conversation", conversation);
   chat.token = credential.token;
-  chat.addEventListener("glow-conversation", (event) => conversationChanged((event as CustomEvent<{ conversation: string }>).detail.conversation));
+  chat.addEventListener("glow-conversation", (event) => {
+    const { conversation: id, answered } = (event as CustomEvent<{ conversation: string; answered?: true }>).detail;
+    conversationChanged(id, answered ?? false);
+  });
   chat.addEventListener("glow-approval", () => void countApprovals());
   chat.addEventListener("glow-sign-in", () => me && askToken(new Refused(401, { detail: "Your sign-in has ended." })));
   fill(main, chat);
   chat.focus();
 }
 
-function conversationChanged(id: string): void {
+function conversationChanged(id: string, answered: boolean): void {
   if (!chat) return;
   history.replaceState(null, "", `#conversation=${id}`);
   mark("conversation", id);
-  void listConversations();
+  void (answered ? awaitTitle(id) : listConversations());
+}
+
+/** The list as it stands, and again while a model may still name the conversation: nothing says when it has. */
+async function awaitTitle(id: string): Promise<void> {
+  for (const wait of [500, 1000, 2000, 4000, 8000, 16_000]) {
+    const listed = await listConversations();
+    if (!listed.some((item) => item.conversation_id === id && item.awaits_title)) return;
+    await pause(wait);
+    if (chat?.conversation !== id) return;
+  }
+  await listConversations();
 }
 
 /** The view in the list at the side to which this one belongs. */
@@ -221,12 +236,12 @@ function searchField(): HTMLInputElement {
   return field;
 }
 
-async function listConversations(): Promise<void> {
+async function listConversations(): Promise<Listed[]> {
   try {
     const words = search.value.trim();
     const asked = words ? `&q=${encodeURIComponent(words)}` : "";
     const { items } = await hub.get<Page<Listed>>(`v1/conversations?limit=50${asked}`);
-    if (words !== search.value.trim()) return;
+    if (words !== search.value.trim()) return [];
     searched.textContent = words ? `${items.length} found` : "";
     const shown = chat?.conversation ?? null;
     fill(conversations, items.length
@@ -235,8 +250,10 @@ async function listConversations(): Promise<void> {
         words ? item.matches.slice(0, 1).map((match) => h("p", { class: "faint snippet" }, match.snippet)) : null))
       : h("li", { class: "faint" }, words ? "Nothing found" : "None yet"));
     titled(items.find((item) => item.conversation_id === shown)?.title);
+    return items;
   } catch {
     // The list stays as it was.
+    return [];
   }
 }
 
