@@ -10,7 +10,7 @@ from typing import cast
 import orjson
 import pytest
 
-from domain.activity.model import ActivityQuery
+from domain.activity.model import ActivityQuery, Span
 from domain.activity.postgres import PostgresActivity
 from domain.analytics.layouts import LAYOUTS
 from domain.analytics.model import ReportName, ReportQuery
@@ -119,6 +119,7 @@ READS: dict[str, Read] = {
     "tasks": lambda app: PostgresTasks(app).list(TaskQuery()),
     "approvals": lambda app: PostgresApprovals(app).list(ApprovalQuery(), utc_now()),
     "activity": lambda app: PostgresActivity(app).list(ActivityQuery()),
+    "verdicts": lambda app: PostgresActivity(app).verdicts(Span(), None, 10),
     **{f"report {name}": _report(name) for name in LAYOUTS},
 }
 

@@ -30,25 +30,24 @@ async def told(gate: GateOnTest, tool: str, suppose: Json | None = None, **asked
     return cast("dict[str, Any]", outcome.result["tool"])
 
 
-@pytest.mark.parametrize(
-    ("suppose", "decision", "reasons"),
-    [
-        ({}, "allow", ["within_role_and_autonomy"]),
-        ({"level": "L1"}, "needs_approval", ["autonomy_needs_approval_prepare"]),
-        ({"level": "L1", "approved": True}, "allow", ["approved"]),
-        ({"level": "L1", "mode": "person"}, "allow", ["within_role_and_autonomy"]),
-        ({"role": "READONLY"}, "deny", ["role_too_low"]),
-        ({"level": "L0", "door": "worker"}, "deny", ["autonomy_l0_unattended"]),
-        ({"level": "L0", "attended": False}, "deny", ["autonomy_l0_unattended"]),
-        ({"level": "L0", "role": "SERVICE_ACCOUNT", "attended": True}, "needs_approval", None),
-    ],
-)
+SUPPOSED: list[tuple[Json, str, list[str]]] = [
+    ({}, "allow", ["within_role_and_autonomy"]),
+    ({"level": "L1"}, "needs_approval", ["autonomy_needs_approval_prepare"]),
+    ({"level": "L1", "approved": True}, "allow", ["approved"]),
+    ({"level": "L1", "mode": "person"}, "allow", ["within_role_and_autonomy"]),
+    ({"role": "READONLY"}, "deny", ["role_too_low"]),
+    ({"level": "L0", "door": "worker"}, "deny", ["autonomy_l0_unattended"]),
+    ({"level": "L0", "attended": False}, "deny", ["autonomy_l0_unattended"]),
+    ({"level": "L0", "role": "SERVICE_ACCOUNT"}, "deny", ["autonomy_l0_unattended"]),
+]
+
+
 async def test_what_would_happen_if_is_told_and_nothing_is_done(
-    gate: GateOnTest, superuser_connection: Connection, suppose: Json, decision: str, reasons: list[str] | None
+    gate: GateOnTest, superuser_connection: Connection
 ) -> None:
-    found = await told(gate, "task_create", suppose, arguments={"title": "T"})
-    assert found["decision"] == decision
-    assert reasons is None or found["reasons"] == reasons
+    for suppose, decision, reasons in SUPPOSED:
+        found = await told(gate, "task_create", suppose, arguments={"title": "T"})
+        assert (found["decision"], found["reasons"]) == (decision, reasons), suppose
     assert await superuser_connection.fetchval("SELECT count(*) FROM tasks WHERE title = 'T'") == 0
 
 
