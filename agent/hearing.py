@@ -155,7 +155,8 @@ class _Used:
     written: int = 0
     untold: int = 0
     """Answers that broke off, and whose tokens the provider did not tell."""
-    begun: bool = False
+    begun: bool = True
+    """It was asked, and may have begun; only a model that failed says that it had not."""
     whole: bool = False
 
     def settle(self, spent: Spent, request: ModelRequest, heard: Heard) -> None:

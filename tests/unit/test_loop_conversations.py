@@ -350,6 +350,23 @@ async def test_what_the_model_leaves_unsaid_is_said_for_it(turn: Turn, said: str
     assert begun_and_ended(told.events)
 
 
+@pytest.mark.parametrize("step", [0, 1])
+async def test_what_a_model_used_that_was_cancelled_before_its_first_word_nobody_has_told(step: int) -> None:
+    told, pace = Told(ListJournal()), HoldAt(step)
+    setup = setup_of(ScriptedModel(asks(call("task_create")), pace=pace), ScriptedGate(), told.journal)
+    running = asyncio.create_task(tell(setup, told))
+    await pace.reached.wait()
+    running.cancel()
+    await running
+    assert told.events == [RunUsage(input_tokens=0, output_tokens=0, model_calls=1, tool_calls=0, untold_calls=1)]
+
+
+async def test_a_model_that_refused_to_begin_used_nothing() -> None:
+    refused = ModelFailed("model_rejected", "No.", retryable=False)
+    told = await told_by(ScriptedModel([refused]), ScriptedGate())
+    assert told.events == [RunUsage(input_tokens=0, output_tokens=0, model_calls=1, tool_calls=0)]
+
+
 async def test_a_failing_model_withdraws_what_it_half_said() -> None:
     failure = ModelFailed("model_interrupted", "The stream broke.", retryable=True)
     told = await told_by(ScriptedModel([TextDelta(text="Half"), failure]), ScriptedGate())
