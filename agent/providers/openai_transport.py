@@ -21,6 +21,8 @@ _MOST_CONNECTIONS = 1000
 _NO_KEY = "none"
 """What a compatible server without a key is sent; the SDK insists on one."""
 _WANTED = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+_MOST_OF_AN_ERROR = 64 * 1024
+"""Bytes that are read of an answer other than 200; what it says stands in the first of them."""
 _LOST = (httpx2.HTTPError, httpx2.InvalidURL, aiohttp.ClientError, OSError)
 
 
@@ -102,9 +104,21 @@ class OpenAiTransport:
             raise ProviderFault("connection", detail=repr(unsendable)) from None
 
     async def _status_fault(self, refused: httpx2.Response) -> ProviderFault:
-        said = parsed(await refused.aread())
-        body = refused.text if said is None else said
+        told = await _beginning(refused)
+        said = parsed(told)
+        body = told.decode(errors="replace") if said is None else said
         return fault_of_status(refused.status_code, refused.headers, body, self._clock())
+
+
+async def _beginning(refused: httpx2.Response) -> bytes:
+    """As much of the body as may hold an error; whoever leaves the response closes its connection."""
+    told = bytearray()
+    async with aclosing(refused.aiter_bytes()) as reads:
+        async for read in reads:
+            told += read
+            if len(told) >= _MOST_OF_AN_ERROR:
+                break
+    return bytes(told[:_MOST_OF_AN_ERROR])
 
 
 def _texts(headers: Mapping[str, object]) -> dict[str, str]:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from subprocess import run
 from typing import cast
 
@@ -259,6 +260,25 @@ async def test_a_base_url_that_is_none_fails_as_a_model_and_not_as_a_crash(stage
     for base_url in ("not a url", "ftp://127.0.0.1/v1"):
         failed = await (await on(stages, FakeOpenAI(), base_url)).failure()
         assert failed.code == "model_unavailable"
+
+
+async def test_of_a_refusal_without_an_end_the_beginning_is_read_and_its_connection_closed(stages: Stages) -> None:
+    hung_up = asyncio.Event()
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n")
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b"400\r\n" + b"no " * 341 + b"!\r\n")
+                await writer.drain()
+        hung_up.set()
+
+    async with await asyncio.start_server(endless, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        stage = await on(stages, FakeOpenAI(), f"http://127.0.0.1:{port}/v1")
+        assert (await stage.failure()).code == "model_rejected"
+        await hung_up.wait()
 
 
 async def test_parallel_turns_load_the_sdk_once_and_do_not_mix(stages: Stages) -> None:
