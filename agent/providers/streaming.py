@@ -119,7 +119,7 @@ class Connections:
 class StreamedModel:
     """A model behind an API that streams; satisfies agent.model.Model.
 
-    The SDK is loaded by `warm_up`, or by the first turn. Before the first token it tries again where the server is busy
+    The SDK is loaded by the first turn. Before the first token it tries again where the server is busy
     or broken and where the connection fails, as often and as long as its patience allows; after it never, since text
     was shown: agent/providers/chain.py goes on from there.
     `connections`: those of another model of the same endpoint's server and API; without them it has its own.
@@ -146,10 +146,6 @@ class StreamedModel:
     @property
     def context_window(self) -> int:
         return self._endpoint.context_window
-
-    async def warm_up(self) -> None:
-        """Loads the SDK in a thread, so that neither the start nor the first turn stands still for it."""
-        await self.connections.transport()
 
     async def close(self) -> None:
         """Closes the connections to the provider, also for the models that share them."""

@@ -287,7 +287,6 @@ async def test_parallel_turns_load_the_sdk_once_and_do_not_mix(stages: Stages) -
 
     fake = await stages.enter_async_context(FakeOpenAI(brain=think))
     stage = await on(stages, fake, fake.base_url)
-    await stage.model.warm_up()
     answers = await asyncio.gather(*(stage.events(ask(UserMessage(text=f"n{at}"))) for at in range(8)))
     assert [text_of(events) for events in answers] == [f"You said n{at}" for at in range(8)]
 
