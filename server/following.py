@@ -12,7 +12,7 @@ from domain.kernel import OrganizationId, Principal, PrincipalId, TaskRunId
 from domain.tasks.model import TERMINAL, TaskRun, TaskRunStatus
 from server.database.unit_of_work import PostgresTransactions
 from tools.outcomes import Json
-from tools.views import task_run_json
+from tools.views.tasks import task_run_json
 
 LOOK_EVERY_S = 0.5
 """How often a run that goes is looked at; its worker writes ten times a second at most."""

@@ -15,7 +15,7 @@ from server.http.bodies import Json
 from server.http.document import listed, of_model, shows
 from server.http.parameters import only_known
 from server.http.visits import Api
-from tools.views import page_json
+from tools.views.values import page_json
 
 router = APIRouter(tags=["chat"])
 

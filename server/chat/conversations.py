@@ -18,7 +18,7 @@ from server.http.keys import replayed_headers
 from server.http.parameters import PageAsked, Text
 from server.http.visits import Api, Visit
 from server.logs import name_in_lines
-from tools.views import page_json
+from tools.views.values import page_json
 
 router = APIRouter(prefix="/v1/conversations", tags=["chat"])
 

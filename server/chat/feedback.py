@@ -14,7 +14,7 @@ from server.http.bodies import Body, Json, JsonBody
 from server.http.document import BODY_REFUSALS, CALL_REFUSALS, listed, of_model, shows, tool_result
 from server.http.parameters import PageAsked
 from server.http.visits import PEOPLE, Api, Visit, of_tool, open_to
-from tools.views import page_json
+from tools.views.values import page_json
 
 router = APIRouter(tags=["chat"])
 

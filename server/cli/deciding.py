@@ -14,7 +14,7 @@ from server.cli.printing import complain, say, say_json, say_table, why_not
 from server.cli.running import run
 from server.hub import Hub
 from tools.outcomes import CallOutcome, CallRequest, Json, envelope
-from tools.views import approval_item_json
+from tools.views.calls import approval_item_json
 
 
 def list_approvals(organization: str, user: str | None, state: ApprovalState | None, *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from server.cli.opening import acting, acting_hub
 from server.cli.printing import complain, say, say_json, say_table, why_not
 from server.cli.running import run
 from tools.outcomes import CallOutcome, CallRequest, Json, envelope
-from tools.views import preference_json
+from tools.views.calls import preference_json
 
 
 def list_preferences(organization: str, user: str, *, as_json: bool) -> None:

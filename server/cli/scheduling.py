@@ -9,7 +9,7 @@ from server.cli.opening import acting, acting_hub
 from server.cli.printing import complain, say, say_json, say_table, why_not
 from server.cli.running import run
 from tools.outcomes import CallOutcome, CallRequest, Json, envelope
-from tools.views import schedule_json
+from tools.views.tasks import schedule_json
 
 
 def list_schedules(organization: str, user: str | None, *, as_json: bool) -> None:

@@ -19,7 +19,8 @@ from server.http.bodies import Json
 from server.http.document import CALL_REFUSALS, listed, of_model, shows
 from server.http.parameters import PageAsked, Since, Text, Until
 from server.http.visits import Api
-from tools.views import activity_json, event_json, page_json, parsed
+from tools.views.calls import activity_json, event_json
+from tools.views.values import page_json, parsed
 
 router = APIRouter(tags=["activity"])
 

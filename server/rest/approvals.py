@@ -16,7 +16,8 @@ from server.http.document import BODY_REFUSALS, CALL_REFUSALS, listed, shows, to
 from server.http.parameters import PageAsked
 from server.http.visits import PEOPLE, People, Visit, open_to, turned_away
 from server.problems import Problem
-from tools.views import approval_item_json, page_json
+from tools.views.calls import approval_item_json
+from tools.views.values import page_json
 
 router = APIRouter(tags=["approvals"])
 

@@ -11,7 +11,8 @@ from server.http.bodies import Json, ToolArguments
 from server.http.document import BODY_REFUSALS, CALL_REFUSALS, listed, shows, tool_result
 from server.http.parameters import PageAsked
 from server.http.visits import API, Api, Visit, of_tool, open_to
-from tools.views import page_json, setting_json
+from tools.views.calls import setting_json
+from tools.views.values import page_json
 
 router = APIRouter(tags=["autonomy"])
 

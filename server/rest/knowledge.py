@@ -34,7 +34,8 @@ from server.http.uploads import NAME_LIMIT, Upload, UploadBody
 from server.http.visits import Api, People, Visit
 from server.problems import Problem
 from tools.outcomes import CallOutcome, error_json
-from tools.views import document_json, page_json
+from tools.views.knowledge import document_json
+from tools.views.values import page_json
 
 router = APIRouter(prefix="/v1/knowledge", tags=["knowledge"])
 files = APIRouter(prefix="/v1/knowledge", tags=["knowledge"])

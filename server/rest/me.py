@@ -11,7 +11,7 @@ from server.http.document import of_model, shows
 from server.http.visits import Api, Visit
 from server.problems import Problem
 from tools.facts import Facts
-from tools.views import autonomy_json
+from tools.views.calls import autonomy_json
 
 router = APIRouter(tags=["principal"])
 

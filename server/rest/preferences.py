@@ -10,7 +10,7 @@ from server.http.answers import json_answer, result_answer
 from server.http.bodies import Json, ToolArguments
 from server.http.document import BODY_REFUSALS, CALL_REFUSALS, WAITING, listed, shows, tool_result
 from server.http.visits import Api
-from tools.views import preference_json
+from tools.views.calls import preference_json
 
 router = APIRouter(prefix="/v1/me/preferences", tags=["principal"])
 

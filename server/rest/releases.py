@@ -12,7 +12,7 @@ from server.http.document import BODY_REFUSALS, CALL_REFUSALS, shows, tool_resul
 from server.http.parameters import EngagementAsked, only_known
 from server.http.visits import API, Api, Visit, of_tool, open_to
 from server.problems import not_found
-from tools.views import control_needs_json
+from tools.views.releases import control_needs_json
 
 router = APIRouter(tags=["releases"])
 

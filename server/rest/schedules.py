@@ -13,7 +13,8 @@ from server.http.bodies import Json, ToolArguments
 from server.http.document import BODY_REFUSALS, CALL_REFUSALS, WAITING, listed, shows, tool_result
 from server.http.parameters import PageAsked
 from server.http.visits import Api
-from tools.views import page_json, schedule_json
+from tools.views.tasks import schedule_json
+from tools.views.values import page_json
 
 router = APIRouter(tags=["schedules"])
 

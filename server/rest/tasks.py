@@ -15,7 +15,8 @@ from server.http.document import BODY_REFUSALS, CALL_REFUSALS, WAITING, listed, 
 from server.http.negotiation import EVENT_STREAM, choose
 from server.http.parameters import Day, EngagementAsked, PageAsked, Text
 from server.http.visits import Api
-from tools.views import page_json, reminded_task_json, task_json, task_run_json
+from tools.views.tasks import reminded_task_json, task_json, task_run_json
+from tools.views.values import page_json
 
 router = APIRouter(tags=["tasks"])
 streams = APIRouter(tags=["tasks"])

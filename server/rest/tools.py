@@ -24,7 +24,7 @@ from server.http.visits import API, Api, Visit, open_to
 from server.problems import not_found
 from tools.manifest import Manifest
 from tools.outcomes import Json
-from tools.views import page_json
+from tools.views.values import page_json
 
 router = APIRouter(tags=["tools"])
 

@@ -14,7 +14,7 @@ from uuid import UUID
 from domain.activity.model import ActivityCall
 from domain.kernel import DOORS, Decision, Door, Effect, Level, Mode, PrincipalKind, Role
 from tests.support.firms import FIRM_A
-from tools.views import activity_json, event_json
+from tools.views.calls import activity_json, event_json
 
 Json = dict[str, Any]
 

@@ -6,7 +6,7 @@ from domain.approvals.service import ApprovalNotFound
 from domain.kernel import ApprovalId, CallId
 from tools.handlers.arguments import Arguments
 from tools.outcomes import Json
-from tools.views import activity_json, approval_item_json
+from tools.views.calls import activity_json, approval_item_json
 from tools.work import CallContext, Handler
 
 

@@ -10,7 +10,7 @@ from domain.kernel import EngagementId
 from tools.handlers.arguments import Arguments
 from tools.handlers.moments import Moment
 from tools.outcomes import Json
-from tools.views import report_json
+from tools.views.releases import report_json
 from tools.work import CallContext, Handler
 
 

@@ -8,7 +8,7 @@ from domain.approvals.model import Approval, ApprovalAnswer, RunEnd
 from domain.kernel import ApprovalId, CallId, DomainError, OrganizationId, RunId, TaskRunId
 from tools.handlers.arguments import Arguments
 from tools.outcomes import OUTCOME_UNKNOWN, CallOutcome, Json, error_json
-from tools.views import approval_item_json
+from tools.views.calls import approval_item_json
 from tools.work import CallContext, Handler, Job, PrepareContext, Work
 
 WITHDRAWN: dict[RunEnd | None, str] = {

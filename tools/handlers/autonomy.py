@@ -10,7 +10,7 @@ from domain.paging import page_request
 from tools.explanations import Supposed, explained_json
 from tools.handlers.arguments import Arguments, OpenObject
 from tools.outcomes import Json, Verdict, decision_of, verdict_json
-from tools.views import autonomy_json, pending_json, setting_json
+from tools.views.calls import autonomy_json, pending_json, setting_json
 from tools.work import CallContext, Handler
 
 PENDING_SHOWN = 20

@@ -15,7 +15,7 @@ from tools.handlers.arguments import Arguments
 from tools.handlers.embedding import embed_job, embedding_handlers
 from tools.outcomes import Json
 from tools.staging import Staging
-from tools.views import document_json
+from tools.views.knowledge import document_json
 from tools.work import CallContext, Handler, Job, PrepareContext, Work
 
 PrepareFile = Callable[[StoredFile], Awaitable[PreparedDocument]]

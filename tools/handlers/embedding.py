@@ -9,7 +9,7 @@ from knowledge.embeddings.ports import Embedder
 from knowledge.model import DocumentId
 from tools.handlers.arguments import Arguments
 from tools.outcomes import Json
-from tools.views import document_json
+from tools.views.knowledge import document_json
 from tools.work import CallContext, Handler, Job, PrepareContext
 
 STEP = 128

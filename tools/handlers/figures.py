@@ -9,7 +9,7 @@ from domain.paging import DEFAULT_PAGE, page_request
 from knowledge.model import Document, DocumentId, DocumentQuery, DocumentStatus, TextRange
 from tools.handlers.arguments import Arguments
 from tools.outcomes import Json
-from tools.views import page_json
+from tools.views.values import page_json
 from tools.work import CallContext, Handler
 
 PART = 20_000

@@ -13,7 +13,7 @@ from knowledge.model import DocumentId, SearchFilters, SearchMode, SearchQuery, 
 from knowledge.parse.document import MediaType
 from tools.handlers.arguments import Arguments
 from tools.outcomes import Json
-from tools.views import document_text_json, search_json
+from tools.views.knowledge import document_text_json, search_json
 from tools.work import CallContext, Handler, PrepareContext
 
 log = structlog.get_logger()

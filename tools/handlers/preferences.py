@@ -5,7 +5,7 @@ from uuid import UUID
 from domain.preferences.model import Statement
 from tools.handlers.arguments import Arguments
 from tools.outcomes import Json
-from tools.views import preference_json
+from tools.views.calls import preference_json
 from tools.work import CallContext, Handler
 
 

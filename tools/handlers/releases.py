@@ -15,7 +15,7 @@ from domain.releases.model import (
 )
 from tools.handlers.arguments import Arguments
 from tools.outcomes import Json
-from tools.views import release_json, release_state_json, sign_off_json
+from tools.views.releases import release_json, release_state_json, sign_off_json
 from tools.work import CallContext, Handler
 
 

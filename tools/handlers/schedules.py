@@ -11,7 +11,8 @@ from domain.paging import DEFAULT_PAGE, page_request
 from domain.schedules.model import CreateSchedule, ScheduleField, ScheduleId, ScheduleQuery, UpdateSchedule
 from tools.handlers.arguments import Arguments, OpenObject
 from tools.outcomes import Json
-from tools.views import page_json, schedule_json
+from tools.views.tasks import schedule_json
+from tools.views.values import page_json
 from tools.work import CallContext, Handler
 
 

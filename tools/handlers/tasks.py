@@ -26,7 +26,8 @@ from domain.tasks.model import (
 )
 from tools.handlers.arguments import Arguments, OpenObject
 from tools.outcomes import Json
-from tools.views import page_json, reminded_task_json, reminder_json, task_json, task_line_json, task_run_json
+from tools.views.tasks import reminded_task_json, reminder_json, task_json, task_line_json, task_run_json
+from tools.views.values import page_json
 from tools.work import CallContext, Handler, Job, PrepareContext
 
 AT_REST: frozenset[TaskRunStatus] = TERMINAL.union(("waiting",))
