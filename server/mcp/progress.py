@@ -12,7 +12,7 @@ log = structlog.get_logger()
 
 Report = Callable[[float, float, str], Awaitable[None]]
 """Takes progress, total and words."""
-LAST_WORD_WITHIN_S = 1.0
+LAST_WORD_WITHIN_S = 5.0
 """For a client that does not read: its answer waits behind the notification all the same."""
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import cast
 from uuid import UUID, uuid4
@@ -13,12 +13,11 @@ import pytest
 from domain.kernel import CallId, OrganizationId, Principal, PrincipalId, TaskRunId
 from domain.tasks.model import TaskRun
 from server.database.connection import Connection
-from server.database.identities import PostgresIdentities
 from server.database.pool import DatabasePools
 from server.database.unit_of_work import PostgresTransactions, Session
 from server.following import MOST_FOLLOWED, TaskRunFeed
 from tests.database.test_task_run_steps import HAND, Lists, Opened, Site, drafts, opened, reads, suggest_only
-from tests.support.firms import FIRM_B, seed_firms
+from tests.support.firms import FIRM_B
 from tests.support.gates import gate_on, principal_of
 from tools.outcomes import CallOutcome, CallRequest, CutOff, Json
 from tools.work import Job
@@ -143,15 +142,10 @@ async def test_a_wait_that_is_cancelled_is_recorded_as_that(opened: Opened) -> N
         assert await waiting.events() == [("tool.cancelled", "cancelled", "cancelled")]
 
 
-async def test_a_wait_ends_with_the_time_of_the_call(
-    pools: DatabasePools, owner_connection: Connection, superuser_connection: Connection
-) -> None:
-    await seed_firms(owner_connection)
-    async with gate_on(pools, timeout=timedelta(seconds=2)) as gate:
-        identities = PostgresIdentities(pools.app)
-        site = Site(gate=gate, identities=identities, lists=Lists(), inspector=superuser_connection)
+async def test_a_wait_ends_with_the_time_of_the_call(opened: Opened, pools: DatabasePools) -> None:
+    async with opened(Lists()) as site, gate_on(pools, timeout=timedelta(seconds=0.2)) as hurried:
         job = await site.started()
-        waiting = Waiting(site, job.subject_id)
+        waiting = Waiting(replace(site, gate=hurried), job.subject_id)
         async with asyncio.timeout(SOON_S):
             ended = await waiting.call()
         assert ended.error is not None

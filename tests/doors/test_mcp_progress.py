@@ -75,6 +75,12 @@ class Listener:
         self.told.append((progress, total, message))
         self.heard.set()
 
+    async def until(self, share: float) -> None:
+        """Returns once so much was told, which may be after the answer."""
+        while self.told[-1][0] < share:
+            self.heard.clear()
+            await self.heard.wait()
+
 
 async def told_how_it_goes(client: Client, hub: Hub) -> None:
     run_id, listener = await queued_run(hub), Listener()
@@ -83,6 +89,7 @@ async def told_how_it_goes(client: Client, hub: Hub) -> None:
         await listener.heard.wait()
         assert not calling.done()
         await work_at(hub, run_id)
+        await listener.until(1.0)
     body = body_of(calling.result())
     assert (body["outcome"], body["result"]["task_run"]["status"]) == ("done", "completed")
     assert listener.told[0] == (0.0, 1.0, "queued")
