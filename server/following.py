@@ -77,28 +77,31 @@ class TaskRunFeed:
 
         Raises  TaskRunNotFound.
         """
-        async with aclosing(self.states(principal, task_run_id)) as states:
+        async with aclosing(self.states(principal, task_run_id, goes_on=False)) as states:
             async for run in states:
                 frame = frame_of(run)
                 if frame.sequence > after:
                     yield (frame,)
                     after = frame.sequence
 
-    async def states(self, principal: Principal, task_run_id: TaskRunId) -> AsyncGenerator[TaskRun, None]:
+    async def states(
+        self, principal: Principal, task_run_id: TaskRunId, *, goes_on: bool
+    ) -> AsyncGenerator[TaskRun, None]:
         """Where the run stands, and again whenever that has changed: to its end, or until this process is to stop.
 
+        `goes_on`: whoever asks is handed over to another process then, and until then goes on.
         Raises  TaskRunNotFound. Unavailable: no database.
         """
         run = await self._read(principal, task_run_id)
         yield run
         with self._joined(principal, task_run_id) as watch:
-            while watch is not None and run.progress.status not in TERMINAL and not self._ending.is_set():
+            while watch is not None and run.progress.status not in TERMINAL and (goes_on or not self._ending.is_set()):
                 seen, run = run.progress.version, await self._next(watch, principal, task_run_id)
                 if run.progress.version > seen:
                     yield run
 
     def end_all(self) -> None:
-        """Whoever follows a run is left with where it stands now, and so is whoever asks from now on."""
+        """Whoever follows a run, and is not handed over, is left with where it stands; so is who asks from now on."""
         self._ending.set()
 
     async def _next(self, watch: _Watch, principal: Principal, task_run_id: TaskRunId) -> TaskRun:
@@ -112,6 +115,9 @@ class TaskRunFeed:
             return watch.run
 
     async def _pause(self) -> None:
+        if self._ending.is_set():
+            await asyncio.sleep(LOOK_EVERY_S)
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_EVERY_S):
                 await self._ending.wait()

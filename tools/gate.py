@@ -347,7 +347,9 @@ class Gate:
             read=read,
             prepare_approved=self._questions.prepare,
             settle=lambda call_id: self.settle(call.principal, call_id),
-            follow=lambda task_run_id: self._task_runs.states(call.principal, task_run_id),
+            follow=lambda task_run_id: self._task_runs.states(
+                call.principal, task_run_id, goes_on=call.request.run_id is not None
+            ),
             tell=changes_only(call.request.tell),
         )
 

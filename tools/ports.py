@@ -97,10 +97,10 @@ class Recorder(Protocol):
 class TaskRuns(Protocol):
     """Follows runs that workers carry, with no connection held in between."""
 
-    def states(self, principal: Principal, task_run_id: TaskRunId) -> AsyncGenerator[TaskRun, None]:
-        """Where the run stands, as this principal sees it, and again whenever that has changed.
+    def states(self, principal: Principal, task_run_id: TaskRunId, *, goes_on: bool) -> AsyncGenerator[TaskRun, None]:
+        """Where the run stands, as this principal sees it, and again whenever that has changed, to its end.
 
-        It ends with the run, or before when the process is to stop.
+        Or until the process is to stop; `goes_on`: not then, since another will go on with what asks.
         Raises  TaskRunNotFound: no such run that this principal may see. Unavailable: no database.
         """
         ...

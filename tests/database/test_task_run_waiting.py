@@ -228,7 +228,7 @@ async def test_many_who_follow_one_run_look_at_it_once(opened: Opened, pools: Da
 
 async def _last_of(feed: TaskRunFeed, job: Job, all_here: asyncio.Barrier) -> TaskRun:
     last: TaskRun | None = None
-    async with aclosing(feed.states(HAND, TaskRunId(job.subject_id))) as states:
+    async with aclosing(feed.states(HAND, TaskRunId(job.subject_id), goes_on=False)) as states:
         async for run in states:
             if last is None:
                 await all_here.wait()
@@ -242,7 +242,7 @@ async def test_whoever_follows_too_many_runs_is_shown_where_the_next_stands(open
         feed = site.gate.task_runs
         for _ in range(MOST_FOLLOWED):
             job = await site.started()
-            states = feed.states(HAND, TaskRunId(job.subject_id))
+            states = feed.states(HAND, TaskRunId(job.subject_id), goes_on=False)
             stack.push_async_callback(states.aclose)
             await anext(states)
             following = asyncio.create_task(anext(states, None))

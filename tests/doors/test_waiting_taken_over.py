@@ -18,12 +18,14 @@ from tests.support.fake_openai import FakeOpenAI
 from tests.support.fake_turns import Call, Turn
 from tests.support.fake_turns import Json as Body
 from tests.support.firms import seed_firms
+from tests.support.mcp_wire import MODERN, modern
 from tests.support.replicas import Replica, Replicas, replicas
 
 pytestmark = pytest.mark.timeout(300)
 
 Json = dict[str, Any]
 RECORD = "SELECT kind, outcome FROM activity_events WHERE call_id = $1 ORDER BY recorded_at"
+CUT_OFF = "SELECT kind, outcome FROM activity_events WHERE run_id = $1 AND kind = 'tool.cancelled'"
 WITHIN_S = 90
 
 
@@ -62,9 +64,9 @@ async def read_until(reader: Reader, lines: Any, kind: str) -> None:
         assert len(reader.frames) > before, reader.frames
 
 
-async def recorded_of(inspector: Connection, call_id: str) -> list[tuple[str, str]]:
-    """What the record has of the call, once it has anything."""
-    while not (recorded := await inspector.fetch(RECORD, UUID(call_id))):  # noqa: ASYNC110 - another process records it
+async def recorded_of(inspector: Connection, asked: str, which: UUID) -> list[tuple[str, str]]:
+    """What the record has of it, once it has anything."""
+    while not (recorded := await inspector.fetch(asked, which)):  # noqa: ASYNC110 - another process records it
         await asyncio.sleep(0.02)
     return [tuple(row) for row in recorded]
 
@@ -97,7 +99,7 @@ async def test_a_call_that_waited_when_its_process_was_killed_is_made_again_and_
     assert reader.frames[-1]["type"] == "run.completed"
 
 
-async def test_a_call_that_waits_when_its_server_is_told_to_stop_says_where_the_run_stands(
+async def test_a_call_that_waits_when_its_server_is_told_to_stop_waits_on_at_whoever_goes_on(
     database: Database, owner_connection: Connection, superuser_connection: Connection
 ) -> None:
     model = Follows()
@@ -113,16 +115,49 @@ async def test_a_call_that_waits_when_its_server_is_told_to_stop_says_where_the_
             await read_until(reader, lines, "tool.progress")
             stopped.signal(signal.SIGTERM)
             await reader.read(lines)
-        (called,) = of(reader, "tool.called")
-        # Only then does anybody take up what it waited for.
-        recorded = await recorded_of(superuser_connection, called["call_id"])
+        # Only once it was cut off there does anybody take up what it waits for.
+        await recorded_of(superuser_connection, CUT_OFF, UUID(reader.run_id))
         async with started.running("worker"):
             await follow(other, reader)
-    assert recorded == [("tool.completed", "done")]
     (completed,) = of(reader, "tool.completed")
     assert completed["outcome"] == "done", completed
-    assert completed["result"]["task_run"]["status"] == "queued"
+    assert completed["result"]["task_run"]["status"] == "completed"
+    recorded = await recorded_of(superuser_connection, RECORD, UUID(completed["call_id"]))
+    assert recorded == [("tool.completed", "done")]
     assert reader.frames[-1]["type"] == "run.completed"
+
+
+async def test_a_call_that_waits_outside_of_a_run_is_answered_when_its_server_is_told_to_stop(
+    database: Database, owner_connection: Connection
+) -> None:
+    async with (
+        site(database, owner_connection, Follows()) as started,
+        asyncio.timeout(WITHIN_S),
+        started.running() as stopped,
+        stopped.client(audience="mcp") as client,
+    ):
+        arguments = {"task_run_id": await queued_run(stopped), "wait_s": 60}
+        body = modern("tools/call", {"name": "task_run_get", "arguments": arguments})
+        body["params"]["_meta"]["progressToken"] = 1
+        headers = {
+            "Accept": "application/json, text/event-stream",
+            "MCP-Protocol-Version": MODERN,
+            "Mcp-Method": "tools/call",
+            "Mcp-Name": "task_run_get",
+            "Host": "localhost",
+        }
+        told: list[Json] = []
+        async with client.stream("POST", "/mcp", json=body, headers=headers) as answer:
+            assert answer.status_code == 200
+            async for line in answer.aiter_lines():
+                if line.startswith("data: "):
+                    told.append(cast(Json, orjson.loads(line.removeprefix("data: "))))
+                    # It waits, and has said so.
+                    stopped.signal(signal.SIGTERM)
+    queued, answered = told
+    assert queued["params"]["message"] == "queued"
+    ended = answered["result"]["structuredContent"]
+    assert (ended["outcome"], ended["result"]["task_run"]["status"]) == ("done", "queued")
 
 
 async def test_a_call_that_waits_is_ended_and_recorded_when_its_run_is_cancelled(

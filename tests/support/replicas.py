@@ -25,7 +25,7 @@ from server.logins import DatabaseUrls
 from server.logs import configure_logs
 from server.serve import ServeOptions, serve
 from server.settings import Settings
-from server.tokens import Tokens, audiences
+from server.tokens import Audience, Tokens, audiences
 from tests.support.database import Database
 from tests.support.doors import PUBLIC_URL, settings_of_tests
 from tests.support.faulty_server import ROOT
@@ -51,9 +51,9 @@ class Replica:
     pid: int
     port: int = 0
 
-    def client(self, who: str = "employee") -> httpx.AsyncClient:
+    def client(self, who: str = "employee", audience: Audience = "api") -> httpx.AsyncClient:
         """A client with a token of one of the seeded firm's people."""
-        token = _tokens().sign(PrincipalId(FIRM_A.id(who)), f"firm-{FIRM_A.n}", "api", timedelta(hours=1))
+        token = _tokens().sign(PrincipalId(FIRM_A.id(who)), f"firm-{FIRM_A.n}", audience, timedelta(hours=1))
         headers = {"Authorization": f"Bearer {token}"}
         return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=60)
 
