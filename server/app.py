@@ -34,6 +34,7 @@ from server.rest import (
     autonomy,
     docs,
     knowledge,
+    ledger,
     me,
     preferences,
     releases,
@@ -49,6 +50,8 @@ from tools.manifest import Manifest
 
 OpenHub = Callable[[], AbstractAsyncContextManager[Hub]]
 
+FIRST_ROUTERS: tuple[APIRouter, ...] = (ledger.files,)
+"""Whose paths would else be taken for another's, with an id."""
 JSON_ROUTERS: tuple[APIRouter, ...] = (
     me.router,
     preferences.router,
@@ -62,6 +65,7 @@ JSON_ROUTERS: tuple[APIRouter, ...] = (
     approvals.router,
     feedback.router,
     releases.router,
+    ledger.router,
     activity.router,
     sessions.router,
 )
@@ -133,6 +137,8 @@ def create_app(open_hub: OpenHub, options: AppOptions | None = None) -> FastAPI:
 
 
 def _add_routes(app: FastAPI) -> None:
+    for router in FIRST_ROUTERS:
+        app.include_router(router, responses=REFUSALS)
     for router in JSON_ROUTERS:
         app.include_router(router, dependencies=[Depends(json_wanted)], responses=REFUSALS)
     for router in OTHER_ROUTERS:

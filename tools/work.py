@@ -28,6 +28,7 @@ from domain.kernel import (
     Role,
     TaskRunId,
 )
+from domain.ledger.service import LedgerService
 from domain.preferences.service import PreferenceService
 from domain.releases.service import ReleaseService
 from domain.schedules.service import ScheduleService
@@ -55,6 +56,7 @@ class Work:
     figures: FigureService
     identities: IdentityService
     knowledge: KnowledgeService
+    ledger: LedgerService
     preferences: PreferenceService
     releases: ReleaseService
     schedules: ScheduleService

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import orjson
 
+from domain.activity.model import Payload
 from domain.kernel import EventId, OrganizationId
 from domain.ledger.tree import Frontier, Node
 
@@ -104,3 +105,59 @@ class Head:
     def members(self) -> Json:
         """As exports, proofs and the routes show it."""
         return {**self.statement.members(), "signature": self.signature.hex()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """The public half of a key that has signed heads."""
+
+    key_id: str
+    public_key: bytes
+    from_size: int
+    """Of the first head that it signed."""
+    introduced_at: datetime
+
+    def members(self) -> Json:
+        """As exports and proofs show it."""
+        return {
+            "from_size": self.from_size,
+            "introduced_at": moment(self.introduced_at),
+            "key_id": self.key_id,
+            "public_key": self.public_key.hex(),
+            "type": "key",
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedEvent:
+    """One row of an export."""
+
+    index: int
+    leaf: bytes
+    chain: bytes
+    text: str | None
+    """The event as its leaf has it; None: it is not in the record any more."""
+    payload: Payload | None
+    """None: it was erased, there was none, or it was not asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvedEvent:
+    """One event of a call, with what proves that the head covers it."""
+
+    index: int
+    leaf: bytes
+    text: str
+    path: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallProof:
+    """A call's events under one head."""
+
+    head: Head | None
+    """None: nothing is sealed yet."""
+    key: Key | None
+    events: tuple[ProvedEvent, ...]
+    unsealed: int
+    """Events of the call that are not sealed yet."""

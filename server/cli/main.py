@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from server.cli import agents, approvals, policy, preferences, schedules, tasks, tools
+from server.cli import agents, approvals, audit, policy, preferences, schedules, tasks, tools
 from server.cli.options import AsJson, ForUser, Host, Organization, Port, User, Workers
 
 DONE, REFUSED, INTERRUPTED = 0, 1, 130
@@ -24,6 +24,7 @@ app.add_typer(tools.app, name="tools")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(agents.app, name="agents")
+app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
 app.add_typer(preferences.app, name="preferences")
 app.add_typer(schedules.app, name="schedules")

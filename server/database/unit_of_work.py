@@ -31,6 +31,8 @@ from domain.identities.service import IdentityService
 from domain.intents.ports import Intents
 from domain.intents.postgres import PostgresIntents
 from domain.kernel import OrganizationId, Principal, PrincipalId, Role
+from domain.ledger.postgres import PostgresLedgerReader
+from domain.ledger.service import LedgerService
 from domain.preferences.postgres import PostgresPreferences
 from domain.preferences.service import PreferenceService
 from domain.releases.postgres import PostgresReleases
@@ -158,6 +160,7 @@ class PostgresTransactions:
             figures=FigureService(PostgresFigures(connection)),
             identities=IdentityService(PostgresIdentityLinks(connection)),
             knowledge=knowledge_service(connection, self._weights()),
+            ledger=LedgerService(PostgresLedgerReader(connection)),
             preferences=PreferenceService(PostgresPreferences(connection)),
             releases=ReleaseService(PostgresReleases(connection)),
             schedules=ScheduleService(PostgresSchedules(connection), tasks),

@@ -92,7 +92,7 @@ class Holding:
         response = cast("dict[str, Json]", operation["responses"])[str(answer.status_code)]
         content = cast("Mapping[str, Json]", response.get("content", {}))
         media_type = answer.headers.get("content-type", "").split(";")[0]
-        if media_type.endswith("json"):
+        if media_type.endswith(("/json", "+json")):
             self._hold(cast(Json, content[media_type]["schema"]), answer.json())
 
     def _template(self, path: str) -> str:
@@ -175,6 +175,9 @@ async def test_answers_hold_to_the_document(doors: Doors, document: Json) -> Non
         "/v1/analytics/tool_use",
         "/v1/activity?limit=3",
         f"/v1/activity/{call_id}",
+        f"/v1/activity/{call_id}/proof",
+        "/v1/activity/head",
+        "/v1/activity/export",
         f"/v1/runs/{chat['run_id']}",
         f"/v1/runs/{chat['run_id']}/events",
         "/v1/knowledge/documents",

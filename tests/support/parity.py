@@ -76,6 +76,9 @@ ACTS: Mapping[str, Act] = {
     "analytics_report": Act(effect="read", least_role=Role.EMPLOYEE),
     "call_get": Act(effect="read", least_role=Role.READONLY),
     "policy_replay": Act(effect="read", least_role=Role.MANAGER, doors=frozenset({"cli"})),
+    "audit_head": Act(effect="read", least_role=Role.READONLY, doors=OWN_HANDS),
+    "audit_prove": Act(effect="read", least_role=Role.READONLY, doors=OWN_HANDS),
+    "audit_export": Act(effect="read", least_role=Role.MANAGER, doors=OWN_HANDS),
     "agent_handover": Act(effect="read", least_role=Role.READONLY, doors=frozenset({"chat", "slack", "widget", "cli"})),
     "preference_set": Act(
         effect="prepare", least_role=Role.READONLY, doors=TALKING_DOORS, eqr_too=True, own_answer=True

@@ -125,6 +125,9 @@ CASES: tuple[Case, ...] = (
         arguments=_fixed({"task_id": _ids("client_thing")}),
         client_own=True,
     ),
+    Case(name="audit head", tool="audit_head", arguments=_fixed({})),
+    Case(name="audit prove", tool="audit_prove", arguments=_fixed({"call_id": _ids("thing")})),
+    Case(name="audit export", tool="audit_export", arguments=_fixed({})),
     Case(name="list documents", tool="document_list", arguments=_fixed({"status": "ready"})),
     Case(name="list figures", tool="figure_list", arguments=_fixed({})),
     Case(

@@ -7,6 +7,7 @@ from tools.handlers.activity import CALL_GET
 from tools.handlers.agents import Introduction, agent_handlers
 from tools.handlers.analytics import ANALYTICS_REPORT
 from tools.handlers.approvals import APPROVAL_CANCEL, APPROVAL_DECIDE, APPROVAL_EXPIRE, CALL_SETTLE
+from tools.handlers.audit import AUDIT_EXPORT, AUDIT_HEAD, AUDIT_PROVE
 from tools.handlers.autonomy import AUTONOMY_QUERY, AUTONOMY_SET
 from tools.handlers.contents import DOCUMENT_CONTENT
 from tools.handlers.documents import PrepareFile, document_handlers
@@ -47,6 +48,9 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "approval_cancel": APPROVAL_CANCEL,
     "approval_decide": APPROVAL_DECIDE,
     "approval_expire": APPROVAL_EXPIRE,
+    "audit_export": AUDIT_EXPORT,
+    "audit_head": AUDIT_HEAD,
+    "audit_prove": AUDIT_PROVE,
     "autonomy_query": AUTONOMY_QUERY,
     "autonomy_set": AUTONOMY_SET,
     "call_get": CALL_GET,

@@ -104,9 +104,10 @@ INSERT INTO conversation_summaries (organization_id, summary_id, conversation_id
         input_tokens, output_tokens, created_at)
     VALUES (:org, :thing, :thing, :thing, 1, 'internal', '{}', 'offline', 0, 0, now());
 INSERT INTO ledger_keys (organization_id, key_id, public_key, from_size, introduced_at)
-    VALUES (:org, 'key', decode(repeat('00', 32), 'hex'), 1, now());
+    VALUES (:org, repeat('0', 64), decode(repeat('00', 32), 'hex'), 1, now());
 INSERT INTO ledger_leaves (organization_id, leaf_index, event_id, leaf_hash, chain)
     VALUES (:org, 0, :thing, decode(repeat('00', 32), 'hex'), decode(repeat('00', 32), 'hex'));
 INSERT INTO ledger_nodes (organization_id, level, node_index, hash) VALUES (:org, 40, 0, decode(repeat('00', 32), 'hex'));
 INSERT INTO ledger_heads (organization_id, size, root, chain, sealed_at, key_id, signature)
-    VALUES (:org, 1, decode(repeat('00', 32), 'hex'), decode(repeat('00', 32), 'hex'), now(), 'key', '');
+    VALUES (:org, 1, decode(repeat('00', 32), 'hex'), decode(repeat('00', 32), 'hex'), now(), repeat('0', 64),
+        decode(repeat('00', 64), 'hex'));

@@ -1,0 +1,514 @@
+#!/usr/bin/env python3
+"""Checks an export, a proof or a head of a Prisma Glow ledger. One file, Python 3.8 or newer, nothing to install.
+
+    python3 verify.py export.ndjson                         is every row as it was sealed?
+    python3 verify.py export.ndjson --head kept.json        ... and nothing removed or rewritten since that head?
+    python3 verify.py export.ndjson --key-id ID             ... and signed by the key that I was told of?
+    python3 verify.py proof.json                            is this call in the ledger?
+    python3 verify.py head.json --head kept.json            is the kept head of the beginning of this one?
+
+Exit status 0: all holds. 1: it does not, and the first bad row is named. 2: wrong usage.
+Signatures (Ed25519) are checked where the package `cryptography` is installed; without it the rows are checked against
+the heads all the same, and it is said that the heads' signatures were not.
+
+What is checked, in short (docs/ledger.md has it in full): each line is canonical JSON; a row's event, as such,
+hashes to its leaf (SHA-256 of 0x00 and the text); the chain after a row is SHA-256 of 0x02, the chain before and the
+leaf; a head's root is that of the Merkle tree of RFC 6962 over all leaves so far; its signature is over "glow ledger
+head", a newline and its other members. No code of the hub's is used.
+"""
+
+import argparse
+import hashlib
+import json
+import re
+import sys
+
+HASH = re.compile(r"[0-9a-f]{64}")
+SALT = re.compile(r"([0-9a-f]{2})*")
+SIGNATURE = re.compile(r"[0-9a-f]{128}")
+LARGEST = 2**53
+LARGEST_FILE = 64 << 20
+"""Bytes of a proof or a head; an export may be of any size."""
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
+class Bad(Exception):
+    """What does not hold: a code, words, and the first (and, where it is one of several, last) bad row."""
+
+    def __init__(self, code, words, row=None, last_row=None, line=None):
+        super().__init__(words)
+        self.code, self.words, self.row, self.last_row, self.line = code, words, row, last_row, line
+
+
+def sha256(*parts):
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def canonical(value):
+    return _encode(value).encode()
+
+
+def is_text(value):
+    return type(value) is str
+
+
+def is_hash(value):
+    return is_text(value) and HASH.fullmatch(value) is not None
+
+
+def is_size(value):
+    return type(value) is int and 0 <= value <= LARGEST
+
+
+def is_signature(value):
+    return is_text(value) and SIGNATURE.fullmatch(value) is not None
+
+
+def is_salt(value):
+    return is_text(value) and SALT.fullmatch(value) is not None
+
+
+def is_one(value):
+    return type(value) is int and value == 1
+
+
+HEADER = {
+    "exported_at": is_text,
+    "organization_id": is_text,
+    "payloads": lambda value: type(value) is bool,
+    "size": is_size,
+    "type": lambda value: value == "ledger",
+    "version": is_one,
+}
+KEY = {
+    "from_size": is_size,
+    "introduced_at": is_text,
+    "key_id": is_hash,
+    "public_key": is_hash,
+    "type": lambda value: value == "key",
+}
+HEAD = {
+    "chain": is_hash,
+    "key_id": is_hash,
+    "organization_id": is_text,
+    "root": is_hash,
+    "sealed_at": is_text,
+    "signature": is_signature,
+    "size": lambda value: is_size(value) and value > 0,
+    "type": lambda value: value == "head",
+    "version": is_one,
+}
+PAYLOAD = {
+    "arguments": lambda value: value is None or is_text(value),
+    "result": lambda value: value is None or is_text(value),
+    "salt": is_salt,
+}
+EVENT = {
+    "chain": is_hash,
+    "event": lambda value: value is None or type(value) is dict,
+    "index": is_size,
+    "leaf": is_hash,
+    "payload": lambda value: value is None or fits(value, PAYLOAD),
+    "type": lambda value: value == "event",
+}
+BROKEN_OFF = {"type": lambda value: value == "broken_off", "why": is_text}
+LINES = {"ledger": HEADER, "key": KEY, "head": HEAD, "event": EVENT, "broken_off": BROKEN_OFF}
+
+
+def fits(value, shape):
+    """Whether a value is an object of exactly these members."""
+    return (
+        type(value) is dict and value.keys() == shape.keys() and all(held(value[name]) for name, held in shape.items())
+    )
+
+
+def read_line(raw):
+    """A line of an export; None: it is none, or is not written in the one way that counts."""
+    if not raw.endswith(b"\n"):
+        return None
+    try:
+        line = json.loads(raw[:-1].decode())
+        if type(line) is not dict or not is_text(line.get("type")):
+            return None
+        shape = LINES.get(line["type"])
+        return line if shape is not None and fits(line, shape) and written(line) == raw[:-1] else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def written(line):
+    """A line as it must be written. Of a row its event, which is most of it, is written once, and kept to be hashed."""
+    if line["type"] != "event":
+        return canonical(line)
+    line["text"] = canonical(line["event"])
+    start = f'{{"chain":"{line["chain"]}","event":'
+    end = f',"index":{line["index"]},"leaf":"{line["leaf"]}","payload":{_encode(line["payload"])},"type":"event"}}'
+    return start.encode() + line["text"] + end.encode()
+
+
+class Tree:
+    """The Merkle tree of RFC 6962 that grows at its right edge."""
+
+    def __init__(self):
+        self.size = 0
+        self._peaks = []
+
+    def append(self, leaf):
+        index = self.size
+        while index & 1:
+            leaf = sha256(b"\x01", self._peaks.pop(), leaf)
+            index >>= 1
+        self._peaks.append(leaf)
+        self.size += 1
+
+    def root(self):
+        if not self._peaks:
+            return sha256()
+        root = self._peaks[-1]
+        for left in reversed(self._peaks[:-1]):
+            root = sha256(b"\x01", left, root)
+        return root
+
+
+def root_by_inclusion(leaf, index, size, path):
+    """RFC 9162 2.1.3.2; None: the path proves nothing."""
+    if not 0 <= index < size:
+        return None
+    here, last, root = index, size - 1, leaf
+    for sibling in path:
+        if last == 0:
+            return None
+        if here & 1 or here == last:
+            root = sha256(b"\x01", sibling, root)
+            while here and not here & 1:
+                here, last = here >> 1, last >> 1
+        else:
+            root = sha256(b"\x01", root, sibling)
+        here, last = here >> 1, last >> 1
+    return root if last == 0 else None
+
+
+def is_consistent(old, old_root, new, new_root, path):
+    """RFC 9162 2.1.4.2, for 0 < old < new."""
+    hashes = [old_root, *path] if old & (old - 1) == 0 else list(path)
+    if not hashes:
+        return False
+    here, last = old - 1, new - 1
+    while here & 1:
+        here, last = here >> 1, last >> 1
+    was = now = hashes[0]
+    for each in hashes[1:]:
+        if last == 0:
+            return False
+        if here & 1 or here == last:
+            was, now = sha256(b"\x01", each, was), sha256(b"\x01", each, now)
+            while here and not here & 1:
+                here, last = here >> 1, last >> 1
+        else:
+            now = sha256(b"\x01", now, each)
+        here, last = here >> 1, last >> 1
+    return last == 0 and was == old_root and now == new_root
+
+
+class Signatures:
+    """Checks heads' signatures by the keys that come along, of which only the trusted count where any are named."""
+
+    def __init__(self, trusted=()):
+        self._trusted = frozenset(trusted)
+        self._keys = {}
+        self.used = set()
+        try:
+            from cryptography.exceptions import InvalidSignature
+            from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+        except ImportError:
+            self.are_checked = False
+        else:
+            self.are_checked = True
+            self._invalid, self._key_type = InvalidSignature, Ed25519PublicKey
+
+    def add(self, key):
+        self._keys[key["key_id"]] = bytes.fromhex(key["public_key"])
+        if sha256(self._keys[key["key_id"]]).hex() != key["key_id"]:
+            raise Bad("key", "a key's id is not its own: " + key["key_id"])
+
+    def check(self, head, row, last_row):
+        key_id = head["key_id"]
+        if key_id not in self._keys:
+            raise Bad(
+                "key", f"the head of size {head['size']} is signed by a key that is not there: {key_id}", row, last_row
+            )
+        if self._trusted and key_id not in self._trusted:
+            raise Bad(
+                "key",
+                f"the head of size {head['size']} is signed by a key that you do not trust: {key_id}",
+                row,
+                last_row,
+            )
+        if self.are_checked and not self._is_signed(head):
+            raise Bad(
+                "signature", f"the signature of the head of size {head['size']} is not over what it says", row, last_row
+            )
+        self.used.add(key_id)
+
+    def _is_signed(self, head):
+        message = b"glow ledger head\n" + canonical({name: head[name] for name in head if name != "signature"})
+        try:
+            self._key_type.from_public_bytes(self._keys[head["key_id"]]).verify(
+                bytes.fromhex(head["signature"]), message
+            )
+        except (self._invalid, ValueError):
+            return False
+        return True
+
+
+class Export:
+    """An export, taken line by line; what is held in memory does not grow with it."""
+
+    def __init__(self, signatures, kept):
+        self.signatures = signatures
+        self.kept = {head["size"]: head for head in kept}
+        self.header = None
+        self.tree = Tree()
+        self.chain = bytes(32)
+        self.rows = self.heads = self.payloads = self.erased = 0
+        self.proved = self.agreed = self.line = 0
+
+    def verify(self, lines):
+        try:
+            for raw in lines:
+                self.line += 1
+                self._take(raw)
+            self._end()
+        except Bad as bad:
+            bad.line = self.line
+            raise
+
+    def _take(self, raw):
+        line = read_line(raw)
+        if line is None or (self.header is None) != (line["type"] == "ledger"):
+            raise Bad("unreadable", f"line {self.line} is not one of an export, or was cut off", self.rows)
+        if line["type"] == "ledger":
+            self.header = line
+            if any(head["organization_id"] != line["organization_id"] for head in self.kept.values()):
+                raise Bad("organization", "the kept head is another organization's")
+        elif line["type"] == "key":
+            self.signatures.add(line)
+        elif line["type"] == "event":
+            self._take_event(line)
+        elif line["type"] == "head":
+            self._take_head(line)
+        else:
+            raise Bad("truncated", "the export was broken off: " + line["why"], self.rows)
+
+    def _take_event(self, line):
+        row, event = self.rows, line["event"]
+        if line["index"] != row or row >= self.header["size"]:
+            raise Bad("place", f"row {row} is missing or moved: here stands one that says it is {line['index']}", row)
+        if event is None:
+            raise Bad("missing", f"the event of row {row} is not in the record any more", row)
+        if event.get("organization_id") != self.header["organization_id"]:
+            raise Bad("organization", f"row {row} is another organization's", row)
+        leaf = sha256(b"\x00", line["text"])
+        if leaf.hex() != line["leaf"]:
+            raise Bad("leaf", f"the event of row {row} is not the one that was sealed", row)
+        self.chain = sha256(b"\x02", self.chain, leaf)
+        if self.chain.hex() != line["chain"]:
+            raise Bad("chain", f"row {row} is not the one that was sealed after the row before it", row)
+        self._check_payload(line["payload"], event, row)
+        self.tree.append(leaf)
+        self.rows += 1
+        kept = self.kept.get(self.rows)
+        if kept is not None:
+            if kept["root"] != self.tree.root().hex():
+                words = f"the rows {self.agreed} to {row} are not those of the head that was kept"
+                raise Bad("kept_head", words, self.agreed, row)
+            self.agreed = self.rows
+
+    def _check_payload(self, payload, event, row):
+        if payload is None:
+            digests = (event.get("arguments_digest"), event.get("result_digest"))
+            self.erased += self.header["payloads"] and digests != (None, None)
+            return
+        salt = bytes.fromhex(payload["salt"])
+        for name in ("arguments", "result"):
+            text = payload[name]
+            if text is not None and sha256(salt, text.encode()).hex() != event.get(name + "_digest"):
+                raise Bad("payload", f"the {name} of row {row} are not what the call carried", row)
+        self.payloads += 1
+
+    def _take_head(self, head):
+        rows, first, last = self.rows, self.proved, self.rows - 1
+        if head["size"] > rows:
+            words = f"rows {rows} to {head['size'] - 1} are missing before their head"
+            raise Bad("truncated", words, rows, head["size"] - 1)
+        if head["organization_id"] != self.header["organization_id"]:
+            raise Bad("organization", "a head is another organization's", first, last)
+        if (head["size"], head["root"], head["chain"]) != (rows, self.tree.root().hex(), self.chain.hex()):
+            words = f"the rows {first} to {last} are not those that the head of size {head['size']} was signed over"
+            raise Bad("root", words, first, last)
+        self.signatures.check(head, first, last)
+        self.proved = rows
+        self.heads += 1
+
+    def _end(self):
+        if self.header is None:
+            raise Bad("unreadable", "the file is empty", 0)
+        wanted = max([self.header["size"], *self.kept])
+        if self.rows < wanted:
+            words = f"the file ends before row {self.rows}; there were at least {wanted}"
+            raise Bad("truncated", words, self.rows, wanted - 1)
+        if self.proved < self.rows:
+            raise Bad("unsealed", f"no head covers the rows from {self.proved} on", self.proved, self.rows - 1)
+
+
+def check_beginning(kept, head, since, path):
+    """Whether a kept head is of the beginning of another."""
+    if head is None or head["size"] < kept["size"]:
+        raise Bad("kept_head", f"the kept head covers {kept['size']} rows, and this one fewer")
+    if kept["organization_id"] != head["organization_id"]:
+        raise Bad("organization", "the kept head is another organization's")
+    if kept["size"] == head["size"]:
+        holds = kept["root"] == head["root"]
+    elif since != kept["size"]:
+        raise Bad("proof", f"no proof is here for size {kept['size']}; ask again with --since {kept['size']}")
+    else:
+        holds = is_consistent(
+            kept["size"], bytes.fromhex(kept["root"]), head["size"], bytes.fromhex(head["root"]), path
+        )
+    if not holds:
+        raise Bad("kept_head", "the rows of the kept head were changed since", 0, kept["size"] - 1)
+
+
+def verify_proof(proof, signatures, kept):
+    """The number of events that are under the proof's head."""
+    head, key, events = proof.get("head"), proof.get("key"), proof.get("events")
+    if head is not None:
+        if not fits(head, HEAD) or not fits(key, KEY):
+            raise Bad("unreadable", "the proof's head or key is not one")
+        signatures.add(key)
+        signatures.check(head, None, None)
+        for each in kept:
+            if each["size"] == head["size"] or each["organization_id"] != head["organization_id"]:
+                check_beginning(each, head, None, [])
+    shape = {
+        "event": lambda value: type(value) is dict,
+        "index": is_size,
+        "leaf": is_hash,
+        "path": lambda value: type(value) is list and all(is_hash(each) for each in value),
+    }
+    if type(events) is not list or not all(fits(each, shape) for each in events):
+        raise Bad("unreadable", "the proof's events are not such")
+    for each in events:
+        row, leaf = each["index"], sha256(b"\x00", canonical(each["event"]))
+        if each["event"].get("call_id") != proof.get("call_id"):
+            raise Bad("proof", f"row {row} is of another call", row)
+        path = [bytes.fromhex(hash) for hash in each["path"]]
+        root = None if head is None else root_by_inclusion(leaf, row, head["size"], path)
+        if leaf.hex() != each["leaf"] or root is None or root.hex() != head["root"]:
+            raise Bad("proof", f"what stands here as row {row} is not under the head", row)
+    return len(events)
+
+
+def verify_head(file, kept):
+    """The number of kept heads that are of the beginning of the file's."""
+    head, path = file["head"], file.get("consistency", [])
+    if (head is not None and not fits(head, HEAD)) or type(path) is not list or not all(is_hash(each) for each in path):
+        raise Bad("unreadable", "this is no head")
+    for each in kept:
+        check_beginning(each, head, file.get("since"), [bytes.fromhex(hash) for hash in path])
+    return len(kept)
+
+
+def read_object(path):
+    """The one JSON object that a file is, however it is indented; None: it is none."""
+    with open(path, "rb") as file:
+        content = file.read(LARGEST_FILE + 1)
+    try:
+        value = json.loads(content.decode())
+        canonical(value)
+    except (ValueError, RecursionError):
+        return None
+    return value if type(value) is dict and len(content) <= LARGEST_FILE else None
+
+
+def read_kept(path):
+    """A head kept earlier: by itself, as `glow audit head` prints it, or in a proof."""
+    value = read_object(path) or {}
+    head = value.get("head", value)
+    if not fits(head, HEAD):
+        raise SystemExit(f"verify.py: {path}: there is no head in it")
+    return head
+
+
+def is_export(path):
+    with open(path, "rb") as file:
+        line = read_line(file.readline(LARGEST_FILE))
+    return line is not None and line["type"] == "ledger"
+
+
+def verify(path, kept, signatures):
+    """What was checked, as (name, number) pairs. Raises Bad."""
+    whole = None if is_export(path) else read_object(path)
+    if whole is not None and whole.get("type") == "proof":
+        return [("rows", verify_proof(whole, signatures, kept))]
+    if whole is not None and "head" in whole:
+        signatures.are_checked = False
+        return [("heads", verify_head(whole, kept))]
+    export = Export(signatures, kept)
+    with open(path, "rb") as file:
+        export.verify(file)
+    return [(name, getattr(export, name)) for name in ("rows", "heads", "payloads", "erased")]
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", help="an export, a proof or a head")
+    parser.add_argument(
+        "--head", action="append", default=[], metavar="FILE", help="a head kept elsewhere; may be repeated"
+    )
+    parser.add_argument(
+        "--key-id", action="append", default=[], metavar="ID", help="trust this key only; may be repeated"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON for machines")
+    return parser.parse_args()
+
+
+def where_of(bad):
+    if bad.row is None:
+        return ""
+    among = "" if bad.last_row in (None, bad.row) else f" (one or more of the rows {bad.row} to {bad.last_row})"
+    return f"first bad row {bad.row}{among}: "
+
+
+def main():
+    asked = arguments()
+    try:
+        kept = [read_kept(path) for path in asked.head]
+        signatures = Signatures(asked.key_id)
+        checked, bad = verify(asked.file, kept, signatures), None
+    except OSError as error:
+        print(f"verify.py: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    except Bad as found:
+        checked, bad = [], found
+    if asked.json:
+        fault = (
+            None if bad is None else {name: getattr(bad, name) for name in ("code", "words", "row", "last_row", "line")}
+        )
+        shown = {"ok": bad is None, **dict(checked), "signatures_checked": signatures.are_checked}
+        print(json.dumps({**shown, "key_ids": sorted(signatures.used), "fault": fault}))
+    elif bad is not None:
+        print(f"DOES NOT HOLD ({bad.code}): {where_of(bad)}{bad.words}")
+    else:
+        print("Holds: " + ", ".join(f"{number} {name}" for name, number in checked) + ".")
+        if not signatures.are_checked:
+            print("Signatures were NOT checked here.")
+        for key_id in sorted(signatures.used):
+            said = "Signed" if signatures.are_checked else "Said to be signed"
+            print(f"{said} by key {key_id}: is it the one that you were told of?")
+    return 0 if bad is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

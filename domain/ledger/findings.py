@@ -1,0 +1,60 @@
+"""What verifying finds: how much was checked, and the first row that is not as it was sealed."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+FaultCode = Literal[
+    "unreadable",
+    "place",
+    "missing",
+    "leaf",
+    "chain",
+    "payload",
+    "organization",
+    "root",
+    "key",
+    "signature",
+    "truncated",
+    "unsealed",
+    "kept_head",
+    "proof",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """The first thing that does not hold."""
+
+    code: FaultCode
+    words: str
+    row: int | None = None
+    """The first row that is bad, from 0; None: it is about no row."""
+    last_row: int | None = None
+    """Where nothing tells which of several rows it is: the last of them."""
+    line: int | None = None
+    """Of the file, from 1."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """How far a file holds."""
+
+    rows: int = 0
+    """That were read and follow one another."""
+    heads: int = 0
+    payloads: int = 0
+    """That are what their digests say."""
+    erased: int = 0
+    """Rows whose payload is not there any more."""
+    key_ids: set[str] = field(default_factory=set[str])
+    """Whose signatures were checked."""
+    signatures_checked: bool = True
+    fault: Fault | None = None
+
+
+class Bad(Exception):
+    """Ends the verifying at its fault."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.words)
+        self.fault = fault

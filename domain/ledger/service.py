@@ -1,0 +1,91 @@
+"""Reads the ledger back: heads, proofs, and the rows of an export."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from domain.activity.service import CallNotFound
+from domain.kernel import CallId, DomainError
+from domain.ledger.model import CallProof, Head, Key, ProvedEvent, SealedEvent
+from domain.ledger.ports import LedgerRepository
+from domain.ledger.tree import Range, consistency_ranges, hashes_of, inclusion_ranges, nodes_of
+
+
+class LargerThanSealed(DomainError):
+    """A tree is asked about that there is not yet."""
+
+    code: ClassVar[str] = "not_sealed"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"Only {size} events are sealed so far.")
+        self.size = size
+
+
+class LedgerDamaged(DomainError):
+    """What a proof is made of is not there any more: somebody removed it."""
+
+    code: ClassVar[str] = "ledger_damaged"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The ledger has lost what this proof is made of; tell whoever runs this hub, and keep your heads."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerService:
+    """The organization's ledger: heads and proofs for all its members, rows for those who read its record."""
+
+    ledger: LedgerRepository
+
+    async def head(self) -> Head | None:
+        """The newest; None: nothing is sealed yet."""
+        return await self.ledger.head()
+
+    async def consistency(self, old: int, new: int) -> Sequence[bytes]:
+        """What proves that the first `old` events are still the beginning of the first `new`.
+
+        Raises  LargerThanSealed, LedgerDamaged.
+        """
+        if old > new:
+            raise LargerThanSealed(new)
+        return await self._hashes(consistency_ranges(old, new))
+
+    async def proof(self, call_id: CallId) -> CallProof:
+        """The call's events that this principal may see, each proved to be under the newest head.
+
+        Raises  CallNotFound, LedgerDamaged.
+        """
+        found = await self.ledger.of_call(call_id)
+        if not found:
+            raise CallNotFound(call_id)
+        head = await self.ledger.head()
+        size = 0 if head is None else head.statement.size
+        proved = [
+            ProvedEvent(
+                index=index, leaf=leaf, text=text, path=tuple(await self._hashes(inclusion_ranges(index, size)))
+            )
+            for _, index, leaf, text in found
+            if index is not None and leaf is not None and index < size
+        ]
+        key = None if head is None else await self._key(head.statement.key_id)
+        return CallProof(head=head, key=key, events=tuple(proved), unsealed=len(found) - len(proved))
+
+    async def keys(self) -> Sequence[Key]:
+        """Those that have signed heads."""
+        return await self.ledger.keys()
+
+    async def rows(self, start: int, end: int, *, payloads: bool) -> tuple[Sequence[SealedEvent], Sequence[Head]]:
+        """A page of rows from `start` on, before `end`, and the heads that end within it."""
+        events = await self.ledger.events(start, end, payloads=payloads)
+        upto = events[-1].index + 1 if events else end
+        return events, await self.ledger.heads(start, upto)
+
+    async def _key(self, key_id: str) -> Key | None:
+        return next((key for key in await self.ledger.keys() if key.key_id == key_id), None)
+
+    async def _hashes(self, ranges: Sequence[Range]) -> Sequence[bytes]:
+        try:
+            return hashes_of(ranges, await self.ledger.hashes(nodes_of(ranges)))
+        except KeyError as lost:
+            raise LedgerDamaged from lost

@@ -1,0 +1,242 @@
+"""Checks an export, a proof or a head by itself: nothing is asked of a database, and nothing in it is trusted.
+
+`audit/verify.py` does the same for whoever would trust no code of this hub's; tests hold the two to one another.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn, assert_never
+
+from domain.ledger.findings import Bad, Fault, FaultCode, Report
+from domain.ledger.model import CHAIN_START, canonical, chained
+from domain.ledger.tree import Frontier, is_consistent, leaf_hash, root_by_inclusion
+from domain.ledger.wire import (
+    BrokenOffLine,
+    EventLine,
+    HeaderLine,
+    HeadFile,
+    HeadLine,
+    KeyLine,
+    PayloadMember,
+    ProofFile,
+    read_line,
+)
+
+IsSigned = Callable[[bytes, bytes, bytes], bool]
+"""Whether a public key, a message and a signature belong together."""
+
+
+class Signatures:
+    """Which keys are known, which are trusted, and whether heads are signed by them."""
+
+    def __init__(self, is_signed: IsSigned, trusted: Iterable[str] = ()) -> None:
+        """`trusted`: ids of keys known from elsewhere; none: any key that comes along, whose id is reported."""
+        self._is_signed = is_signed
+        self._trusted = frozenset(trusted)
+        self._known: dict[str, bytes] = {}
+
+    def add(self, key: KeyLine) -> bool:
+        """Know a key; False: its id is not its own."""
+        public_key = bytes.fromhex(key.public_key)
+        self._known[key.key_id] = public_key
+        return hashlib.sha256(public_key).hexdigest() == key.key_id
+
+    def fault_of(self, head: HeadLine) -> tuple[FaultCode, str] | None:
+        """Why a head counts for nothing; None: it does."""
+        key = self._known.get(head.key_id)
+        if key is None:
+            return "key", f"the head of size {head.size} is signed by a key that is not there: {head.key_id}"
+        if self._trusted and head.key_id not in self._trusted:
+            return "key", f"the head of size {head.size} is signed by a key that you do not trust: {head.key_id}"
+        if not self._is_signed(key, head.signed_bytes(), bytes.fromhex(head.signature)):
+            return "signature", f"the signature of the head of size {head.size} is not over what it says"
+        return None
+
+
+class ExportVerifier:
+    """Takes an export line by line; what it holds in memory does not grow with it."""
+
+    def __init__(self, signatures: Signatures, kept: Sequence[HeadLine] = ()) -> None:
+        """`kept`: heads known from elsewhere, which the rows must lead to."""
+        self.report = Report()
+        self._signatures = signatures
+        self._kept = {head.size: head for head in kept}
+        self._largest_kept = max(self._kept, default=0)
+        self._header: HeaderLine | None = None
+        self._frontier = Frontier()
+        self._chain = CHAIN_START
+        self._proved = 0
+        """Rows under a head that held."""
+        self._agreed = 0
+        """Rows under a kept head that held: whoever has the key may sign heads over others."""
+        self._line = 0
+
+    def verify(self, lines: Iterable[bytes]) -> Report:
+        """The report, with the first fault there is."""
+        try:
+            for line in lines:
+                self._line += 1
+                self._take(line)
+            self._end()
+        except Bad as bad:
+            self.report.fault = bad.fault
+        return self.report
+
+    def _bad(self, code: FaultCode, words: str, row: int | None = None, last_row: int | None = None) -> NoReturn:
+        raise Bad(Fault(code=code, words=words, row=row, last_row=last_row, line=self._line))
+
+    def _take(self, raw: bytes) -> None:
+        row = self.report.rows
+        line = read_line(raw[:-1]) if raw.endswith(b"\n") else None
+        if line is None or (self._header is None) != isinstance(line, HeaderLine):
+            self._bad("unreadable", f"line {self._line} is not one of an export, or was cut off", row)
+        match line:
+            case HeaderLine():
+                self._header = line
+                for head in self._kept.values():
+                    if head.organization_id != line.organization_id:
+                        self._bad("organization", "the kept head is another organization's")
+            case KeyLine():
+                if not self._signatures.add(line):
+                    self._bad("key", f"a key's id is not its own: {line.key_id}")
+            case EventLine():
+                self._take_event(line)
+            case HeadLine():
+                self._take_head(line)
+            case BrokenOffLine():
+                self._bad("truncated", f"the export was broken off: {line.why}", row)
+            case _:
+                assert_never(line)
+
+    def _take_event(self, line: EventLine) -> None:
+        row, header = self.report.rows, self._header
+        assert header is not None  # noqa: S101 - the first line was one
+        if line.index != row or row >= header.size:
+            self._bad("place", f"row {row} is missing or moved: here stands one that says it is {line.index}", row)
+        if line.event is None:
+            self._bad("missing", f"the event of row {row} is not in the record any more", row)
+        if line.event.get("organization_id") != header.organization_id:
+            self._bad("organization", f"row {row} is another organization's", row)
+        leaf = leaf_hash(canonical(line.event))
+        if leaf.hex() != line.leaf:
+            self._bad("leaf", f"the event of row {row} is not the one that was sealed", row)
+        self._chain = chained(self._chain, leaf)
+        if self._chain.hex() != line.chain:
+            self._bad("chain", f"row {row} is not the one that was sealed after the row before it", row)
+        self._check_payload(line.payload, line.event, row, told=header.payloads)
+        self._frontier.append(leaf)
+        self.report.rows += 1
+        kept = self._kept.get(self.report.rows)
+        if kept is None:
+            return
+        if kept.root != self._frontier.root.hex():
+            words = f"the rows {self._agreed} to {row} are not those of the head that was kept"
+            self._bad("kept_head", words, self._agreed, row)
+        self._agreed = kept.size
+
+    def _check_payload(self, payload: PayloadMember | None, event: dict[str, object], row: int, *, told: bool) -> None:
+        if payload is None:
+            self.report.erased += told and (event.get("arguments_digest"), event.get("result_digest")) != (None, None)
+            return
+        salt = bytes.fromhex(payload.salt)
+        for name, text in (("arguments", payload.arguments), ("result", payload.result)):
+            if text is not None and hashlib.sha256(salt + text.encode()).hexdigest() != event.get(f"{name}_digest"):
+                self._bad("payload", f"the {name} of row {row} are not what the call carried", row)
+        self.report.payloads += 1
+
+    def _take_head(self, head: HeadLine) -> None:
+        rows, header = self.report.rows, self._header
+        assert header is not None  # noqa: S101 - the first line was one
+        if head.size > rows:
+            self._bad("truncated", f"rows {rows} to {head.size - 1} are missing before their head", rows, head.size - 1)
+        first, last = self._proved, rows - 1
+        if head.organization_id != header.organization_id:
+            self._bad("organization", "a head is another organization's", first, last)
+        if (head.size, head.root, head.chain) != (rows, self._frontier.root.hex(), self._chain.hex()):
+            words = f"the rows {first} to {last} are not those that the head of size {head.size} was signed over"
+            self._bad("root", words, first, last)
+        fault = self._signatures.fault_of(head)
+        if fault is not None:
+            self._bad(*fault, first, last)
+        self._proved = rows
+        self.report.heads += 1
+        self.report.key_ids.add(head.key_id)
+
+    def _end(self) -> None:
+        rows = self.report.rows
+        if self._header is None:
+            self._bad("unreadable", "the file is empty", 0)
+        wanted = max(self._header.size, self._largest_kept)
+        if rows < wanted:
+            self._bad("truncated", f"the file ends before row {rows}; there were at least {wanted}", rows, wanted - 1)
+        if self._proved < rows:
+            self._bad("unsealed", f"no head covers the rows from {self._proved} on", self._proved, rows - 1)
+
+
+def verify_proof(proof: ProofFile, signatures: Signatures, kept: Sequence[HeadLine] = ()) -> Report:
+    """Whether each event of a call is under the proof's head, and the head signed."""
+    report = Report()
+    try:
+        _check_head(proof.head, proof.key, signatures, kept, report)
+        for each in proof.events:
+            leaf = leaf_hash(canonical(each.event))
+            path = [bytes.fromhex(hash) for hash in each.path]
+            size, root = (0, "") if proof.head is None else (proof.head.size, proof.head.root)
+            found = root_by_inclusion(leaf, each.index, size, path)
+            if each.event.get("call_id") != proof.call_id:
+                raise Bad(Fault(code="proof", words=f"row {each.index} is of another call", row=each.index))
+            if leaf.hex() != each.leaf or found is None or found.hex() != root:
+                words = f"what stands here as row {each.index} is not under the head"
+                raise Bad(Fault(code="proof", words=words, row=each.index))
+            report.rows += 1
+    except Bad as bad:
+        report.fault = bad.fault
+    return report
+
+
+def verify_head(file: HeadFile, signatures: Signatures, kept: Sequence[HeadLine]) -> Report:
+    """Whether each kept head is of the beginning of this one; its own signature, where a kept proof brought the key."""
+    report = Report(signatures_checked=False)
+    try:
+        path = [bytes.fromhex(each) for each in file.consistency]
+        for head in kept:
+            report.heads += 1
+            _check_beginning(head, file.head, file.since, path)
+    except Bad as bad:
+        report.fault = bad.fault
+    return report
+
+
+def _check_head(
+    head: HeadLine | None, key: KeyLine | None, signatures: Signatures, kept: Sequence[HeadLine], report: Report
+) -> None:
+    if head is None:
+        return
+    if key is None or not signatures.add(key):
+        raise Bad(Fault(code="key", words="the key of the head is missing, or its id is not its own"))
+    fault = signatures.fault_of(head)
+    if fault is not None:
+        raise Bad(Fault(code=fault[0], words=fault[1]))
+    for each in kept:
+        if each.size == head.size or each.organization_id != head.organization_id:
+            _check_beginning(each, head, None, [])
+    report.heads, report.key_ids = 1, {head.key_id}
+
+
+def _check_beginning(kept: HeadLine, head: HeadLine | None, since: int | None, path: Sequence[bytes]) -> None:
+    if head is None or head.size < kept.size:
+        raise Bad(Fault(code="kept_head", words=f"the kept head covers {kept.size} rows, and this one fewer"))
+    if kept.organization_id != head.organization_id:
+        raise Bad(Fault(code="organization", words="the kept head is another organization's"))
+    if kept.size == head.size:
+        holds = kept.root == head.root
+    elif since != kept.size:
+        raise Bad(
+            Fault(code="proof", words=f"no proof is here for size {kept.size}; ask again with --since {kept.size}")
+        )
+    else:
+        holds = is_consistent(kept.size, bytes.fromhex(kept.root), head.size, bytes.fromhex(head.root), path)
+    if not holds:
+        raise Bad(
+            Fault(code="kept_head", words="the rows of the kept head were changed since", row=0, last_row=kept.size - 1)
+        )

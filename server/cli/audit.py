@@ -1,0 +1,90 @@
+"""`glow audit`: the sealed record, handed out, proved and checked."""
+
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from server.cli.options import Organization, User
+from tools.outcomes import Json
+
+REFUSED = 1
+
+app = typer.Typer(help="The sealed record: export, head, prove, verify.", no_args_is_help=True, rich_markup_mode=None)
+
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="An export, a proof or a head.")
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", metavar="FILE", help="Write there, not to the terminal.", dir_okay=False)
+]
+
+
+@app.command("export")
+def export(
+    organization: Organization,
+    user: User = None,
+    payloads: Annotated[bool, typer.Option("--payloads", help="Also what calls carried and gave.")] = False,
+    output: Output = None,
+) -> None:
+    """Hand out everything that is sealed, one line of JSON a row, with the signed heads. It takes a MANAGER."""
+    from server.cli import auditing
+
+    _exit_with(auditing.export(organization, user, output, payloads=payloads))
+
+
+@app.command("head")
+def head(
+    organization: Organization,
+    user: User = None,
+    since: Annotated[
+        int | None,
+        typer.Option("--since", metavar="SIZE", min=0, help="Prove the head of that size to be its beginning."),
+    ] = None,
+    output: Output = None,
+) -> None:
+    """Print the newest signed head; kept somewhere else, it holds the record to what it was."""
+    from server.cli import auditing
+
+    arguments: Json = {} if since is None else {"since": since}
+    _exit_with(auditing.ask("audit_head", arguments, organization, user, output))
+
+
+@app.command("prove")
+def prove(
+    call_id: Annotated[UUID, typer.Argument(metavar="CALL_ID", help="The call.")],
+    organization: Organization,
+    user: User = None,
+    output: Output = None,
+) -> None:
+    """Print what proves that a call is in the ledger."""
+    from server.cli import auditing
+
+    _exit_with(auditing.ask("audit_prove", {"call_id": str(call_id)}, organization, user, output))
+
+
+@app.command("verify")
+def verify(
+    file: File,
+    head: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--head", metavar="FILE", exists=True, dir_okay=False, help="A head kept earlier; may be repeated."
+        ),
+    ] = None,
+    key_id: Annotated[
+        list[str] | None,
+        typer.Option("--key-id", metavar="ID", help="Trust signatures of this key only; may be repeated."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Check an export, a proof or a head, and name the first row that is not as it was sealed. It asks no database."""
+    from server.cli import verifying
+
+    _exit_with(verifying.verify(file, head or [], key_id or [], as_json=as_json))
+
+
+def _exit_with(done: bool) -> None:
+    if not done:
+        raise typer.Exit(REFUSED)

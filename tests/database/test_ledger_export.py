@@ -1,0 +1,430 @@
+"""An export, mutated in every way that a stranger would look for: both verifiers name the same first bad row."""
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import orjson
+import pytest
+
+from domain.activity.model import ActivityEvent, Payload
+from domain.kernel import CallId, OrganizationId, PrincipalId
+from domain.ledger.model import CHAIN_START, canonical, chained
+from domain.ledger.service import LargerThanSealed
+from domain.ledger.tree import Frontier, leaf_hash
+from domain.ledger.wire import HeadLine
+from server.database.connection import Connection
+from server.database.pool import DatabasePools
+from server.database.unit_of_work import PostgresTransactions, Session
+from server.exports import exported
+from server.signing import LedgerKey
+from tests.support.firms import FIRM_A, FIRM_B, Firm, seed_firms
+from tests.support.ledger import KEY, ODD, OTHER_KEY, event, odd_event, record, seal
+from tests.support.verifiers import STANDALONE, Found, checked
+from tools.workflows import Workflows
+
+AT = datetime(2026, 11, 29, tzinfo=UTC)
+BATCHES = (3, 1, 4, 2, 5)
+"""Events sealed at a time; each batch ends with a head."""
+ROWS = sum(BATCHES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """Two firms' ledgers, and who reads them."""
+
+    transactions: PostgresTransactions
+    pools: DatabasePools
+    recorder: Connection
+    inspector: Connection
+    events: Sequence[ActivityEvent]
+    """Of the first firm, in their order."""
+    folder: Path
+
+    def session(self, who: str = "partner", firm: Firm = FIRM_A) -> AbstractAsyncContextManager[Session]:
+        return self.transactions.session(OrganizationId(firm.organization_id), PrincipalId(firm.id(who)))
+
+    async def lines(self, who: str = "partner", firm: Firm = FIRM_A, *, payloads: bool = True) -> list[bytes]:
+        """The export, line by line."""
+        async with self.session(who, firm) as session:
+            head = await session.work.ledger.head()
+        asked = {"size": 0 if head is None else head.statement.size, "payloads": payloads}
+        opening = partial(self.session, who, firm)
+        written = [some async for some in exported(opening, OrganizationId(firm.organization_id), asked, AT)]
+        return b"".join(written).splitlines(keepends=True)
+
+    def file(self, lines: Sequence[bytes], name: str = "export.ndjson") -> Path:
+        path = self.folder / name
+        path.write_bytes(b"".join(lines))
+        return path
+
+    async def head(self, name: str = "head.json", since: int | None = None) -> Path:
+        """The newest head, kept in a file as `glow audit head` prints it."""
+        async with self.session() as session:
+            head = await session.work.ledger.head()
+            assert head is not None
+            shown: dict[str, object] = {"organization_id": str(FIRM_A.organization_id), "head": head.members()}
+            if since is not None:
+                path = await session.work.ledger.consistency(since, head.statement.size)
+                shown |= {"since": since, "consistency": [each.hex() for each in path]}
+        return self.file([json.dumps(shown, indent=2).encode()], name)
+
+    async def found(self, kept: Sequence[Path] = (), key_ids: Sequence[str] = ()) -> Found:
+        """What is found in an export made now."""
+        return checked(self.file(await self.lines()), kept, key_ids)
+
+
+@pytest.fixture
+async def desk(
+    pools: DatabasePools,
+    owner_connection: Connection,
+    recorder_connection: Connection,
+    superuser_connection: Connection,
+    tmp_path: Path,
+) -> Desk:
+    await seed_firms(owner_connection)
+    await owner_connection.execute(
+        "DELETE FROM activity_payloads; DELETE FROM activity_events;"
+        "DELETE FROM ledger_heads; DELETE FROM ledger_keys; DELETE FROM ledger_nodes; DELETE FROM ledger_leaves"
+    )
+    events = [event(payload=Payload(salt=bytes([n]), arguments=f'{{"n":{n}}}', result=ODD)) for n in range(ROWS)]
+    events[5] = replace(odd_event(), payload=None)
+    start = 0
+    for size in BATCHES:
+        await record(recorder_connection, *events[start : start + size], event(FIRM_B))
+        await seal(pools.service)
+        start += size
+    return Desk(
+        transactions=PostgresTransactions(pools.app, Workflows(())),
+        pools=pools,
+        recorder=recorder_connection,
+        inspector=superuser_connection,
+        events=events,
+        folder=tmp_path,
+    )
+
+
+def rows_of(lines: Sequence[bytes]) -> list[int]:
+    """The places of event lines."""
+    return [at for at, line in enumerate(lines) if line.endswith(b'"type":"event"}\n')]
+
+
+def batch_of(row: int) -> tuple[int, int]:
+    """The first and the last row under the head that covers a row first."""
+    start = 0
+    for size in BATCHES:
+        if row < start + size:
+            return start, start + size - 1
+        start += size
+    raise IndexError(row)
+
+
+def rewritten(lines: Sequence[bytes], row: int, key: LedgerKey | None = None) -> list[bytes]:
+    """The lines as whoever changes a row makes all after it fit; with a key, the heads too."""
+    frontier, chain, written = Frontier(), CHAIN_START, list[bytes]()
+    for line in lines:
+        shown = orjson.loads(line)
+        if shown["type"] == "event":
+            if shown["index"] == row:
+                shown["event"]["tool"] = "task_get"
+            leaf = leaf_hash(canonical(shown["event"]))
+            frontier.append(leaf)
+            chain = chained(chain, leaf)
+            shown |= {"leaf": leaf.hex(), "chain": chain.hex()}
+        elif key is not None and shown["type"] == "key":
+            shown |= {"key_id": key.key_id, "public_key": key.public_key.hex()}
+        elif key is not None and shown["type"] == "head":
+            shown |= {"root": frontier.root.hex(), "chain": chain.hex(), "key_id": key.key_id}
+            head = HeadLine.model_validate(shown)
+            shown["signature"] = key.sign(head.signed_bytes()).hex()
+        written.append(canonical(shown) + b"\n")
+    return written
+
+
+async def test_an_export_holds_with_payloads_and_without_and_of_each_organization_alone(desk: Desk) -> None:
+    for firm in (FIRM_A, FIRM_B):
+        for payloads in (True, False):
+            lines = await desk.lines(firm=firm, payloads=payloads)
+            assert checked(desk.file(lines)) == Found(None)
+            shown = [orjson.loads(line) for line in lines]
+            assert {each["event"]["organization_id"] for each in shown if each["type"] == "event"} == {
+                str(firm.organization_id)
+            }
+            assert any(each.get("payload") for each in shown) == payloads
+    lines = await desk.lines()
+    assert [orjson.loads(lines[at])["event"]["event_id"] for at in rows_of(lines)] == [
+        str(each.event_id) for each in desk.events
+    ]
+
+
+async def test_a_flipped_byte_is_found_at_its_row(desk: Desk) -> None:
+    lines = await desk.lines()
+    chosen = random.Random(5)
+    for row, at in enumerate(rows_of(lines)):
+        line = lines[at]
+        for place in {0, len(line) - 1, *chosen.sample(range(len(line)), 12)}:
+            for bit in (1, 32):
+                bent = line[:place] + bytes([line[place] ^ bit]) + line[place + 1 :]
+                found = checked(desk.file([*lines[:at], bent, *lines[at + 1 :]]))
+                assert (found.code is not None, found.row) == (True, row), (row, place, bit)
+
+
+async def test_a_flipped_byte_in_a_head_or_a_key_is_found(desk: Desk) -> None:
+    lines = await desk.lines(payloads=False)
+    chosen = random.Random(6)
+    for at, line in enumerate(lines):
+        if b'"type":"head"' not in line:
+            continue
+        for place in chosen.sample(range(len(line)), 30):
+            bent = line[:place] + bytes([line[place] ^ 1]) + line[place + 1 :]
+            assert checked(desk.file([*lines[:at], bent, *lines[at + 1 :]])).code is not None, (at, place)
+    (key,) = (at for at, line in enumerate(lines) if b'"type":"key"' in line)
+    another = lines[key].replace(KEY.public_key.hex().encode(), OTHER_KEY.public_key.hex().encode())
+    assert checked(desk.file([*lines[:key], another, *lines[key + 1 :]])).code == "key"
+
+
+async def test_a_deleted_a_doubled_a_moved_and_an_inserted_row_are_found_at_their_row(desk: Desk) -> None:
+    lines = await desk.lines()
+    places = rows_of(lines)
+    foreign = await desk.lines(firm=FIRM_B)
+    for row, at in enumerate(places):
+        assert checked(desk.file([*lines[:at], *lines[at + 1 :]])).row == row
+        assert checked(desk.file([*lines[: at + 1], lines[at], *lines[at + 1 :]])).row == row + 1
+        forged = lines[at].replace(b'"tool":"task_list"', b'"tool":"task_lost"')
+        assert checked(desk.file([*lines[:at], forged, *lines[at:]])) == Found("leaf", row)
+        for other in places[:row]:
+            swapped = list(lines)
+            swapped[at], swapped[other] = lines[other], lines[at]
+            assert checked(desk.file(swapped)).row == places.index(other)
+        theirs = foreign[rows_of(foreign)[0]]
+        assert checked(desk.file([*lines[:at], theirs, *lines[at:]])).row == row
+
+
+async def test_a_row_that_was_made_to_fit_itself_is_found_by_the_chain(desk: Desk) -> None:
+    lines = await desk.lines()
+    for row, at in enumerate(rows_of(lines)):
+        shown = orjson.loads(lines[at])
+        shown["event"]["tool"] = "task_get"
+        text = orjson.dumps(shown["event"], option=orjson.OPT_SORT_KEYS)
+        shown["leaf"] = leaf_hash(text).hex()
+        forged = orjson.dumps(shown, option=orjson.OPT_SORT_KEYS) + b"\n"
+        assert checked(desk.file([*lines[:at], forged, *lines[at + 1 :]])) == Found("chain", row)
+
+
+async def test_a_history_that_was_made_to_fit_is_found_between_two_heads(desk: Desk) -> None:
+    lines = await desk.lines()
+    for row in range(ROWS):
+        first, last = batch_of(row)
+        assert checked(desk.file(rewritten(lines, row))) == Found("root", first, last)
+
+
+async def test_a_file_that_was_cut_off_is_found_at_the_first_row_that_is_missing(desk: Desk) -> None:
+    lines = await desk.lines()
+    head = await desk.head()
+    for row, at in enumerate(rows_of(lines)):
+        assert checked(desk.file(lines[:at])) == Found("truncated", row, ROWS - 1)
+        assert checked(desk.file([*lines[:at], lines[at][:-1]])).row == row
+    # Whoever cuts it at a head and says that there never was more is found by a head that was kept.
+    for size in (3, 4, 8, 10):
+        end = next(at for at, line in enumerate(lines) if f'"size":{size},"type":"head"'.encode() in line)
+        shorter = [lines[0].replace(f'"size":{ROWS}'.encode(), f'"size":{size}'.encode()), *lines[1 : end + 1]]
+        assert checked(desk.file(shorter)) == Found(None)
+        assert checked(desk.file(shorter), [head]) == Found("truncated", size, ROWS - 1)
+    assert checked(desk.file(lines), [head]) == Found(None)
+    assert checked(desk.file([])).code == "unreadable"
+
+
+async def test_who_has_the_key_too_is_found_by_a_head_that_was_kept_and_who_has_another_by_its_id(desk: Desk) -> None:
+    lines, head = await desk.lines(), await desk.head()
+    again = rewritten(lines, 6, KEY)
+    assert checked(desk.file(again)) == Found(None)
+    assert checked(desk.file(again), [head]) == Found("kept_head", 0, ROWS - 1)
+    others = rewritten(lines, 6, OTHER_KEY)
+    assert checked(desk.file(others)) == Found(None)
+    assert checked(desk.file(others), [], [KEY.key_id]).code == "key"
+    assert checked(desk.file(lines), [head], [KEY.key_id]) == Found(None)
+
+
+ATTACKS: dict[str, tuple[str, Found]] = {
+    "an event changed": ("UPDATE activity_events SET outcome = 'denied' WHERE event_id = $1", Found("leaf", 6)),
+    "its time moved": (
+        "UPDATE activity_events SET occurred_at = occurred_at - interval '1 microsecond' WHERE event_id = $1",
+        Found("leaf", 6),
+    ),
+    "its author changed": (
+        "UPDATE activity_events SET principal_id = gen_random_uuid() WHERE event_id = $1",
+        Found("leaf", 6),
+    ),
+    "its order changed": ("UPDATE activity_events SET recorded_at = now() WHERE event_id = $1", Found("leaf", 6)),
+    "an event removed": ("DELETE FROM activity_events WHERE event_id = $1", Found("missing", 6)),
+    "removed with its leaf": (
+        "WITH gone AS (DELETE FROM ledger_leaves WHERE event_id = $1) DELETE FROM activity_events WHERE event_id = $1",
+        Found("place", 6),
+    ),
+    "the leaf taken away": ("DELETE FROM ledger_leaves WHERE event_id = $1", Found("place", 6)),
+    "the leaf changed": ("UPDATE ledger_leaves SET leaf_hash = sha256('x') WHERE event_id = $1", Found("leaf", 6)),
+    "the chain changed": ("UPDATE ledger_leaves SET chain = sha256('x') WHERE event_id = $1", Found("chain", 6)),
+    "changed, and the leaf after it": (
+        """
+        WITH bent AS (UPDATE activity_events SET tool = 'x' WHERE event_id = $1 RETURNING activity_events AS e)
+        UPDATE ledger_leaves l SET leaf_hash = sha256('\\x00'::bytea || convert_to(glow.event_text(b.e), 'UTF8'))
+        FROM bent b WHERE l.event_id = (b.e).event_id
+        """,
+        Found("chain", 6),
+    ),
+    "two rows moved to the end": (
+        """
+        WITH moved AS (DELETE FROM ledger_leaves WHERE event_id = $1 OR leaf_index = 7 RETURNING *)
+        INSERT INTO ledger_leaves SELECT organization_id, 100 + leaf_index, event_id, leaf_hash, chain FROM moved
+        """,
+        Found("place", 6),
+    ),
+    "an argument changed": (
+        "UPDATE activity_payloads SET arguments = '{}' WHERE event_id = $1",
+        Found("payload", 6),
+    ),
+    "a result changed": ("UPDATE activity_payloads SET result = '{}' WHERE event_id = $1", Found("payload", 6)),
+    "the head changed": (
+        "UPDATE ledger_heads SET root = sha256('x') WHERE size = 8 AND $1::uuid IS NOT NULL",
+        Found("root", 4, 7),
+    ),
+    "the head's time moved": (
+        "UPDATE ledger_heads SET sealed_at = now() + interval '1 day' WHERE size = 8 AND $1::uuid IS NOT NULL",
+        Found("signature", 4, 7),
+    ),
+    "the key exchanged": (
+        "UPDATE ledger_keys SET public_key = sha256('x') WHERE $1::uuid IS NOT NULL",
+        Found("key"),
+    ),
+    "the last batch undone": (
+        """
+        WITH h AS (DELETE FROM ledger_heads WHERE size = 15), l AS (DELETE FROM ledger_leaves WHERE leaf_index >= 10)
+        SELECT $1::uuid
+        """,
+        Found("truncated", 10, 14),
+    ),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_what_the_owner_of_the_database_does_to_the_record_is_found_in_the_next_export(
+    desk: Desk, attack: str
+) -> None:
+    head = await desk.head()
+    statement, found = ATTACKS[attack]
+    await desk.inspector.execute("SET session_replication_role = replica")
+    await desk.inspector.execute(statement, desk.events[6].event_id)
+    assert await desk.found([head]) == found
+
+
+async def test_erasing_what_calls_carried_leaves_everything_verifiable(desk: Desk) -> None:
+    head = await desk.head()
+    await desk.inspector.execute("DELETE FROM activity_payloads")
+    assert await desk.found([head]) == Found(None)
+
+
+async def test_what_is_recorded_later_goes_on_from_every_earlier_head(desk: Desk) -> None:
+    kept = [await desk.head("kept-0.json")]
+    for number in range(1, 4):
+        await record(desk.recorder, event())
+        await seal(desk.pools.service)
+        assert checked(await desk.head(since=ROWS), kept[:1]) == Found(None)
+        kept.append(await desk.head(f"kept-{number}.json"))
+    assert await desk.found(kept) == Found(None)
+    without = await desk.head()
+    assert checked(without, kept[:1]).code == "proof"
+    bent = kept[0].read_text().replace(orjson.loads(kept[0].read_bytes())["head"]["root"], "0" * 64)
+    other = desk.file([bent.encode()], "bent.json")
+    assert checked(await desk.head(since=ROWS), [other]) == Found("kept_head", 0, ROWS - 1)
+    assert checked(kept[0], [kept[1]]).code == "kept_head"
+    async with desk.session() as session:
+        with pytest.raises(LargerThanSealed):
+            await session.work.ledger.consistency(10**6, ROWS)
+
+
+async def test_a_call_is_proved_to_whoever_made_it_and_a_bent_proof_proves_nothing(desk: Desk) -> None:
+    call_id = CallId(desk.events[9].call_id)
+    async with desk.session("employee") as session:
+        proof = await session.work.ledger.proof(call_id)
+    assert proof.head is not None
+    assert proof.key is not None
+    (proved,) = proof.events
+    shown: dict[str, object] = {
+        "type": "proof",
+        "version": 1,
+        "call_id": str(call_id),
+        "head": proof.head.members(),
+        "key": proof.key.members(),
+        "events": [
+            {
+                "index": proved.index,
+                "leaf": proved.leaf.hex(),
+                "path": [each.hex() for each in proved.path],
+                "event": orjson.loads(proved.text),
+            }
+        ],
+        "unsealed": 0,
+    }
+    assert proved.index == 9
+    whole = json.dumps(shown, indent=1)
+    assert checked(desk.file([whole.encode()], "proof.json"), [await desk.head()]) == Found(None)
+    for bent in (
+        whole.replace('"task_list"', '"task_lost"'),
+        whole.replace('"index": 9', '"index": 8'),
+        whole.replace(proved.path[1].hex(), "0" * 64),
+    ):
+        assert checked(desk.file([bent.encode()], "proof.json")) == Found(
+            "proof", orjson.loads(bent)["events"][0]["index"]
+        )
+    unsigned = whole.replace(proof.head.signature.hex(), "0" * 128)
+    assert checked(desk.file([unsigned.encode()], "proof.json")).code == "signature"
+
+
+async def test_who_reads_the_record_of_none_exports_no_row(desk: Desk) -> None:
+    for who in ("employee", "client", "service"):
+        lines = await desk.lines(who)
+        own = sum(each.principal_id == FIRM_A.id(who) for each in desk.events)
+        assert len(rows_of(lines)) == own
+
+
+async def test_an_export_of_which_the_database_was_lost_says_so(desk: Desk) -> None:
+    opened = 0
+
+    def opening() -> AbstractAsyncContextManager[Session]:
+        nonlocal opened
+        opened += 1
+        if opened > 1:
+            raise ConnectionResetError
+        return desk.session()
+
+    asked = {"size": ROWS, "payloads": False}
+    written = [some async for some in exported(opening, OrganizationId(FIRM_A.organization_id), asked, AT)]
+    lines = b"".join(written).splitlines(keepends=True)
+    assert orjson.loads(lines[-1])["type"] == "broken_off"
+    assert checked(desk.file(lines)) == Found("truncated", 0)
+
+
+def ran(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+async def test_the_file_for_strangers_runs_by_itself_and_without_the_signature_check(desk: Desk) -> None:
+    path, head = desk.file(await desk.lines()), await desk.head()
+    command = [sys.executable, "-I", "-S", str(STANDALONE), str(path), "--head", str(head)]
+    well = await asyncio.to_thread(ran, command)
+    assert (well.returncode, well.stderr) == (0, "")
+    assert f"{ROWS} rows" in well.stdout
+    assert "NOT checked" in well.stdout
+    lines = await desk.lines()
+    at = rows_of(lines)[7]
+    desk.file([*lines[:at], *lines[at + 1 :]])
+    ill = await asyncio.to_thread(ran, [*command, "--json"])
+    assert (ill.returncode, json.loads(ill.stdout)["fault"]["row"]) == (1, 7)

@@ -1,0 +1,72 @@
+"""The ledger over REST: what is recorded is sealed by the worker, exported, proved, and holds for both verifiers."""
+
+from pathlib import Path
+
+import httpx
+import orjson
+import pytest
+
+from tests.support.doors import Doors, problem_of
+from tests.support.verifiers import Found, checked
+
+
+async def proved(client: httpx.AsyncClient, call_id: str) -> httpx.Response:
+    """The proof of a call, once the worker has sealed its events."""
+    while True:
+        answer = await client.get(f"/v1/activity/{call_id}/proof")
+        assert answer.status_code == 200, answer.text
+        if answer.json()["events"] and not answer.json()["unsealed"]:
+            return answer
+
+
+@pytest.mark.timeout(60)
+async def test_a_call_is_sealed_proved_and_exported(doors: Doors, tmp_path: Path) -> None:
+    employee, manager = await doors.client(), await doors.client("manager@acme")
+    created = await employee.post("/v1/tasks", json={"title": "Seal this"})
+    call_id = created.headers["x-call-id"]
+    proof, head, export = tmp_path / "proof.json", tmp_path / "head.json", tmp_path / "export.ndjson"
+    proof.write_bytes((await proved(employee, call_id)).content)
+    assert [each["event"]["kind"] for each in orjson.loads(proof.read_bytes())["events"]] == [
+        "tool.allowed",
+        "tool.completed",
+    ]
+    assert checked(proof) == Found(None)
+
+    kept = await employee.get("/v1/activity/head")
+    head.write_bytes(kept.content)
+    exported = await manager.get("/v1/activity/export", params={"payloads": "true"})
+    assert exported.headers["content-type"] == "application/x-ndjson"
+    export.write_bytes(exported.content)
+    assert checked(export, [head, proof]) == Found(None)
+    rows = [orjson.loads(line) for line in exported.content.splitlines()]
+    carried = next(row for row in rows if row["type"] == "event" and row["event"]["call_id"] == call_id)
+    assert "Seal this" in carried["payload"]["arguments"]
+    plain = await manager.get("/v1/activity/export")
+    assert b"Seal this" not in plain.content
+
+    # The export is a call, and its record names the head over what left.
+    seen = (await manager.get(f"/v1/activity/{exported.headers['x-call-id']}")).json()
+    assert (seen["tool"], seen["result"]["size"]) == ("audit_export", rows[0]["size"])
+    since = kept.json()["head"]["size"]
+    await proved(manager, exported.headers["x-call-id"])
+    later = await manager.get("/v1/activity/head", params={"since": str(since)})
+    newer = tmp_path / "newer.json"
+    newer.write_bytes(later.content)
+    assert later.json()["head"]["size"] > since
+    assert checked(newer, [head]) == Found(None)
+
+
+async def test_who_may_not_is_refused_and_what_makes_no_sense_told(doors: Doors) -> None:
+    employee, manager = await doors.client(), await doors.client("manager@acme")
+    for who in ("employee@acme", "client@acme", "readonly@acme"):
+        problem_of(await (await doors.client(who)).get("/v1/activity/export"), 403, "denied")
+    assert (await (await doors.client("eqr@acme")).get("/v1/activity/export")).status_code == 200
+    created = await manager.post("/v1/tasks", json={"title": "A manager's"})
+    other = created.headers["x-call-id"]
+    problem_of(await employee.get(f"/v1/activity/{other}/proof"), 404, "call_not_found")
+    foreign = await doors.client("partner@borealis")
+    problem_of(await foreign.get(f"/v1/activity/{other}/proof"), 404, "call_not_found")
+    problem_of(await employee.get("/v1/activity/head?since=9007199254740991"), 422, "not_sealed")
+    problem_of(await employee.get("/v1/activity/head?since=-1"), 422, "invalid_request")
+    wrong = await manager.get("/v1/activity/export", headers={"Accept": "text/html"})
+    problem_of(wrong, 406, "not_acceptable")

@@ -1,0 +1,53 @@
+"""Both verifiers on the same file: the hub's own and the one that ships for strangers, which have to agree."""
+
+import runpy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from domain.ledger.verification import Signatures
+from domain.ledger.wire import kept_head
+from domain.resources import resource_folder
+from server.cli.verifying import report_of
+from server.signing import is_signed
+
+STANDALONE = resource_folder("manifests").parent / "audit" / "verify.py"
+# Any: the file knows nothing of this hub's types.
+_theirs: dict[str, Any] = runpy.run_path(str(STANDALONE), run_name="verify")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a verifier says of a file; no code: it holds."""
+
+    code: str | None
+    row: int | None = None
+    last_row: int | None = None
+
+
+def checked(path: Path, kept: Sequence[Path] = (), key_ids: Sequence[str] = ()) -> Found:
+    """What both say."""
+    ours, theirs = _ours(path, kept, key_ids), _standalone(path, kept, key_ids)
+    assert ours == theirs, (ours, theirs)
+    return ours
+
+
+def _ours(path: Path, kept: Sequence[Path], key_ids: Sequence[str]) -> Found:
+    heads = [head for each in kept if (head := kept_head(each.read_bytes()))]
+    fault = report_of(path, heads, Signatures(is_signed, key_ids)).fault
+    return Found(None) if fault is None else Found(fault.code, fault.row, fault.last_row)
+
+
+def _standalone(path: Path, kept: Sequence[Path], key_ids: Sequence[str]) -> Found:
+    heads = [_theirs["read_kept"](str(each)) for each in kept]
+    signatures = _theirs["Signatures"](key_ids)
+    assert signatures.are_checked
+    try:
+        _theirs["verify"](str(path), heads, signatures)
+    except Exception as fault:
+        if not isinstance(fault, cast("type[Exception]", _theirs["Bad"])):
+            raise
+        bad = cast(Any, fault)
+        return Found(bad.code, bad.row, bad.last_row)
+    return Found(None)

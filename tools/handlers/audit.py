@@ -1,0 +1,80 @@
+"""The ledger asked: its newest head, what proves a call, and what an export hands out, whose rows the door sends."""
+
+from uuid import UUID
+
+import orjson
+
+from domain.kernel import CallId
+from domain.ledger.model import Head, ProvedEvent
+from tools.handlers.arguments import Arguments
+from tools.outcomes import Json
+from tools.work import CallContext, Handler
+
+
+class AuditHead(Arguments):
+    since: int | None = None
+
+
+class AuditProve(Arguments):
+    call_id: UUID
+
+
+class AuditExport(Arguments):
+    payloads: bool = False
+
+
+async def audit_head(arguments: AuditHead, context: CallContext) -> Json:
+    """The newest head, and what proves that an older one was of its beginning.
+
+    Raises  LargerThanSealed, LedgerDamaged.
+    """
+    head = await context.work.ledger.head()
+    shown: Json = {"organization_id": str(context.principal.organization_id), "head": _head(head)}
+    if arguments.since is not None:
+        size = 0 if head is None else head.statement.size
+        path = await context.work.ledger.consistency(arguments.since, size)
+        shown |= {"since": arguments.since, "consistency": [each.hex() for each in path]}
+    return shown
+
+
+async def audit_prove(arguments: AuditProve, context: CallContext) -> Json:
+    """Raises  CallNotFound, LedgerDamaged."""
+    proof = await context.work.ledger.proof(CallId(arguments.call_id))
+    return {
+        "type": "proof",
+        "version": 1,
+        "call_id": str(arguments.call_id),
+        "head": _head(proof.head),
+        "key": None if proof.key is None else proof.key.members(),
+        "events": [_proved(each) for each in proof.events],
+        "unsealed": proof.unsealed,
+    }
+
+
+async def audit_export(arguments: AuditExport, context: CallContext) -> Json:
+    """What is handed out: every row under this head, which says exactly what they are."""
+    head = await context.work.ledger.head()
+    return {
+        "organization_id": str(context.principal.organization_id),
+        "size": 0 if head is None else head.statement.size,
+        "head": _head(head),
+        "payloads": arguments.payloads,
+    }
+
+
+def _head(head: Head | None) -> Json | None:
+    return None if head is None else head.members()
+
+
+def _proved(event: ProvedEvent) -> Json:
+    return {
+        "index": event.index,
+        "leaf": event.leaf.hex(),
+        "path": [each.hex() for each in event.path],
+        "event": orjson.loads(event.text),
+    }
+
+
+AUDIT_HEAD = Handler(arguments=AuditHead, work=audit_head)
+AUDIT_PROVE = Handler(arguments=AuditProve, work=audit_prove)
+AUDIT_EXPORT = Handler(arguments=AuditExport, work=audit_export)
