@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-ResourceName = Literal["manifests", "migrations", "demo", "config"]
+ResourceName = Literal["manifests", "migrations", "demo", "config", "audit"]
 
 
 def resource_folder(name: ResourceName) -> Path:

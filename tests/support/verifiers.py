@@ -12,7 +12,7 @@ from domain.resources import resource_folder
 from server.cli.verifying import report_of
 from server.signing import is_signed
 
-STANDALONE = resource_folder("manifests").parent / "audit" / "verify.py"
+STANDALONE = resource_folder("audit") / "verify.py"
 # Any: the file knows nothing of this hub's types.
 _theirs: dict[str, Any] = runpy.run_path(str(STANDALONE), run_name="verify")
 

@@ -16,7 +16,7 @@ from domain.resources import ResourceName, resource_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ["agent", "tools", "knowledge", "server", "domain"]
-FOLDERS: list[ResourceName] = ["manifests", "migrations", "demo", "config"]
+FOLDERS: list[ResourceName] = ["manifests", "migrations", "demo", "config", "audit"]
 
 
 @pytest.fixture(scope="session")
