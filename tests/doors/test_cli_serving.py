@@ -38,8 +38,10 @@ PATIENCE_S = 60.0
 class Glow:
     """One running `glow` command."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], patience_s: float = PATIENCE_S) -> None:
         self.process = process
+        self.patience_s = patience_s
+        """How long it may take to end."""
         self.output = ""
         """What it printed so far, errors and logs too."""
 
@@ -59,7 +61,7 @@ class Glow:
 
     def ended(self) -> int:
         """Its exit code, and all that it printed in `output`."""
-        rest, _ = self.process.communicate(timeout=PATIENCE_S)
+        rest, _ = self.process.communicate(timeout=self.patience_s)
         self.output += rest
         return self.process.returncode
 

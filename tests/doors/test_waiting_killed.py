@@ -31,13 +31,13 @@ STATES: tuple[State, ...] = ("asked", "open", "waiting", "decided", "going on")
 """Before a question is kept; before the row says that the run waits; then; before it goes on; then."""
 
 SEEDS = range(10 if os.environ.get("GLOW_TEST_EVERY") == "1" else 1)
-WITHIN_S = 90
+WITHIN_S = 180
 LOOK_S = 0.02
 SAID = {200, 409, 503}
 """Done, too late, and not to be had just now."""
 TERMINAL = ("run.completed", "run.cancelled", "run.failed")
 
-pytestmark = pytest.mark.timeout(60 + 60 * len(STATES) * len(SEEDS))
+pytestmark = pytest.mark.timeout(180 + 60 * len(STATES) * len(SEEDS))
 
 QUIET = "UPDATE runs SET status = 'completed', finished_at = now()"
 LEVEL = """

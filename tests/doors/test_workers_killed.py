@@ -28,10 +28,10 @@ AT_FIRST = 8
 """Runs that wait before there is any worker."""
 MORE = 3
 """Runs that are queued before each kill."""
-WITHIN_S = 120
+WITHIN_S = 240
 LOOK_S = 0.01
 
-pytestmark = pytest.mark.timeout(120 + 20 * KILLS)
+pytestmark = pytest.mark.timeout(300 + 20 * KILLS)
 
 # Nobody's business here: no worker is to take the seeded ones up.
 NOTHING_GOES_ON = """
