@@ -60,6 +60,17 @@ class _Child:
         return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    """How one of them ended, or why there was none."""
+
+    pid: int | None = None
+    ending: str
+    words: str = ""
+    """With which it refused, if it did."""
+    worked_s: float = 0.0
+
+
 class Supervisor:
     """Runs until it is cancelled, which tells the processes to end; cancelled again, it kills what is left of them."""
 
@@ -95,35 +106,41 @@ class Supervisor:
         """One place among the processes: whatever stands there and ends is followed by another."""
         ends = 0
         while True:
-            child = self._start(number)
-            words, worked_s = await self._ended(child)
+            end = await self._life(number)
             if not self._all_served.is_set():
-                raise NotServing(words or f"process {number} ended ({child.ending}) before all served; see the log")
-            ends = 0 if worked_s >= self._patience.steady_after_s else ends + 1
+                raise NotServing(end.words or f"process {number} ended ({end.ending}) before all served; see the log")
+            ends = 0 if end.worked_s >= self._patience.steady_after_s else ends + 1
             pause_s = self._patience.pause_s(ends)
-            log.warning(
-                "serve.process_ended", process=number, pid=child.process.pid, ended=child.ending, again_in_s=pause_s
-            )
+            log.warning("serve.process_ended", process=number, pid=end.pid, ended=end.ending, again_in_s=pause_s)
             if ends >= KEEPS_ENDING:
-                _say_that_it_keeps_ending(number, ends, words, pause_s)
+                _say_that_it_keeps_ending(number, ends, end.words, pause_s)
             await asyncio.sleep(pause_s)
 
+    async def _life(self, number: int) -> _End:
+        """One process from its start to its end; what the machine has no room for now ends before it begins."""
+        try:
+            child = self._start(number)
+        except OSError as refused:
+            return _End(ending="not started", words=f"process {number} could not be started: {refused}")
+        words, worked_s = await self._ended(child)
+        return _End(pid=child.process.pid, ending=child.ending, words=words, worked_s=worked_s)
+
     def _start(self, number: int) -> _Child:
+        """Raises  OSError: no room for another process, or for what it takes to talk to it."""
+        # Before anything else, as it would lift the block under which a process is started.
+        resource_tracker.ensure_running()
         told, telling = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=live,
             args=(self._work, number, telling, self._patience.stop_within_s),
             name=f"glow-{number}",
         )
-        # Started first, as it would lift the block that follows.
-        resource_tracker.ensure_running()
-        # Until the process ignores Ctrl-C it must not get it: it would end with a traceback.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        telling.close()
+            with telling:
+                _started_unheard(process)
+        except OSError:
+            told.close()
+            raise
         child = self._children[number] = _Child(number=number, process=process, told=told)
         return child
 
@@ -180,6 +197,18 @@ class Supervisor:
                 log.error("serve.process_killed", process=child.number, pid=child.process.pid)
                 child.process.kill()
             child.process.join()
+
+
+def _started_unheard(process: SpawnProcess) -> None:
+    """Start it, out of reach of Ctrl-C until it ignores that: it would end with a traceback.
+
+    Raises  OSError.
+    """
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _say_that_it_keeps_ending(number: int, ends: int, words: str, pause_s: float) -> None:

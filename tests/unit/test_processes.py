@@ -1,9 +1,14 @@
 """Processes of one work under a supervisor: started again, given up, told to end, and never left behind."""
 
 import asyncio
+import gc
+import os
+import resource
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +18,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from domain.resources import resource_folder
+from server.cli.faults import words_for
 from server.cli.serving_together import cancelled_once
 from server.processes.child import Parent
 from server.processes.supervisor import NotServing, Patience, Supervisor
@@ -64,6 +70,21 @@ def named(logs: Sequence[Any], event: str) -> list[Any]:
     return [each for each in logs if each["event"] == event]
 
 
+@contextmanager
+def no_room() -> Generator[None]:
+    """This process may open nothing more than it has open, for the length of the block."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # What others left open gives no room later.
+    gc.collect()
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 async def test_one_that_ends_soon_after_it_began_is_started_again_after_growing_pauses_and_the_log_says_so(
     tmp_path: Path,
 ) -> None:
@@ -93,6 +114,42 @@ async def test_one_that_worked_for_long_is_followed_at_once(tmp_path: Path) -> N
     (said,) = named(logs, "serve.process_ended")
     assert (said["ended"], said["again_in_s"]) == ("signal SIGKILL", 0)
     assert living(tmp_path) == []
+
+
+async def test_one_for_which_there_is_no_room_is_tried_again_and_the_others_serve_on(tmp_path: Path) -> None:
+    patience = Patience(first_pause_s=0.01, longest_pause_s=0.04, steady_after_s=NEVER_S)
+    with capture_logs() as logs:
+        running, started = supervised(tmp_path, works.stands, patience)
+        await asyncio.wait_for(started.wait(), WITHIN_S)
+        killed, spared = pids(tmp_path)
+        had_open = psutil.Process().num_fds()
+        with no_room():
+            os.kill(killed, signal.SIGKILL)
+            await until(lambda: len(named(logs, "serve.process_keeps_ending")) >= 3)
+        await until(lambda: len(named(logs, "serve.process_started")) == 3)
+        await until(lambda: psutil.Process().num_fds() == had_open)
+        assert spared in living(tmp_path)
+        running.cancel()
+        await ended(running)
+    assert running.cancelled()
+    first, *others = named(logs, "serve.process_ended")
+    assert (first["pid"], first["ended"], first["again_in_s"]) == (killed, "signal SIGKILL", 0.01)
+    assert {(each["pid"], each["ended"]) for each in others} == {(None, "not started")}
+    assert [each["again_in_s"] for each in others[:3]] == [0.02, 0.04, 0.04]
+    assert "could not be started: [Errno 24]" in named(logs, "serve.process_keeps_ending")[0]["detail"]
+    assert living(tmp_path) == []
+
+
+async def test_where_there_is_no_room_from_the_start_that_is_told_in_words(tmp_path: Path) -> None:
+    with no_room():
+        running, started = supervised(tmp_path, works.stands, Patience(), count=1)
+        await ended(running)
+    with pytest.raises(ExceptionGroup) as failed:
+        running.result()
+    words = words_for(failed.value)
+    assert words is not None
+    assert words.startswith("process 1 could not be started: [Errno 24]")
+    assert not started.is_set()
 
 
 async def test_when_one_refuses_at_the_start_the_others_end_too_and_its_words_are_told(tmp_path: Path) -> None:
