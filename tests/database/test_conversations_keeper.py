@@ -204,7 +204,7 @@ BY_OWNER = {
     "conversations": (conversations.LIST_CONVERSATIONS, [FIRM_A.id("employee"), NOW, FIRM_A.id("thing"), 10]),
     "messages": (branches.LIST_MESSAGES, [FIRM_A.id("thing"), FIRM_A.id("thing"), FIRM_A.id("thing"), 10]),
     "entitle": (conversations.ENTITLE, [FIRM_A.id("thing"), FIRM_A.id("thing"), "Title", None]),
-    "search": (conversations.SEARCH, [FIRM_A.id("employee"), NOW, FIRM_A.id("thing"), 10, "'text':*"]),
+    "search": (conversations.SEARCH, [FIRM_A.id("employee"), NOW, FIRM_A.id("thing"), 10, ["text"], ["'text':*"]]),
     "matched": (conversations.MATCHED, [[FIRM_A.id("thing")]]),
     "versions": (branches.VERSIONS, [FIRM_A.id("thing")]),
     "newest below": (branches.NEWEST_BELOW, [FIRM_A.id("thing"), FIRM_A.id("thing")]),
