@@ -17,7 +17,8 @@ class RunOptions:
     stale_after: timedelta = timedelta(seconds=5)
     """Without a sign of life for so long, a run's process is taken for dead, and another goes on with the run."""
     most_lost: int = 3
-    """Processes that may be lost with a run one after another; then it is given up."""
+    """Processes that may be lost with a run one after another; the next closes it as given up. Should that one be lost
+    too, it is ended unread."""
     poll: timedelta = timedelta(seconds=2)
     """How often runs that other processes carry are looked at for their followers, should a wake-up be lost."""
     cancel_wait: timedelta = timedelta(seconds=2)

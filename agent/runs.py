@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol, Self
 
 import structlog
 
-from agent.conversations.leases import RunKey
+from agent.conversations.leases import Lease, RunKey
 from agent.conversations.model import GOING
 from agent.conversations.ports import RunKeeper, RunLog, Sessions, Wakeups
 from agent.conversations.refusals import ConversationBusy, ConversationTaken
@@ -200,6 +200,9 @@ class Runs(FollowedRuns, AbstractAsyncContextManager["Runs"]):
         given_up = gave_up(taken.lost_carriers) if taken.lost_carriers > self._options.most_lost else None
         principal = principal_of(taken)
         try:
+            if given_up is not None and taken.lost_carriers > self._options.most_lost + 1:
+                # Closing it has taken a process down as well: nothing of what it holds is loaded any more.
+                return await self._end_unopened(taken.lease, given_up)
             if taken.cancel_requested:
                 await self._questions.withdraw(key)
             opened, resumed = await self._opener.reopen(principal, taken.lease)
@@ -209,15 +212,19 @@ class Runs(FollowedRuns, AbstractAsyncContextManager["Runs"]):
             raise
         except Exception as fault:
             log.error("run.cannot_go_on", runId=str(key.run_id), exc_info=fault)
-            await self._keeper.end(taken.lease, given_up or CANNOT_GO_ON, self._clock())
-            await self._withdraw_left(key)
-            return False
+            return await self._end_unopened(taken.lease, given_up or CANNOT_GO_ON)
         live = self._live_run(principal, opened, resumed)
         if given_up is not None:
             live.stop(given_up)
         elif resumed.cancel_requested:
             live.stop(RunCancelled())
         return await self._carry(live, ExitStack())
+
+    async def _end_unopened(self, lease: Lease, error: RunFailed) -> bool:
+        """False: the run has failed, and its followers are told so from its row."""
+        await self._keeper.end(lease, error, self._clock())
+        await self._withdraw_left(lease.key)
+        return False
 
     def _live_run(self, principal: Principal, opened: OpenedRun, resumed: Resumed | None = None) -> LiveRun:
         return LiveRun(principal, opened, self._log, self._sessions, self._clock, resumed)

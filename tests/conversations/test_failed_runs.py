@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
+import orjson
 import pytest
 
 from agent.calling import Caller
@@ -16,7 +17,7 @@ from server.database.connection import Connection
 from server.database.pool import DatabasePools
 from server.database.queue import PostgresJobs
 from server.worker.runs import RunWorker
-from tests.support.conversing import EVA, ONE_BEAT, Process, process_on
+from tests.support.conversing import EVA, ONE_BEAT, Process, orphan, process_on
 from tests.support.firms import FIRM_A, seed_firms
 from tests.support.gates import principal_of
 from tests.support.scripted_model import ScriptedModel, asks, call, says
@@ -107,6 +108,22 @@ class Unreadable:
             yield store
 
 
+class StandsStill:
+    """Sessions of a process that is lost while it reads what another has left."""
+
+    def __init__(self, sessions: Sessions, reached: asyncio.Event) -> None:
+        self._sessions = sessions
+        self._reached = reached
+
+    @asynccontextmanager
+    async def session(self, principal: Principal, *, read_only: bool) -> AsyncGenerator[ConversationStore]:
+        if read_only:
+            self._reached.set()
+            await asyncio.Event().wait()
+        async with self._sessions.session(principal, read_only=read_only) as store:
+            yield store
+
+
 async def assert_withdrawn(inspector: Connection, process: Process, run_id: RunId, ended: Sequence[str]) -> None:
     *_, last = await inspector.fetch(ASKED, run_id)
     assert await states(inspector, run_id) == ended
@@ -152,6 +169,34 @@ async def test_a_run_that_is_given_up_takes_its_open_questions_with_it(
         await process.go_on(run_id)
         await over(superuser_connection, run_id)
         await assert_withdrawn(superuser_connection, process, run_id, ["executed", "cancelled"])
+
+
+async def test_a_run_whose_closing_takes_a_process_down_is_ended_by_the_next_without_being_read(
+    pools: DatabasePools, owner_connection: Connection, superuser_connection: Connection
+) -> None:
+    async with process_on(pools, ScriptedModel(BOTH)) as process:
+        run_id = await waiting(process)
+        await decide(process, (await asked(superuser_connection, run_id))[0])
+    closing, last = asyncio.Event(), asyncio.Event()
+    lost = ONE_BEAT.most_lost + 1
+    await owner_connection.execute("UPDATE runs SET lost_carriers = $2 WHERE run_id = $1", run_id, lost)
+    async with (
+        process_on(pools, ScriptedModel(), around=lambda sessions: StandsStill(sessions, closing)) as first,
+        process_on(pools, ScriptedModel(), around=lambda sessions: StandsStill(sessions, last)) as second,
+        process_on(pools, ScriptedModel()) as follower,
+    ):
+        taking = asyncio.create_task(first.go_on(run_id))
+        async with asyncio.timeout(60):
+            await closing.wait()
+            await orphan(superuser_connection, run_id)
+            assert not await second.go_on(run_id)
+            frames = await follower.frames(run_id)
+        taking.cancel()
+        await asyncio.wait([taking])
+        assert not last.is_set()
+        assert frames[-1].type == "run.failed"
+        assert orjson.loads(frames[-1].data)["code"] == "gave_up"
+        await assert_withdrawn(superuser_connection, follower, run_id, ["executed", "cancelled"])
 
 
 async def test_where_a_crash_came_before_the_withdrawal_nothing_is_decided_and_the_sweep_brings_it(
