@@ -22,9 +22,10 @@ from server.database.errors import DatabaseError, DatabaseMisconfigured, Databas
 from server.database.inspection import Found, answering, background_work, unapplied
 from server.database.migrate import OLDEST_PGVECTOR, OLDEST_POSTGRES, load_migrations
 from server.home import GlowHome, HomeUnusable
-from server.hub import embedder_of, load_rules
+from server.hub import embedder_of
 from server.jwks import JwksUnusable, fetch_from, keys_of
 from server.logins import DatabaseUrls, Login
+from server.rules import load_rules
 from server.settings import (
     NO_EMBEDDINGS,
     OPENAI,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,25 +10,18 @@ from pathlib import Path
 
 import structlog
 
-from agent.budget import Budget, CostOf
 from agent.conversations.postgres.keeper import PostgresRunKeeper
 from agent.conversations.service import ConversationService
 from agent.model import Model
 from agent.orchestrator import Orchestrator
-from agent.personas import Personas, load_personas
 from agent.run_options import RunOptions
 from agent.runs import Runs
 from agent.titles import Titles
-from domain.analytics.model import Price
 from domain.idempotency.postgres import PostgresKeyExpiry
 from domain.kernel import ApprovalId, Clock, NewId, new_id, utc_now
-from domain.resources import resource_folder
 from knowledge.embeddings.compatible import CompatibleEmbedder
 from knowledge.embeddings.ports import Embedder
-from knowledge.embeddings.queries import QueryVectors
 from knowledge.isolate import IsolatedPreparer
-from knowledge.model import SearchWeights, StoredFile
-from knowledge.prepare import PreparedDocument
 from server.auth import Authenticator
 from server.bearers import Bearers, IssuerTokens
 from server.database.conversations import PostgresSessions
@@ -45,10 +38,11 @@ from server.ledger import PostgresLedger
 from server.logins import DatabaseUrls
 from server.models import Models, only, open_models
 from server.offers import PolicyOffers
+from server.operated import bounded, priced, prices_of, weights_of, window_of
 from server.origins import origin_of
+from server.rules import Rules, load_rules
 from server.settings import Settings
-from server.slack_app import SlackApp, identified
-from server.system_config import RunLimits, SystemConfig, SystemConfigFile
+from server.system_config import SystemConfigFile
 from server.tokens import Tokens, audiences
 from server.worker.approvals import ApprovalWorker
 from server.worker.documents import DocumentWorker
@@ -60,32 +54,9 @@ from server.worker.settling import SettleWorker
 from server.worker.task_runs import TaskRunWorker
 from server.worker.worker import Worker
 from tools.gate import Fault, Gate, no_fault
-from tools.handlers import (
-    HANDLERS,
-    Introduction,
-    agent_handlers,
-    document_handlers,
-    policy_handlers,
-    search_by_meaning,
-    workspace_handlers,
-)
-from tools.policy import Policies
-from tools.registry import Registry
 from tools.staging import Staging
-from tools.workflows import Workflows, load_workflows
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What the manifests say: tools, policies, workflows and personas that fit together."""
-
-    registry: Registry
-    policies: Policies
-    workflows: Workflows
-    personas: Personas
-    staging: Staging
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +108,20 @@ class Hub:
         return approval_link(self.public_url, approval_id)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """What stands on the database."""
+
+    pools: DatabasePools
+    transactions: PostgresTransactions
+    sessions: PostgresSessions
+    recorder: GroupRecorder
+    wakeups: RunWakeups
+    jobs: PostgresJobs
+    workers: PostgresWorkers
+    identities: PostgresIdentities
+
+
 def approval_link(public_url: str, approval_id: ApprovalId) -> str:
     """A plain link to the page where a person decides; it proves nothing about who opens it."""
     return f"{public_url}/#approval={approval_id}"
@@ -152,55 +137,6 @@ class HubOptions:
     embedder: Embedder | None = None
     run_options: RunOptions | None = None
     clock: Clock = utc_now
-
-
-def load_rules(
-    preparer: IsolatedPreparer,
-    embedder: Embedder | None = None,
-    slack: SlackApp | None = None,
-    folder: Path | None = None,
-) -> Rules:
-    """Read and check everything under manifests/, or under another `folder` that is laid out like it.
-
-    `preparer` reads the files that document_index is asked for, `embedder` gives vectors; None: search is by words.
-    `slack`: the app whose workspaces can be connected; None: none can.
-
-    Raises  RegistryError, PolicyFilesError, WorkflowFilesError, PersonaInvalid: the server does not start.
-    """
-    folder = folder or resource_folder("manifests")
-    staging = Staging()
-
-    async def prepare_file(stored: StoredFile) -> PreparedDocument:
-        return await preparer.prepare(stored.content, title=stored.title, media_type=stored.media_type)
-
-    personas = load_personas(folder)
-    handlers = dict(HANDLERS)
-    if embedder is not None:
-        handlers["knowledge_search"] = search_by_meaning(QueryVectors(embedder))
-    if slack is not None:
-        handlers.update(workspace_handlers(partial(identified, slack), personas.names))
-    policies = Policies.load(folder / "policies")
-    registry = Registry.load(
-        folder,
-        handlers,
-        document_handlers(staging, prepare_file, embedder),
-        agent_handlers(introductions(personas)),
-        policy_handlers(policies),
-    )
-    manifests = {tool.manifest.name: tool.manifest for tool in registry.all()}
-    personas.check_tools(manifests)
-    return Rules(
-        registry=registry,
-        policies=policies,
-        workflows=load_workflows(folder / "workflows", manifests),
-        personas=personas,
-        staging=staging,
-    )
-
-
-def introductions(personas: Personas) -> Mapping[str, Introduction]:
-    """The personas, as the tools know them."""
-    return {each.name: Introduction(title=each.title, description=each.description) for each in personas.all()}
 
 
 @asynccontextmanager
@@ -219,46 +155,17 @@ async def open_hub(
         embedder = options.embedder or _embedder(settings, stack)
         preparer = await stack.enter_async_context(IsolatedPreparer())
         rules = load_rules(preparer, embedder, settings.slack, options.manifests)
-        pools = await stack.enter_async_context(open_pools(urls))
-        transactions = PostgresTransactions(
-            pools.app, rules.workflows, lambda: prices_of(config.current), lambda: weights_of(config.current)
-        )
-        recorder = GroupRecorder(pools.recorder, time.monotonic)
-        await stack.enter_async_context(recorder.running())
-        wakeups = RunWakeups(urls.service)
-        await stack.enter_async_context(wakeups.running())
-        jobs = PostgresJobs(pools.service)
-        workers = PostgresWorkers(pools.service)
-        task_runs = TaskRunFeed(transactions)
-        gate = _gate(rules, transactions, recorder, jobs, task_runs, options)
-        offers = PolicyOffers(registry=rules.registry, policies=rules.policies, transactions=transactions)
+        stores = await _stores(urls, rules, config, stack)
+        task_runs = TaskRunFeed(stores.transactions)
+        gate = _gate(rules, stores, task_runs, options)
+        offers = PolicyOffers(registry=rules.registry, policies=rules.policies, transactions=stores.transactions)
         wanted = rules.personas.models
         models = only(options.model) if options.model else open_models(settings.hosted_model, wanted, stack)
-        identities = PostgresIdentities(pools.app)
         tokens = _tokens(settings, public_url, options.clock)
-        sessions = PostgresSessions(transactions)
-        ledger = PostgresLedger(transactions, gate.settle, options.clock)
+        ledger = PostgresLedger(stores.transactions, gate.settle, options.clock)
         orchestrator = _orchestrator(rules, models, gate, ledger, offers, config, public_url, options)
-        approvals = ApprovalWorker(gate=gate, identities=identities, new_id=new_id)
-        runs = Runs(
-            orchestrator=orchestrator,
-            sessions=sessions,
-            run_log=recorder,
-            keeper=PostgresRunKeeper(pools.service.acquire),
-            queue=jobs,
-            questions=approvals,
-            clock=options.clock,
-            new_id=new_id,
-            options=options.run_options or RunOptions(most_of_a_principal=lambda: config.current.limits.runs),
-            wakeups=wakeups,
-            titles=Titles(
-                orchestrator,
-                sessions,
-                lambda: config.current.conversations.titles == "model",
-                new_id,
-                cost_of=priced(config),
-            ),
-        )
+        approvals = ApprovalWorker(gate=gate, identities=stores.identities, new_id=new_id)
+        runs = _runs(orchestrator, stores, approvals, config, options)
         await stack.enter_async_context(runs)
         # Before runs are wound down: what waits for a task run is answered with where that stands.
         stack.callback(task_runs.end_all)
@@ -267,68 +174,25 @@ async def open_hub(
             config=config,
             public_url=public_url,
             rules=rules,
-            pools=pools,
-            transactions=transactions,
-            recorder=recorder,
-            jobs=jobs,
-            workers=workers,
+            pools=stores.pools,
+            transactions=stores.transactions,
+            recorder=stores.recorder,
+            jobs=stores.jobs,
+            workers=stores.workers,
             gate=gate,
             offers=offers,
-            identities=identities,
+            identities=stores.identities,
             tokens=tokens,
-            authenticator=Authenticator(_bearers(settings, tokens, stack), identities, options.clock),
+            authenticator=Authenticator(_bearers(settings, tokens, stack), stores.identities, options.clock),
             models=models,
             orchestrator=orchestrator,
             runs=runs,
-            conversations=ConversationService(sessions, options.clock),
+            conversations=ConversationService(stores.sessions, options.clock),
             task_runs=task_runs,
-            worker=_worker(
-                settings,
-                urls,
-                pools,
-                jobs,
-                workers,
-                gate,
-                transactions,
-                identities,
-                rules,
-                runs,
-                approvals,
-                embedder,
-                options.clock,
-            ),
+            worker=_worker(settings, urls, stores, gate, rules, runs, approvals, embedder, options.clock),
             clock=options.clock,
             new_id=new_id,
         )
-
-
-def prices_of(config: SystemConfig) -> Mapping[str, Price]:
-    """What models cost, as reports reckon with it."""
-    return {
-        model: Price(input=price.input, output=price.output, cached_input=price.cached_input)
-        for model, price in config.prices.items()
-    }
-
-
-def priced(config: SystemConfigFile) -> CostOf:
-    """What a call of a model costs when it is asked; None where it has no price, or the provider told no tokens."""
-
-    def cost_of(model: str, read: int, cached: int, written: int) -> float | None:
-        price = config.current.prices.get(model)
-        return None if price is None or not (read or written) else price.of(read, written, cached)
-
-    return cost_of
-
-
-def window_of(model: Model, config: SystemConfig) -> int:
-    """How many tokens a model holds: what the operator says of it, else what it is taken to."""
-    told = config.models.get(model.name)
-    return model.context_window if told is None else told.context_tokens
-
-
-def weights_of(config: SystemConfig) -> SearchWeights:
-    """What the orders of a search count, as knowledge fuses them."""
-    return SearchWeights(lexical=config.search.lexical_weight, vector=config.search.vector_weight)
 
 
 @asynccontextmanager
@@ -342,37 +206,67 @@ async def _watched(config: SystemConfigFile) -> AsyncGenerator[None]:
             watching.cancel()
 
 
-def bounded(budget: Budget, most: RunLimits) -> Budget:
-    """A persona's budget, and no more than the operator allows."""
-    return replace(
-        budget,
-        turns=min(budget.turns, most.turns or budget.turns),
-        calls=min(budget.calls, most.calls or budget.calls),
-        tokens=min(budget.tokens, most.tokens or budget.tokens),
-        seconds=min(budget.seconds, most.seconds or budget.seconds),
+async def _stores(urls: DatabaseUrls, rules: Rules, config: SystemConfigFile, stack: AsyncExitStack) -> Stores:
+    pools = await stack.enter_async_context(open_pools(urls))
+    transactions = PostgresTransactions(
+        pools.app, rules.workflows, lambda: prices_of(config.current), lambda: weights_of(config.current)
+    )
+    recorder, wakeups = GroupRecorder(pools.recorder, time.monotonic), RunWakeups(urls.service)
+    await stack.enter_async_context(recorder.running())
+    await stack.enter_async_context(wakeups.running())
+    return Stores(
+        pools=pools,
+        transactions=transactions,
+        sessions=PostgresSessions(transactions),
+        recorder=recorder,
+        wakeups=wakeups,
+        jobs=PostgresJobs(pools.service),
+        workers=PostgresWorkers(pools.service),
+        identities=PostgresIdentities(pools.app),
     )
 
 
-def _gate(
-    rules: Rules,
-    transactions: PostgresTransactions,
-    recorder: GroupRecorder,
-    jobs: PostgresJobs,
-    task_runs: TaskRunFeed,
-    options: HubOptions,
-) -> Gate:
+def _gate(rules: Rules, stores: Stores, task_runs: TaskRunFeed, options: HubOptions) -> Gate:
     return Gate(
         registry=rules.registry,
         policies=rules.policies,
         workflows=rules.workflows,
-        transactions=transactions,
-        recorder=recorder,
-        queue=jobs,
+        transactions=stores.transactions,
+        recorder=stores.recorder,
+        queue=stores.jobs,
         task_runs=task_runs,
         clock=options.clock,
         monotonic=time.monotonic,
         new_id=new_id,
         fault=options.fault,
+    )
+
+
+def _runs(
+    orchestrator: Orchestrator,
+    stores: Stores,
+    approvals: ApprovalWorker,
+    config: SystemConfigFile,
+    options: HubOptions,
+) -> Runs:
+    return Runs(
+        orchestrator=orchestrator,
+        sessions=stores.sessions,
+        run_log=stores.recorder,
+        keeper=PostgresRunKeeper(stores.pools.service.acquire),
+        queue=stores.jobs,
+        questions=approvals,
+        clock=options.clock,
+        new_id=new_id,
+        options=options.run_options or RunOptions(most_of_a_principal=lambda: config.current.limits.runs),
+        wakeups=stores.wakeups,
+        titles=Titles(
+            orchestrator,
+            stores.sessions,
+            lambda: config.current.conversations.titles == "model",
+            new_id,
+            cost_of=priced(config),
+        ),
     )
 
 
@@ -454,22 +348,19 @@ def embedder_of(settings: Settings) -> CompatibleEmbedder | None:
 def _worker(
     settings: Settings,
     urls: DatabaseUrls,
-    pools: DatabasePools,
-    jobs: PostgresJobs,
-    workers: PostgresWorkers,
+    stores: Stores,
     gate: Gate,
-    transactions: PostgresTransactions,
-    identities: PostgresIdentities,
     rules: Rules,
     runs: Runs,
     approvals: ApprovalWorker,
     embedder: Embedder | None,
     clock: Clock,
 ) -> Worker:
+    transactions, identities = stores.transactions, stores.identities
     return Worker(
         service_url=urls.service,
-        jobs=jobs,
-        heartbeats=workers,
+        jobs=stores.jobs,
+        heartbeats=stores.workers,
         task_runs=TaskRunWorker(
             gate=gate,
             transactions=transactions,
@@ -483,8 +374,8 @@ def _worker(
         approvals=approvals,
         settling=SettleWorker(gate=gate, identities=identities, new_id=new_id),
         runs=RunWorker(runs),
-        sealing=SealWorker(pools.service, settings.ledger_key),
-        keys=PostgresKeyExpiry(pools.service.acquire),
+        sealing=SealWorker(stores.pools.service, settings.ledger_key),
+        keys=PostgresKeyExpiry(stores.pools.service.acquire),
         embedder=embedder,
         new_id=new_id,
     )

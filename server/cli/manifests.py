@@ -10,7 +10,7 @@ from server.cli.exporting import Form, export
 from server.cli.failure import CommandFailed
 from server.cli.printing import say, say_json, say_table
 from server.database.migrate import load_migrations
-from server.hub import Rules, load_rules
+from server.rules import Rules, load_rules
 from tools.manifest import Manifest
 from tools.outcomes import Json
 

@@ -21,7 +21,7 @@ from server.database.pool import DatabasePools
 from server.database.recorder import GroupRecorder
 from server.database.unit_of_work import PostgresTransactions
 from server.following import TaskRunFeed
-from server.hub import introductions
+from server.rules import introductions
 from tests.support.firms import FIRM_A, Firm
 from tools.gate import Fault, Gate, no_fault
 from tools.handlers import HANDLERS, agent_handlers, document_handlers, policy_handlers, search_by_meaning

@@ -12,7 +12,7 @@ from domain.kernel import Principal
 from domain.resources import resource_folder
 from knowledge.model import SearchWeights
 from knowledge.parse.document import DEFAULT_LIMITS
-from server.hub import bounded, weights_of
+from server.operated import bounded, weights_of
 from server.system_config import (
     REREAD_EVERY_S,
     Price,

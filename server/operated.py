@@ -1,0 +1,50 @@
+"""What the operator's file says, as those reckon with it who ask each time: it changes while the server runs."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from agent.budget import Budget, CostOf
+from agent.model import Model
+from domain.analytics.model import Price
+from knowledge.model import SearchWeights
+from server.system_config import RunLimits, SystemConfig, SystemConfigFile
+
+
+def prices_of(config: SystemConfig) -> Mapping[str, Price]:
+    """What models cost, as reports reckon with it."""
+    return {
+        model: Price(input=price.input, output=price.output, cached_input=price.cached_input)
+        for model, price in config.prices.items()
+    }
+
+
+def priced(config: SystemConfigFile) -> CostOf:
+    """What a call of a model costs when it is asked; None where it has no price, or the provider told no tokens."""
+
+    def cost_of(model: str, read: int, cached: int, written: int) -> float | None:
+        price = config.current.prices.get(model)
+        return None if price is None or not (read or written) else price.of(read, written, cached)
+
+    return cost_of
+
+
+def window_of(model: Model, config: SystemConfig) -> int:
+    """How many tokens a model holds: what the operator says of it, else what it is taken to."""
+    told = config.models.get(model.name)
+    return model.context_window if told is None else told.context_tokens
+
+
+def weights_of(config: SystemConfig) -> SearchWeights:
+    """What the orders of a search count, as knowledge fuses them."""
+    return SearchWeights(lexical=config.search.lexical_weight, vector=config.search.vector_weight)
+
+
+def bounded(budget: Budget, most: RunLimits) -> Budget:
+    """A persona's budget, and no more than the operator allows."""
+    return replace(
+        budget,
+        turns=min(budget.turns, most.turns or budget.turns),
+        calls=min(budget.calls, most.calls or budget.calls),
+        tokens=min(budget.tokens, most.tokens or budget.tokens),
+        seconds=min(budget.seconds, most.seconds or budget.seconds),
+    )

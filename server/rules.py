@@ -1,0 +1,88 @@
+"""What the manifests say, read once at start: tools, policies, workflows and personas that fit together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from agent.personas import Personas, load_personas
+from domain.resources import resource_folder
+from knowledge.embeddings.ports import Embedder
+from knowledge.embeddings.queries import QueryVectors
+from knowledge.isolate import IsolatedPreparer
+from knowledge.model import StoredFile
+from knowledge.prepare import PreparedDocument
+from server.slack_app import SlackApp, identified
+from tools.handlers import (
+    HANDLERS,
+    Introduction,
+    agent_handlers,
+    document_handlers,
+    policy_handlers,
+    search_by_meaning,
+    workspace_handlers,
+)
+from tools.policy import Policies
+from tools.registry import Registry
+from tools.staging import Staging
+from tools.workflows import Workflows, load_workflows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the manifests say: tools, policies, workflows and personas that fit together."""
+
+    registry: Registry
+    policies: Policies
+    workflows: Workflows
+    personas: Personas
+    staging: Staging
+
+
+def load_rules(
+    preparer: IsolatedPreparer,
+    embedder: Embedder | None = None,
+    slack: SlackApp | None = None,
+    folder: Path | None = None,
+) -> Rules:
+    """Read and check everything under manifests/, or under another `folder` that is laid out like it.
+
+    `preparer` reads the files that document_index is asked for, `embedder` gives vectors; None: search is by words.
+    `slack`: the app whose workspaces can be connected; None: none can.
+
+    Raises  RegistryError, PolicyFilesError, WorkflowFilesError, PersonaInvalid: the server does not start.
+    """
+    folder = folder or resource_folder("manifests")
+    staging = Staging()
+
+    async def prepare_file(stored: StoredFile) -> PreparedDocument:
+        return await preparer.prepare(stored.content, title=stored.title, media_type=stored.media_type)
+
+    personas = load_personas(folder)
+    handlers = dict(HANDLERS)
+    if embedder is not None:
+        handlers["knowledge_search"] = search_by_meaning(QueryVectors(embedder))
+    if slack is not None:
+        handlers.update(workspace_handlers(partial(identified, slack), personas.names))
+    policies = Policies.load(folder / "policies")
+    registry = Registry.load(
+        folder,
+        handlers,
+        document_handlers(staging, prepare_file, embedder),
+        agent_handlers(introductions(personas)),
+        policy_handlers(policies),
+    )
+    manifests = {tool.manifest.name: tool.manifest for tool in registry.all()}
+    personas.check_tools(manifests)
+    return Rules(
+        registry=registry,
+        policies=policies,
+        workflows=load_workflows(folder / "workflows", manifests),
+        personas=personas,
+        staging=staging,
+    )
+
+
+def introductions(personas: Personas) -> Mapping[str, Introduction]:
+    """The personas, as the tools know them."""
+    return {each.name: Introduction(title=each.title, description=each.description) for each in personas.all()}
