@@ -236,7 +236,10 @@ class Orchestrator:
             )
 
         async def settled(request: CallRequest) -> CallOutcome | None:
-            return None if settling is None else active.heard(await settling.made(request, principal))
+            """Asked only as the run ends, or its time does."""
+            if settling is None:
+                return None
+            return active.heard(await settling.made(request, principal, ending=True))
 
         return CallSetup(
             gate=active,

@@ -14,8 +14,10 @@ DUPLICATE = "duplicate_call"
 class Ledger(Protocol):
     """The record of calls, as a run's successor reads it."""
 
-    async def made(self, call_id: CallId, principal: Principal) -> CallOutcome | None:
+    async def made(self, call_id: CallId, principal: Principal, *, ending: bool = False) -> CallOutcome | None:
         """How the call ended, as far as that is known; None: it was never made.
+
+        `ending`: the run ends: what was not made outside is not made any more.
 
         Where the record says that it was allowed and not how it ended, the call may have taken place outside: its
         outcome is `failed` by `outcome_unknown`, unless the outside can tell.
@@ -39,17 +41,19 @@ class SettlingCaller:
 
     async def call(self, request: CallRequest, principal: Principal) -> CallOutcome:
         """How the call ended when it was made, or the gate's answer to it now; under one id it is made once."""
-        if (made := await self.made(request, principal)) is not None:
+        if (made := await self.made(request, principal, ending=self._closing)) is not None:
             return made
         if request.call_id not in self._open:
             return await self._gate.call(request, principal)
         return await self._make(request, principal)
 
-    async def made(self, request: CallRequest, principal: Principal) -> CallOutcome | None:
+    async def made(self, request: CallRequest, principal: Principal, *, ending: bool) -> CallOutcome | None:
         """How the call ended that another process had asked for; None: it was not made, or no other asked for it."""
         if (told := self._ended.get(request.call_id)) is not None:
             return told
-        return await self._ledger.made(request.call_id, principal) if request.call_id in self._open else None
+        if request.call_id not in self._open:
+            return None
+        return await self._ledger.made(request.call_id, principal, ending=ending)
 
     async def _make(self, request: CallRequest, principal: Principal) -> CallOutcome:
         if self._closing:

@@ -1,6 +1,7 @@
 """The record of calls, as an agent's run reads it that another process has left."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
+from typing import Protocol
 
 import orjson
 
@@ -17,8 +18,12 @@ UNKNOWN = CallError(
 )
 
 
-Settle = Callable[[Principal, CallId], Awaitable[CallOutcome | None]]
-"""Finds out what became of a call that acts outside; None: nothing is left to be found out. The gate's."""
+class Settle(Protocol):
+    """Finds out what became of a call that acts outside; None: nothing is left to be found out. The gate's."""
+
+    def __call__(
+        self, principal: Principal, call_id: CallId, *, ending: bool = False
+    ) -> Awaitable[CallOutcome | None]: ...
 
 
 class PostgresLedger:
@@ -29,13 +34,16 @@ class PostgresLedger:
         self._settle = settle
         self._clock = clock
 
-    async def made(self, call_id: CallId, principal: Principal) -> CallOutcome | None:
-        """How the call ended, as the record has it or the outside tells; None: it was never made."""
+    async def made(self, call_id: CallId, principal: Principal, *, ending: bool = False) -> CallOutcome | None:
+        """How the call ended, as the record has it or the outside tells; None: it was never made.
+
+        `ending`: what was not made outside is not made any more.
+        """
         found = await self._recorded(call_id, principal)
         if found is None or found.error is not UNKNOWN:
             return found
         # The record has that it was allowed, and not how it ended: whoever it was to act on is asked.
-        return await self._settle(principal, call_id) or await self._recorded(call_id, principal)
+        return await self._settle(principal, call_id, ending=ending) or await self._recorded(call_id, principal)
 
     async def _recorded(self, call_id: CallId, principal: Principal) -> CallOutcome | None:
         async with self._transactions.session(principal.organization_id, principal.principal_id) as session:

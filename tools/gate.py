@@ -237,13 +237,14 @@ class Gate:
             await seen_through(self._enqueue([settling(call)]))
         return ended
 
-    async def settle(self, principal: Principal, call_id: CallId) -> CallOutcome | None:
+    async def settle(self, principal: Principal, call_id: CallId, *, ending: bool = False) -> CallOutcome | None:
         """Find out what became of a call that acted outside, and record it; None: nothing is left to be found out.
 
+        `ending`: the run that made the call ends: what was not made is not made any more.
         Its outcome is failed with `outcome_unknown` where the outside does not say: then nothing is recorded yet.
         Raises  Unavailable: the database is away or too busy.
         """
-        return await self._settling.settle(principal, call_id)
+        return await self._settling.settle(principal, call_id, ending=ending)
 
     async def _prepare(self, call: Call, progress: Progress) -> object:
         """What the tool needs of the outside world, after a first verdict and with no connection held."""

@@ -17,7 +17,7 @@ from domain.intents.model import Intent
 from domain.kernel import Clock, DomainError
 from tools.calls import Call, Undone
 from tools.endings import Endings
-from tools.outcomes import NEVER_TO_BE_KNOWN, OUTCOME_UNKNOWN, Allow, CallError, CallOutcome
+from tools.outcomes import NEVER_TO_BE_KNOWN, OUTCOME_UNKNOWN, CallError, CallOutcome
 from tools.outside import Happened, NeverHappened, Outside, OutsideContext, Unsure
 from tools.ports import CallTransaction, Transactions, Unavailable
 from tools.record import Judged, Recorded, Scribe
@@ -38,11 +38,18 @@ CHANGED = CallError(
     code="manifest_changed",
     message="This call was allowed and never came to be made outside; its tool has changed since: it is not made.",
 )
+RUN_ENDED = CallError(
+    code="run_ended",
+    message="This call was allowed and never came to be made outside; the run that it was for is over: it is not made.",
+)
 NEVER_KNOWN = CallError(
     code=NEVER_TO_BE_KNOWN,
     message="What this call did outside cannot be found out: its tool is gone, or takes other arguments by now. Look "
     "there before it is asked for again.",
 )
+
+SAID_UNMADE = frozenset(error.code for error in (FORBIDDEN, CHANGED, RUN_ENDED, NEVER_KNOWN))
+"""How the record says of a call that nobody knows it to have been made."""
 
 Make = Callable[[Call, CallTransaction, Judged, object, list[Job]], Awaitable[CallOutcome]]
 """Makes the result of what the outside answered."""
@@ -89,10 +96,10 @@ class Outward:
         await self.fault("acted")
         return await self._conclude(call, judged, Happened(answer))
 
-    async def settle(self, call: Call, judged: Judged, *, same: bool) -> CallOutcome:
-        """Ask what became of the key; act where nothing did, if the call may still be made.
+    async def settle(self, call: Call, judged: Judged, *, barred: CallError | None, at_it: bool) -> CallOutcome:
+        """Ask what became of the key; act where nothing did, unless the call is `barred`, and by what.
 
-        `same`: it is still the call that was allowed; another is never made in its name.
+        `at_it`: whoever made the call may be at it still: that nothing has happened yet says nothing.
         """
         try:
             async with asyncio.timeout(call.timeout_s):
@@ -104,13 +111,11 @@ class Outward:
         match found:
             case Happened():
                 return await self._conclude(call, judged, found)
-            case NeverHappened() if not same:
-                return await self._conclude(call, judged, self.endings.failed(call, judged, CHANGED, ticket=False))
-            case NeverHappened() if isinstance(judged.verdict, Allow):
+            case NeverHappened() if barred is None:
                 return await self.act(call, judged)
-            case NeverHappened():
-                return await self._conclude(call, judged, self.endings.failed(call, judged, FORBIDDEN, ticket=False))
-            case Unsure():
+            case NeverHappened() if barred is not None and not at_it:
+                return await self._conclude(call, judged, self.endings.failed(call, judged, barred, ticket=False))
+            case NeverHappened() | Unsure():
                 return self.unknown(call, judged)
             case _:
                 assert_never(found)
@@ -132,18 +137,22 @@ class Outward:
             await keep(call, transaction, ended)
             return ended
 
-        return await self._written(call.recorded, record) or self.unknown(call, judged)
+        made = isinstance(said, Happened)
+        return await self._written(call.recorded, record, made=made) or self.unknown(call, judged)
 
-    async def _written(self, call: Recorded, record: Record) -> CallOutcome | None:
+    async def _written(self, call: Recorded, record: Record, *, made: bool = False) -> CallOutcome | None:
         """Write down how the call ended, in place of its intent; where another was quicker, that one's word counts.
 
+        `made`: it was made, by the outside's own word: this counts also where another wrote that it was not.
         None: the database is away.
         """
         jobs: list[Job] = []
         try:
             async with self._begin(call) as transaction:
                 if not await transaction.intents.end(call.request.call_id):
-                    return await as_recorded(transaction, call.request.call_id)
+                    told = await as_recorded(transaction, call.request.call_id)
+                    if not made or not await self._belied(call, transaction, told):
+                        return told
                 ended = await record(transaction, jobs)
                 await self.fault("concluded")
         except Unavailable:
@@ -155,6 +164,26 @@ class Outward:
         await self.fault("committed")
         await self.enqueue(jobs)
         return ended
+
+    async def _belied(self, call: Recorded, transaction: CallTransaction, told: CallOutcome | None) -> bool:
+        """Whether the record has it that a call was not made which was; its newest event says how a call ended.
+
+        Of several who find that, one at a time goes on.
+        """
+        if not _said_unmade(told):
+            return False
+        await transaction.intents.hold(call.request.call_id)
+        told = await as_recorded(transaction, call.request.call_id)
+        if told is None or told.error is None or not _said_unmade(told):
+            return False
+        log.error(
+            "outside.made_after_all",
+            tool=call.request.tool,
+            callId=str(call.request.call_id),
+            orgId=str(call.principal.organization_id),
+            recorded=told.error.code,
+        )
+        return True
 
     async def _record(
         self, call: Call, transaction: CallTransaction, judged: Judged, said: Happened | Undone, jobs: list[Job]
@@ -191,6 +220,10 @@ class Outward:
             agent_ceiling=request.agent_ceiling,
             begun_at=self.clock(),
         )
+
+
+def _said_unmade(told: CallOutcome | None) -> bool:
+    return told is not None and told.error is not None and told.error.code in SAID_UNMADE
 
 
 def _outside(call: Call) -> Outside[Any]:

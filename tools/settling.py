@@ -9,15 +9,18 @@ from domain.intents.model import Intent
 from domain.kernel import CallId, Clock, Principal
 from tools.calls import begin
 from tools.judge import Judge
-from tools.outcomes import CallOutcome
-from tools.outward import UNKNOWN, Outward
+from tools.outcomes import Allow, CallError, CallOutcome
+from tools.outward import CHANGED, FORBIDDEN, RUN_ENDED, UNKNOWN, Outward
 from tools.ports import Transactions
+from tools.record import Judged
 from tools.stored_calls import StoredCalls
 
 log = structlog.get_logger()
 
 AT_IT = timedelta(minutes=1)
-"""How long whoever made a call is taken to be at it still."""
+"""How long whoever made a call is taken to be at it still, at least."""
+MARGIN = timedelta(seconds=30)
+"""From the intent to the act, and from the act's timeout to the word that it was over."""
 GIVEN_UP_AFTER = timedelta(hours=1)
 """How long a call is kept whose tool is gone here: a server of another version may still know it, and settle it."""
 
@@ -32,9 +35,10 @@ class Settling:
     outward: Outward
     clock: Clock
 
-    async def settle(self, principal: Principal, call_id: CallId) -> CallOutcome | None:
+    async def settle(self, principal: Principal, call_id: CallId, *, ending: bool = False) -> CallOutcome | None:
         """How the call ended, recorded now; None: nothing is left to be found out.
 
+        `ending`: the run that made the call ends: what was not made is not made any more.
         Failed with `outcome_unknown` where the outside does not say: then nothing is recorded yet.
         Raises  Unavailable: the database is away or too busy.
         """
@@ -46,11 +50,13 @@ class Settling:
         if call is None:
             return await self._unreadable(intent)
         same = self.stored.same(call, intent)
-        if not same and self._age(intent) < AT_IT:
+        at_it = self._age(intent) < max(AT_IT, timedelta(seconds=call.timeout_s) + MARGIN)
+        if not same and at_it:
             return self.outward.unknown(call, None)
         async with begin(self.transactions, call, read_only=True) as transaction:
             judged = self.judge.judge(call, transaction.facts, approved=intent.approval_id is not None)
-        return await self.outward.settle(call, judged, same=same)
+            over = ending or await transaction.intents.run_over(intent.run_id, intent.task_run_id)
+        return await self.outward.settle(call, judged, barred=_barred(judged, same=same, over=over), at_it=at_it)
 
     async def _unreadable(self, intent: Intent) -> CallOutcome:
         """Of a call that its tool does not take any more, nobody here can be asked."""
@@ -62,3 +68,15 @@ class Settling:
 
     def _age(self, intent: Intent) -> timedelta:
         return self.clock() - intent.begun_at
+
+
+def _barred(judged: Judged, *, same: bool, over: bool) -> CallError | None:
+    """Why a call that was allowed is made no more; None: it may be.
+
+    `same`: it is still the call that was allowed; another is never made in its name. `over`: its run is.
+    """
+    if not same:
+        return CHANGED
+    if over:
+        return RUN_ENDED
+    return None if isinstance(judged.verdict, Allow) else FORBIDDEN

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from domain.intents.model import Intent
-from domain.kernel import CallId
+from domain.kernel import CallId, RunId, TaskRunId
 
 
 class Intents(Protocol):
@@ -19,4 +19,12 @@ class Intents(Protocol):
 
     async def end(self, call_id: CallId) -> bool:
         """Take the intent away, beside the event that says how the call ended; False: somebody else said so."""
+        ...
+
+    async def hold(self, call_id: CallId) -> None:
+        """Of several who would say more of a call that has ended, one at a time goes on, to its transaction's end."""
+        ...
+
+    async def run_over(self, run_id: RunId | None, task_run_id: TaskRunId | None) -> bool:
+        """Whether the run that a call was made for is over, or its owner has asked it to end."""
         ...

@@ -37,6 +37,16 @@ FROM call_intents WHERE organization_id = glow.organization_id() AND call_id = $
 # Whoever deletes the row first says how the call ended; another waits for that one's commit and finds nothing.
 _END = "DELETE FROM call_intents WHERE organization_id = glow.organization_id() AND call_id = $1"
 
+_HOLD = "SELECT pg_advisory_xact_lock(hashtextextended('glow.intent:' || $1::uuid, 0))"
+
+# Who presses Stop is heard at once; the run's row says so once whoever carries it has ended it.
+_RUN_OVER = """
+SELECT glow.run_over($1, $2) IS NOT NULL OR EXISTS (
+    SELECT FROM runs r
+    WHERE r.organization_id = glow.organization_id() AND r.run_id = $1 AND r.cancel_requested
+      AND r.status IN ('running', 'waiting'))
+"""
+
 
 class PostgresIntents:
     """Intents over the call's own connection."""
@@ -72,6 +82,12 @@ class PostgresIntents:
 
     async def end(self, call_id: CallId) -> bool:
         return await self._connection.execute(_END, call_id) == "DELETE 1"
+
+    async def hold(self, call_id: CallId) -> None:
+        await self._connection.execute(_HOLD, call_id)
+
+    async def run_over(self, run_id: RunId | None, task_run_id: TaskRunId | None) -> bool:
+        return bool(await self._connection.fetchval(_RUN_OVER, run_id, task_run_id))
 
 
 def _intent(row: Row) -> Intent:

@@ -122,11 +122,11 @@ class SlowOnce:
         self._ledger = ledger
         self._asked = asked
 
-    async def made(self, call_id: CallId, principal: Principal) -> CallOutcome | None:
+    async def made(self, call_id: CallId, principal: Principal, *, ending: bool = False) -> CallOutcome | None:
         if not self._asked.is_set():
             self._asked.set()
             await asyncio.Future()
-        return await self._ledger.made(call_id, principal)
+        return await self._ledger.made(call_id, principal, ending=ending)
 
 
 LIST = call("task_list", id="list")

@@ -194,6 +194,7 @@ async def test_what_is_forbidden_by_now_is_not_done_late_and_what_was_done_is_re
         unknown = await desk.send()
         desk.office.turn = PostOffice().turn
         await owner_connection.execute("UPDATE memberships SET role = 'READONLY' WHERE user_id = $1", HAND.principal_id)
+        await desk.inspector.execute("UPDATE call_intents SET begun_at = begun_at - interval '5 minutes'")
         settled = await desk.gate.gate.settle(HAND, unknown.call_id)
         assert settled is not None
         error = settled.error and settled.error.code
