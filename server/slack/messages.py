@@ -248,7 +248,7 @@ class Messages:
         clock = asyncio.get_running_loop().time
         shown_at = clock() - BETWEEN_APPENDS_S
         status = Status(self.web, answer.place, self.pause, clock)
-        async with aclosing(self.runs.pages(principal, part.run_id, part.after)) as pages:
+        async with status, aclosing(self.runs.pages(principal, part.run_id, part.after)) as pages:
             async for page in pages:
                 if patience is not None:
                     patience.reschedule(None)
@@ -259,7 +259,7 @@ class Messages:
                     await answer.grow(telling.text)
                     shown_at = clock()
                 if live:
-                    await status.show(telling.doing)
+                    status.show(telling.doing)
                 if telling.waits:
                     return
 

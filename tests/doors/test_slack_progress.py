@@ -91,14 +91,46 @@ class Taken(SlackWeb):
         return True
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            if holds():
+                return
+            await asyncio.sleep(0)
+
+
 async def test_statuses_are_bounded_in_number_and_length_and_ping_nobody() -> None:
     web, paused = Taken(), list[float]()
 
     async def pause(seconds: float) -> None:
         paused.append(seconds)
 
-    status = Status(web, PLACE, pause, lambda: 100.0)
-    for words in ("one", "one", "<!channel>", "x" * 1000, ""):
-        await status.show(words)
+    async with Status(web, PLACE, pause, lambda: 100.0) as status:
+        for words, count in (("one", 1), ("one", 1), ("<!channel>", 2), ("x" * 1000, 3), ("", 4)):
+            status.show(words)
+            await until(lambda count=count: len(web.sent) == count)
     assert web.sent == ["one", "&lt;!channel&gt;", "x" * 139 + "…", ""]
     assert paused == [0.0, *[BETWEEN_STATUSES_S] * 3]
+
+
+async def test_nobody_waits_until_a_status_may_be_said_and_the_latest_is() -> None:
+    web, pausing, over = Taken(), asyncio.Event(), asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        if seconds:
+            pausing.set()
+            await over.wait()
+
+    async with asyncio.timeout(60), Status(web, PLACE, pause, lambda: 100.0) as status:
+        status.show("one")
+        await until(lambda: web.sent == ["one"])
+        status.show("two")
+        await pausing.wait()
+        status.show("three")
+        over.set()
+        await until(lambda: len(web.sent) == 2)
+        pausing.clear()
+        over.clear()
+        status.show("four")
+        await pausing.wait()
+    assert web.sent == ["one", "three", ""]
