@@ -143,6 +143,22 @@ async def test_told_to_stop_the_server_ends_its_streams_at_once_and_its_runs_in_
     assert [event["type"] async for event in frames_of(running, str(run_id))][-1] == "run.completed"
 
 
+async def test_told_to_stop_the_server_ends_the_streams_of_task_runs_too(running: Running) -> None:
+    async with running.client() as client:
+        task = (await client.post("/v1/tasks", json={"title": "Refresh", "kind": "refresh_analytics"})).json()
+        run = (await client.post(f"/v1/tasks/{task['task_id']}/runs", json={})).json()
+        async with client.stream("GET", f"/v1/task-runs/{run['task_run_id']}/events") as answer:
+            lines = answer.aiter_lines()
+            assert (await anext(lines)).startswith("id: ")
+            running.stop.set()
+
+            async with asyncio.timeout(5):
+                rest = [line async for line in lines if line.startswith("id: ")]
+                await running.serving
+
+    assert rest == []
+
+
 async def test_an_answer_under_way_is_given_before_the_server_stops(running: Running, turnstile: Turnstile) -> None:
     async with running.client() as client:
         asking = asyncio.create_task(client.post("/v1/chat", json={"message": "hello"}))

@@ -68,6 +68,8 @@ async def served(
             yield Served(url=url, hub=ready.result())
         finally:
             server.should_exit = True
+            # As `server.serve` does: a stream that is still open would hold the end up, and be cancelled with a stack.
+            app.state.streams.end_all()
             await serving
 
 
