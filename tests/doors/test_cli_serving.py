@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,8 @@ from server.cli.main import main
 sys.exit(main())
 """
 QUESTION = "When must the engagement letter be renewed, and who signs it?"
-PATIENCE_S = 60.0
+PATIENCE_S = 90.0
+"""Longer than a supervisor waits for its processes: what it says of one that is stuck is to be read."""
 
 
 class Glow:
@@ -46,12 +48,17 @@ class Glow:
         """What it printed so far, errors and logs too."""
 
     def until(self, words: str) -> str:
-        """The output once a line holds these words."""
+        """The output once a line holds these words; a command that does not say them in time is killed."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.output += line
-            if words in line:
-                return self.output
+        late = threading.Timer(PATIENCE_S, self.process.kill)
+        late.start()
+        try:
+            for line in self.process.stdout:
+                self.output += line
+                if words in line:
+                    return self.output
+        finally:
+            late.cancel()
         raise AssertionError(self.output)
 
     def stop(self, number: signal.Signals) -> int:

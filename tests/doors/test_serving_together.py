@@ -223,7 +223,7 @@ async def test_told_to_go_each_hands_its_runs_over_and_the_parent_ends_after_the
             assert await to_thread(serving.stop, signal.SIGTERM) == 0
             assert len(lines(serving, "runs.handed_over")) == 1
             assert not lines(serving, "serve.process_killed")
-            assert all(line.startswith("{") for line in serving.output.splitlines())
+            assert "Traceback" not in serving.output
         with command(folder, settings, "worker") as working:
             assert await ending(superuser_connection, run_id) == ("completed", 0)
             assert await to_thread(working.stop, signal.SIGTERM) == 0
