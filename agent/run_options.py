@@ -15,7 +15,11 @@ class RunOptions:
 
     heartbeat: timedelta = timedelta(seconds=1)
     stale_after: timedelta = timedelta(seconds=5)
-    """Without a sign of life for so long, a run's process is taken for dead, and another goes on with the run."""
+    """Without a sign of life for so long, a run's process is taken for dead, and another goes on with the run.
+
+    Longer, by two heartbeats, than a transaction that stands still holds the run's row
+    (`server.database.pool.PoolOptions.idle_timeout_s`, which follows from this): no heartbeat is written meanwhile.
+    """
     most_lost: int = 3
     """Processes that may be lost with a run one after another; the next closes it as given up. Should that one be lost
     too, it is ended unread."""

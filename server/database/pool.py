@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
+from agent.run_options import RunOptions
 from server.database.connection import PooledConnection, use_plain_ids
 from server.database.errors import DatabaseMisconfigured, DatabaseUnavailable
 from server.logins import DatabaseUrls, Login
@@ -14,6 +15,8 @@ from server.logins import DatabaseUrls, Login
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
 CLOSE_TIMEOUT_S = 10.0
+
+_RUNS = RunOptions()
 
 _AWAY = (
     OSError,
@@ -55,9 +58,10 @@ class PoolOptions:
     """For a free connection, connecting included; then DatabaseUnavailable."""
     command_timeout_s: float = 60.0
     """For one statement, however long its caller would wait."""
-    idle_timeout_s: float = 5.0
+    idle_timeout_s: float = (_RUNS.stale_after - 2 * _RUNS.heartbeat).total_seconds()
     """Between two statements of one transaction: what a process that stands still has locked is free again then, and
-    another may go on with its runs."""
+    another may go on with its runs. Heartbeats skip what is locked: two of them are left to those that live, before
+    they are taken for dead."""
     open_timeout_s: float = 30.0
     """For a database that is still starting when the server starts."""
     settings: Mapping[str, str] = field(default_factory=dict[str, str])

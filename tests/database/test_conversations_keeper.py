@@ -18,6 +18,7 @@ from agent.conversations.postgres.keeper import PostgresRunKeeper
 from agent.conversations.postgres.store import PostgresConversations
 from agent.conversations.runs import Ending
 from agent.events import RunFailed, RunFrame, RunUsage
+from agent.run_options import RunOptions
 from domain.kernel import OrganizationId, RunId
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
@@ -98,6 +99,28 @@ async def test_carriers_that_were_lost_count_no_more_once_a_step_is_kept_unless_
 
     assert [await lost(2, given_up=False), await lost(3, given_up=True), await lost(4, given_up=False)] == [1, 1, 2]
     assert await lost(5, given_up=False) == 1
+
+
+async def test_a_step_is_a_sign_of_life_from_when_it_is_written(
+    app_connection: Connection, owner_connection: Connection
+) -> None:
+    async with app_connection.transaction():
+        began = await app_connection.fetchval("SELECT now()")
+        await stand_in(app_connection, FIRM_A, "employee")
+        store = PostgresConversations(app_connection, principal_of(FIRM_A))
+        assert await store.keep(key(FIRM_A).run_id, 1, [STEP], USAGE, NOW)
+    beat = await owner_connection.fetchval("SELECT heartbeat_at FROM runs WHERE run_id = $1", key(FIRM_A).run_id)
+    assert beat > began
+
+
+async def test_a_row_that_a_process_locked_and_stands_still_is_free_two_heartbeats_before_its_run_is_taken_for_dead(
+    pools: DatabasePools,
+) -> None:
+    options = RunOptions()
+    for pool in (pools.app, pools.recorder, pools.service):
+        async with pool.acquire() as connection:
+            held = await connection.fetchval("SELECT current_setting('idle_in_transaction_session_timeout')::interval")
+        assert timedelta(0) < held <= options.stale_after - 2 * options.heartbeat
 
 
 async def test_only_a_run_without_a_recent_sign_of_life_is_taken_over(

@@ -45,8 +45,9 @@ SELECT run_id, content FROM messages WHERE conversation_id = $1 AND client_messa
 WRITE_STEPS = """
 -- Only while the run is running under the lease that the writer names; the row lock settles who of two comes first.
 WITH alive AS (
-    UPDATE runs SET status = $2, error = $3, usage = coalesce($4, usage), finished_at = $5, heartbeat_at = now(),
-        awaited = $10,
+    UPDATE runs SET status = $2, error = $3, usage = coalesce($4, usage), finished_at = $5, awaited = $10,
+        -- Not when the transaction began: a sign of life is as old as it is.
+        heartbeat_at = clock_timestamp(),
         -- Lost one after another are those without a step between them.
         lost_carriers = CASE WHEN $11 AND $2 IN ('running', 'waiting') AND cardinality($6::uuid[]) > 0 THEN 0
             ELSE lost_carriers END
