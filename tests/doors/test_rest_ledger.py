@@ -4,7 +4,6 @@ from pathlib import Path
 
 import httpx
 import orjson
-import pytest
 
 from tests.support.doors import Doors, problem_of
 from tests.support.verifiers import Found, checked
@@ -19,7 +18,6 @@ async def proved(client: httpx.AsyncClient, call_id: str) -> httpx.Response:
             return answer
 
 
-@pytest.mark.timeout(60)
 async def test_a_call_is_sealed_proved_and_exported(doors: Doors, tmp_path: Path) -> None:
     employee, manager = await doors.client(), await doors.client("manager@acme")
     created = await employee.post("/v1/tasks", json={"title": "Seal this"})
