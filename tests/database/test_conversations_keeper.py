@@ -200,11 +200,11 @@ async def test_a_plain_insert_adds_to_no_run_that_was_taken_over(
 
 
 async def test_nobody_takes_a_run_over_while_an_append_to_it_is_under_way(
-    keeper: PostgresRunKeeper, pools: DatabasePools
+    keeper: PostgresRunKeeper, recorder_connection: Connection
 ) -> None:
     await keeper.release([lease(FIRM_A)])
-    async with pools.recorder.acquire() as connection, connection.transaction():
-        await insert_frames(connection, [(key(FIRM_A).organization_id, 1, frame(FIRM_A, 2))])
+    async with recorder_connection.transaction():
+        await insert_frames(recorder_connection, [(key(FIRM_A).organization_id, 1, frame(FIRM_A, 2))])
         assert await asyncio.wait_for(keeper.take(key(FIRM_A), MINUTE), 10) is None
         # A heartbeat does not wait for it either.
         assert (await asyncio.wait_for(keeper.beat([lease(FIRM_A)]), 10)).running == {key(FIRM_A).run_id}
