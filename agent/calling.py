@@ -16,7 +16,16 @@ from agent.conversations.model import MadeCall
 from agent.events import AgentEvent, ApprovalRequested, Json, ToolCalled, ToolCompleted, ToolDecided, ToolProgress
 from agent.model import ToolCall
 from domain.kernel import ApprovalId, CallId, NewId, Principal, Trust
-from tools.outcomes import CallError, CallOutcome, CallRequest, CutOff, decision_of, envelope, error_json
+from tools.outcomes import (
+    OUTCOME_UNKNOWN,
+    CallError,
+    CallOutcome,
+    CallRequest,
+    CutOff,
+    decision_of,
+    envelope,
+    error_json,
+)
 
 MENDABLE = frozenset({"unknown_tool", "invalid_arguments"})
 """Faults of form: the model is told, and may write the call anew."""
@@ -24,6 +33,12 @@ NOT_MADE = CallError(code="cancelled", message="The run ended before this call w
 CUT_OFF = CallError(code="cancelled", message="The run ended while this call was under way.")
 OVER_BUDGET = CallError(code="budget_exhausted", message="The run has used up its tool calls; this one was not made.")
 OUT_OF_TIME = CallError(code="budget_exhausted", message="The run's time was over before this call had ended.")
+UNSETTLED = CallError(
+    code=OUTCOME_UNKNOWN,
+    message="The run ended before it was known what became of this call. It is being found out and recorded.",
+)
+SETTLED_WITHIN_S = 5.0
+"""For all calls of a turn that ends: a stop waits no longer for an outside that does not answer."""
 RAW_LENGTH = 10_000
 """Characters shown of arguments that are no JSON object."""
 
@@ -64,6 +79,7 @@ class CallSetup:
     """Tells at once how far a call has come, behind everything told so far."""
     settled: Settled = made_by_nobody
     """How a call ended that another process asked for, as it was told or recorded; None: it was not made."""
+    settled_within_s: float = SETTLED_WITHIN_S
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,6 +97,8 @@ class Calls:
     checkpoint: str | None = None
     """What stands with the first call."""
     outcomes: list[CallOutcome] = field(default_factory=list[CallOutcome])
+    _settled_by: float | None = None
+    """Till when it is asked how calls ended, by the event loop's clock."""
     _cut_off: CallOutcome | None = None
     """The outcome of a call that was done when its caller was cancelled."""
 
@@ -117,7 +135,7 @@ class Calls:
         """How the call under way ended, and each that another process had begun: that one may have been done."""
         while (at := len(self.outcomes)) < len(self.asked):
             call_id, call = self.ids[at], self.asked[at]
-            ended = self._cut_off or await self.setup.settled(self._request(call_id, call))
+            ended = self._cut_off or await self._settled(self._request(call_id, call))
             self._cut_off = None
             if under_way and (ended is None or ended.outcome == "cancelled"):
                 ended = _cancelled(call_id, call, CUT_OFF)
@@ -127,6 +145,16 @@ class Calls:
             self._took(ended)
             for event in self._untold(*_events_of(ended, call)):
                 yield event
+
+    async def _settled(self, request: CallRequest) -> CallOutcome | None:
+        """How a call ended that another process asked for; unknown where nobody says so in time, and settled later."""
+        if self._settled_by is None:
+            self._settled_by = asyncio.get_running_loop().time() + self.setup.settled_within_s
+        try:
+            async with asyncio.timeout_at(self._settled_by):
+                return await self.setup.settled(request)
+        except TimeoutError:
+            return CallOutcome(call_id=request.call_id, tool=request.tool, outcome="failed", error=UNSETTLED)
 
     def _called(self, call_id: CallId, call: ToolCall) -> ToolCalled:
         mark = self.checkpoint if call_id == self.ids[0] else None
@@ -170,7 +198,7 @@ class Calls:
             async with asyncio.timeout_at(self.deadline):
                 outcome = await self._from_gate(request)
         except TimeoutError:
-            ended = self._cut_off or await self.setup.settled(request)
+            ended = self._cut_off or await self._settled(request)
             self._cut_off = None
             if ended is None or ended.outcome == "cancelled":
                 ended = _cancelled(call_id, call, OUT_OF_TIME)

@@ -236,8 +236,8 @@ class Orchestrator:
             )
 
         async def settled(request: CallRequest) -> CallOutcome | None:
-            """Asked only as the run ends, or its time does."""
-            if settling is None:
+            """Asked only as the run ends, or its time does; of a run that is left, whoever goes on with it asks."""
+            if settling is None or book.left:
                 return None
             return active.heard(await settling.made(request, principal, ending=True))
 

@@ -207,3 +207,32 @@ async def test_cancelled_before_it_settles_anything_a_run_that_was_taken_over_te
     (completed,) = data_of(frames, "tool.completed")
     assert completed["outcome"] == "done"
     assert frames[-1].type == "run.cancelled"
+
+
+class NeverSays:
+    """A record that gives nobody an answer, and counts who asks."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.times = 0
+
+    async def made(self, call_id: CallId, principal: Principal, *, ending: bool = False) -> CallOutcome | None:
+        self.times += 1
+        self.asked.set()
+        return await asyncio.Future()
+
+
+async def test_a_run_that_is_handed_over_while_it_settles_asks_no_more_what_became_of_its_calls(
+    pools: DatabasePools, superuser_connection: Connection
+) -> None:
+    stopped, record = asyncio.Event(), NeverSays()
+    async with process_on(
+        pools, ScriptedModel(asks(CREATE)), gate=lambda gate: StoppedAt(gate, 1, before=False, reached=stopped)
+    ) as lost:
+        begun = await lost.say("Create it.")
+        await stopped.wait()
+        await orphan(superuser_connection, begun.run_id)
+        async with process_on(pools, ScriptedModel(), ledger_around=lambda _: record) as process:
+            assert await process.go_on(begun.run_id)
+            await record.asked.wait()
+    assert record.times == 1
