@@ -25,7 +25,7 @@ from tests.support.replicas import Replica, Replicas, replicas
 
 KILLS = int(os.environ.get("GLOW_TEST_WORKER_KILLS", "4"))
 AT_FIRST = 8
-"""Runs that wait before there is any worker."""
+"""Runs that are asked for while no step of theirs can be done."""
 MORE = 3
 """Runs that are queued before each kill."""
 WITHIN_S = 240
@@ -81,12 +81,18 @@ class Workers:
 
 async def queued(client: httpx.AsyncClient, count: int) -> list[UUID]:
     """So many tasks, each with a run that waits for a worker."""
-    runs = list[UUID]()
-    for _ in range(count):
-        task = await posted(client, "/v1/tasks", {"title": "Refresh", "kind": "refresh_analytics"})
-        run = await posted(client, f"/v1/tasks/{task['task_id']}/runs", {})
-        runs.append(UUID(run["task_run_id"]))
-    return runs
+    return await asked_for(client, await created(client, count))
+
+
+async def created(client: httpx.AsyncClient, count: int) -> list[str]:
+    """So many tasks."""
+    task = {"title": "Refresh", "kind": "refresh_analytics"}
+    return [(await posted(client, "/v1/tasks", task))["task_id"] for _ in range(count)]
+
+
+async def asked_for(client: httpx.AsyncClient, tasks: list[str]) -> list[UUID]:
+    """A run of each."""
+    return [UUID((await posted(client, f"/v1/tasks/{task}/runs", {}))["task_run_id"]) for task in tasks]
 
 
 async def posted(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Any:
@@ -134,11 +140,12 @@ async def test_each_step_of_each_run_is_done_once_however_often_workers_are_kill
     await owner_connection.execute(NOTHING_GOES_ON)
     inspector, chance = superuser_connection, random.Random(KILLS)
     async with site(database) as (workers, client):
-        runs = await queued(client, AT_FIRST)
+        tasks = await created(client, AT_FIRST)
+        await workers.fill()
         # Nobody may write a task: whoever has taken jobs comes to stand in the midst of steps that do, and dies there.
         async with owner_connection.transaction():
             await owner_connection.execute("LOCK TABLE tasks IN SHARE ROW EXCLUSIVE MODE")
-            await workers.fill()
+            runs = await asked_for(client, tasks)
             await reaches(inspector, BLOCKED, 2)
             await workers.kill(2, inspector)
         for _ in range(KILLS):
