@@ -122,12 +122,14 @@ async def test_one_for_which_there_is_no_room_is_tried_again_and_the_others_serv
         running, started = supervised(tmp_path, works.stands, patience)
         await asyncio.wait_for(started.wait(), WITHIN_S)
         killed, spared = pids(tmp_path)
+        gc.collect()
         had_open = psutil.Process().num_fds()
         with no_room():
             os.kill(killed, signal.SIGKILL)
             await until(lambda: len(named(logs, "serve.process_keeps_ending")) >= 3)
         await until(lambda: len(named(logs, "serve.process_started")) == 3)
-        await until(lambda: psutil.Process().num_fds() == had_open)
+        # No more than before: what other tests left open may be closed at any time.
+        await until(lambda: psutil.Process().num_fds() <= had_open)
         assert spared in living(tmp_path)
         running.cancel()
         await ended(running)
