@@ -68,6 +68,7 @@ class Questions:
             judged = self.judge.judge(call, facts, approved=True)
             try:
                 self.endings.stop_unless_called_for(call, judged)
+                await transaction.work.approvals.begin(approval.approval_id)
                 if manifest.outside:
                     await self.outward.intend(call, transaction, judged, opens=False)
                     jobs.append(settling(call))

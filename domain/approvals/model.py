@@ -1,5 +1,6 @@
 """An approval: a durable question to a person about one exact call."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -25,6 +26,18 @@ ApprovalState = Literal["pending", "approved", "rejected", "expired", "cancelled
 ApprovalAnswer = Literal["approve", "reject"]
 RunEnd = Literal["failed", "cancelled"]
 """How a run has ended without what it asked for."""
+
+MAY_BECOME: Mapping[ApprovalState, frozenset[ApprovalState]] = {
+    "pending": frozenset({"approved", "rejected", "expired", "cancelled"}),
+    "approved": frozenset({"executing", "failed"}),
+    "executing": frozenset({"executed", "failed"}),
+    "rejected": frozenset(),
+    "expired": frozenset(),
+    "cancelled": frozenset(),
+    "executed": frozenset(),
+    "failed": frozenset(),
+}
+"""What state follows which; the database holds every writer to it (migrations/0042)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,10 @@ class ApprovalRepository(Protocol):
         """Say of an executing approval what the record says of its call; None where none was, or that has not ended."""
         ...
 
-    async def finish(self, approval_id: ApprovalId, state: ApprovalState) -> bool:
-        """Move an executing approval to `state`; False where none was executing."""
+    async def begin(self, approval_id: ApprovalId) -> bool:
+        """Move an approved approval to `executing`; False where none was approved."""
+        ...
+
+    async def finish(self, approval_id: ApprovalId, *, executed: bool) -> bool:
+        """Move an executing approval to `executed`, or an executing or approved one to `failed`; False: neither."""
         ...

@@ -63,9 +63,16 @@ WHERE organization_id = glow.organization_id() AND approval_id = $1 AND state = 
     AND glow.run_over(run_id, task_run_id) IS NULL
 """
 
+_BEGIN = """
+UPDATE approvals SET state = 'executing'
+WHERE organization_id = glow.organization_id() AND approval_id = $1 AND state = 'approved'
+"""
+
+# What is refused at execution was approved, and never came to be executing.
 _FINISH = """
-UPDATE approvals SET state = $2
-WHERE organization_id = glow.organization_id() AND approval_id = $1 AND state = 'executing'
+UPDATE approvals SET state = CASE WHEN $2 THEN 'executed' ELSE 'failed' END
+WHERE organization_id = glow.organization_id() AND approval_id = $1
+    AND (state = 'executing' OR state = 'approved' AND NOT $2)
 """
 
 
@@ -170,8 +177,11 @@ class PostgresApprovals:
         row = await self._connection.fetchrow("SELECT * FROM glow.finish_approval_of($1)", call_id)
         return None if row is None else _approval(row)
 
-    async def finish(self, approval_id: ApprovalId, state: ApprovalState) -> bool:
-        return await self._connection.execute(_FINISH, approval_id, state) == "UPDATE 1"
+    async def begin(self, approval_id: ApprovalId) -> bool:
+        return await self._connection.execute(_BEGIN, approval_id) == "UPDATE 1"
+
+    async def finish(self, approval_id: ApprovalId, *, executed: bool) -> bool:
+        return await self._connection.execute(_FINISH, approval_id, executed) == "UPDATE 1"
 
 
 def _item(row: Row) -> ApprovalItem:

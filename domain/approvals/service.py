@@ -143,26 +143,34 @@ class ApprovalService:
         decider: PrincipalId,
         now: datetime,
     ) -> Approval:
-        """Take the answer: a rejected approval ends so; an approved one is `executing` until `finish`.
+        """Take the answer: a rejected approval ends so; an approved one is to be begun, or finished as refused.
 
-        Nobody outside this transaction sees `executing`, unless the call acts outside: deciding and executing commit
-        together or not at all.
+        Nobody outside this transaction sees `approved`: deciding and executing commit together or not at all. Nor
+        `executing`, unless the call acts outside.
         Raises  ApprovalNotFound, AlreadyDecided, ApprovalExpired.
                 RunEnded: the run that asked is over, and its question about to be withdrawn.
         """
-        state: ApprovalState = "executing" if answer == "approve" else "rejected"
+        state: ApprovalState = "approved" if answer == "approve" else "rejected"
         if not await self.approvals.settle(approval_id, state, decider, comment, now):
             item = await self.find(approval_id)
             over = await self.approvals.run_over(item.approval.run_id, item.approval.task_run_id)
             raise _refusal(item, over, now)
         return (await self.find(approval_id)).approval
 
+    async def begin(self, approval_id: ApprovalId) -> None:
+        """The approved call is about to be made: policy has allowed it again.
+
+        Raises  AlreadyDecided: it was not approved, or is made already.
+        """
+        if not await self.approvals.begin(approval_id):
+            raise AlreadyDecided((await self.find(approval_id)).approval.state)
+
     async def finish(self, approval_id: ApprovalId, *, executed: bool) -> ApprovalItem:
         """Say what became of the approved call: `executed` when its work was done, else `failed`.
 
-        Raises  AlreadyDecided: nothing was executing.
+        Raises  AlreadyDecided: nothing was executing, nor approved and refused.
         """
-        finished = await self.approvals.finish(approval_id, "executed" if executed else "failed")
+        finished = await self.approvals.finish(approval_id, executed=executed)
         item = await self.find(approval_id)
         if not finished:
             raise AlreadyDecided(item.approval.state)

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from domain.activity.postgres import insert_events
-from domain.approvals.model import Approval, ApprovalItem, ApprovalQuery, ApprovalState
+from domain.approvals.model import MAY_BECOME, Approval, ApprovalItem, ApprovalQuery, ApprovalState
 from domain.approvals.postgres import PostgresApprovals
 from domain.approvals.service import AlreadyDecided, ApprovalExpired, ApprovalNotFound, ApprovalService
 from domain.kernel import ApprovalId, CallId, Level, OrganizationId, PrincipalId, Role
@@ -87,6 +87,11 @@ async def decided(
         )
 
 
+async def begun(app: Connection, approval: Approval) -> None:
+    async with acting(app, "partner", "approvals"):
+        await service(app).begin(approval.approval_id)
+
+
 async def finished(app: Connection, approval: Approval, *, executed: bool) -> ApprovalItem:
     async with acting(app, "partner", "approvals"):
         return await service(app).finish(approval.approval_id, executed=executed)
@@ -113,11 +118,13 @@ async def test_an_approved_call_is_executing_until_it_is_said_what_became_of_it(
     approval = await asked(app, question())
     taken = await decided(app, approval, at=later(5))
     assert (taken.state, taken.decided_by, taken.decided_at, taken.comment) == (
-        "executing",
+        "approved",
         FIRM_A.id("partner"),
         later(5),
         "because",
     )
+    await begun(app, approval)
+    assert [found.state for found in await listed(app, "executing")] == ["executing"]
     item = await finished(app, approval, executed=executed)
     assert (item.approval.state, item.decided_by) == (state, "partner@firm-1.example")
 
@@ -157,8 +164,9 @@ async def test_of_two_answers_at_the_same_time_exactly_one_wins(app: Connection,
             )
             waits = asyncio.create_task(answer(other))
             await _until_blocked(database)
+            await service(app).begin(approval.approval_id)
             await service(app).finish(approval.approval_id, executed=True)
-        assert first.state == "executing"
+        assert first.state == "approved"
         assert await waits == "already_decided"
 
 
@@ -186,9 +194,78 @@ async def test_an_expired_question_is_refused_and_shown_as_expired(app: Connecti
 async def test_a_question_that_was_executed_cannot_be_finished_again(app: Connection) -> None:
     approval = await asked(app, question())
     await decided(app, approval)
+    await begun(app, approval)
     await finished(app, approval, executed=True)
     with pytest.raises(AlreadyDecided):
         await finished(app, approval, executed=False)
+    with pytest.raises(AlreadyDecided, match="executed"):
+        await begun(app, approval)
+
+
+async def test_an_approved_call_that_is_refused_fails_and_is_not_executed_unbegun(app: Connection) -> None:
+    approval = await asked(app, question())
+    with pytest.raises(AlreadyDecided, match="pending"):
+        await begun(app, approval)
+    await decided(app, approval)
+    with pytest.raises(AlreadyDecided, match="approved"):
+        await finished(app, approval, executed=True)
+    assert (await finished(app, approval, executed=False)).approval.state == "failed"
+
+
+ROUTES: dict[ApprovalState, tuple[ApprovalState, ...]] = {
+    "pending": (),
+    "approved": ("approved",),
+    "executing": ("approved", "executing"),
+    "executed": ("approved", "executing", "executed"),
+    "failed": ("approved", "executing", "failed"),
+    "rejected": ("rejected",),
+    "expired": ("expired",),
+    "cancelled": ("cancelled",),
+}
+"""How a question comes to each state."""
+OF_THE_VERSION_BEFORE: frozenset[ApprovalState] = frozenset({"executing"})
+MOVE = "UPDATE approvals SET state = $2, decided_at = coalesce(decided_at, now()) WHERE approval_id = $1"
+
+
+async def test_the_database_lets_a_question_come_from_each_state_to_those_that_follow_and_to_no_other(
+    app: Connection,
+) -> None:
+    possible = {was: await _follow(app, route) for was, route in ROUTES.items()}
+    assert possible == {**MAY_BECOME, "pending": MAY_BECOME["pending"] | OF_THE_VERSION_BEFORE}
+
+
+async def _follow(app: Connection, route: tuple[ApprovalState, ...]) -> frozenset[ApprovalState]:
+    """The states that a question which has come this way can come to next."""
+    approval = await asked(app, question())
+    for state in route:
+        async with acting(app, "partner", "approvals"):
+            await app.execute(MOVE, approval.approval_id, state)
+    here = route[-1] if route else "pending"
+    return frozenset([each for each in ROUTES if each != here and await _moves(app, approval, each)])
+
+
+async def _moves(app: Connection, approval: Approval, state: ApprovalState) -> bool:
+    """Whether the database takes it; it is taken back."""
+    refused: asyncpg.PostgresError | None = None
+    try:
+        async with acting(app, "partner", "approvals"):
+            await app.execute(MOVE, approval.approval_id, state)
+            raise InterruptedError
+    except InterruptedError:
+        return True
+    except asyncpg.PostgresError as fault:
+        refused = fault
+    return refused.sqlstate != "GL002"
+
+
+@pytest.mark.parametrize("change", ["decided_by = requested_by", "decided_at = now()", "comment = 'otherwise'"])
+async def test_what_was_decided_stays_as_it_was_said(app: Connection, change: str) -> None:
+    approval = await asked(app, question())
+    await decided(app, approval)
+    with pytest.raises(asyncpg.PostgresError) as refused:
+        async with acting(app, "partner", "approvals"):
+            await app.execute(f"UPDATE approvals SET {change} WHERE approval_id = $1", approval.approval_id)
+    assert refused.value.sqlstate == "GL002"
 
 
 async def test_deciding_takes_a_ticket(app: Connection) -> None:
