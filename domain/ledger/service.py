@@ -21,6 +21,12 @@ class LargerThanSealed(DomainError):
         self.size = size
 
 
+class NotInThisFormat(DomainError):
+    """An export is asked for what its format does not hold."""
+
+    code: ClassVar[str] = "not_in_this_format"
+
+
 class LedgerDamaged(DomainError):
     """What a proof is made of is not there any more: somebody removed it."""
 
@@ -41,6 +47,22 @@ class LedgerService:
     async def head(self) -> Head | None:
         """The newest; None: nothing is sealed yet."""
         return await self.ledger.head()
+
+    async def head_to_export(self, *, for_siem: bool, payloads: bool, since: int | None) -> Head | None:
+        """The head over what is handed out, from row `since` on; None: nothing is sealed yet.
+
+        Raises  NotInThisFormat: payloads are none of a SIEM's business, and a part of a ledger cannot be verified.
+                LargerThanSealed.
+        """
+        if for_siem and payloads:
+            raise NotInThisFormat("payloads: they are not in an export for a SIEM")
+        if not for_siem and since is not None:
+            raise NotInThisFormat("since: an export to be verified begins at its first row")
+        head = await self.ledger.head()
+        size = 0 if head is None else head.statement.size
+        if since is not None and since > size:
+            raise LargerThanSealed(size)
+        return head
 
     async def consistency(self, old: int, new: int) -> Sequence[bytes]:
         """What proves that the first `old` events are still the beginning of the first `new`.

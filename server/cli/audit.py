@@ -1,7 +1,7 @@
 """`glow audit`: the sealed record, handed out, proved and checked."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import typer
@@ -10,6 +10,8 @@ from server.cli.options import Organization, User
 from tools.outcomes import Json
 
 REFUSED = 1
+
+Format = Literal["ledger", "ocsf"]
 
 app = typer.Typer(help="The sealed record: export, head, prove, verify.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -26,12 +28,17 @@ def export(
     organization: Organization,
     user: User = None,
     payloads: Annotated[bool, typer.Option("--payloads", help="Also what calls carried and gave.")] = False,
+    format: Annotated[Format, typer.Option("--format", help="ledger: to be verified. ocsf: for a SIEM.")] = "ledger",
+    since: Annotated[
+        int | None, typer.Option("--since", metavar="SIZE", min=0, help="Of ocsf: leave out so many rows.")
+    ] = None,
     output: Output = None,
 ) -> None:
     """Hand out everything that is sealed, one line of JSON a row, with the signed heads. It takes a MANAGER."""
     from server.cli import auditing
 
-    _exit_with(auditing.export(organization, user, output, payloads=payloads))
+    asked: Json = {"payloads": payloads, "format": format}
+    _exit_with(auditing.export(organization, user, output, asked if since is None else {**asked, "since": since}))
 
 
 @app.command("head")

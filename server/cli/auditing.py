@@ -31,9 +31,9 @@ def ask(tool: str, arguments: Json, organization: str, user: str | None, output:
     return True
 
 
-def export(organization: str, user: str | None, output: Path | None, *, payloads: bool) -> bool:
+def export(organization: str, user: str | None, output: Path | None, asked: Json) -> bool:
     """Write the rows; False when the call was refused."""
-    outcome = run(_exported(organization, user, output, payloads=payloads))
+    outcome = run(_exported(organization, user, output, asked))
     if outcome.outcome != "done":
         complain(f"glow: {why_not(outcome)}")
     return outcome.outcome == "done"
@@ -44,10 +44,10 @@ async def _asked(tool: str, arguments: Json, organization: str, user: str | None
         return await _call(hub, await acting(hub, organization, user), tool, arguments)
 
 
-async def _exported(organization: str, user: str | None, output: Path | None, *, payloads: bool) -> CallOutcome:
+async def _exported(organization: str, user: str | None, output: Path | None, asked: Json) -> CallOutcome:
     async with acting_hub() as hub:
         principal = await acting(hub, organization, user)
-        outcome = await _call(hub, principal, "audit_export", {"payloads": payloads})
+        outcome = await _call(hub, principal, "audit_export", asked)
         if outcome.result is not None:
             await _write(hub, principal, outcome.result, output)
     return outcome

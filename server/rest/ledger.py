@@ -1,6 +1,6 @@
 """The ledger: its newest head, what proves a call, and all of it as lines of JSON, each by a call through the gate."""
 
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -44,16 +44,27 @@ async def proof(visit: Api, call_id: UUID) -> Response:
     response_class=Response,
     responses={
         200: {
-            "description": "A line of JSON a row, between them the signed heads; `docs/ledger.md` says what each holds",
+            "description": "A line of JSON a row, between them the signed heads; `docs/ledger.md` says what they hold. "
+            "With `format=ocsf` a line an event, as OCSF has it",
             "content": {NDJSON: {"schema": {"type": "string"}}},
         },
         **CALL_REFUSALS,
     },
 )
-async def export(request: Request, visit: Api, payloads: bool = False) -> Response:
-    """Everything that is sealed, to be checked by anybody. `payloads`: also what calls carried and gave."""
+async def export(
+    request: Request,
+    visit: Api,
+    payloads: bool = False,
+    format: Literal["ledger", "ocsf"] = "ledger",
+    since: Annotated[int | None, Query(ge=0, le=LARGEST_SIZE)] = None,
+) -> Response:
+    """Everything that is sealed, to be checked by anybody. `payloads`: also what calls carried and gave.
+
+    `format=ocsf`: for a SIEM; `since`: how many rows it has already, as the header `X-Ledger-Size` told it last.
+    """
     choose(request, NDJSON)
-    outcome = await visit.call("audit_export", {"payloads": payloads})
+    asked: Json = {"payloads": payloads, "format": format}
+    outcome = await visit.call("audit_export", asked if since is None else {**asked, "since": since})
     if outcome.outcome != "done":
         return result_answer(outcome, lambda result: result)
     result = cast(Json, outcome.result)
@@ -62,7 +73,8 @@ async def export(request: Request, visit: Api, payloads: bool = False) -> Respon
         lines,
         media_type=NDJSON,
         headers={
-            "Content-Disposition": f'attachment; filename="ledger-{result["size"]}.ndjson"',
+            "Content-Disposition": f'attachment; filename="{format}-{result["size"]}.ndjson"',
+            "X-Ledger-Size": str(result["size"]),
             "X-Call-Id": str(outcome.call_id),
         },
     )

@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 
-from domain.activity.model import ActivityEvent, Payload
-from domain.kernel import CallId, OrganizationId, PrincipalId
+from domain.activity.model import ActivityEvent, EventKind, Payload
+from domain.kernel import CallId, Effect, OrganizationId, Outcome, PrincipalId, Role
 from domain.ledger.model import CHAIN_START, canonical, chained
-from domain.ledger.service import LargerThanSealed
+from domain.ledger.service import LargerThanSealed, NotInThisFormat
 from domain.ledger.tree import Frontier, leaf_hash
 from domain.ledger.wire import HeadLine
 from server.database.connection import Connection
@@ -28,6 +29,7 @@ from server.exports import exported
 from server.signing import LedgerKey
 from tests.support.firms import FIRM_A, FIRM_B, Firm, seed_firms
 from tests.support.ledger import KEY, ODD, OTHER_KEY, event, odd_event, record, seal
+from tests.support.ocsf import faults_of
 from tests.support.verifiers import STANDALONE, Found, checked
 from tools.workflows import Workflows
 
@@ -428,3 +430,88 @@ async def test_the_file_for_strangers_runs_by_itself_and_without_the_signature_c
     desk.file([*lines[:at], *lines[at + 1 :]])
     ill = await asyncio.to_thread(ran, [*command, "--json"])
     assert (ill.returncode, json.loads(ill.stdout)["fault"]["row"]) == (1, 7)
+
+
+KINDS: dict[EventKind, Outcome | None] = {
+    "tool.allowed": None,
+    "tool.completed": "done",
+    "tool.failed": "failed",
+    "tool.cancelled": "cancelled",
+    "tool.denied": "denied",
+    "tool.invalid": "invalid",
+    "tool.waiting": "waiting",
+    "tool.previewed": "dry_run",
+    "tool.rejected": "rejected",
+    "tool.expired": "expired",
+}
+TOOLS: dict[str, Effect | None] = {
+    "task_list": "read",
+    "task_create": "prepare",
+    "task_update": "prepare",
+    "document_delete": "commit",
+    "signoff_record": "commit",
+    "release_submit": "irreversible",
+    "no_such": None,
+}
+
+
+async def for_siem(desk: Desk, since: int = 0) -> list[dict[str, Any]]:
+    async with desk.session() as session:
+        head = await session.work.ledger.head_to_export(for_siem=True, payloads=False, since=since)
+    assert head is not None
+    asked = {"size": head.statement.size, "payloads": False, "format": "ocsf", "since": since}
+    written = [some async for some in exported(desk.session, OrganizationId(FIRM_A.organization_id), asked, AT)]
+    return [orjson.loads(line) for line in b"".join(written).splitlines()]
+
+
+async def test_a_siem_is_given_every_event_once_as_ocsf_has_it_and_goes_on_from_where_it_was(desk: Desk) -> None:
+    made = [
+        replace(
+            event(tool=tool),
+            kind=kind,
+            opens=True,
+            effect=effect,
+            outcome=outcome,
+            role=Role.MANAGER if effect else None,
+            decision="deny" if outcome == "denied" else "allow" if effect else None,
+            reasons=("role_too_low", "four_eyes_needed") if outcome == "denied" else (),
+            error_code="denied" if outcome == "denied" else None,
+            principal_kind="person" if effect else "service_account",
+            policy_digest=b"\x02",
+        )
+        for kind, outcome in KINDS.items()
+        for tool, effect in TOOLS.items()
+    ]
+    await record(desk.recorder, *made)
+    await seal(desk.pools.service)
+    whole = await for_siem(desk)
+    assert [fault for each in whole for fault in faults_of(each)] == []
+    assert [each["metadata"]["uid"] for each in whole] == [str(each.event_id) for each in (*desk.events, *made)]
+    assert [each["metadata"]["sequence"] for each in whole] == list(range(len(whole)))
+    assert await for_siem(desk, ROWS) == whole[ROWS:]
+    denied = next(each for each in whole if each["metadata"]["event_code"] == "tool.denied")
+    assert (denied["status_id"], denied["status_code"], denied["severity"]) == (2, "denied", "Low")
+    assert [each["policy"]["name"] for each in denied["actor"]["authorizations"]] == [
+        "role_too_low",
+        "four_eyes_needed",
+    ]
+    assert {each["severity"] for each in whole if each["api"]["operation"] == "release_submit"} == {"Medium"}
+    at = desk.events[0].occurred_at
+    assert (whole[0]["time"], whole[0]["activity_id"]) == (int(at.timestamp() * 1000), 2)
+
+
+async def test_what_an_export_for_a_siem_is_not_is_refused_or_said(desk: Desk) -> None:
+    async with desk.session() as session:
+        for siem, payloads, since in ((True, True, None), (False, False, 1)):
+            with pytest.raises(NotInThisFormat):
+                await session.work.ledger.head_to_export(for_siem=siem, payloads=payloads, since=since)
+        with pytest.raises(LargerThanSealed):
+            await session.work.ledger.head_to_export(for_siem=True, payloads=False, since=ROWS + 1)
+
+    def lost() -> AbstractAsyncContextManager[Session]:
+        raise ConnectionResetError
+
+    asked = {"size": ROWS, "payloads": False, "format": "ocsf", "since": 0}
+    written = [some async for some in exported(lost, OrganizationId(FIRM_A.organization_id), asked, AT)]
+    (line,) = b"".join(written).splitlines()
+    assert (faults_of(orjson.loads(line)), orjson.loads(line)["status"]) == ([], "Failure")

@@ -57,3 +57,17 @@ def test_an_export_on_standard_output_can_be_checked(glow: Glow, firm: Database,
     path = tmp_path / "export.ndjson"
     path.write_bytes(glow.out.encode())
     assert glow("audit", "verify", str(path)) == 0
+
+
+def test_what_a_siem_takes_is_written_by_the_same_command(glow: Glow, firm: Database, tmp_path: Path) -> None:
+    assert glow("tools", "call", "task_list", *EMPLOYEE) == 0
+    run_apart(sealed(firm))
+    path = tmp_path / "events.ndjson"
+    assert glow("audit", "export", *MANAGER, "--format", "ocsf", "--output", str(path)) == 0
+    lines = path.read_bytes().splitlines()
+    assert b'"operation":"task_list"' in lines[-1]
+    assert glow("audit", "export", *MANAGER, "--format", "ocsf", "--since", str(len(lines) - 1)) == 0
+    assert glow.out.encode().splitlines() == lines[-1:]
+    assert glow("audit", "export", *MANAGER, "--format", "ocsf", "--payloads") == 1
+    assert "not in an export for a SIEM" in glow.err
+    assert glow("audit", "export", *MANAGER, "--format", "cef") == 2

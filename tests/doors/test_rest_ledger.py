@@ -6,6 +6,7 @@ import httpx
 import orjson
 
 from tests.support.doors import Doors, problem_of
+from tests.support.ocsf import faults_of
 from tests.support.verifiers import Found, checked
 
 
@@ -41,6 +42,15 @@ async def test_a_call_is_sealed_proved_and_exported(doors: Doors, tmp_path: Path
     assert "Seal this" in carried["payload"]["arguments"]
     plain = await manager.get("/v1/activity/export")
     assert b"Seal this" not in plain.content
+
+    siem = await manager.get("/v1/activity/export", params={"format": "ocsf", "since": str(rows[0]["size"])})
+    assert int(siem.headers["x-ledger-size"]) >= rows[0]["size"]
+    assert [faults_of(orjson.loads(line)) for line in siem.content.splitlines() if faults_of(orjson.loads(line))] == []
+    whole = await manager.get("/v1/activity/export?format=ocsf")
+    assert call_id in {orjson.loads(line)["api"]["request"]["uid"] for line in whole.content.splitlines()}
+    assert b"Seal this" not in whole.content
+    for wrong in ("format=ocsf&payloads=true", "since=1", "format=cef", "format=ocsf&since=9007199254740991"):
+        assert (await manager.get(f"/v1/activity/export?{wrong}")).status_code == 422, wrong
 
     # The export is a call, and its record names the head over what left.
     seen = (await manager.get(f"/v1/activity/{exported.headers['x-call-id']}")).json()

@@ -128,6 +128,7 @@ CASES: tuple[Case, ...] = (
     Case(name="audit head", tool="audit_head", arguments=_fixed({})),
     Case(name="audit prove", tool="audit_prove", arguments=_fixed({"call_id": _ids("thing")})),
     Case(name="audit export", tool="audit_export", arguments=_fixed({})),
+    Case(name="audit export for a SIEM", tool="audit_export", arguments=_fixed({"format": "ocsf", "since": 0})),
     Case(name="list documents", tool="document_list", arguments=_fixed({"status": "ready"})),
     Case(name="list figures", tool="figure_list", arguments=_fixed({})),
     Case(

@@ -1,5 +1,6 @@
 """The ledger asked: its newest head, what proves a call, and what an export hands out, whose rows the door sends."""
 
+from typing import Literal
 from uuid import UUID
 
 import orjson
@@ -21,6 +22,8 @@ class AuditProve(Arguments):
 
 class AuditExport(Arguments):
     payloads: bool = False
+    format: Literal["ledger", "ocsf"] = "ledger"
+    since: int | None = None
 
 
 async def audit_head(arguments: AuditHead, context: CallContext) -> Json:
@@ -52,13 +55,20 @@ async def audit_prove(arguments: AuditProve, context: CallContext) -> Json:
 
 
 async def audit_export(arguments: AuditExport, context: CallContext) -> Json:
-    """What is handed out: every row under this head, which says exactly what they are."""
-    head = await context.work.ledger.head()
+    """What is handed out: every row under this head, which says exactly what they are.
+
+    Raises  NotInThisFormat, LargerThanSealed.
+    """
+    head = await context.work.ledger.head_to_export(
+        for_siem=arguments.format == "ocsf", payloads=arguments.payloads, since=arguments.since
+    )
     return {
         "organization_id": str(context.principal.organization_id),
         "size": 0 if head is None else head.statement.size,
         "head": _head(head),
         "payloads": arguments.payloads,
+        "format": arguments.format,
+        "since": arguments.since or 0,
     }
 
 
