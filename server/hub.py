@@ -1,10 +1,12 @@
 """The composition root: everything the doors share, built once in the order it depends on and taken down in reverse."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -42,6 +44,7 @@ from server.operated import bounded, priced, prices_of, weights_of, window_of
 from server.origins import origin_of
 from server.rules import Rules, load_rules
 from server.settings import Settings
+from server.settlements import HELD, Settlements
 from server.system_config import SystemConfigFile
 from server.tokens import Tokens, audiences
 from server.worker.approvals import ApprovalWorker
@@ -78,12 +81,15 @@ class Hub:
     offers: PolicyOffers
     identities: PostgresIdentities
     tokens: Tokens
+    shared_secret: str = field(repr=False)
+    """Known to every process of this installation, and to nobody else; at least 32 bytes."""
     authenticator: Authenticator
     models: Models
     orchestrator: Orchestrator
     runs: Runs
     conversations: ConversationService
     task_runs: TaskRunFeed
+    settlements: Settlements
     worker: Worker
     clock: Clock
     new_id: NewId
@@ -137,6 +143,7 @@ class HubOptions:
     embedder: Embedder | None = None
     run_options: RunOptions | None = None
     clock: Clock = utc_now
+    settled_within: timedelta = HELD
 
 
 @asynccontextmanager
@@ -156,7 +163,10 @@ async def open_hub(
         preparer = await stack.enter_async_context(IsolatedPreparer())
         rules = load_rules(preparer, embedder, settings.slack, options.manifests)
         stores = await _stores(urls, rules, config, stack)
-        task_runs = TaskRunFeed(stores.transactions)
+        task_runs, settlements = (
+            TaskRunFeed(stores.transactions),
+            Settlements(stores.transactions, options.settled_within),
+        )
         gate = _gate(rules, stores, task_runs, options)
         offers = PolicyOffers(registry=rules.registry, policies=rules.policies, transactions=stores.transactions)
         wanted = rules.personas.models
@@ -169,6 +179,7 @@ async def open_hub(
         await stack.enter_async_context(runs)
         # Before runs are wound down: what waits for a task run is answered with where that stands.
         stack.callback(task_runs.end_all)
+        stack.callback(settlements.end_all)
         yield Hub(
             settings=settings,
             config=config,
@@ -183,12 +194,14 @@ async def open_hub(
             offers=offers,
             identities=stores.identities,
             tokens=tokens,
+            shared_secret=_shared_secret(tokens, urls),
             authenticator=Authenticator(_bearers(settings, tokens, stack), stores.identities, options.clock),
             models=models,
             orchestrator=orchestrator,
             runs=runs,
             conversations=ConversationService(stores.sessions, options.clock),
             task_runs=task_runs,
+            settlements=settlements,
             worker=_worker(settings, urls, stores, gate, rules, runs, approvals, embedder, options.clock),
             clock=options.clock,
             new_id=new_id,
@@ -315,6 +328,13 @@ def _tokens(settings: Settings, public_url: str, clock: Clock) -> Tokens:
         audiences=audiences(settings.jwt_audience, public_url),
         organization_claim=settings.jwt_organization_claim,
         clock=clock,
+    )
+
+
+def _shared_secret(tokens: Tokens, urls: DatabaseUrls) -> str:
+    """Where tokens come from an issuer alone, what all processes have in common is their way into the database."""
+    return (
+        hashlib.sha256(urls.service.encode()).hexdigest() if tokens.secret is None else tokens.secret.get_secret_value()
     )
 
 

@@ -88,6 +88,7 @@ async def _stop(server: uvicorn.Server, streams: EventStreams, hub: Hub, stop: a
     server.should_exit = True
     streams.end_all()
     hub.task_runs.end_all()
+    hub.settlements.end_all()
 
 
 def drop_stalled(listening: "Iterable[socket.socket]") -> None:

@@ -47,6 +47,7 @@ from domain.kernel import (
 )
 from domain.preferences.model import Preference
 from domain.storage.postgres import Row
+from tools.views.settled import why_settled
 
 _PREFERENCES = TypeAdapter(tuple[Preference, ...])
 
@@ -263,12 +264,12 @@ def with_unkept(turn: Turn, calls: Sequence[LedgerCall]) -> Turn:
 
 def call_now(row: Row, *, lapsed: bool) -> Json:
     """A call's envelope as the record and its approval have it now; `lapsed`: nobody has answered in time."""
-    outcome: str = "expired" if lapsed else row["outcome"]
+    outcome = cast(Outcome, "expired" if lapsed else row["outcome"])
     shown: Json = {"outcome": outcome, "call_id": str(row["call_id"])}
     if row["result"] is not None:
         shown["result"] = parsed(row["result"])
     if row["error_code"] is not None:
-        shown["error"] = {"code": row["error_code"], "message": _why(outcome, row)}
+        shown["error"] = {"code": row["error_code"], "message": why_settled(outcome, row["error_code"], row["comment"])}
     if row["approval_id"] is not None:
         approval: Json = {"id": str(row["approval_id"]), "state": "expired" if lapsed else row["state"]}
         if row["decided_by"] is not None:
@@ -277,21 +278,6 @@ def call_now(row: Row, *, lapsed: bool) -> Json:
             approval["comment"] = row["comment"]
         shown["approval"] = approval
     return shown
-
-
-def _why(outcome: str, row: Row) -> str:
-    """The record keeps an error's code; its words are said anew."""
-    match outcome:
-        case "rejected":
-            return row["comment"] or "A person rejected this call."
-        case "expired":
-            return "Nobody answered in time whether this call may be made."
-        case "cancelled":
-            return row["comment"] or "This call was cancelled."
-        case "denied":
-            return "It was approved, and policy forbids it by now."
-        case _:
-            return f"The call ended with {row['error_code']}."
 
 
 def conversation_or_none(row: Row | None) -> Conversation | None:

@@ -1,0 +1,18 @@
+"""How a call that had to be asked for ended, in words: the record keeps an error's code and not its message."""
+
+from domain.kernel import Outcome
+
+
+def why_settled(outcome: Outcome, error_code: str, comment: str | None) -> str:
+    """Why it did not end well; `comment`: what the one said who decided its question, or withdrew it."""
+    match outcome:
+        case "rejected":
+            return comment or "A person rejected this call."
+        case "expired":
+            return "Nobody answered in time whether this call may be made."
+        case "cancelled":
+            return comment or "This call was cancelled."
+        case "denied":
+            return "It was approved, and policy forbids it by now."
+        case _:
+            return f"The call ended with {error_code}."
