@@ -14,6 +14,7 @@ from mcp.server.lowlevel import Server
 from mcp.server.streamable_http import check_accept_headers
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from mcp.types import ElicitRequestURLParams
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -24,15 +25,22 @@ from server.auth import Caller, unauthenticated
 from server.http.bodies import JSON_LIMIT, checked, read_json_bytes
 from server.http.marks import Marks, marks_of
 from server.hub import Hub
+from server.mcp.asking import SHOWING_REVISION, Action
 from server.mcp.calls import Calls
-from server.mcp.messages import asks_for_progress, check_message, error_of
+from server.mcp.messages import asks_for_progress, calls_a_tool, check_message, error_of
 from server.mcp.metadata import metadata_url
 from server.mcp.plain import PlainCalls, plain_call
 from server.mcp.protocol import Context, protocol_server
+from server.mcp.showing import SESSION, AnswerStream, Shown, greeting, session_of, shows_pages
 from server.problems import RETRY_AFTER_S, Problem, problem_response, unavailable
+from tools.outcomes import CallOutcome
 from tools.ports import Unavailable
 
 CALLER = "glow.mcp.caller"
+MADE = "glow.mcp.made"
+"""The call of the request, where it was made already."""
+STREAM = "glow.mcp.stream"
+"""The stream of the answer, where its client can be asked for something on it."""
 UNAVAILABLE = "glow.mcp.unavailable"
 """Set in the request's scope where the database is away, so that the answer is a 503."""
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
@@ -40,6 +48,9 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 class OverHttp:
     """What an HTTP request knows of its message; satisfies Wire. The door has put the caller into its scope."""
+
+    def __init__(self, shown: Shown) -> None:
+        self._shown = shown
 
     def principal(self, context: Context, /) -> Principal:
         """See `_principal`."""
@@ -53,6 +64,19 @@ class OverHttp:
         """Have the answer sent as a 503."""
         _request(context).scope[UNAVAILABLE] = True
 
+    def made(self, context: Context, /) -> CallOutcome | None:
+        """What the short way has made already."""
+        return _request(context).scope.get(MADE)
+
+    def shows(self, context: Context, /) -> bool:
+        """Where it has declared that, and its answer is a stream."""
+        return STREAM in _request(context).scope
+
+    async def show(self, context: Context, page: ElicitRequestURLParams, /) -> Action:
+        """On the stream of the answer."""
+        stream = cast(AnswerStream, _request(context).scope[STREAM])
+        return await self._shown.ask(stream, self.principal(context).principal_id, page)
+
 
 class McpDoor:
     """Serves POST /mcp; stateless, so that any replica answers any request."""
@@ -61,11 +85,12 @@ class McpDoor:
         self._hub = hub
         self._metadata_url = metadata_url(hub.public_url)
         self._hosts = TransportSecurityMiddleware(_hosts(hub))
-        speaker = protocol_server(hub, OverHttp())
+        self._shown = Shown()
+        speaker = protocol_server(hub, OverHttp(self._shown))
         self._plain = PlainCalls(Calls(hub), speaker.server_info_stamp)
         self._answering = _manager(speaker, json_response=True)
         self._streaming = _manager(speaker, json_response=False)
-        """For requests that want to be told of progress: all others are answered as JSON."""
+        """For requests that want to be told of progress, or may be asked for something; others are answered as JSON."""
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -82,13 +107,15 @@ class McpDoor:
             problem = refused if isinstance(refused, Problem) else unavailable()
             await problem_response(_for_both(problem), request)(scope, receive, send)
             return
+        scope = {**scope, CALLER: caller}
         plain = plain_call(scope, message)
         if plain is not None and self._plain.takes(plain):
-            await self._plain.answer(plain, _principal(caller), marks_of(request), receive, send)
-        else:
-            streams = asks_for_progress(message) and all(check_accept_headers(request))
-            manager = self._streaming if streams else self._answering
-            await self._speak(manager, {**scope, CALLER: caller}, body, receive, send)
+            waiting = await self._plain.answer(plain, _principal(caller), marks_of(request), receive, send)
+            if waiting is None:
+                return
+            scope[MADE] = waiting
+        self._shown.hear(_principal(caller).principal_id, message)
+        await self._speak(scope, message, body, receive, send)
 
     async def _admitted(self, request: Request) -> tuple[Caller, bytes, object]:
         """Who asks, and what; in the order that tells a stranger least."""
@@ -126,16 +153,24 @@ class McpDoor:
             refused.headers["WWW-Authenticate"] = f'{challenge}{separator}resource_metadata="{self._metadata_url}"'
         return refused
 
-    async def _speak(
-        self, manager: StreamableHTTPSessionManager, scope: Scope, body: bytes, receive: Receive, send: Send
-    ) -> None:
+    async def _speak(self, scope: Scope, message: object, body: bytes, receive: Receive, send: Send) -> None:
         """Hand the request to the SDK; from revision 2026-07-28 on, a client that closes it cancels the call."""
-        revision = Request(scope).headers.get("mcp-protocol-version")
+        request = Request(scope)
+        revision = request.headers.get("mcp-protocol-version")
+        streams = calls_a_tool(message) and all(check_accept_headers(request))
+        shows = streams and revision == SHOWING_REVISION and shows_pages(request.headers.get(SESSION))
+        manager = self._streaming if shows or (streams and asks_for_progress(message)) else self._answering
+        send = _marked(scope, send)
+        if (session := session_of(message)) is not None:
+            send = greeting(session, send)
+        if shows:
+            scope[STREAM] = stream = AnswerStream(send)
+            send = stream.send
         closing_cancels = revision is not None and revision not in HANDSHAKE_PROTOCOL_VERSIONS
         async with anyio.create_task_group() as group:
             if closing_cancels:
                 group.start_soon(_cancel_when_closed, receive, group.cancel_scope)
-            await manager.handle_request(scope, _replayed(body), _marked(scope, send))
+            await manager.handle_request(scope, _replayed(body), send)
             group.cancel_scope.cancel()
 
 

@@ -24,11 +24,15 @@ def check_message(message: object) -> None:
         raise Problem(400, "invalid_request", "The id of a request is a text or an integer.")
 
 
+def calls_a_tool(message: object) -> bool:
+    """Whether a checked message is the call of a tool."""
+    return cast("dict[str, object]", message).get("method") == "tools/call"
+
+
 def asks_for_progress(message: object) -> bool:
     """Whether a checked message is the call of a tool whose client wants to be told how far it has come."""
-    given = cast("dict[str, object]", message)
-    params = given.get("params")
-    if given.get("method") != "tools/call" or not isinstance(params, dict):
+    params = cast("dict[str, object]", message).get("params")
+    if not calls_a_tool(message) or not isinstance(params, dict):
         return False
     return progress_token_from_params(cast("dict[str, object]", params)) is not None
 

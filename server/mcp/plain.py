@@ -48,6 +48,8 @@ class PlainCall:
     request_id: str | int
     tool: str
     arguments: Json
+    shows_pages: bool
+    """Whether the client has declared that it shows pages to whoever sits there."""
 
 
 def plain_call(scope: Scope, message: object) -> PlainCall | None:
@@ -56,14 +58,20 @@ def plain_call(scope: Scope, message: object) -> PlainCall | None:
     if body is None or body["jsonrpc"] != "2.0" or body["method"] != METHOD:
         return None
     params = _members({"arguments": {}, **_object(body["params"])}, _PARAMS)
-    if params is None or not _is_plain_meta(params["_meta"]):
+    envelope = None if params is None else _plain_meta(params["_meta"])
+    if params is None or envelope is None:
         return None
     request_id, tool, arguments = body["id"], params["name"], params["arguments"]
     if not (_is_plain_id(request_id) and isinstance(tool, str) and isinstance(arguments, dict)):
         return None
     if not _has_plain_headers(scope, tool):
         return None
-    return PlainCall(request_id=cast("str | int", request_id), tool=tool, arguments=cast(Json, arguments))
+    return PlainCall(
+        request_id=cast("str | int", request_id),
+        tool=tool,
+        arguments=cast(Json, arguments),
+        shows_pages=envelope.shows_pages,
+    )
 
 
 def _object(value: object) -> Json:
@@ -82,19 +90,26 @@ def _is_plain_id(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _is_plain_meta(meta: object) -> bool:
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What the envelope of a usual request says."""
+
+    shows_pages: bool
+
+
+def _plain_meta(meta: object) -> Envelope | None:
     if not isinstance(meta, dict):
-        return False
+        return None
     try:
         text = orjson.dumps(meta)
     except TypeError:  # an integer beyond 64 bits
-        return False
-    return len(text) <= _LONGEST_META and _is_plain_meta_text(text)
+        return None
+    return _envelope(text) if len(text) <= _LONGEST_META else None
 
 
 @lru_cache(maxsize=256)
-def _is_plain_meta_text(text: bytes) -> bool:
-    """Whether the SDK takes this envelope; a client sends the same one with each request."""
+def _envelope(text: bytes) -> Envelope | None:
+    """What the envelope says, if the SDK takes it; a client sends the same one with each request."""
     meta = cast(Json, orjson.loads(text))
     known = {PROTOCOL_VERSION_META_KEY, CLIENT_CAPABILITIES_META_KEY, "io.modelcontextprotocol/clientInfo"}
     if (
@@ -102,12 +117,13 @@ def _is_plain_meta_text(text: bytes) -> bool:
         or CLIENT_CAPABILITIES_META_KEY not in meta
         or meta.keys() - known
     ):
-        return False
+        return None
     try:
         methods.validate_client_request(METHOD, REVISION, {"name": "any", "_meta": meta})
     except ValidationError:
-        return False
-    return True
+        return None
+    declared = _object(meta[CLIENT_CAPABILITIES_META_KEY])
+    return Envelope(shows_pages="url" in _object(declared.get("elicitation")))
 
 
 def _has_plain_headers(scope: Scope, tool: str) -> bool:
@@ -138,9 +154,12 @@ class PlainCalls:
         """Whether there is such a tool; that there is none is the protocol's to say."""
         return self._calls.knows(call.tool)
 
-    async def answer(self, call: PlainCall, principal: Principal, marks: Marks, receive: Receive, send: Send) -> None:
+    async def answer(
+        self, call: PlainCall, principal: Principal, marks: Marks, receive: Receive, send: Send
+    ) -> CallOutcome | None:
         """Make the call and send its outcome; a client that closes the request cancels it.
 
+        The outcome is given instead where the call waits and its client may be asked for something first.
         Source  MCP 2026-07-28, Streamable HTTP; schema.ts, CallToolResult.
         """
         async with _cancelled_when_closed(receive):
@@ -148,11 +167,15 @@ class PlainCalls:
             away = False
             try:
                 made = self._calls.make(call.tool, call.arguments, principal, marks)
-                answer["result"] = self._result(await self._calls.answered(made))
+                ended = await self._calls.answered(made)
+                if ended.outcome == "waiting" and call.shows_pages:
+                    return ended
+                answer["result"] = self._result(ended)
             except NotAnswered as fault:
                 away = fault.away
                 answer["error"] = {"code": INTERNAL_ERROR, "message": str(fault)}
             await _send_json(orjson.dumps(answer), send, away=away)
+        return None
 
     def _result(self, ended: CallOutcome) -> Json:
         body = orjson.dumps(self._calls.body(ended))

@@ -1,10 +1,10 @@
 """The protocol behind the MCP door: the SDK's server with two handlers, the list of tools and the call of one."""
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Coroutine
 from contextvars import ContextVar
 from dataclasses import replace
+from datetime import timedelta
 from importlib.metadata import version
 from typing import Any, Protocol, TypeVar
 
@@ -13,7 +13,7 @@ import orjson
 import structlog
 from mcp import types
 from mcp.server.caching import CacheHint
-from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
@@ -22,6 +22,7 @@ from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
 from domain.kernel import Principal
 from server.http.marks import Marks
 from server.hub import Hub
+from server.mcp.asking import Asking, Context, Showing
 from server.mcp.calls import Calls, NotAnswered, is_error
 from server.mcp.catalog import tool_of
 from server.mcp.progress import telling
@@ -30,6 +31,8 @@ from tools.outcomes import CallOutcome
 log = structlog.get_logger()
 
 NAME = "prisma-glow"
+BROUGHT_BACK_WITHIN = timedelta(days=1)
+"""How long a client may show a page before it comes back; then it follows the call by `call_get`."""
 _ODD_ARGUMENTS: ContextVar[object] = ContextVar("odd_arguments", default=None)
 """The arguments of the call under way that are no object; None where they are one."""
 
@@ -39,12 +42,10 @@ Every call is decided by the firm's policy and recorded. Each result says its `o
 person must agree first: give them `approval.url` and follow the call with `call_get`; `denied`, with the reasons;
 `invalid`, with what to correct; or `failed`. You cannot approve a call yourself."""
 
-Context = ServerRequestContext[Any, Any]
-"""Any: the SDK's lifespan state, of which this server has none, and the transport's own request."""
 Result = TypeVar("Result")
 
 
-class Wire(Protocol):
+class Wire(Showing, Protocol):
     """What the transport knows of a message, over HTTP or standard input."""
 
     def principal(self, context: Context, /) -> Principal:
@@ -57,6 +58,10 @@ class Wire(Protocol):
 
     def away(self, context: Context, /) -> None:
         """The database is away; the answer will say so in the protocol's words."""
+        ...
+
+    def made(self, context: Context, /) -> CallOutcome | None:
+        """How the call that the message asks for has ended, where it was made before."""
         ...
 
 
@@ -74,19 +79,15 @@ def protocol_server(hub: Hub, wire: Wire) -> Server[Any]:
         on_list_tools=handlers.list_tools,
         on_call_tool=handlers.call_tool,
     )
-    # Replicas share the key where there is one. No result of ours carries a state yet: what a client echoes is refused.
+    # All replicas have the key. What a client brings back must be its own, of the same tool and arguments.
     security = RequestStateSecurity(
-        keys=[_state_key(hub)],
+        keys=[hub.shared_secret],
+        ttl=BROUGHT_BACK_WITHIN.total_seconds(),
         bind_principal=lambda context: str(wire.principal(context).principal_id),
     )
     server.middleware.append(RequestStateBoundary(security, default_audience=hub.public_url))
     server.middleware.append(_with_any_arguments)
     return server
-
-
-def _state_key(hub: Hub) -> str:
-    secret = hub.tokens.secret
-    return secrets.token_urlsafe(32) if secret is None else secret.get_secret_value()
 
 
 class _Handlers:
@@ -95,6 +96,7 @@ class _Handlers:
     def __init__(self, hub: Hub, wire: Wire) -> None:
         self._hub = hub
         self._calls = Calls(hub)
+        self._asking = Asking(hub, wire)
         self._wire = wire
 
     def input_schema(self, name: str) -> dict[str, object] | None:
@@ -107,13 +109,30 @@ class _Handlers:
         manifests = await self._answered(context, self._hub.offers.manifests(self._wire.principal(context)))
         return types.ListToolsResult(tools=[tool_of(manifest) for manifest in manifests])
 
-    async def call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
-        """One call through the gate; an unknown name is recorded there too, and told as the protocol wants it."""
+    async def call_tool(
+        self, context: Context, params: types.CallToolRequestParams
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        """One call through the gate, or what has become of one that the client comes back to."""
+        principal = self._wire.principal(context)
+        if params.request_state is not None:
+            ended = await self._answered(context, self._asking.resumed(context, principal, params))
+        else:
+            made = await self._called(context, params)
+            ended = await self._answered(context, self._asking.asked(context, principal, made))
+        return ended if isinstance(ended, types.InputRequiredResult) else self._result(ended)
+
+    async def _called(self, context: Context, params: types.CallToolRequestParams) -> CallOutcome:
+        """The call; an unknown name is recorded there too, and told as the protocol wants it."""
+        if (before := self._wire.made(context)) is not None:
+            return before
         odd = _ODD_ARGUMENTS.get()
         arguments = (params.arguments or {}) if odd is None else odd
         ended = await self._answered(context, _undivided(self._made(context, params.name, arguments)))
         if ended.error is not None and not self._calls.knows(params.name):
             raise MCPError(types.INVALID_PARAMS, ended.error.message, {"call_id": str(ended.call_id)})
+        return ended
+
+    def _result(self, ended: CallOutcome) -> types.CallToolResult:
         body = self._calls.body(ended)
         return types.CallToolResult(
             content=[types.TextContent(type="text", text=orjson.dumps(body).decode())],

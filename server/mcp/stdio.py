@@ -11,15 +11,21 @@ from typing import cast
 import anyio
 import orjson
 from mcp.server.stdio import stdio_server
+from mcp.shared.exceptions import MCPError
+from mcp.shared.message import ServerMessageMetadata
+from mcp.types import ElicitRequest, ElicitRequestURLParams, ElicitResult
+from pydantic import ValidationError
 
 from domain.kernel import Principal
 from server.http.bodies import JSON_LIMIT, checked
 from server.http.marks import Marks
 from server.hub import Hub
 from server.lines import Lines
+from server.mcp.asking import Action, declares_pages
 from server.mcp.messages import check_message, error_of
 from server.mcp.protocol import Context, protocol_server
 from server.problems import Problem
+from tools.outcomes import CallOutcome
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -40,6 +46,25 @@ class OverStdio:
 
     def away(self, context: Context, /) -> None:
         """Nothing besides the error that the client gets."""
+
+    def made(self, context: Context, /) -> CallOutcome | None:
+        """None: there is one way only."""
+        return None
+
+    def shows(self, context: Context, /) -> bool:
+        """As it has declared."""
+        return declares_pages(context)
+
+    async def show(self, context: Context, page: ElicitRequestURLParams, /) -> Action:
+        """By a request of the server's own; what is no answer, or an error, is none."""
+        asked = ElicitRequest(params=page)
+        try:
+            answer = await context.session.send_request(
+                asked, ElicitResult, metadata=ServerMessageMetadata(related_request_id=context.request_id)
+            )
+        except (MCPError, ValidationError):
+            return "cancel"
+        return answer.action
 
 
 async def serve_stdio(hub: Hub, principal: Principal, *, stdin: int = 0, stdout: int = 1) -> None:

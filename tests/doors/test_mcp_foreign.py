@@ -275,3 +275,34 @@ async def test_inspector_is_told_that_a_name_is_no_tool_and_a_token_no_key(serve
     # It looks the name up in the list by itself.
     assert (unknown.code, json.loads(unknown.err)["error"]["code"]) == (5, "tool_not_found")
     assert (stranger.code, stranger.out, json.loads(stranger.err)["error"]["code"]) == (3, "", "auth_required")
+
+
+# Pages ----------------------------------------------------------------------------------------------------------------
+
+ASKING = Who(role=Role.MANAGER, level=Level.L1)
+"""Whose agent may do nothing without asking."""
+
+
+@pytest.mark.parametrize("says", ["accept", "decline"])
+@pytest.mark.parametrize("sdk", SETTLED, ids=str)
+async def test_typescript_client_that_shows_pages_has_a_person_decide_there(
+    server: Served, tmp_path: Path, sdk: Sdk, says: str
+) -> None:
+    given = {
+        "generation": sdk.generation,
+        "mode": sdk.mode,
+        "url": server.url,
+        "token": token_of(server, ASKING),
+        "decider": server.token_of(PrincipalId(AUTOPILOT.id), SLUG, "api"),
+        "tool": "task_create",
+        "arguments": {"title": f"By a page, {sdk} {says}"},
+        "says": says,
+    }
+    ran = await run_node(["asking.mjs"], given=given, home=tmp_path)
+    assert ran.code == 0, ran.err
+    told = cast(Json, ran.json())
+    (page,) = told["asked"]
+    assert (told["revision"], page["mode"]) == (sdk.revision, "url")
+    assert page["url"].startswith(f"{server.url}/#approval=")
+    envelope = envelope_of(told["result"], {}, "task_create")
+    assert envelope["outcome"] == {"accept": "done", "decline": "waiting"}[says], envelope

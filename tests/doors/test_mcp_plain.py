@@ -58,6 +58,24 @@ async def test_the_short_way_answers_like_the_sdk(server: Served, call: tuple[st
     assert list(short.json()["result"]["structuredContent"]) == list(long.json()["result"]["structuredContent"])
 
 
+async def test_the_short_way_asks_like_the_sdk_where_a_client_shows_pages(server: Served) -> None:
+    body = modern("tools/call", {"name": "task_create", "arguments": {"title": "Ask first"}})
+    body["params"]["_meta"][f"{META}clientCapabilities"] = {"elicitation": {"url": {}}}
+    headers = modern_headers(server.token("MANAGER", "mcp"), "tools/call", "task_create")
+    plain = plain_call(scope_of(headers), body)
+    assert plain is not None
+    assert plain.shows_pages
+    short, long = await post(server, body, headers), await post(server, body, headers | BY_THE_SDK)
+    assert short.status_code == long.status_code == 200
+    assert unlike(short.headers) == unlike(long.headers)
+    results = [answer.json()["result"] for answer in (short, long)]
+    states = {result.pop("requestState") for result in results}
+    pages = {result["inputRequests"]["approval"]["params"].pop("url") for result in results}
+    assert (len(states), len(pages)) == (2, 2)
+    assert results[0] == results[1]
+    assert results[0]["resultType"] == "input_required"
+
+
 async def test_an_id_that_is_text_comes_back_as_it_was(server: Served) -> None:
     body = modern("tools/call", {"name": "task_list", "arguments": {}}) | {"id": "seven é"}
     answer = await post(server, body, modern_headers(server.token("employee", "mcp"), "tools/call", "task_list"))
