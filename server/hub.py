@@ -40,7 +40,7 @@ from server.ledger import PostgresLedger
 from server.logins import DatabaseUrls
 from server.models import Models, only, open_models
 from server.offers import PolicyOffers
-from server.operated import bounded, priced, prices_of, weights_of, window_of
+from server.operated import bounded, price_now, priced, prices_of, weights_of, window_of
 from server.origins import origin_of
 from server.rules import Rules, load_rules
 from server.settings import Settings
@@ -167,7 +167,7 @@ async def open_hub(
             TaskRunFeed(stores.transactions),
             Settlements(stores.transactions, options.settled_within),
         )
-        gate = _gate(rules, stores, task_runs, options)
+        gate = _gate(rules, stores, task_runs, config, options)
         offers = PolicyOffers(registry=rules.registry, policies=rules.policies, transactions=stores.transactions)
         wanted = rules.personas.models
         models = only(options.model) if options.model else open_models(settings.hosted_model, wanted, stack)
@@ -239,7 +239,7 @@ async def _stores(urls: DatabaseUrls, rules: Rules, config: SystemConfigFile, st
     )
 
 
-def _gate(rules: Rules, stores: Stores, task_runs: TaskRunFeed, options: HubOptions) -> Gate:
+def _gate(rules: Rules, stores: Stores, task_runs: TaskRunFeed, config: SystemConfigFile, options: HubOptions) -> Gate:
     return Gate(
         registry=rules.registry,
         policies=rules.policies,
@@ -252,6 +252,7 @@ def _gate(rules: Rules, stores: Stores, task_runs: TaskRunFeed, options: HubOpti
         monotonic=time.monotonic,
         new_id=new_id,
         fault=options.fault,
+        price_of=price_now(config),
     )
 
 

@@ -7,15 +7,18 @@ from agent.budget import Budget, CostOf
 from agent.model import Model
 from domain.analytics.model import Price
 from knowledge.model import SearchWeights
+from server.system_config import Price as ModelPrice
 from server.system_config import RunLimits, SystemConfig, SystemConfigFile
+from tools.spending import PriceOf
 
 
 def prices_of(config: SystemConfig) -> Mapping[str, Price]:
     """What models cost, as reports reckon with it."""
-    return {
-        model: Price(input=price.input, output=price.output, cached_input=price.cached_input)
-        for model, price in config.prices.items()
-    }
+    return {model: _price(price) for model, price in config.prices.items()}
+
+
+def _price(price: ModelPrice) -> Price:
+    return Price(input=price.input, output=price.output, cached_input=price.cached_input)
 
 
 def priced(config: SystemConfigFile) -> CostOf:
@@ -26,6 +29,16 @@ def priced(config: SystemConfigFile) -> CostOf:
         return None if price is None or not (read or written) else price.of(read, written, cached)
 
     return cost_of
+
+
+def price_now(config: SystemConfigFile) -> PriceOf:
+    """What a model's tokens cost when it is asked; None where it has no price."""
+
+    def price_of(model: str) -> Price | None:
+        price = config.current.prices.get(model)
+        return None if price is None else _price(price)
+
+    return price_of
 
 
 def window_of(model: Model, config: SystemConfig) -> int:

@@ -15,6 +15,7 @@ from tools.outcomes import CallError, CallOutcome, CallRequest, Json, Tell
 from tools.ports import CallTransaction, Transactions
 from tools.record import Judged, Recorded
 from tools.registry import Invalid, Parsed, Tool
+from tools.spending import Spending
 from tools.work import Job
 
 KIND_OF: Mapping[Outcome, EventKind] = {
@@ -40,6 +41,8 @@ class Call:
     parsed: Parsed
     started: float
     approval_id: ApprovalId | None = None
+    spending: Spending = field(default_factory=Spending)
+    """What it has spent at models so far."""
 
     @property
     def manifest(self) -> Manifest:
@@ -88,6 +91,7 @@ class Call:
             manifest=self.manifest,
             arguments=self.parsed.canonical,
             approval_id=self.approval_id,
+            spending=self.spending,
         )
 
 

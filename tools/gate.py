@@ -36,6 +36,7 @@ from tools.record import Judged, Scribe, canonical
 from tools.registry import Invalid, Registry
 from tools.replays import REFUSED, Replayed, keep, kept_read, refusal, replay, sight_of
 from tools.settling import Settling
+from tools.spending import PriceOf, no_price
 from tools.stored_calls import StoredCalls
 from tools.supposing import Suppositions
 from tools.work import CallContext, Job, PrepareContext, Work
@@ -84,6 +85,7 @@ class Gate:
         monotonic: Callable[[], float],
         new_id: NewId,
         fault: Fault = no_fault,
+        price_of: PriceOf = no_price,
     ) -> None:
         self._registry = registry
         self._judge = Judge(policies=policies, workflows=workflows)
@@ -95,7 +97,7 @@ class Gate:
         self._monotonic = monotonic
         self._new_id = new_id
         self._fault = fault
-        self._scribe = Scribe(clock=clock, new_id=new_id, policy_digest=policies.digest)
+        self._scribe = Scribe(clock=clock, new_id=new_id, policy_digest=policies.digest, price_of=price_of)
         self._endings = Endings(scribe=self._scribe, monotonic=monotonic, new_id=new_id)
         self._guard = Guard(endings=self._endings, is_away=transactions.is_away)
         self._attempts = Attempts(
@@ -345,6 +347,7 @@ class Gate:
         return PrepareContext(
             principal=call.principal,
             call_id=call.request.call_id,
+            spending=call.spending,
             read=read,
             prepare_approved=self._questions.prepare,
             settle=lambda call_id: self.settle(call.principal, call_id),

@@ -13,8 +13,17 @@ from tools.outcomes import ApprovalAsked, CallError, CallOutcome, Deny, NeedsApp
 from tools.outward import Make, Outward
 from tools.ports import CallTransaction, Transactions
 from tools.record import Judged, Scribe
+from tools.spending import Spending
 from tools.stored_calls import StoredCalls, changed_since
 from tools.work import Job, PrepareContext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """What an approved call needs of the outside world, and what that has cost."""
+
+    prepared: object
+    spending: Spending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +62,21 @@ class Questions:
         return self.endings.ended(call, "waiting", judged, approval=asked)
 
     async def execute(
-        self, transaction: CallTransaction, approval: Approval, prepared: object, jobs: list[Job]
+        self, transaction: CallTransaction, approval: Approval, ready: object, jobs: list[Job]
     ) -> CallOutcome:
-        """Decide again, then make the call under a savepoint: if the work fails only the work is undone."""
-        call = self.stored.approved(approval)
+        """Decide again, then make the call under a savepoint: if the work fails only the work is undone.
+
+        `ready`: as `prepare` gave it.
+        """
+        call, prepared = self.stored.approved(approval), None
         if call is None:
             ended = changed_since(approval)
             error = cast(CallError, ended.error)
             recorded = self.stored.recorded(approval)
             await transaction.record(self.endings.refused(recorded, error, reasons=(error.code,), opens=False))
             return ended
+        if isinstance(ready, Ready):
+            call, prepared = replace(call, spending=ready.spending), ready.prepared
         manifest, before = call.manifest, len(jobs)
         async with transaction.become(call.principal, manifest.name, call.subjects, call.control) as facts:
             judged = self.judge.judge(call, facts, approved=True)
@@ -117,4 +131,5 @@ class Questions:
         async with begin(self.transactions, call, read_only=True) as transaction:
             if isinstance(self.judge.judge(call, transaction.facts, approved=True).verdict, Deny):
                 return None
-        return await call.tool.handler.prepare(call.parsed.model, self.prepare_context(call))
+        prepared = await call.tool.handler.prepare(call.parsed.model, self.prepare_context(call))
+        return Ready(prepared=prepared, spending=call.spending)

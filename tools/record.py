@@ -1,7 +1,7 @@
 """Writes down what the gate saw: builds the activity events of one call, steps 6 and 8 of its path."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from secrets import token_bytes
 
 import orjson
@@ -12,6 +12,7 @@ from tools.facts import Facts
 from tools.manifest import Manifest
 from tools.outcomes import CallError, CallOutcome, CallRequest, Verdict, decision_of
 from tools.policy import Situation
+from tools.spending import PriceOf, Spending
 
 PAYLOAD_LIMIT = 16_384
 """Characters of an unreadable call's arguments that are kept."""
@@ -36,6 +37,7 @@ class Recorded:
     arguments: str
     """Canonical JSON; of an unreadable call, what could be kept of it."""
     approval_id: ApprovalId | None = None
+    spending: Spending = field(default_factory=Spending)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Scribe:
     clock: Clock
     new_id: NewId
     policy_digest: bytes
+    price_of: PriceOf
 
     def event(
         self,
@@ -91,6 +94,8 @@ class Scribe:
             error_code=None if error is None else error.code,
             error_reference=None if error is None else error.reference,
             duration_ms=duration_ms,
+            # A ticket's call has not ended: what it costs is told by how it ends.
+            cost_micros=None if kind == "tool.allowed" else call.spending.cost_micros(self.price_of),
             conversation_id=call.request.conversation_id,
             run_id=call.request.run_id,
             task_run_id=call.request.task_run_id,

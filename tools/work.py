@@ -40,6 +40,7 @@ from tools.explanations import Explained, Supposed
 from tools.facts import Facts
 from tools.outcomes import CallOutcome, Tell, Verdict
 from tools.outside import Outside
+from tools.spending import Spending
 
 Json = dict[str, object]
 
@@ -172,6 +173,8 @@ class PrepareContext:
 
     principal: Principal
     call_id: CallId
+    spending: Spending
+    """Where a model that is asked is reckoned up."""
     read: Callable[[Callable[[Work], Awaitable[object]]], Awaitable[object]]
     prepare_approved: Callable[[Approval], Awaitable[object]]
     """Prepares the call that an approval stands for, as its requester."""

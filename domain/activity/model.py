@@ -89,6 +89,8 @@ class ActivityEvent:
     error_code: str | None
     error_reference: str | None
     duration_ms: float | None
+    cost_micros: int | None
+    """Millionths of a US dollar that the call has cost at models. None: nobody knows, or it has not ended."""
     conversation_id: ConversationId | None
     run_id: RunId | None
     task_run_id: TaskRunId | None
@@ -135,6 +137,8 @@ class ActivityItem:
     conversation_id: ConversationId | None
     run_id: RunId | None
     duration_ms: float | None
+    cost_micros: int | None
+    """Of its newest event."""
     arguments: str | None
     """JSON text; None where it was erased."""
     result: str | None

@@ -64,6 +64,7 @@ _COLUMNS: tuple[tuple[str, str, Callable[[ActivityEvent], object]], ...] = (
     ("error_code", "text", lambda e: e.error_code),
     ("error_reference", "text", lambda e: e.error_reference),
     ("duration_ms", "double precision", lambda e: e.duration_ms),
+    ("cost_micros", "bigint", lambda e: e.cost_micros),
     ("conversation_id", "uuid", lambda e: e.conversation_id),
     ("run_id", "uuid", lambda e: e.run_id),
     ("task_run_id", "uuid", lambda e: e.task_run_id),
@@ -138,7 +139,7 @@ def _array(column: tuple[str, str, Callable[[ActivityEvent], object]], events: S
 # ticket, count as older.
 NEWEST = """
 LEFT JOIN LATERAL (
-    SELECT e.event_id, e.outcome, e.error_code, e.duration_ms, e.approval_id
+    SELECT e.event_id, e.outcome, e.error_code, e.duration_ms, e.cost_micros, e.approval_id
     FROM activity_events e
     WHERE o.kind IN ('tool.allowed', 'tool.waiting')
       AND e.organization_id = o.organization_id AND e.call_id = o.call_id
@@ -149,6 +150,7 @@ LEFT JOIN LATERAL (
 OUTCOME = """CASE WHEN n.event_id IS NULL THEN o.outcome
     WHEN n.outcome = 'waiting' AND glow.question_lapsed(o.call_id) THEN 'expired' ELSE n.outcome END"""
 DURATION = "CASE WHEN n.event_id IS NULL THEN o.duration_ms ELSE n.duration_ms END"
+COST = "CASE WHEN n.event_id IS NULL THEN o.cost_micros ELSE n.cost_micros END"
 
 # Row level security shows most principals their own calls only, but as a filter: named like this it is an index's key.
 OWN_ONLY = "SELECT CASE WHEN NOT glow.reads_organization() THEN glow.principal_id() END"
@@ -156,7 +158,7 @@ OWN_ONLY = "SELECT CASE WHEN NOT glow.reads_organization() THEN glow.principal_i
 _CALLS = f"""
 SELECT o.event_id, o.call_id, o.occurred_at, o.tool, o.door, o.mode,
        coalesce(u.email, o.principal_id::text) AS principal, o.role, o.decision, o.reasons, o.conversation_id, o.run_id,
-       {OUTCOME} AS outcome, {DURATION} AS duration_ms,
+       {OUTCOME} AS outcome, {DURATION} AS duration_ms, {COST} AS cost_micros,
        CASE WHEN n.event_id IS NULL THEN o.error_code ELSE n.error_code END AS error_code,
        coalesce(n.approval_id, o.approval_id) AS approval_id, p.arguments
 FROM activity_events o
@@ -310,6 +312,7 @@ def _item(row: Row, *, result: str | None) -> ActivityItem:
         conversation_id=cast("ConversationId | None", row["conversation_id"]),
         run_id=cast("RunId | None", row["run_id"]),
         duration_ms=row["duration_ms"],
+        cost_micros=row["cost_micros"],
         arguments=row["arguments"],
         result=result,
     )

@@ -43,6 +43,9 @@ class Layout:
 TIMES: tuple[GroupBy, ...] = ("day", "week", "month")
 """Groups that stand in their own order, not by size."""
 
+MONEY = ("cost", "call_cost")
+"""Measures in US dollars, to the millionth, and stated only where nothing of them is unknown."""
+
 GROUP_LABELS: Mapping[GroupBy, str] = {
     "tool": "Tool",
     "door": "Door",
@@ -183,8 +186,25 @@ LAYOUTS: Mapping[ReportName, Layout] = {
             _counted("unpriced_tokens", "Tokens without a price", "without a price"),
             _counted("unknown_runs", "Runs whose use is unknown", "whose use is unknown"),
             Measure(name="cost", label="Cost", words="cost", unit="US dollars", additive=True),
+            _counted("unknown_calls", "Tool calls whose cost is unknown", "tool calls whose cost is unknown"),
+            Measure(
+                name="call_cost",
+                label="Cost of tool calls",
+                words="cost of tool calls",
+                unit="US dollars",
+                additive=True,
+            ),
         ),
-        headline=("tokens", "input_tokens", "output_tokens", "runs", "model_calls", "unpriced_tokens", "cost"),
+        headline=(
+            "tokens",
+            "input_tokens",
+            "output_tokens",
+            "runs",
+            "model_calls",
+            "unpriced_tokens",
+            "cost",
+            "call_cost",
+        ),
         charted=("input_tokens", "output_tokens"),
     ),
     "feedback": Layout(

@@ -1,8 +1,10 @@
 """What a report asks for and what it says: headline figures, a table, and a chart as data."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Literal
 
 from domain.kernel import EngagementId
@@ -41,6 +43,15 @@ class Price:
     output: float
     cached_input: float | None = None
     """Of what a provider remembered; None: no less than the rest of the input."""
+
+    def micros(self, read: int, written: int = 0, cached: int = 0) -> int:
+        """What so many tokens cost, in millionths of a dollar; `cached` are some of those that were read.
+
+        Upwards to a whole one, so that nothing that was paid for is recorded as free.
+        """
+        of_cached = self.input if self.cached_input is None else self.cached_input
+        tokens = ((read - cached, self.input), (cached, of_cached), (written, self.output))
+        return math.ceil(sum(count * Decimal(str(price)) for count, price in tokens))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

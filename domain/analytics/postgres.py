@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import orjson
 
 from domain.activity.postgres import DURATION, NEWEST, OUTCOME, OWN_ONLY
-from domain.analytics.layouts import LAYOUTS, TIMES
+from domain.analytics.layouts import LAYOUTS, MONEY, TIMES
 from domain.analytics.model import GroupBy, Measured, Number, ReportName, ReportQuery
 from domain.storage.postgres import Connection, Row
 
@@ -15,6 +15,8 @@ UNKNOWN_TOOL = "(unknown)"
 OTHER = "(other)"
 """The group of all groups beyond the most that a table holds: the rows add up to the whole all the same."""
 MOST_GROUPS = 500
+OF_TOOL_CALLS = "(tool calls)"
+"""In the place of model and agent, where calls of tools asked models by themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,15 +135,17 @@ WHERE o.organization_id = glow.organization_id() AND o.opens AND o.outcome = 'do
   AND ($5::uuid IS NULL OR o.principal_id = $5)
 """
 
+_ASK_MODELS = "('knowledge_search', 'document_embed')"
 # Prices are per million tokens; a run without tokens costs nothing whether or not its model has a price. Without any
 # price list no cost is known, not even that of nothing. A run in which one model handed over to another stands once for
 # each of them; it and its tool calls are counted with the one that it began by. What a run cost that was lost with its
-# process is not known, however much it had kept.
-_COST = """
-SELECT {group} AS grouped, used.*, CASE WHEN used.unknown THEN NULL
+# process is not known, however much it had kept. What calls of tools asked of models themselves stands beside, by each
+# call's own events, and is no part of a run's: it was recorded at the price of the moment, or nobody knows it.
+_COST = f"""
+SELECT {{group}} AS grouped, used.*, CASE WHEN used.unknown THEN NULL
     -- What was recorded holds; only of what had no price then, today's is taken.
     WHEN used.recorded IS NOT NULL THEN used.recorded
-    WHEN $5::jsonb = '{{}}' THEN NULL
+    WHEN $5::jsonb = '{{{{}}}}' THEN NULL
     WHEN used.input_tokens + used.output_tokens = 0 THEN 0
     ELSE ((used.input_tokens - used.cached_tokens) * (p.price ->> 'input')::numeric
           + used.cached_tokens * coalesce(p.price ->> 'cached_input', p.price ->> 'input')::numeric
@@ -157,15 +161,30 @@ FROM (
            coalesce((part.usage ->> 'output_tokens')::bigint, 0) AS output_tokens,
            coalesce((part.usage ->> 'model_calls')::bigint, 0) AS model_calls,
            CASE WHEN part.model = r.model THEN coalesce((r.usage::jsonb ->> 'tool_calls')::bigint, 0) ELSE 0 END
-               AS tool_calls
+               AS tool_calls,
+           0 AS call_micros, false AS unknown_call
     FROM glow.run_usage($1, $2) r
     CROSS JOIN LATERAL (
         SELECT r.model, r.usage::jsonb AS usage WHERE r.usage::jsonb -> 'by_model' IS NULL
         UNION ALL
-        SELECT spoke.key, spoke.value FROM jsonb_each(r.usage::jsonb -> 'by_model') spoke) part) used
+        SELECT spoke.key, spoke.value FROM jsonb_each(r.usage::jsonb -> 'by_model') spoke) part
+    UNION ALL
+    SELECT o.principal_id, o.engagement_id, '{OF_TOOL_CALLS}', o.door, o.occurred_at, '{OF_TOOL_CALLS}', false,
+           0, 0, 0, 0, 0, 0, 0, c.micros, c.unknown AND o.tool IN {_ASK_MODELS}
+    FROM activity_events o
+    CROSS JOIN LATERAL (
+        SELECT o.cost_micros AS micros, o.cost_micros IS NULL AS unknown
+        WHERE o.kind NOT IN ('tool.allowed', 'tool.waiting')
+        UNION ALL
+        SELECT sum(e.cost_micros), bool_or(e.cost_micros IS NULL AND e.kind <> 'tool.allowed')
+        FROM activity_events e
+        WHERE o.kind IN ('tool.allowed', 'tool.waiting')
+          AND e.organization_id = o.organization_id AND e.call_id = o.call_id) c
+    WHERE o.organization_id = glow.organization_id() AND o.opens AND o.occurred_at >= $1 AND o.occurred_at < $2
+      AND (c.micros > 0 OR c.unknown AND o.tool IN {_ASK_MODELS})) used
 CROSS JOIN LATERAL (SELECT $5::jsonb -> used.model AS price) p
 LEFT JOIN users u ON u.user_id = used.owner_id
-LEFT JOIN {engagements} g ON g.organization_id = glow.organization_id() AND g.engagement_id = used.engagement_id
+LEFT JOIN {{engagements}} g ON g.organization_id = glow.organization_id() AND g.engagement_id = used.engagement_id
 WHERE $3::uuid IS NULL OR used.engagement_id = $3
 """
 
@@ -305,6 +324,9 @@ _SOURCES: Mapping[ReportName, Source] = {
             "unpriced_tokens": "coalesce(sum(input_tokens + output_tokens) FILTER (WHERE cost IS NULL), 0)::bigint",
             "unknown_runs": _those("unknown"),
             "cost": "CASE WHEN count(*) = count(cost) THEN round(coalesce(sum(cost), 0), 6)::double precision END",
+            "unknown_calls": _those("unknown_call"),
+            "call_cost": "CASE WHEN NOT coalesce(bool_or(unknown_call), false)"
+            " THEN round(coalesce(sum(call_micros), 0) / 1000000, 6)::double precision END",
         },
         prices=True,
     ),
@@ -394,4 +416,4 @@ class PostgresAnalytics:
 def _number(row: Row, name: str) -> Number | None:
     value: Number | None = row[name]
     # Microseconds are finer than anything measured here, and millionths than any price.
-    return round(value, 6 if name == "cost" else 3) if isinstance(value, float) else value
+    return round(value, 6 if name in MONEY else 3) if isinstance(value, float) else value

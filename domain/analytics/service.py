@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import ClassVar
 
-from domain.analytics.layouts import GROUP_LABELS, LAYOUTS, Layout
+from domain.analytics.layouts import GROUP_LABELS, LAYOUTS, MONEY, Layout
 from domain.analytics.model import (
     Chart,
     Figure,
@@ -102,7 +102,9 @@ def period_of(since: date | datetime | None, until: date | datetime | None, *, n
 def _summary(layout: Layout, query: ReportQuery, whole: Measured, groups: Sequence[Measured]) -> str:
     measures = [layout.measure(name) for name in layout.headline]
     counted = [
-        f"{_said(whole.values[each.name])} {each.words}" for each in measures if each.name != "cost" and each.additive
+        f"{_said(whole.values[each.name])} {each.words}"
+        for each in measures
+        if each.name not in MONEY and each.additive
     ]
     stated = [
         f"{each.label}: {_said(value)}{f' {each.unit}' if each.unit else ''}."
@@ -111,7 +113,7 @@ def _summary(layout: Layout, query: ReportQuery, whole: Measured, groups: Sequen
     ]
     sentences = [f"From {query.period.first} to {query.period.last}: {', '.join(counted)}.", *stated]
     if query.report == "cost":
-        sentences.append(_cost_words(whole, query))
+        sentences += [_cost_words(whole, query), *_call_cost_words(whole)]
     if groups:
         first = layout.measures[0].name
         most = sorted(groups, key=lambda group: -(group.values[first] or 0))[:MOST_NAMED]
@@ -130,6 +132,14 @@ def _cost_words(whole: Measured, query: ReportQuery) -> str:
     if cost is None:
         return "No cost is stated: the price list does not name every model that was used."
     return f"Cost: {_said(cost)} US dollars, at the prices when it was used, or today's where there were none."
+
+
+def _call_cost_words(whole: Measured) -> Sequence[str]:
+    """What calls of tools asked of models by themselves is stated apart: it is no part of what runs cost."""
+    unknown, cost = whole.values["unknown_calls"], whole.values["call_cost"]
+    if unknown:
+        return (f"Beside, tool calls asked models themselves; what {_said(unknown)} of them cost is not known.",)
+    return (f"Beside, tool calls asked models themselves for {_said(cost)} US dollars.",) if cost else ()
 
 
 def _said(value: Number | None) -> str:

@@ -14,10 +14,11 @@ from knowledge.embeddings.model import (
     EmbeddingsRefused,
     EmbeddingsUnavailable,
     Space,
+    TokensUsed,
     known_space,
     learned_space,
 )
-from knowledge.embeddings.wire import LONGEST_TEXT, MOST_TEXTS, batches, fault_of, request_bytes, vectors_of
+from knowledge.embeddings.wire import LONGEST_TEXT, MOST_TEXTS, answer_of, batches, fault_of, request_bytes
 from knowledge.tokens import load_encoding
 
 if TYPE_CHECKING:
@@ -97,66 +98,71 @@ class CompatibleEmbedder:
         if self._http is not None:
             await self._http.aclose()
 
-    async def space(self) -> Space:
+    async def space(self, used: TokensUsed | None = None) -> Space:
         if self._space is None:
-            await self.embed_question(PROBE)
+            await self.embed_question(PROBE, used)
         assert self._space is not None  # noqa: S101 - an answer settles it
         return self._space
 
-    async def embed_question(self, text: str) -> tuple[float, ...]:
-        (vector,) = await self._patiently([text[:LONGEST_TEXT]], self._for_questions)
+    async def embed_question(self, text: str, used: TokensUsed | None = None) -> tuple[float, ...]:
+        (vector,) = await self._patiently([text[:LONGEST_TEXT]], self._for_questions, used or TokensUsed())
         return vector
 
-    async def embed(self, texts: Sequence[str]) -> Sequence[tuple[float, ...] | None]:
+    async def embed(self, texts: Sequence[str], used: TokensUsed | None = None) -> Sequence[tuple[float, ...] | None]:
+        used = used or TokensUsed()
         vectors: list[tuple[float, ...] | None] = []
         await load_encoding(self._model)
         for batch in batches(texts, self._model, self._most_texts):
             try:
-                vectors += await self._patiently(batch, self._places)
+                vectors += await self._patiently(batch, self._places, used)
             except EmbeddingsRefused as refused:
                 if not refused.of_texts:
                     raise
-                vectors += await self._in_halves(batch, refused)
+                vectors += await self._in_halves(batch, refused, used)
         return vectors
 
-    async def _in_halves(self, batch: Sequence[str], refused: EmbeddingsRefused) -> Sequence[tuple[float, ...] | None]:
+    async def _in_halves(
+        self, batch: Sequence[str], refused: EmbeddingsRefused, used: TokensUsed
+    ) -> Sequence[tuple[float, ...] | None]:
         """A batch that was refused whole: its halves, and theirs, down to the texts that are refused alone.
 
         Raises  EmbeddingsRefused: the server takes no text, so that these are not at fault.
         """
-        if not await self._takes_texts():
+        if not await self._takes_texts(used):
             raise EmbeddingsRefused(refused.reason) from refused
-        return await self._halves(batch)
+        return await self._halves(batch, used)
 
-    async def _halves(self, batch: Sequence[str]) -> Sequence[tuple[float, ...] | None]:
+    async def _halves(self, batch: Sequence[str], used: TokensUsed) -> Sequence[tuple[float, ...] | None]:
         if len(batch) == 1:
             return [None]
         half = (len(batch) + 1) // 2
         vectors: list[tuple[float, ...] | None] = []
         for part in (batch[:half], batch[half:]):
             try:
-                vectors += await self._patiently(part, self._places)
+                vectors += await self._patiently(part, self._places, used)
             except EmbeddingsRefused as refused:
                 if not refused.of_texts:
                     raise
-                vectors += await self._halves(part)
+                vectors += await self._halves(part, used)
         if None not in vectors:
             # No text was at fault, so their number was: the next batches are as small as these.
             self._most_texts = min(self._most_texts, half)
         return vectors
 
-    async def _takes_texts(self) -> bool:
+    async def _takes_texts(self, used: TokensUsed) -> bool:
         try:
-            await self._patiently([PROBE], self._places)
+            await self._patiently([PROBE], self._places, used)
         except EmbeddingsRefused:
             return False
         return True
 
-    async def _patiently(self, batch: Sequence[str], places: asyncio.Semaphore) -> list[tuple[float, ...]]:
+    async def _patiently(
+        self, batch: Sequence[str], places: asyncio.Semaphore, used: TokensUsed
+    ) -> list[tuple[float, ...]]:
         """One batch, tried again while the server is only busy."""
         for tried in range(1, self._manners.tries + 1):
             try:
-                return await self._in_turn(batch, places)
+                return await self._in_turn(batch, places, used)
             except EmbeddingsUnavailable as fault:
                 pause_s = self._pause_s(fault, tried)
                 if pause_s > self._manners.backoff.longest_s:
@@ -166,26 +172,34 @@ class CompatibleEmbedder:
             self._hold_back(pause_s)
         raise AssertionError("the last try returns or raises")
 
-    async def _in_turn(self, batch: Sequence[str], places: asyncio.Semaphore) -> list[tuple[float, ...]]:
+    async def _in_turn(
+        self, batch: Sequence[str], places: asyncio.Semaphore, used: TokensUsed
+    ) -> list[tuple[float, ...]]:
         async with places:
             await self._wait_for_turn(paced=places is self._places)
             self._check_whether_away()
-            status, headers, body = await self._asked(request_bytes(self._model, batch))
+            status, headers, body = await self._asked(request_bytes(self._model, batch), used)
         if status != 200:
+            used.untold -= 1
             raise fault_of(status, headers, body, self._around.clock())
         dimensions = None if self._space is None else self._space.dimensions
         # Off the loop: an answer has some megabytes of numbers.
-        vectors = await asyncio.to_thread(vectors_of, body, len(batch), dimensions)
-        self._space = self._space or learned_space(self._model, len(vectors[0]))
-        return vectors
+        answer = await asyncio.to_thread(answer_of, body, len(batch), dimensions)
+        if answer.tokens is not None:
+            used.untold -= 1
+            used.told += answer.tokens
+        self._space = self._space or learned_space(self._model, len(answer.vectors[0]))
+        return answer.vectors
 
-    async def _asked(self, content: bytes) -> tuple[int, dict[str, str], bytes]:
+    async def _asked(self, content: bytes, used: TokensUsed) -> tuple[int, dict[str, str], bytes]:
+        """From here on the request counts as one whose tokens nobody told, but where it never got to the server."""
         import httpx2
 
         http = self._client()
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key}"
+        used.untold += 1
         try:
             async with (
                 asyncio.timeout(self._manners.answer_s),
@@ -200,8 +214,10 @@ class CompatibleEmbedder:
         except TimeoutError as late:
             raise EmbeddingsUnavailable("it took too long") from late
         except (httpx2.HTTPError, OSError) as lost:
+            used.untold -= isinstance(lost, httpx2.ConnectError | httpx2.ConnectTimeout)
             raise EmbeddingsUnavailable("it cannot be reached") from lost
         except (httpx2.InvalidURL, ValueError) as unsendable:
+            used.untold -= 1
             raise EmbeddingsRefused("its address or our key cannot be sent") from unsendable
 
     def _client(self) -> httpx2.AsyncClient:

@@ -77,6 +77,15 @@ class Embedded:
     """Passages beside these that the server would not embed."""
 
 
+@dataclass(slots=True, kw_only=True)
+class TokensUsed:
+    """What an embedding server has read for one asker, by its own word."""
+
+    told: int = 0
+    untold: int = 0
+    """Requests that it may have worked on, and of which it told no tokens."""
+
+
 class EmbeddingsUnavailable(DomainError):
     """The embedding server is away or busy: the same may succeed later."""
 

@@ -5,33 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from knowledge.embeddings.model import Embedded, PendingChunk, Space
+from knowledge.embeddings.model import Embedded, PendingChunk, Space, TokensUsed
 from knowledge.model import DocumentId
 
 
 class Embedder(Protocol):
-    """A model that turns texts into vectors; a double stands beside the real one in the tests."""
+    """A model that turns texts into vectors; a double stands beside the real one in the tests.
+
+    `used`: what was used on the way is added to it, also where it ends in an exception; None: nobody reckons it up.
+    """
 
     @property
     def model(self) -> str:
         """Its name, as the settings give it."""
         ...
 
-    async def space(self) -> Space:
+    async def space(self, used: TokensUsed | None = None) -> Space:
         """The space its vectors lie in; asks the server where that is not known yet.
 
         Raises  EmbeddingsUnavailable, EmbeddingsRefused.
         """
         ...
 
-    async def embed(self, texts: Sequence[str]) -> Sequence[tuple[float, ...] | None]:
+    async def embed(self, texts: Sequence[str], used: TokensUsed | None = None) -> Sequence[tuple[float, ...] | None]:
         """One vector a text, in their order; None: the server refuses this text, and takes others.
 
         Raises  EmbeddingsUnavailable, EmbeddingsRefused.
         """
         ...
 
-    async def embed_question(self, text: str) -> tuple[float, ...]:
+    async def embed_question(self, text: str, used: TokensUsed | None = None) -> tuple[float, ...]:
         """The vector of one text, for which no other texts are waited.
 
         Raises  EmbeddingsUnavailable, EmbeddingsRefused.

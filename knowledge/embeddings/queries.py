@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from domain.kernel import OrganizationId
-from knowledge.embeddings.model import EmbeddingsRefused, EmbeddingsUnavailable, Vector
+from knowledge.embeddings.model import EmbeddingsRefused, EmbeddingsUnavailable, TokensUsed, Vector
 from knowledge.embeddings.ports import Embedder
 
 MOST_KEPT: Final = 1_000
@@ -29,8 +29,13 @@ class QueryVectors:
         self._kept: OrderedDict[tuple[OrganizationId, str], tuple[float, Vector]] = OrderedDict()
         self._away_until = 0.0
 
-    async def vector(self, organization_id: OrganizationId, question: str) -> Vector:
-        """Where a question lies.
+    @property
+    def model(self) -> str:
+        """The embedder's."""
+        return self._embedder.model
+
+    async def vector(self, organization_id: OrganizationId, question: str, used: TokensUsed | None = None) -> Vector:
+        """Where a question lies; nothing is added to `used` where that is still known.
 
         Raises  EmbeddingsUnavailable: also at once, for a while after the server did not answer. EmbeddingsRefused.
         """
@@ -41,7 +46,7 @@ class QueryVectors:
             raise EmbeddingsUnavailable("it did not answer a moment ago")
         try:
             async with asyncio.timeout(PATIENCE_S):
-                vector = await self._asked(question)
+                vector = await self._asked(question, used)
         except (TimeoutError, EmbeddingsUnavailable, EmbeddingsRefused) as fault:
             # A question that the server will not have says nothing of anybody's next.
             if not (isinstance(fault, EmbeddingsRefused) and fault.of_texts):
@@ -52,9 +57,9 @@ class QueryVectors:
         self._keep(key, vector)
         return vector
 
-    async def _asked(self, question: str) -> Vector:
-        values = await self._embedder.embed_question(question)
-        return Vector(space=await self._embedder.space(), values=values)
+    async def _asked(self, question: str, used: TokensUsed | None) -> Vector:
+        values = await self._embedder.embed_question(question, used)
+        return Vector(space=await self._embedder.space(used), values=values)
 
     def _find(self, key: tuple[OrganizationId, str]) -> Vector | None:
         until, vector = self._kept.get(key, (0.0, None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, cast
 
@@ -19,11 +20,23 @@ MOST_TOKENS: Final = 40_000
 LONGEST_TEXT: Final = 20_000
 """Characters of one text; OpenAI takes 8,191 tokens, and a passage has 320: only its headings could be cut."""
 
+MOST_TOLD: Final = 1_000_000_000
+
 _TRY_AGAIN: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 _OF_TEXTS: Final = frozenset({400, 413, 422})
 """What servers say to a text that is too long, or to too many at once."""
 _USED_UP: Final = "insufficient_quota"
 """OpenAI's 429 that no waiting of ours cures."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A whole answer of an embedding server."""
+
+    vectors: list[tuple[float, ...]]
+    """In the order of the texts, each of length 1."""
+    tokens: int | None
+    """Of all the texts, as it counts them; None: it does not say."""
 
 
 def batches(texts: Sequence[str], model: str, most: int = MOST_TEXTS) -> Iterator[Sequence[str]]:
@@ -48,8 +61,8 @@ def request_bytes(model: str, texts: Sequence[str]) -> bytes:
     return orjson.dumps({"model": model, "input": sendable, "encoding_format": "float"})
 
 
-def vectors_of(body: bytes, count: int, dimensions: int | None) -> list[tuple[float, ...]]:
-    """The vectors of an answer in the order of the texts, each of length 1.
+def answer_of(body: bytes, count: int, dimensions: int | None) -> Answered:
+    """What an answer says to so many texts.
 
     Raises  EmbeddingsRefused: it is none, has another number of vectors, or vectors of another size or of no direction.
     """
@@ -65,7 +78,14 @@ def vectors_of(body: bytes, count: int, dimensions: int | None) -> list[tuple[fl
     if len(whole) != count:
         raise EmbeddingsRefused("a vector of its answer points nowhere")
     _check_sizes({len(vector) for vector in whole}, dimensions)
-    return whole
+    return Answered(vectors=whole, tokens=_tokens(cast("dict[str, object]", answer)))
+
+
+def _tokens(answer: Mapping[str, object]) -> int | None:
+    """A number of tokens that can be one: what a server makes up beyond that is told by nobody."""
+    usage = answer.get("usage")
+    told = cast("dict[str, object]", usage).get("prompt_tokens") if isinstance(usage, dict) else None
+    return told if type(told) is int and 0 <= told <= MOST_TOLD else None
 
 
 def _check_sizes(sizes: set[int], dimensions: int | None) -> None:

@@ -42,6 +42,8 @@ class ActivityItemView(BaseModel):
     reasons: list[str]
     outcome: str | None
     duration_ms: float | None
+    cost_usd: float | None = None
+    """What it cost at models by itself; absent where it asked none, or nobody knows what that cost."""
     error_code: str | None = None
     approval_id: str | None = None
     conversation_id: str | None = None

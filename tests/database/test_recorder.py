@@ -59,6 +59,7 @@ def event(firm: Firm = FIRM_A) -> ActivityEvent:
         error_code=None,
         error_reference=None,
         duration_ms=1.0,
+        cost_micros=0,
         conversation_id=None,
         run_id=None,
         task_run_id=None,

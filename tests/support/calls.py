@@ -51,6 +51,7 @@ def event(**changes: Any) -> ActivityEvent:
         "error_code": None,
         "error_reference": None,
         "duration_ms": 1.5,
+        "cost_micros": 0,
         "conversation_id": None,
         "run_id": None,
         "task_run_id": None,

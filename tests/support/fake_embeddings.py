@@ -19,7 +19,7 @@ from typing import Any, cast
 import httpx2
 import orjson
 
-from knowledge.embeddings.model import KNOWN_DIMENSIONS, Space, learned_space
+from knowledge.embeddings.model import KNOWN_DIMENSIONS, Space, TokensUsed, learned_space
 
 Json = dict[str, Any]
 
@@ -60,24 +60,36 @@ class FakeEmbedder:
     """A word whose texts get no vector."""
     asked: list[str] = field(default_factory=list[str])
 
-    async def space(self) -> Space:
+    async def space(self, used: TokensUsed | None = None) -> Space:
         if self.model in KNOWN_DIMENSIONS:
             return Space(model_id=self.model, dimensions=self.dimensions)
         return learned_space(self.model, self.dimensions)
 
-    async def embed(self, texts: Sequence[str]) -> Sequence[tuple[float, ...] | None]:
+    async def embed(self, texts: Sequence[str], used: TokensUsed | None = None) -> Sequence[tuple[float, ...] | None]:
         self.fault(texts)
+        _count(texts, used)
         self.asked.extend(texts)
         return [self._vector(text) for text in texts]
 
-    async def embed_question(self, text: str) -> tuple[float, ...]:
+    async def embed_question(self, text: str, used: TokensUsed | None = None) -> tuple[float, ...]:
         self.fault([text])
+        _count([text], used)
         self.asked.append(text)
         return tuple(vector_of(text, self.dimensions))
 
     def _vector(self, text: str) -> tuple[float, ...] | None:
         refused = self.refuses is not None and self.refuses in text
         return None if refused else tuple(vector_of(text, self.dimensions))
+
+
+def tokens_of(texts: Sequence[str]) -> int:
+    """How many the server says it has read: a token a word."""
+    return sum(len(text.split()) for text in texts)
+
+
+def _count(texts: Sequence[str], used: TokensUsed | None) -> None:
+    if used is not None:
+        used.told += tokens_of(texts)
 
 
 Answer = Callable[[Json], httpx2.Response]
@@ -90,7 +102,10 @@ def whole(body: Json, dimensions: int = 1536) -> httpx2.Response:
         {"object": "embedding", "index": index, "embedding": vector_of(text, dimensions)}
         for index, text in enumerate(texts)
     ]
-    return httpx2.Response(200, json={"object": "list", "data": data[::-1], "model": body["model"]})
+    read = tokens_of(texts)
+    usage = {"prompt_tokens": read, "total_tokens": read}
+    answer: Json = {"object": "list", "data": data[::-1], "model": body["model"], "usage": usage}
+    return httpx2.Response(200, json=answer)
 
 
 def status(code: int, headers: dict[str, str] | None = None, error: str = "error") -> Answer:

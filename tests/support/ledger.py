@@ -50,6 +50,7 @@ def event(firm: Firm = FIRM_A, *, payload: Payload | None = None, tool: str = "t
         error_code=None,
         error_reference=None,
         duration_ms=0.1 + 0.2,
+        cost_micros=2**53 + 1,
         conversation_id=None,
         run_id=None,
         task_run_id=None,

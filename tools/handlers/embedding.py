@@ -30,14 +30,14 @@ def embedding_handlers(embedder: Embedder | None) -> Mapping[str, Handler[Any]]:
         """
         if embedder is None:
             return None
-        document_id = DocumentId(arguments.document_id)
+        document_id, used = DocumentId(arguments.document_id), context.spending.on(embedder.model)
         try:
-            space = await embedder.space()
+            space = await embedder.space(used)
             pending = cast(
                 "list[PendingChunk]",
                 await context.read(lambda work: work.knowledge.unembedded(document_id, space.model_id, STEP)),
             )
-            vectors = await embedder.embed([chunk.text for chunk in pending])
+            vectors = await embedder.embed([chunk.text for chunk in pending], used)
         except EmbeddingsRefused as refused:
             return refused
         given = [(chunk.chunk_id, vector) for chunk, vector in zip(pending, vectors, strict=True) if vector is not None]

@@ -78,7 +78,8 @@ def search_by_meaning(queries: QueryVectors) -> Handler[KnowledgeSearch]:
         if arguments.mode == "lexical":
             return None
         try:
-            return await queries.vector(context.principal.organization_id, arguments.query)
+            used = context.spending.on(queries.model)
+            return await queries.vector(context.principal.organization_id, arguments.query, used)
         except (EmbeddingsUnavailable, EmbeddingsRefused) as fault:
             if arguments.mode == "vector":
                 raise

@@ -33,6 +33,7 @@ def activity_json(item: ActivityItem) -> Json:
             approval_id=id_text(item.approval_id),
             conversation_id=id_text(item.conversation_id),
             run_id=id_text(item.run_id),
+            cost_usd=item.cost_micros / 1_000_000 if item.cost_micros else None,
         ),
         **parsed("arguments", item.arguments),
         **parsed("result", item.result),
