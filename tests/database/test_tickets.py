@@ -18,6 +18,12 @@ INSERT INTO activity_events (organization_id, event_id, kind, opens, occurred_at
 VALUES ($1, gen_random_uuid(), $2, true, now(), $3, 'task_create', $4, $5, 'chat', $6, 'person', 'agent', true, '{}',
     $7)
 """
+RESTORED = """
+INSERT INTO activity_events (organization_id, event_id, kind, opens, occurred_at, recorded_at, xact_id, call_id, tool,
+    effect, writes, door, principal_id, principal_kind, mode, attended, facts)
+VALUES ($1, gen_random_uuid(), 'tool.allowed', true, now(), now() - interval '1 hour', $2::text::xid8,
+    gen_random_uuid(), 'task_create', 'prepare', '{tasks}', 'chat', $3, 'person', 'agent', true, '{}')
+"""
 TASK = """
 INSERT INTO tasks (organization_id, task_id, title, status, created_by, created_at, updated_at)
 VALUES ($1, gen_random_uuid(), 'New', 'open', $2, now(), now())
@@ -59,6 +65,7 @@ PLUMBING = {
     "ledger_nodes",
     "ledger_keys",
     "ledger_heads",
+    "ledger_rotations",
 }
 """Tables that no ticket guards. Source  ADR-0011; users: the application may not write it at all."""
 
@@ -164,6 +171,18 @@ async def test_an_earlier_transactions_ticket_does_not_serve(app: Connection) ->
         await ticket(app)
     async with context(app):
         await refused(app, TASK, FIRM_A.organization_id, FIRM_A.id("employee"))
+
+
+async def test_a_ticket_that_a_dump_brought_from_a_transaction_of_the_same_number_does_not_serve(
+    app: Connection, superuser_connection: Connection
+) -> None:
+    """A cluster that a dump is restored into counts its transactions from the beginning."""
+    async with context(app):
+        number = await app.fetchval("SELECT pg_current_xact_id()::text")
+        await superuser_connection.execute(RESTORED, FIRM_A.organization_id, number, FIRM_A.id("employee"))
+        with pytest.raises(asyncpg.PostgresError) as raised:
+            await write_task(app)
+    assert raised.value.sqlstate == REFUSED
 
 
 async def test_a_ticket_in_a_rolled_back_savepoint_does_not_serve(app: Connection) -> None:
