@@ -112,8 +112,28 @@ EVENT = {
     "payload": lambda value: value is None or fits(value, PAYLOAD),
     "type": lambda value: value == "event",
 }
+ROTATION = {
+    "after_size": lambda value: is_size(value) and value > 0,
+    "from_key_id": is_hash,
+    "from_public_key": is_hash,
+    "from_signature": is_signature,
+    "organization_id": is_text,
+    "rotated_at": is_text,
+    "to_key_id": is_hash,
+    "to_public_key": is_hash,
+    "to_signature": is_signature,
+    "type": lambda value: value == "rotation",
+    "version": is_one,
+}
 BROKEN_OFF = {"type": lambda value: value == "broken_off", "why": is_text}
-LINES = {"ledger": HEADER, "key": KEY, "head": HEAD, "event": EVENT, "broken_off": BROKEN_OFF}
+LINES = {
+    "ledger": HEADER,
+    "key": KEY,
+    "head": HEAD,
+    "rotation": ROTATION,
+    "event": EVENT,
+    "broken_off": BROKEN_OFF,
+}
 
 
 def fits(value, shape):
@@ -212,11 +232,17 @@ def is_consistent(old, old_root, new, new_root, path):
 
 
 class Signatures:
-    """Checks heads' signatures by the keys that come along, of which only the trusted count where any are named."""
+    """Checks signatures by the keys that come along, and follows how one key takes the place of another.
+
+    Where keys are named, only those count, and the keys that they vouch for by a rotation which both have signed.
+    """
 
     def __init__(self, trusted=()):
-        self._trusted = frozenset(trusted)
+        self._trusted = set(trusted)
         self._keys = {}
+        self._offered = set()
+        self.signer = None
+        self.changes = {}
         self.used = set()
         try:
             from cryptography.exceptions import InvalidSignature
@@ -233,33 +259,48 @@ class Signatures:
             raise Bad("key", "a key's id is not its own: " + key["key_id"])
 
     def check(self, head, row, last_row):
-        key_id = head["key_id"]
+        key_id, which = head["key_id"], f"the head of size {head['size']}"
         if key_id not in self._keys:
-            raise Bad(
-                "key", f"the head of size {head['size']} is signed by a key that is not there: {key_id}", row, last_row
-            )
+            raise Bad("key", f"{which} is signed by a key that is not there: {key_id}", row, last_row)
         if self._trusted and key_id not in self._trusted:
-            raise Bad(
-                "key",
-                f"the head of size {head['size']} is signed by a key that you do not trust: {key_id}",
-                row,
-                last_row,
-            )
-        if self.are_checked and not self._is_signed(head):
-            raise Bad(
-                "signature", f"the signature of the head of size {head['size']} is not over what it says", row, last_row
-            )
+            raise Bad("key", f"{which} is signed by a key that you do not trust: {key_id}", row, last_row)
+        message = signed_bytes(head, "head", ("signature",))
+        if not self._is_signed(self._keys[key_id], message, head["signature"]):
+            raise Bad("signature", f"the signature of {which} is not over what it says", row, last_row)
         self.used.add(key_id)
+        if self.signer not in (None, key_id):
+            change = (self.signer, key_id, key_id in self._offered)
+            size, times = self.changes.get(change, (head["size"], 0))
+            self.changes[change] = (size, times + 1)
+        self.signer = key_id
+        self._offered.clear()
 
-    def _is_signed(self, head):
-        message = b"glow ledger head\n" + canonical({name: head[name] for name in head if name != "signature"})
+    def check_rotation(self, rotation):
+        message = signed_bytes(rotation, "rotation", ("from_signature", "to_signature"))
+        for side in ("from", "to"):
+            key_id, key = rotation[side + "_key_id"], bytes.fromhex(rotation[side + "_public_key"])
+            if sha256(key).hex() != key_id:
+                raise Bad("rotation", "a key's id is not its own: " + key_id)
+            if not self._is_signed(key, message, rotation[side + "_signature"]):
+                raise Bad("rotation", f"the rotation after size {rotation['after_size']} is not signed by {key_id}")
+        self._offered.add(rotation["to_key_id"])
+        if rotation["from_key_id"] in self._trusted:
+            self._trusted.add(rotation["to_key_id"])
+
+    def _is_signed(self, key, message, signature):
+        if not self.are_checked:
+            return True
         try:
-            self._key_type.from_public_bytes(self._keys[head["key_id"]]).verify(
-                bytes.fromhex(head["signature"]), message
-            )
+            self._key_type.from_public_bytes(key).verify(bytes.fromhex(signature), message)
         except (self._invalid, ValueError):
             return False
         return True
+
+
+def signed_bytes(members, what, signatures):
+    """What signatures are over: the other members, under a name that nothing else is signed by."""
+    rest = {name: value for name, value in members.items() if name not in signatures}
+    return b"glow ledger " + what.encode() + b"\n" + canonical(rest)
 
 
 class Export:
@@ -268,6 +309,7 @@ class Export:
     def __init__(self, signatures, kept):
         self.signatures = signatures
         self.kept = {head["size"]: head for head in kept}
+        self.contradicting = sorted(head["size"] for head in kept if self.kept[head["size"]]["root"] != head["root"])
         self.header = None
         self.tree = Tree()
         self.chain = bytes(32)
@@ -292,12 +334,16 @@ class Export:
             self.header = line
             if any(head["organization_id"] != line["organization_id"] for head in self.kept.values()):
                 raise Bad("organization", "the kept head is another organization's")
+            if self.contradicting:
+                raise Bad("kept_head", f"kept heads of size {self.contradicting[0]} contradict one another")
         elif line["type"] == "key":
             self.signatures.add(line)
         elif line["type"] == "event":
             self._take_event(line)
         elif line["type"] == "head":
             self._take_head(line)
+        elif line["type"] == "rotation":
+            self._take_rotation(line)
         else:
             raise Bad("truncated", "the export was broken off: " + line["why"], self.rows)
 
@@ -351,6 +397,14 @@ class Export:
         self.proved = rows
         self.heads += 1
 
+    def _take_rotation(self, rotation):
+        after = rotation["after_size"]
+        if rotation["organization_id"] != self.header["organization_id"]:
+            raise Bad("organization", "a rotation is another organization's")
+        if not (after == self.proved == self.rows and rotation["from_key_id"] == self.signatures.signer):
+            raise Bad("rotation", f"the rotation after size {after} does not stand after a head of the key before")
+        self.signatures.check_rotation(rotation)
+
     def _end(self):
         if self.header is None:
             raise Bad("unreadable", "the file is empty", 0)
@@ -382,12 +436,9 @@ def check_beginning(kept, head, since, path):
 
 def verify_proof(proof, signatures, kept):
     """The number of events that are under the proof's head."""
-    head, key, events = proof.get("head"), proof.get("key"), proof.get("events")
+    head, events = proof.get("head"), proof.get("events")
     if head is not None:
-        if not fits(head, HEAD) or not fits(key, KEY):
-            raise Bad("unreadable", "the proof's head or key is not one")
-        signatures.add(key)
-        signatures.check(head, None, None)
+        check_signed(proof, signatures)
         for each in kept:
             if each["size"] == head["size"] or each["organization_id"] != head["organization_id"]:
                 check_beginning(each, head, None, [])
@@ -410,6 +461,21 @@ def verify_proof(proof, signatures, kept):
     return len(events)
 
 
+def check_signed(proof, signatures):
+    """The proof's head, by its key, and by the rotations that led to it."""
+    head, key, rotations = proof["head"], proof.get("key"), proof.get("rotations", [])
+    if not fits(head, HEAD) or not fits(key, KEY):
+        raise Bad("unreadable", "the proof's head or key is not one")
+    if type(rotations) is not list or not all(fits(each, ROTATION) for each in rotations):
+        raise Bad("unreadable", "the proof's rotations are not such")
+    for rotation in rotations:
+        if rotation["organization_id"] != head["organization_id"]:
+            raise Bad("organization", "a rotation is another organization's")
+        signatures.check_rotation(rotation)
+    signatures.add(key)
+    signatures.check(head, None, None)
+
+
 def verify_head(file, kept):
     """The number of kept heads that are of the beginning of the file's."""
     head, path = file["head"], file.get("consistency", [])
@@ -424,51 +490,80 @@ def read_object(path):
     """The one JSON object that a file is, however it is indented; None: it is none."""
     with open(path, "rb") as file:
         content = file.read(LARGEST_FILE + 1)
+    return parsed(content) if len(content) <= LARGEST_FILE else None
+
+
+def parsed(content):
+    """The JSON object that bytes are; None: they are none."""
     try:
         value = json.loads(content.decode())
         canonical(value)
     except (ValueError, RecursionError):
         return None
-    return value if type(value) is dict and len(content) <= LARGEST_FILE else None
+    return value if type(value) is dict else None
 
 
 def read_kept(path):
-    """A head kept earlier: by itself, as `glow audit head` prints it, or in a proof."""
-    value = read_object(path) or {}
-    head = value.get("head", value)
-    if not fits(head, HEAD):
+    """The heads kept in a file: one by itself, as `glow audit head` prints it, in a proof, or one on each line."""
+    value = read_object(path)
+    if value is None:
+        with open(path, "rb") as file:
+            # What an append that was cut off has left is no line.
+            values = [value for value in map(parsed, file) if value is not None]
+    else:
+        values = [value]
+    heads = [value.get("head", value) for value in values]
+    if not heads or not all(fits(head, HEAD) for head in heads):
         raise SystemExit(f"verify.py: {path}: there is no head in it")
-    return head
+    return heads
 
 
-def is_export(path):
-    with open(path, "rb") as file:
-        line = read_line(file.readline(LARGEST_FILE))
-    return line is not None and line["type"] == "ledger"
+def kept_of(files, organization_id):
+    """Of each file the heads of that organization; where it has none of it, one that says so."""
+    chosen = []
+    for heads in files:
+        chosen += [head for head in heads if head["organization_id"] == organization_id] or heads[:1]
+    return chosen
 
 
 def verify(path, kept, signatures):
-    """What was checked, as (name, number) pairs. Raises Bad."""
-    whole = None if is_export(path) else read_object(path)
+    """What was checked, as (name, number) pairs. `kept`: the heads of each file of such. Raises Bad."""
+    with open(path, "rb") as file:
+        header = read_line(file.readline(LARGEST_FILE))
+    whole = None if header is not None and header["type"] == "ledger" else read_object(path)
     if whole is not None and whole.get("type") == "proof":
-        return [("rows", verify_proof(whole, signatures, kept))]
+        return [("rows", verify_proof(whole, signatures, kept_of(kept, organization_of(whole))))]
     if whole is not None and "head" in whole:
         signatures.are_checked = False
-        return [("heads", verify_head(whole, kept))]
-    export = Export(signatures, kept)
+        return [("heads", verify_head(whole, kept_of(kept, organization_of(whole))))]
+    export = Export(signatures, kept_of(kept, header.get("organization_id") if header else None))
     with open(path, "rb") as file:
         export.verify(file)
     return [(name, getattr(export, name)) for name in ("rows", "heads", "payloads", "erased")]
+
+
+def organization_of(holding):
+    """The organization of the head that a proof, or what `glow audit head` prints, holds."""
+    head = holding.get("head")
+    return head.get("organization_id") if type(head) is dict else None
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", help="an export, a proof or a head")
     parser.add_argument(
-        "--head", action="append", default=[], metavar="FILE", help="a head kept elsewhere; may be repeated"
+        "--head",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a head kept elsewhere, or one on each line; may be repeated",
     )
     parser.add_argument(
-        "--key-id", action="append", default=[], metavar="ID", help="trust this key only; may be repeated"
+        "--key-id",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="trust this key, and those that it vouches for, only; may be repeated",
     )
     parser.add_argument("--json", action="store_true", help="print JSON for machines")
     return parser.parse_args()
@@ -479,6 +574,36 @@ def where_of(bad):
         return ""
     among = "" if bad.last_row in (None, bad.row) else f" (one or more of the rows {bad.row} to {bad.last_row})"
     return f"first bad row {bad.row}{among}: "
+
+
+def words_of(change, size, times):
+    before, now, endorsed = change
+    keys = f"the key changed from {before} to {now} with the head of size {size}"
+    if endorsed:
+        return f"T{keys[1:]}, and the one before has signed that."
+    again = f" ({times} times)" if times > 1 else ""
+    return f"WARNING: {keys}{again}, and the one before has NOT signed that: ask why."
+
+
+def tell(checked, signatures):
+    print("Holds: " + ", ".join(f"{number} {name}" for name, number in checked) + ".")
+    if not signatures.are_checked:
+        print("Signatures were NOT checked here.")
+    for change, (size, times) in signatures.changes.items():
+        print(words_of(change, size, times))
+    for key_id in sorted(signatures.used):
+        said = "Signed" if signatures.are_checked else "Said to be signed"
+        print(f"{said} by key {key_id}: is it the one that you were told of?")
+
+
+def as_json(checked, signatures, bad):
+    fault = None if bad is None else {name: getattr(bad, name) for name in ("code", "words", "row", "last_row", "line")}
+    changes = [
+        {"from_key_id": before, "to_key_id": now, "endorsed": endorsed, "size": size, "times": times}
+        for (before, now, endorsed), (size, times) in signatures.changes.items()
+    ]
+    shown = {"ok": bad is None, **dict(checked), "signatures_checked": signatures.are_checked}
+    return json.dumps({**shown, "key_ids": sorted(signatures.used), "key_changes": changes, "fault": fault})
 
 
 def main():
@@ -493,20 +618,11 @@ def main():
     except Bad as found:
         checked, bad = [], found
     if asked.json:
-        fault = (
-            None if bad is None else {name: getattr(bad, name) for name in ("code", "words", "row", "last_row", "line")}
-        )
-        shown = {"ok": bad is None, **dict(checked), "signatures_checked": signatures.are_checked}
-        print(json.dumps({**shown, "key_ids": sorted(signatures.used), "fault": fault}))
+        print(as_json(checked, signatures, bad))
     elif bad is not None:
         print(f"DOES NOT HOLD ({bad.code}): {where_of(bad)}{bad.words}")
     else:
-        print("Holds: " + ", ".join(f"{number} {name}" for name, number in checked) + ".")
-        if not signatures.are_checked:
-            print("Signatures were NOT checked here.")
-        for key_id in sorted(signatures.used):
-            said = "Signed" if signatures.are_checked else "Said to be signed"
-            print(f"{said} by key {key_id}: is it the one that you were told of?")
+        tell(checked, signatures)
     return 0 if bad is None else 1
 
 

@@ -19,11 +19,13 @@ from server.database.binaries import installed
 from server.database.embedded import EmbeddedOptions, acquire
 from server.database.embedding_index import is_indexed
 from server.database.errors import DatabaseError, DatabaseMisconfigured, DatabaseUnavailable, MigrationRefused
-from server.database.inspection import Found, answering, background_work, unapplied
+from server.database.inspection import BackgroundWork, Found, answering, background_work, unapplied
 from server.database.migrate import OLDEST_PGVECTOR, OLDEST_POSTGRES, load_migrations
+from server.database.workers import WorkersHeard
 from server.home import GlowHome, HomeUnusable
 from server.hub import embedder_of
 from server.jwks import JwksUnusable, fetch_from, keys_of
+from server.ledger_keys import KeySource, LedgerKeyUnusable
 from server.logins import DatabaseUrls, Login
 from server.rules import load_rules
 from server.settings import (
@@ -224,7 +226,8 @@ async def _database(settings: Settings) -> AsyncGenerator[Finding]:
             async for finding in _logins(urls):
                 yield finding
             yield await _migrations(urls.app, embedded=settings.is_embedded)
-            yield await _workers(urls.service)
+            async for finding in _background(settings, urls.service):
+                yield finding
             yield await _embeddings(settings, urls.app)
     except SettingsInvalid as invalid:
         for problem in invalid.problems:
@@ -318,12 +321,19 @@ async def _migrations(app_url: str, *, embedded: bool) -> Finding:
     return _wrong("migrations", says, "run `glow migrate` with GLOW_OWNER_DATABASE_URL set")
 
 
-async def _workers(service_url: str) -> Finding:
-    """Whether anybody takes jobs; where there are none to take, that nobody does is no fault."""
+async def _background(settings: Settings, service_url: str) -> AsyncGenerator[Finding]:
+    """Whether anybody takes jobs, and whether the record is sealed."""
     try:
         found = await background_work(service_url)
     except DatabaseUnavailable:
-        return Finding(part="workers", state="note", says="not known before the database answers and is migrated")
+        yield Finding(part="workers", state="note", says="not known before the database answers and is migrated")
+        return
+    yield _workers(found)
+    yield await asyncio.to_thread(_ledger, settings.ledger_key_source, found.workers)
+
+
+def _workers(found: BackgroundWork) -> Finding:
+    """Where there are no jobs to take, that nobody does is no fault."""
     if found.workers.alive:
         return Finding(part="workers", state="ok", says=f"they take jobs: {found.workers.alive}")
     heard = "" if found.workers.heard_s is None else f", the last was heard {found.workers.heard_s:.0f} s ago"
@@ -331,6 +341,24 @@ async def _workers(service_url: str) -> Finding:
         mend = "start `glow worker`, or `glow serve` without --no-worker"
         return _wrong("workers", f"jobs wait, and none takes them{heard}", mend)
     return Finding(part="workers", state="note", says=f"none takes jobs{heard}; no job waits")
+
+
+def _ledger(source: KeySource, heard: WorkersHeard) -> Finding:
+    """Whether one key signs the ledger, and whether it is that of this machine."""
+    if heard.sealing_fault is not None:
+        mend = "give every worker the same GLOW_LEDGER_KEY, _FILE or _VAULT_PATH (docs/ledger.md)"
+        return _wrong("ledger", heard.sealing_fault, mend)
+    try:
+        key = source.found()
+    except LedgerKeyUnusable as unusable:
+        return _wrong("ledger", str(unusable), "mend that setting; until then nothing is sealed, and nothing lost")
+    if key is None:
+        says = "no key to sign it by is here yet: the first worker makes one in GLOW_HOME"
+        return Finding(part="ledger", state="note", says=says)
+    if heard.signing and key.key_id not in heard.signing:
+        says = f"a worker on this machine would sign by key {key.key_id}, those that run sign by {heard.signing[0]}"
+        return _wrong("ledger", says, "set the same GLOW_LEDGER_KEY here as there, or rotate it (docs/ledger.md)")
+    return Finding(part="ledger", state="ok", says=f"signed by key {key.key_id}")
 
 
 async def _embeddings(settings: Settings, app_url: str) -> Finding:

@@ -1,6 +1,6 @@
 """The rows of an export, page by page: no connection is held between pages, and no more than a page is in memory."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import datetime
 from typing import cast
@@ -10,7 +10,7 @@ import structlog
 from domain.kernel import OrganizationId
 from domain.ledger import ocsf
 from domain.ledger.lines import broken_off_line, header_line, key_line, lines_of
-from domain.ledger.model import Head, SealedEvent
+from domain.ledger.model import Page
 from server.database.unit_of_work import Session, is_lost
 from server.problems import Problem
 from tools.ports import Unavailable
@@ -49,25 +49,23 @@ async def _ledger(
     async with open_session() as session:
         keys = await session.work.ledger.keys()
     yield b"".join(key_line(key) for key in keys)
-    async for events, heads in _pages(open_session, 0, size, payloads=payloads):
-        yield b"".join(lines_of(events, heads))
+    async for page in _pages(open_session, 0, size, payloads=payloads):
+        yield b"".join(lines_of(page))
 
 
 async def _for_siem(open_session: Open, export: Mapping[str, object]) -> AsyncGenerator[bytes]:
-    async for events, _ in _pages(open_session, cast(int, export["since"]), cast(int, export["size"]), payloads=False):
-        yield b"".join(ocsf.ocsf_line(event) for event in events)
+    async for page in _pages(open_session, cast(int, export["since"]), cast(int, export["size"]), payloads=False):
+        yield b"".join(ocsf.ocsf_line(event) for event in page.events)
 
 
-async def _pages(
-    open_session: Open, start: int, size: int, *, payloads: bool
-) -> AsyncGenerator[tuple[Sequence[SealedEvent], Sequence[Head]]]:
+async def _pages(open_session: Open, start: int, size: int, *, payloads: bool) -> AsyncGenerator[Page]:
     while start < size:
         async with open_session() as session:
-            events, heads = await session.work.ledger.rows(start, size, payloads=payloads)
-        if not events:
+            page = await session.work.ledger.rows(start, size, payloads=payloads)
+        if not page.events:
             return
-        yield events, heads
-        start = events[-1].index + 1
+        yield page
+        start = page.events[-1].index + 1
 
 
 def _why_broken_off(fault: Exception) -> str | None:

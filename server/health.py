@@ -87,6 +87,7 @@ async def readiness_of(hub: Hub, *, runs_worker: bool) -> Ready:
             "model": _model(hub),
             "worker": _own_worker(hub) if runs_worker else worker_elsewhere(heard),
             "configuration": _configuration(hub),
+            "ledger": ledger_of(heard),
         },
         heard,
     )
@@ -184,6 +185,12 @@ def worker_elsewhere(heard: WorkersHeard | None) -> Dependency:
     return Dependency(
         state="unavailable", detail="no worker takes jobs, nothing is done in the background: glow worker"
     )
+
+
+def ledger_of(heard: WorkersHeard | None) -> Dependency:
+    """Whether the record is being sealed, and by one key."""
+    fault = "the database does not say whether the record is sealed" if heard is None else heard.sealing_fault
+    return Dependency(state="ok") if fault is None else Dependency(state="unavailable", detail=fault)
 
 
 def _configuration(hub: Hub) -> Dependency:

@@ -395,7 +395,7 @@ def _worker(
         approvals=approvals,
         settling=SettleWorker(gate=gate, identities=identities, new_id=new_id),
         runs=RunWorker(runs),
-        sealing=SealWorker(stores.pools.service, settings.ledger_key),
+        sealing=SealWorker(stores.pools.service, settings.ledger_key_source.keys),
         keys=PostgresKeyExpiry(stores.pools.service.acquire),
         embedder=embedder,
         new_id=new_id,

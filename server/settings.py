@@ -12,12 +12,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from agent.model import OFFLINE
 from server.fallbacks import NONE, SHAPE, Fallback, HostedApi, fallback_of
-from server.home import JWT_SECRET, LEDGER_KEY, GlowHome
+from server.home import JWT_SECRET, GlowHome
+from server.ledger_keys import KeySource
 from server.logins import DatabaseUrls
 from server.origins import NotAnOrigin, origin_named, origin_of
 from server.signing import LedgerKey, seed_of
 from server.slack_app import API as SLACK_API
 from server.slack_app import SlackApp
+from server.vault import VaultPlace
 
 ModelApi = HostedApi | Literal["offline"]
 KeyVariable = Literal["GLOW_EMBEDDING_API_KEY", "OPENAI_API_KEY"]
@@ -131,6 +133,13 @@ def _ledger_key(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _vault_path(path: str) -> str:
+    mount, _, rest = path.strip("/").partition("/")
+    if not (mount and rest):
+        raise ValueError("not a mount and a path in it, like secret/glow/ledger")
+    return path
+
+
 def _split(value: object) -> object:
     """The parts of a list written with commas."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -210,6 +219,17 @@ class Settings(BaseSettings):
         default=None, validation_alias="GLOW_LEDGER_KEY"
     )
     """What signs the ledger's heads; the same for every process of an installation."""
+    ledger_key_file: Path | None = Field(default=None, validation_alias="GLOW_LEDGER_KEY_FILE")
+    ledger_vault_path: Annotated[str, AfterValidator(_vault_path)] | None = Field(
+        default=None, validation_alias="GLOW_LEDGER_VAULT_PATH"
+    )
+    """A secret of KV version 2 whose field `key` is that key, and `previous_key` the one before."""
+    ledger_previous_key_text: Annotated[SecretStr, AfterValidator(_ledger_key)] | None = Field(
+        default=None, validation_alias="GLOW_LEDGER_PREVIOUS_KEY"
+    )
+    """What signed before, to vouch for the key that follows it."""
+    vault_address: HttpUrl | None = Field(default=None, validation_alias="VAULT_ADDR")
+    vault_token: SecretStr | None = Field(default=None, validation_alias="VAULT_TOKEN")
     jwks_url: Annotated[str, AfterValidator(_keys_url)] | None = Field(default=None, validation_alias="GLOW_JWKS_URL")
     """Where an issuer's public keys are; its tokens are RS256 or ES256."""
     jwt_issuer: str = Field(default=OWN_ISSUER, min_length=1, validation_alias="GLOW_JWT_ISSUER")
@@ -285,6 +305,23 @@ class Settings(BaseSettings):
     def own_issuer(self) -> str:
         """The `iss` of tokens that are signed with the secret."""
         return self.jwt_issuer if self.jwks_url is None else OWN_ISSUER
+
+    @model_validator(mode="after")
+    def _ledger_key_is_one(self) -> Self:
+        ways = {
+            "GLOW_LEDGER_KEY": self.ledger_key_text,
+            "GLOW_LEDGER_KEY_FILE": self.ledger_key_file,
+            "GLOW_LEDGER_VAULT_PATH": self.ledger_vault_path,
+        }
+        named = [name for name, way in ways.items() if way is not None]
+        if len(named) > 1:
+            raise ValueError(f"{named[0]}: set it, or {' or '.join(named[1:])}, not both: the key would be either")
+        if self.ledger_vault_path is not None:
+            if self.vault_address is None or self.vault_token is None:
+                raise ValueError("GLOW_LEDGER_VAULT_PATH: set VAULT_ADDR and VAULT_TOKEN too")
+            if _is_open(self.vault_address):
+                raise ValueError("VAULT_ADDR: must be https: the key would be sent for anybody on the way to read")
+        return self
 
     @model_validator(mode="after")
     def _slack_is_whole(self) -> Self:
@@ -421,13 +458,26 @@ class Settings(BaseSettings):
             raise SettingsInvalid((f"GLOW_JWT_SECRET: {says}; sign in there, or set it as well",))
         raise SettingsInvalid(("GLOW_JWT_SECRET: set it (`openssl rand -base64 32` makes one)",))
 
-    def ledger_key(self) -> LedgerKey:
-        """What signs the ledger's heads: GLOW_LEDGER_KEY, else the one that GLOW_HOME keeps, made now if there is none.
+    @property
+    def ledger_key_source(self) -> KeySource:
+        """Where what signs the ledger's heads comes from."""
+        vault = None
+        if self.ledger_vault_path and self.vault_address and self.vault_token:
+            vault = VaultPlace(address=self.vault_address, token=self.vault_token, path=self.ledger_vault_path)
+        return KeySource(
+            text=self.ledger_key_text,
+            file=self.ledger_key_file,
+            vault=vault,
+            previous=self.ledger_previous_key_text,
+            home=self.home,
+        )
 
-        Raises  HomeUnusable: none can be kept there.
+    def ledger_key(self) -> LedgerKey:
+        """What signs the ledger's heads, made now if there is none.
+
+        Raises  LedgerKeyUnusable.
         """
-        given = self.ledger_key_text
-        return LedgerKey(seed_of(self.home.make_secret(LEDGER_KEY) if given is None else given.get_secret_value()))
+        return self.ledger_key_source.keys().signer
 
     def check_tokens(self) -> None:
         """Raises  SettingsInvalid: no token of anybody's could be checked."""

@@ -14,6 +14,7 @@ FaultCode = Literal[
     "root",
     "key",
     "signature",
+    "rotation",
     "truncated",
     "unsealed",
     "kept_head",
@@ -36,6 +37,20 @@ class Fault:
 
 
 @dataclass(slots=True, kw_only=True)
+class KeyChange:
+    """Heads are signed by another key than those before."""
+
+    from_key_id: str
+    to_key_id: str
+    size: int
+    """Of the first head that is."""
+    endorsed: bool
+    """Whether the key before has signed that this one follows it."""
+    times: int = 1
+    """How often the one has followed the other so."""
+
+
+@dataclass(slots=True, kw_only=True)
 class Report:
     """How far a file holds."""
 
@@ -48,6 +63,8 @@ class Report:
     """Rows whose payload is not there any more."""
     key_ids: set[str] = field(default_factory=set[str])
     """Whose signatures were checked."""
+    key_changes: list[KeyChange] = field(default_factory=list[KeyChange])
+    """In their order; the same two keys once."""
     signatures_checked: bool = True
     fault: Fault | None = None
 

@@ -1,11 +1,12 @@
 """An export as lines of canonical JSON: what it is, the keys, the rows in order, each head after its last row."""
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator
 from datetime import datetime
 
 from domain.activity.model import Payload
 from domain.kernel import OrganizationId
-from domain.ledger.model import Head, Key, SealedEvent, canonical, moment
+from domain.ledger.model import Head, Key, Page, Rotation, SealedEvent, canonical, moment
 
 VERSION = 1
 
@@ -51,14 +52,23 @@ def broken_off_line(why: str) -> bytes:
     return _line({"type": "broken_off", "why": why})
 
 
-def lines_of(events: Sequence[SealedEvent], heads: Sequence[Head]) -> Iterator[bytes]:
-    """A page's rows, each head after the last row that it covers."""
-    ending = {head.statement.size: head for head in heads}
-    for event in events:
+def rotation_line(rotation: Rotation) -> bytes:
+    """That one key follows another."""
+    return _line(rotation.members())
+
+
+def lines_of(page: Page) -> Iterator[bytes]:
+    """A page's rows, each head after the last row that it covers, and after a head what follows on it."""
+    ending = {head.statement.size: head for head in page.heads}
+    following: dict[int, list[Rotation]] = defaultdict(list)
+    for rotation in page.rotations:
+        following[rotation.succession.after_size].append(rotation)
+    for event in page.events:
         yield event_line(event)
         head = ending.get(event.index + 1)
         if head is not None:
             yield head_line(head)
+            yield from map(rotation_line, following[event.index + 1])
 
 
 def _payload(payload: Payload) -> dict[str, object]:

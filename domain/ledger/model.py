@@ -1,6 +1,7 @@
 """What sealing makes: leaves in a tree's order, nodes above them, and heads that are signed."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -129,6 +130,52 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Succession:
+    """What a rotation says: heads above `after_size` may be signed by the one key, says the other."""
+
+    organization_id: OrganizationId
+    after_size: int
+    """Of the newest head, which the key before has signed."""
+    from_key_id: str
+    from_public_key: bytes
+    to_key_id: str
+    to_public_key: bytes
+    rotated_at: datetime
+
+    def members(self) -> Json:
+        """As exports and proofs show it, without the signatures."""
+        return {
+            "after_size": self.after_size,
+            "from_key_id": self.from_key_id,
+            "from_public_key": self.from_public_key.hex(),
+            "organization_id": str(self.organization_id),
+            "rotated_at": moment(self.rotated_at),
+            "to_key_id": self.to_key_id,
+            "to_public_key": self.to_public_key.hex(),
+            "type": "rotation",
+            "version": 1,
+        }
+
+    def signed_bytes(self) -> bytes:
+        """What both signatures are over."""
+        return b"glow ledger rotation\n" + canonical(self.members())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """A succession signed by the key before, and by the one that follows it."""
+
+    succession: Succession
+    from_signature: bytes
+    to_signature: bytes
+
+    def members(self) -> Json:
+        """As exports and proofs show it."""
+        signatures = {"from_signature": self.from_signature.hex(), "to_signature": self.to_signature.hex()}
+        return {**self.succession.members(), **signatures}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SealedEvent:
     """One row of an export."""
 
@@ -139,6 +186,17 @@ class SealedEvent:
     """The event as its leaf has it; None: it is not in the record any more."""
     payload: Payload | None
     """None: it was erased, there was none, or it was not asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some rows of an export, in their order."""
+
+    events: Sequence[SealedEvent]
+    heads: Sequence[Head]
+    """Whose last row is among them."""
+    rotations: Sequence[Rotation]
+    """After one of those heads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +216,8 @@ class CallProof:
     head: Head | None
     """None: nothing is sealed yet."""
     key: Key | None
+    rotations: tuple[Rotation, ...]
+    """By which that key is vouched for by those before it."""
     events: tuple[ProvedEvent, ...]
     unsealed: int
     """Events of the call that are not sealed yet."""

@@ -5,7 +5,7 @@ from typing import Protocol
 from uuid import UUID
 
 from domain.kernel import CallId
-from domain.ledger.model import Head, Key, SealedEvent
+from domain.ledger.model import Head, Key, Rotation, SealedEvent
 from domain.ledger.tree import Node
 
 
@@ -35,6 +35,10 @@ class LedgerRepository(Protocol):
         ...
 
     async def keys(self) -> Sequence[Key]: ...
+
+    async def rotations(self, above: int, upto: int) -> Sequence[Rotation]:
+        """Those after heads of sizes above the one and up to the other, in their order."""
+        ...
 
     async def events(self, start: int, end: int, *, payloads: bool) -> Sequence[SealedEvent]:
         """Rows from the first index on, before the second, as many as fit a page."""

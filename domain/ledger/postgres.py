@@ -5,7 +5,7 @@ from uuid import UUID
 
 from domain.activity.model import Payload
 from domain.kernel import CallId, OrganizationId
-from domain.ledger.model import Head, Key, SealedEvent, Statement
+from domain.ledger.model import Head, Key, Rotation, SealedEvent, Statement, Succession
 from domain.ledger.tree import Node
 from domain.storage.postgres import Connection, Row
 
@@ -23,6 +23,14 @@ HEADS = _HEADS + "AND size > $1 AND size <= $2 ORDER BY size LIMIT 10000"
 KEYS = """
 SELECT key_id, public_key, from_size, introduced_at FROM ledger_keys WHERE organization_id = glow.organization_id()
 ORDER BY from_size, key_id LIMIT 10000
+"""
+
+ROTATIONS = """
+SELECT r.organization_id, r.after_size, r.from_key_id, k.public_key AS from_public_key, r.to_key_id, r.to_public_key,
+       r.rotated_at, r.from_signature, r.to_signature
+FROM ledger_rotations r JOIN ledger_keys k ON k.organization_id = r.organization_id AND k.key_id = r.from_key_id
+WHERE r.organization_id = glow.organization_id() AND r.after_size > $1 AND r.after_size <= $2
+ORDER BY r.after_size, r.rotated_at, r.to_key_id LIMIT 10000
 """
 
 # The lengths of payloads are known without reading them: what would make the page too large is left to the next.
@@ -84,6 +92,10 @@ class PostgresLedgerReader:
             for row in await self._connection.fetch(KEYS)
         ]
 
+    async def rotations(self, above: int, upto: int) -> Sequence[Rotation]:
+        """In the order in which they came."""
+        return [_rotation(row) for row in await self._connection.fetch(ROTATIONS, above, upto)]
+
     async def events(self, start: int, end: int, *, payloads: bool) -> Sequence[SealedEvent]:
         """In the tree's order, bounded in rows and bytes."""
         rows = await self._connection.fetch(EVENTS, start, end, payloads, PAGE_ROWS, PAGE_BYTES)
@@ -111,6 +123,22 @@ def _head(row: Row) -> Head:
             key_id=row["key_id"],
         ),
         signature=row["signature"],
+    )
+
+
+def _rotation(row: Row) -> Rotation:
+    return Rotation(
+        succession=Succession(
+            organization_id=OrganizationId(row["organization_id"]),
+            after_size=row["after_size"],
+            from_key_id=row["from_key_id"],
+            from_public_key=row["from_public_key"],
+            to_key_id=row["to_key_id"],
+            to_public_key=row["to_public_key"],
+            rotated_at=row["rotated_at"],
+        ),
+        from_signature=row["from_signature"],
+        to_signature=row["to_signature"],
     )
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from domain.activity.service import CallNotFound
 from domain.kernel import CallId, DomainError
-from domain.ledger.model import CallProof, Head, Key, ProvedEvent, SealedEvent
+from domain.ledger.model import CallProof, Head, Key, Page, ProvedEvent
 from domain.ledger.ports import LedgerRepository
 from domain.ledger.tree import Range, consistency_ranges, hashes_of, inclusion_ranges, nodes_of
 
@@ -91,17 +91,24 @@ class LedgerService:
             if index is not None and leaf is not None and index < size
         ]
         key = None if head is None else await self._key(head.statement.key_id)
-        return CallProof(head=head, key=key, events=tuple(proved), unsealed=len(found) - len(proved))
+        return CallProof(
+            head=head,
+            key=key,
+            rotations=tuple(await self.ledger.rotations(0, size)),
+            events=tuple(proved),
+            unsealed=len(found) - len(proved),
+        )
 
     async def keys(self) -> Sequence[Key]:
         """Those that have signed heads."""
         return await self.ledger.keys()
 
-    async def rows(self, start: int, end: int, *, payloads: bool) -> tuple[Sequence[SealedEvent], Sequence[Head]]:
-        """A page of rows from `start` on, before `end`, and the heads that end within it."""
+    async def rows(self, start: int, end: int, *, payloads: bool) -> Page:
+        """A page of rows from `start` on, before `end`, with the heads that end within it, and what follows on them."""
         events = await self.ledger.events(start, end, payloads=payloads)
         upto = events[-1].index + 1 if events else end
-        return events, await self.ledger.heads(start, upto)
+        heads, rotations = await self.ledger.heads(start, upto), await self.ledger.rotations(start, upto)
+        return Page(events=events, heads=heads, rotations=rotations)
 
     async def _key(self, key_id: str) -> Key | None:
         return next((key for key in await self.ledger.keys() if key.key_id == key_id), None)

@@ -4,11 +4,12 @@
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NoReturn, assert_never
 
 from domain.ledger.findings import Bad, Fault, FaultCode, Report
 from domain.ledger.model import CHAIN_START, canonical, chained
+from domain.ledger.signatures import Signatures
 from domain.ledger.tree import Frontier, is_consistent, leaf_hash, root_by_inclusion
 from domain.ledger.wire import (
     BrokenOffLine,
@@ -19,38 +20,9 @@ from domain.ledger.wire import (
     KeyLine,
     PayloadMember,
     ProofFile,
+    RotationLine,
     read_line,
 )
-
-IsSigned = Callable[[bytes, bytes, bytes], bool]
-"""Whether a public key, a message and a signature belong together."""
-
-
-class Signatures:
-    """Which keys are known, which are trusted, and whether heads are signed by them."""
-
-    def __init__(self, is_signed: IsSigned, trusted: Iterable[str] = ()) -> None:
-        """`trusted`: ids of keys known from elsewhere; none: any key that comes along, whose id is reported."""
-        self._is_signed = is_signed
-        self._trusted = frozenset(trusted)
-        self._known: dict[str, bytes] = {}
-
-    def add(self, key: KeyLine) -> bool:
-        """Know a key; False: its id is not its own."""
-        public_key = bytes.fromhex(key.public_key)
-        self._known[key.key_id] = public_key
-        return hashlib.sha256(public_key).hexdigest() == key.key_id
-
-    def fault_of(self, head: HeadLine) -> tuple[FaultCode, str] | None:
-        """Why a head counts for nothing; None: it does."""
-        key = self._known.get(head.key_id)
-        if key is None:
-            return "key", f"the head of size {head.size} is signed by a key that is not there: {head.key_id}"
-        if self._trusted and head.key_id not in self._trusted:
-            return "key", f"the head of size {head.size} is signed by a key that you do not trust: {head.key_id}"
-        if not self._is_signed(key, head.signed_bytes(), bytes.fromhex(head.signature)):
-            return "signature", f"the signature of the head of size {head.size} is not over what it says"
-        return None
 
 
 class ExportVerifier:
@@ -61,6 +33,7 @@ class ExportVerifier:
         self.report = Report()
         self._signatures = signatures
         self._kept = {head.size: head for head in kept}
+        self._contradicting = sorted(head.size for head in kept if self._kept[head.size].root != head.root)
         self._largest_kept = max(self._kept, default=0)
         self._header: HeaderLine | None = None
         self._frontier = Frontier()
@@ -80,6 +53,7 @@ class ExportVerifier:
             self._end()
         except Bad as bad:
             self.report.fault = bad.fault
+        self.report.key_changes = self._signatures.changes
         return self.report
 
     def _bad(self, code: FaultCode, words: str, row: int | None = None, last_row: int | None = None) -> NoReturn:
@@ -92,10 +66,7 @@ class ExportVerifier:
             self._bad("unreadable", f"line {self._line} is not one of an export, or was cut off", row)
         match line:
             case HeaderLine():
-                self._header = line
-                for head in self._kept.values():
-                    if head.organization_id != line.organization_id:
-                        self._bad("organization", "the kept head is another organization's")
+                self._take_header(line)
             case KeyLine():
                 if not self._signatures.add(line):
                     self._bad("key", f"a key's id is not its own: {line.key_id}")
@@ -103,10 +74,19 @@ class ExportVerifier:
                 self._take_event(line)
             case HeadLine():
                 self._take_head(line)
+            case RotationLine():
+                self._take_rotation(line)
             case BrokenOffLine():
                 self._bad("truncated", f"the export was broken off: {line.why}", row)
             case _:
                 assert_never(line)
+
+    def _take_header(self, line: HeaderLine) -> None:
+        self._header = line
+        if any(head.organization_id != line.organization_id for head in self._kept.values()):
+            self._bad("organization", "the kept head is another organization's")
+        if self._contradicting:
+            self._bad("kept_head", f"kept heads of size {self._contradicting[0]} contradict one another")
 
     def _take_event(self, line: EventLine) -> None:
         row, header = self.report.rows, self._header
@@ -162,6 +142,17 @@ class ExportVerifier:
         self.report.heads += 1
         self.report.key_ids.add(head.key_id)
 
+    def _take_rotation(self, line: RotationLine) -> None:
+        header, after = self._header, line.after_size
+        assert header is not None  # noqa: S101 - the first line was one
+        if line.organization_id != header.organization_id:
+            self._bad("organization", "a rotation is another organization's")
+        if after != self._proved or after != self.report.rows or line.from_key_id != self._signatures.signer:
+            self._bad("rotation", f"the rotation after size {after} does not stand after a head of the key before")
+        fault = self._signatures.fault_of_rotation(line)
+        if fault is not None:
+            self._bad("rotation", fault)
+
     def _end(self) -> None:
         rows = self.report.rows
         if self._header is None:
@@ -177,6 +168,7 @@ def verify_proof(proof: ProofFile, signatures: Signatures, kept: Sequence[HeadLi
     """Whether each event of a call is under the proof's head, and the head signed."""
     report = Report()
     try:
+        _check_rotations(proof, signatures)
         _check_head(proof.head, proof.key, signatures, kept, report)
         for each in proof.events:
             leaf = leaf_hash(canonical(each.event))
@@ -205,6 +197,16 @@ def verify_head(file: HeadFile, signatures: Signatures, kept: Sequence[HeadLine]
     except Bad as bad:
         report.fault = bad.fault
     return report
+
+
+def _check_rotations(proof: ProofFile, signatures: Signatures) -> None:
+    """Whom the head's key is vouched for by."""
+    for rotation in proof.rotations:
+        if proof.head is None or rotation.organization_id != proof.head.organization_id:
+            raise Bad(Fault(code="organization", words="a rotation is another organization's"))
+        fault = signatures.fault_of_rotation(rotation)
+        if fault is not None:
+            raise Bad(Fault(code="rotation", words=fault))
 
 
 def _check_head(

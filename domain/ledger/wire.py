@@ -1,5 +1,6 @@
 """The lines of an export, and proofs and heads, as they are read back: exact shapes, in exactly one spelling."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, TypeVar
 
 import orjson
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from domain.ledger.model import canonical
 
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Signature = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 Size = Annotated[int, Field(ge=0, le=2**53)]
 Json = dict[str, object]
 
@@ -41,7 +43,7 @@ class HeadLine(Shape):
     organization_id: str
     root: Hash
     sealed_at: str
-    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
+    signature: Signature
     size: Annotated[int, Field(ge=1, le=2**53)]
     type: Literal["head"]
     version: Literal[1]
@@ -49,6 +51,25 @@ class HeadLine(Shape):
     def signed_bytes(self) -> bytes:
         """What the signature is over."""
         return b"glow ledger head\n" + canonical(self.model_dump(exclude={"signature"}))
+
+
+class RotationLine(Shape):
+    after_size: Annotated[int, Field(ge=1, le=2**53)]
+    from_key_id: Hash
+    from_public_key: Hash
+    from_signature: Signature
+    organization_id: str
+    rotated_at: str
+    to_key_id: Hash
+    to_public_key: Hash
+    to_signature: Signature
+    type: Literal["rotation"]
+    version: Literal[1]
+
+    def signed_bytes(self) -> bytes:
+        """What both signatures are over."""
+        signatures = {"from_signature", "to_signature"}
+        return b"glow ledger rotation\n" + canonical(self.model_dump(exclude=signatures))
 
 
 class PayloadMember(Shape):
@@ -83,6 +104,7 @@ class ProofFile(Shape):
     events: list[ProvedMember]
     head: HeadLine | None
     key: KeyLine | None
+    rotations: list[RotationLine] = []
     type: Literal["proof"]
     unsealed: Size
     version: Literal[1]
@@ -94,6 +116,10 @@ class _Holding(Shape):
     head: HeadLine
 
 
+class _Anything(Shape):
+    model_config = ConfigDict(extra="ignore")
+
+
 class HeadFile(Shape):
     """What `glow audit head` prints."""
 
@@ -103,7 +129,7 @@ class HeadFile(Shape):
     since: Size | None = None
 
 
-Line = HeaderLine | KeyLine | HeadLine | EventLine | BrokenOffLine
+Line = HeaderLine | KeyLine | HeadLine | RotationLine | EventLine | BrokenOffLine
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type")])
 _Model = TypeVar("_Model", bound=Shape)
 
@@ -127,7 +153,25 @@ def read_whole(content: bytes, shape: type[_Model]) -> _Model | None:
         return None
 
 
-def kept_head(content: bytes) -> HeadLine | None:
-    """The head in a file: by itself, as `glow audit head` prints it, or in a proof; None: there is none."""
+def kept_heads(content: bytes) -> Sequence[HeadLine]:
+    """The heads in a file: one by itself, as `glow audit head` prints it, in a proof, or one on each line."""
+    whole = _kept_head(content)
+    if whole is not None:
+        return [whole]
+    # What an append that was cut off has left is no line.
+    lines = [line for line in content.split(b"\n") if read_whole(line, _Anything) is not None]
+    found = [head for line in lines if (head := _kept_head(line)) is not None]
+    return found if len(found) == len(lines) else []
+
+
+def kept_of(files: Sequence[Sequence[HeadLine]], organization_id: str | None) -> Sequence[HeadLine]:
+    """Of each file the heads of that organization; where it has none of it, one that says so."""
+    chosen: list[HeadLine] = []
+    for heads in files:
+        chosen += [head for head in heads if head.organization_id == organization_id] or heads[:1]
+    return chosen
+
+
+def _kept_head(content: bytes) -> HeadLine | None:
     holding = read_whole(content, _Holding)
     return read_whole(content, HeadLine) if holding is None else holding.head

@@ -5,9 +5,10 @@ from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 
-from domain.ledger.findings import Report
-from domain.ledger.verification import ExportVerifier, Signatures, verify_head, verify_proof
-from domain.ledger.wire import HeaderLine, HeadFile, HeadLine, ProofFile, kept_head, read_line, read_whole
+from domain.ledger.findings import KeyChange, Report
+from domain.ledger.signatures import Signatures
+from domain.ledger.verification import ExportVerifier, verify_head, verify_proof
+from domain.ledger.wire import HeaderLine, HeadFile, HeadLine, ProofFile, kept_heads, kept_of, read_line, read_whole
 from server.cli.failure import CommandFailed
 from server.cli.printing import say, say_json
 from server.signing import is_signed
@@ -32,27 +33,33 @@ def verify(file: Path, heads: Sequence[Path], key_ids: Sequence[str], *, as_json
     return report.fault is None
 
 
-def report_of(path: Path, kept: Sequence[HeadLine], signatures: Signatures) -> Report:
-    """What is found; raises OSError."""
+def report_of(path: Path, kept: Sequence[Sequence[HeadLine]], signatures: Signatures) -> Report:
+    """What is found. `kept`: the heads of each file of such; raises OSError."""
     with path.open("rb") as file:
         first = file.readline(LARGEST_FILE)
-        if not isinstance(read_line(first.rstrip(b"\n")), HeaderLine):
-            content = first + file.read(LARGEST_FILE)
-            proof, head = read_whole(content, ProofFile), read_whole(content, HeadFile)
-            if proof is not None:
-                return verify_proof(proof, signatures, kept)
-            if head is not None:
-                return verify_head(head, signatures, kept)
-            return ExportVerifier(signatures, kept).verify(content.splitlines(keepends=True)[:1])
-        return ExportVerifier(signatures, kept).verify(chain([first], file))
+        header = read_line(first.rstrip(b"\n"))
+        if isinstance(header, HeaderLine):
+            verifier = ExportVerifier(signatures, kept_of(kept, header.organization_id))
+            return verifier.verify(chain([first], file))
+        content = first + file.read(LARGEST_FILE)
+    proof, head = read_whole(content, ProofFile), read_whole(content, HeadFile)
+    if proof is not None:
+        return verify_proof(proof, signatures, kept_of(kept, _organization_of(proof.head)))
+    if head is not None:
+        return verify_head(head, signatures, kept_of(kept, _organization_of(head.head)))
+    return ExportVerifier(signatures).verify(content.splitlines(keepends=True)[:1])
 
 
-def _kept(path: Path) -> HeadLine:
+def _organization_of(head: HeadLine | None) -> str | None:
+    return None if head is None else head.organization_id
+
+
+def _kept(path: Path) -> Sequence[HeadLine]:
     with path.open("rb") as file:
-        head = kept_head(file.read(LARGEST_FILE))
-    if head is None:
+        heads = kept_heads(file.read(LARGEST_FILE))
+    if not heads:
         raise CommandFailed(f"{path}: there is no head in it")
-    return head
+    return heads
 
 
 def _words(report: Report) -> list[str]:
@@ -64,4 +71,13 @@ def _words(report: Report) -> list[str]:
         return [f"DOES NOT HOLD ({fault.code}): {where + ': ' if where else ''}{fault.words}"]
     checked = f"{report.rows} rows, {report.heads} heads, {report.payloads} payloads, {report.erased} erased"
     signed = [f"Signed by key {each}: is it the one that you were told of?" for each in sorted(report.key_ids)]
-    return [f"Holds: {checked}.", *(signed if report.signatures_checked else ["No signature was checked."])]
+    changed = [_changed(each) for each in report.key_changes]
+    return [f"Holds: {checked}.", *changed, *(signed if report.signatures_checked else ["No signature was checked."])]
+
+
+def _changed(change: KeyChange) -> str:
+    keys = f"the key changed from {change.from_key_id} to {change.to_key_id} with the head of size {change.size}"
+    if change.endorsed:
+        return f"T{keys[1:]}, and the one before has signed that."
+    again = f" ({change.times} times)" if change.times > 1 else ""
+    return f"WARNING: {keys}{again}, and the one before has NOT signed that: ask why."

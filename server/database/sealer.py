@@ -14,11 +14,12 @@ from datetime import datetime
 import structlog
 
 from domain.kernel import EventId, OrganizationId
-from domain.ledger.model import Edge, Head, Leaf, Statement, UnsealedEvent
+from domain.ledger.model import Edge, Head, Leaf, Rotation, Statement, UnsealedEvent
 from domain.ledger.ports import Signer
 from domain.ledger.tree import Frontier, Node, peaks
 from server.database.connection import AnyConnection
 from server.database.pool import Pool
+from server.database.succession import Keys, Signed, add_rotations, retire_previous
 
 log = structlog.get_logger()
 
@@ -36,7 +37,8 @@ SELECT pg_try_advisory_xact_lock(hashtextextended('glow.sealing', 0)), set_confi
 PLACE = """
 SELECT pg_current_snapshot()::text AS now, clock_timestamp() AS time,
        s.system_identifier = c.system_identifier AS here, c.system_identifier, s.sealed::text AS sealed,
-       s.target::text AS target, s.at_xact::text AS at_xact, s.at_recorded, s.at_organization, s.at_event
+       s.target::text AS target, s.at_xact::text AS at_xact, s.at_recorded, s.at_organization, s.at_event,
+       s.retired_keys
 FROM pg_control_system() c LEFT JOIN queue.sealing s ON true
 """
 NEXT = """
@@ -94,6 +96,8 @@ class Place:
     """The snapshot that the pass goes up to."""
     after: Cursor | None
     """The last event of the pass's last batch."""
+    retired_keys: Sequence[str]
+    """Which sign no more."""
     is_kept: bool
     """Whether the place stands in the database as it is here; a pass that finds nothing then leaves it alone."""
 
@@ -108,14 +112,21 @@ class Growth:
     head: Head
     introduces: bool
     """Whether the head is signed by another key than the one before."""
+    rotation: Rotation | None
+    """By which the one before vouches for it."""
 
 
 class PostgresSealer:
     """Seals the events of every organization."""
 
-    def __init__(self, pool: Pool, signer: Signer, batch: int = BATCH) -> None:
+    def __init__(self, pool: Pool, signer: Signer, batch: int = BATCH, previous: Sequence[Signer] = ()) -> None:
+        """`previous`: keys that signed before, to vouch for this one."""
         self._pool = pool
         self._signer = signer
+        self._keys = Keys.of(signer, previous)
+        self._has_retired_previous = not self._keys.previous
+        self.is_retired = False
+        """Whether another worker was told that this key signs no more; this one has not heard of it yet."""
         self._batch = batch
 
     async def seal(self) -> bool:
@@ -123,10 +134,21 @@ class PostgresSealer:
 
         Raises  Unavailable: no database; nothing of the batch stands.
         """
+        is_more = await self._sealed()
+        # Committed with the batch; where that was not, it is done again.
+        self._has_retired_previous = self._has_retired_previous or is_more is not None
+        return bool(is_more)
+
+    async def _sealed(self) -> bool | None:
+        """None: another sealer is at it, or this one has to leave it to others."""
         async with self._pool.acquire() as connection, connection.transaction():
             if not await connection.fetchval(LOCK):
-                return False
+                return None
             place = await _place(connection)
+            if not self._has_retired_previous:
+                await retire_previous(connection, self._keys, place.system_identifier, place.time)
+            elif self._steps_back(place):
+                return None
             cursor = place.after or (None, None, None, None)
             rows = await connection.fetch(NEXT, place.sealed, place.target, *cursor, self._batch)
             if rows:
@@ -148,6 +170,12 @@ class PostgresSealer:
                 await connection.execute(MOVE, place.system_identifier, place.target, None, None, None, None, None)
             return is_more
 
+    def _steps_back(self, place: Place) -> bool:
+        was, self.is_retired = self.is_retired, self._signer.key_id in place.retired_keys
+        if self.is_retired and not was:
+            log.warning("ledger.key_retired", keyId=self._signer.key_id, mend="give this worker the key that follows")
+        return self.is_retired
+
     async def _append(self, connection: AnyConnection, events: Sequence[UnsealedEvent], time: datetime) -> None:
         grouped: dict[OrganizationId, list[UnsealedEvent]] = defaultdict(list)
         for event in events:
@@ -155,12 +183,12 @@ class PostgresSealer:
         edges = await _edges(connection, list(grouped))
         await _write(
             connection,
-            self._signer,
+            self._keys,
             [self._grown(edges[organization_id], grouped[organization_id], time) for organization_id in edges],
         )
 
     def _grown(self, edge: Edge, events: Sequence[UnsealedEvent], time: datetime) -> Growth:
-        leaves: list[Leaf] = []
+        before, leaves = edge.frontier.size, list[Leaf]()
         nodes: list[tuple[Node, bytes]] = []
         for event in events:
             leaf, completed = edge.append(event)
@@ -175,12 +203,29 @@ class PostgresSealer:
             key_id=self._signer.key_id,
         )
         return Growth(
+            rotation=self._rotation(edge, before, statement),
             organization_id=statement.organization_id,
             leaves=leaves,
             nodes=nodes,
             head=Head(statement=statement, signature=self._signer.sign(statement.signed_bytes())),
             introduces=edge.key_id != self._signer.key_id,
         )
+
+    def _rotation(self, edge: Edge, size: int, now: Statement) -> Rotation | None:
+        """That this key follows that of the head before, of that size; None: it does not, or nobody can say so."""
+        if edge.key_id is None or edge.key_id == self._signer.key_id:
+            return None
+        if not self._keys.vouches(edge.key_id):
+            log.warning(
+                "ledger.key_not_endorsed",
+                orgId=str(now.organization_id),
+                before=edge.key_id,
+                now=now.key_id,
+                size=now.size,
+            )
+            return None
+        before = Signed(organization_id=now.organization_id, size=size, key_id=edge.key_id)
+        return self._keys.rotation(before, now.sealed_at)
 
 
 async def _place(connection: AnyConnection) -> Place:
@@ -195,7 +240,8 @@ async def _place(connection: AnyConnection) -> Place:
         sealed=row["sealed"] if here else None,
         target=row["target"] if under_way else row["now"],
         after=after if under_way else None,
-        is_kept=here and not under_way,
+        retired_keys=row["retired_keys"] or (),
+        is_kept=here and row["sealed"] is not None and not under_way,
     )
 
 
@@ -221,13 +267,15 @@ async def _edges(connection: AnyConnection, wanted: Sequence[OrganizationId]) ->
     return edges
 
 
-async def _write(connection: AnyConnection, signer: Signer, grown: Sequence[Growth]) -> None:
+async def _write(connection: AnyConnection, keys: Keys, grown: Sequence[Growth]) -> None:
     new = [each for each in grown if each.introduces]
     if new:
         sizes = [each.head.statement.size for each in new]
         time = new[0].head.statement.sealed_at
         ids = [each.organization_id for each in new]
-        await connection.execute(ADD_KEYS, ids, sizes, signer.key_id, signer.public_key, time)
+        rotations = [each.rotation for each in new if each.rotation is not None]
+        await add_rotations(connection, keys, rotations, time)
+        await connection.execute(ADD_KEYS, ids, sizes, keys.signer.key_id, keys.signer.public_key, time)
     leaves = [(each.organization_id, leaf) for each in grown for leaf in each.leaves]
     await connection.execute(
         ADD_LEAVES,

@@ -125,7 +125,7 @@ class Worker:
     async def _beat(self) -> None:
         """A worker that takes no jobs is not heard of."""
         await self._taking.wait()
-        await self._heartbeats.beat(self._worker_id)
+        await self._heartbeats.beat(self._worker_id, None if self._sealing is None else self._sealing.key_id)
 
     async def _leave(self) -> None:
         """One that cannot say so is missed after a while all the same."""

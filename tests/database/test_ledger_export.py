@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
 
 from domain.activity.model import ActivityEvent, EventKind, Payload
 from domain.kernel import CallId, Effect, OrganizationId, Outcome, PrincipalId, Role
-from domain.ledger.model import CHAIN_START, canonical, chained
+from domain.ledger.model import CHAIN_START, Head, Key, canonical, chained
 from domain.ledger.service import LargerThanSealed, NotInThisFormat
 from domain.ledger.tree import Frontier, leaf_hash
 from domain.ledger.wire import HeadLine
@@ -30,7 +30,7 @@ from server.signing import LedgerKey
 from tests.support.firms import FIRM_A, FIRM_B, Firm, seed_firms
 from tests.support.ledger import KEY, ODD, OTHER_KEY, event, odd_event, record, seal
 from tests.support.ocsf import faults_of
-from tests.support.verifiers import STANDALONE, Found, checked
+from tests.support.verifiers import STANDALONE, Found, checked, key_changes
 from tools.workflows import Workflows
 
 AT = datetime(2026, 11, 29, tzinfo=UTC)
@@ -94,7 +94,7 @@ async def desk(
 ) -> Desk:
     await seed_firms(owner_connection)
     await owner_connection.execute(
-        "DELETE FROM activity_payloads; DELETE FROM activity_events;"
+        "DELETE FROM activity_payloads; DELETE FROM activity_events; DELETE FROM ledger_rotations;"
         "DELETE FROM ledger_heads; DELETE FROM ledger_keys; DELETE FROM ledger_nodes; DELETE FROM ledger_leaves"
     )
     events = [event(payload=Payload(salt=bytes([n]), arguments=f'{{"n":{n}}}', result=ODD)) for n in range(ROWS)]
@@ -350,6 +350,85 @@ async def test_what_is_recorded_later_goes_on_from_every_earlier_head(desk: Desk
     async with desk.session() as session:
         with pytest.raises(LargerThanSealed):
             await session.work.ledger.consistency(10**6, ROWS)
+
+
+async def go_on(desk: Desk, key: LedgerKey, previous: Sequence[LedgerKey] = ()) -> None:
+    """One more event, sealed by that key."""
+    await record(desk.recorder, event())
+    await seal(desk.pools.service, key, previous=previous)
+
+
+async def test_a_key_that_the_one_before_vouches_for_is_trusted_as_that_is(desk: Desk) -> None:
+    await go_on(desk, OTHER_KEY, [KEY])
+    await go_on(desk, OTHER_KEY)
+    lines = await desk.lines()
+    path = desk.file(lines)
+    assert key_changes(path) == [(KEY.key_id, OTHER_KEY.key_id, ROWS + 1, True, 1)]
+    assert checked(path, [], [KEY.key_id]) == Found(None)
+    (at,) = (at for at, line in enumerate(lines) if b'"type":"rotation"' in line)
+    assert lines[at - 1].endswith(f'"size":{ROWS},"type":"head","version":1}}\n'.encode())
+    chosen = random.Random(7)
+    for place in chosen.sample(range(len(lines[at])), 60):
+        bent = lines[at][:place] + bytes([lines[at][place] ^ 1]) + lines[at][place + 1 :]
+        assert checked(desk.file([*lines[:at], bent, *lines[at + 1 :]])).code is not None, place
+    # At another place, or of an organization that it was not signed for, it vouches for nothing.
+    assert checked(desk.file([*lines[: at - 2], lines[at], *lines[at - 2 : at], *lines[at + 1 :]])).code == "rotation"
+    async with desk.session() as session:
+        proof = await session.work.ledger.proof(CallId(desk.events[9].call_id))
+    shown: dict[str, object] = {
+        "type": "proof",
+        "version": 1,
+        "call_id": str(desk.events[9].call_id),
+        "head": cast(Head, proof.head).members(),
+        "key": cast(Key, proof.key).members(),
+        "events": [],
+        "unsealed": 0,
+    }
+    vouched = shown | {"rotations": [each.members() for each in proof.rotations]}
+    assert checked(desk.file([orjson.dumps(vouched)], "proof.json"), [], [KEY.key_id]) == Found(None)
+    assert checked(desk.file([orjson.dumps(shown)], "proof.json"), [], [KEY.key_id]).code == "key"
+    bent = json.dumps(vouched).replace(proof.rotations[0].from_signature.hex(), "0" * 128)
+    assert checked(desk.file([bent.encode()], "proof.json")).code == "rotation"
+
+
+async def test_a_key_that_nobody_vouches_for_is_told_apart_and_not_trusted(desk: Desk) -> None:
+    for key in (OTHER_KEY, KEY, OTHER_KEY):
+        await go_on(desk, key)
+    path = desk.file(await desk.lines())
+    assert key_changes(path) == [
+        (KEY.key_id, OTHER_KEY.key_id, ROWS + 1, False, 2),
+        (OTHER_KEY.key_id, KEY.key_id, ROWS + 2, False, 1),
+    ]
+    assert checked(path) == Found(None)
+    assert checked(path, [], [KEY.key_id]) == Found("key", ROWS, ROWS)
+    said = await asyncio.to_thread(ran, [sys.executable, str(STANDALONE), str(path)])
+    assert said.returncode == 0
+    assert f"WARNING: the key changed from {KEY.key_id} to {OTHER_KEY.key_id}" in said.stdout
+    assert "(2 times), and the one before has NOT signed that" in said.stdout
+    machine = await asyncio.to_thread(ran, [sys.executable, str(STANDALONE), str(path), "--json"])
+    assert [each["endorsed"] for each in json.loads(machine.stdout)["key_changes"]] == [False, False]
+
+
+async def test_a_rotation_that_was_taken_out_vouches_for_nothing_any_more(desk: Desk) -> None:
+    await go_on(desk, OTHER_KEY, [KEY])
+    lines = [line for line in await desk.lines() if b'"type":"rotation"' not in line]
+    assert checked(desk.file(lines), [], [KEY.key_id]) == Found("key", ROWS, ROWS)
+    assert [endorsed for *_, endorsed, _ in key_changes(desk.file(lines))] == [False]
+
+
+async def test_heads_kept_line_by_line_in_one_file_hold_each_organization_to_its_own(desk: Desk) -> None:
+    lines = await desk.lines()
+    heads = [line for line in lines if b'"type":"head"' in line]
+    theirs = [line for line in await desk.lines(firm=FIRM_B) if b'"type":"head"' in line]
+    kept = desk.file([*heads[:2], b'{"torn', b"\n", *theirs, *heads[2:]], "heads.ndjson")
+    path = desk.file(lines)
+    assert checked(path, [kept]) == Found(None)
+    assert checked(desk.file(rewritten(lines, 6, KEY)), [kept]) == Found("kept_head", 4, 7)
+    assert checked(desk.file(lines), [desk.file(theirs, "theirs.ndjson")]).code == "organization"
+    other = orjson.loads(heads[1])
+    other["root"] = "0" * 64
+    both = desk.file([*heads, canonical(other), b"\n"], "heads.ndjson")
+    assert checked(path, [both]).code == "kept_head"
 
 
 async def test_a_call_is_proved_to_whoever_made_it_and_a_bent_proof_proves_nothing(desk: Desk) -> None:

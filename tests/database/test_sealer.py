@@ -10,14 +10,15 @@ import pytest
 
 from domain.activity.model import ActivityEvent
 from domain.kernel import OrganizationId
-from domain.ledger.model import Statement
+from domain.ledger.model import Statement, Succession
 from server.database.connection import Connection, connected
 from server.database.embedded import EmbeddedServer
 from server.database.pool import DatabasePools, PoolOptions, open_pools
-from server.database.sealer import PostgresSealer
+from server.database.sealer import BATCH, PostgresSealer
 from server.home import GlowHome
+from server.ledger_keys import KeySource, LedgerKeys
 from server.logins import Login
-from server.signing import LedgerKey, is_signed, seed_of
+from server.signing import is_signed
 from server.worker.sealing import SealWorker
 from tests.support.database import Database, bare_database
 from tests.support.firms import FIRM_A, FIRM_B, seed_firms
@@ -32,7 +33,7 @@ async def firms(owner_connection: Connection) -> None:
     """Two firms, without the events and the ledger that their seed brings."""
     await seed_firms(owner_connection)
     await owner_connection.execute(
-        "DELETE FROM activity_payloads; DELETE FROM activity_events;"
+        "DELETE FROM activity_payloads; DELETE FROM activity_events; DELETE FROM ledger_rotations;"
         "DELETE FROM ledger_heads; DELETE FROM ledger_keys; DELETE FROM ledger_nodes; DELETE FROM ledger_leaves"
     )
 
@@ -161,6 +162,44 @@ async def test_a_pass_reads_what_is_new_and_not_what_an_old_transaction_would_ha
         assert 2 <= await rows_read() - before < 100
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_transaction_of_many_events_is_read_once_whatever_batches_it_is_sealed_in(
+    database: Database, recorder_connection: Connection, superuser_connection: Connection, late: bool
+) -> None:
+    """`late`: it is under way while sealing has come to its time already."""
+    read = "SELECT idx_tup_read FROM pg_stat_all_indexes WHERE indexrelname = 'activity_events_sealing'"
+    events = [event() for _ in range(400)]
+    async with open_pools(database.urls(), service=PoolOptions(max_size=1)) as pools:
+        async with recorder_connection.transaction():
+            await record(recorder_connection, *events)
+            if late:
+                async with connected(database.dsn(Login.RECORDER)) as other:
+                    await record(other, event(FIRM_B))
+                await seal(pools.service)
+        await seal(pools.service, batch=20)
+        async with pools.service.acquire() as connection:
+            await connection.execute("SELECT pg_stat_force_next_flush()")
+        # Twice, since a batch looks one ahead; without a place within the transaction it would be twenty times each.
+        assert 400 <= int(await superuser_connection.fetchval(read)) < 1000
+    assert (await sealed(superuser_connection)).event_ids == [each.event_id for each in events]
+
+
+async def test_a_long_backlog_leaves_time_to_others_between_its_batches(
+    pools: DatabasePools, recorder_connection: Connection, superuser_connection: Connection
+) -> None:
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async with recorder_connection.transaction():
+        await record(recorder_connection, *(event() for _ in range(BATCH + 1)))
+    await SealWorker(pools.service, lambda: LedgerKeys(KEY), pause).seal()
+    assert len((await sealed(superuser_connection)).event_ids) == BATCH + 1
+    assert len(pauses) == 1
+    assert pauses[0] > 0
+
+
 async def test_an_older_time_does_not_hide_an_event(
     pools: DatabasePools, recorder_connection: Connection, superuser_connection: Connection
 ) -> None:
@@ -272,6 +311,58 @@ async def test_a_new_key_is_recorded_with_the_head_from_which_it_signs(
     assert [row["key_id"] for row in heads] == [KEY.key_id, KEY.key_id, OTHER_KEY.key_id, KEY.key_id]
 
 
+ROTATIONS = "SELECT after_size, from_key_id, to_key_id FROM ledger_rotations ORDER BY after_size"
+
+
+async def test_a_key_that_is_given_the_one_before_is_vouched_for_by_it_at_once_and_for_every_organization(
+    pools: DatabasePools, recorder_connection: Connection, superuser_connection: Connection
+) -> None:
+    await record(recorder_connection, event(), event(), event(FIRM_B))
+    await seal(pools.service)
+    await seal(pools.service, OTHER_KEY, previous=[KEY])
+    found = await superuser_connection.fetch("SELECT * FROM ledger_rotations ORDER BY after_size")
+    assert [(row["organization_id"], row["after_size"]) for row in found] == [
+        (FIRM_B.organization_id, 1),
+        (FIRM_A.organization_id, 2),
+    ]
+    for row in found:
+        succession = Succession(
+            organization_id=OrganizationId(row["organization_id"]),
+            after_size=row["after_size"],
+            from_key_id=KEY.key_id,
+            from_public_key=KEY.public_key,
+            to_key_id=OTHER_KEY.key_id,
+            to_public_key=OTHER_KEY.public_key,
+            rotated_at=row["rotated_at"],
+        )
+        assert is_signed(KEY.public_key, succession.signed_bytes(), row["from_signature"])
+        assert is_signed(OTHER_KEY.public_key, succession.signed_bytes(), row["to_signature"])
+
+
+async def test_a_worker_that_still_has_the_key_before_steps_back_and_nothing_is_lost(
+    pools: DatabasePools, recorder_connection: Connection, superuser_connection: Connection
+) -> None:
+    late = PostgresSealer(pools.service, KEY)
+    await record(recorder_connection, event())
+    await late.seal()
+    await seal(pools.service, OTHER_KEY, previous=[KEY])
+    await record(recorder_connection, event())
+    await late.seal()
+    assert len((await sealed(superuser_connection)).event_ids) == 1
+    await seal(pools.service, OTHER_KEY)
+    assert len((await sealed(superuser_connection)).event_ids) == 2
+    heads = await superuser_connection.fetch("SELECT key_id FROM ledger_heads ORDER BY size")
+    assert [row["key_id"] for row in heads] == [KEY.key_id, OTHER_KEY.key_id]
+    # Who is given the other to vouch for it may go back.
+    await record(recorder_connection, event())
+    await seal(pools.service, KEY, previous=[OTHER_KEY])
+    assert [tuple(row) for row in await superuser_connection.fetch(ROTATIONS)] == [
+        (1, KEY.key_id, OTHER_KEY.key_id),
+        (2, OTHER_KEY.key_id, KEY.key_id),
+    ]
+    assert len((await sealed(superuser_connection)).event_ids) == 3
+
+
 @pytest.mark.parametrize("spoiled", ["UPDATE ledger_nodes SET hash = sha256('x')", "DELETE FROM ledger_nodes"])
 async def test_over_a_tree_that_is_not_what_its_head_says_nothing_more_is_signed_and_others_go_on(
     pools: DatabasePools, recorder_connection: Connection, superuser_connection: Connection, spoiled: str
@@ -304,12 +395,12 @@ async def test_without_a_key_nothing_is_sealed_and_nothing_lost(
 ) -> None:
     (tmp_path / "home").write_text("no folder")
     home = GlowHome(tmp_path / "home")
-    keys: list[Callable[[], LedgerKey]] = [lambda: LedgerKey(seed_of(home.make_secret("ledger_key")))]
+    keys: list[Callable[[], LedgerKeys]] = [KeySource(home=home).keys]
     worker = SealWorker(pools.service, lambda: keys[-1]())
     kept = event()
     await record(recorder_connection, kept)
     await worker.seal()
     assert (await sealed(superuser_connection)).event_ids == []
-    keys.append(lambda: KEY)
+    keys.append(lambda: LedgerKeys(KEY))
     await worker.seal()
     assert (await sealed(superuser_connection)).event_ids == [kept.event_id]

@@ -17,6 +17,7 @@ from server.database.identities import PostgresIdentities
 from server.database.pool import DatabasePools
 from server.database.queue import PostgresJobs
 from server.database.workers import PostgresWorkers, WorkersHeard
+from server.ledger_keys import LedgerKeys
 from server.logins import Login
 from server.worker.again import PAUSES, Again
 from server.worker.approvals import ApprovalWorker
@@ -371,7 +372,7 @@ def whole_worker(
         keys=PostgresKeyExpiry(pools.service.acquire),
         new_id=new_id,
         drain=drain,
-        sealing=SealWorker(pools.service, lambda: KEY),
+        sealing=SealWorker(pools.service, lambda: LedgerKeys(KEY)),
     )
 
 

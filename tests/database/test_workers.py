@@ -7,7 +7,8 @@ import pytest
 
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
-from server.database.workers import PostgresWorkers, WorkersHeard
+from server.database.workers import NO_KEY, RETIRED_KEY, PostgresWorkers, WorkersHeard
+from server.health import ledger_of
 
 
 @pytest.fixture
@@ -49,6 +50,27 @@ async def test_what_a_killed_worker_left_goes_after_a_day_and_one_that_stood_sti
     kept = await owner_connection.fetch("SELECT worker_id FROM queue.workers")
     assert [UUID(str(row["worker_id"])) for row in kept] == [stalled]
     assert (await workers.heard(timeout_s=5)).alive == 1
+
+
+async def test_workers_that_sign_the_ledger_by_different_keys_are_told_of(
+    workers: PostgresWorkers, owner_connection: Connection
+) -> None:
+    first, second = uuid4(), uuid4()
+    assert ledger_of(None).state == "unavailable"
+    await workers.beat(first)
+    assert ledger_of(await workers.heard(timeout_s=5)).state == "ok", "it has not begun yet"
+    await workers.beat(first, NO_KEY)
+    assert ledger_of(await workers.heard(timeout_s=5)).detail == "no worker seals the record, their keys are: none"
+    await workers.beat(second, "a" * 64)
+    assert ledger_of(await workers.heard(timeout_s=5)).state == "ok", "one of them does"
+    await workers.beat(first, "b" * 64)
+    heard = await workers.heard(timeout_s=5)
+    assert (heard.signing, ledger_of(heard).state) == (["a" * 64, "b" * 64], "unavailable")
+    assert "2 keys in turn" in ledger_of(heard).detail
+    await workers.beat(first, RETIRED_KEY)
+    assert ledger_of(await workers.heard(timeout_s=5)).state == "ok"
+    await silent_for(owner_connection, second, "21 seconds")
+    assert "retired" in ledger_of(await workers.heard(timeout_s=5)).detail
 
 
 async def test_the_application_s_own_login_sees_no_worker(app_connection: Connection) -> None:

@@ -1,5 +1,6 @@
 """`glow` on a real database: each act passes the gate by the door `cli`, as the hand it names, and tells its end."""
 
+import base64
 import io
 import json
 import shutil
@@ -21,6 +22,7 @@ from server.settings import load_settings
 from tests.support.database import Database, bare_database, fresh_database, run_apart
 from tests.support.environment import bare_environment, external, unused_port
 from tests.support.fake_embeddings import served_embeddings
+from tests.support.ledger import KEY, OTHER_KEY
 from tests.support.office import paragraph, word
 
 ACME = ("--organization", "acme-audit")
@@ -447,6 +449,30 @@ def test_the_doctor_says_that_jobs_wait_and_no_worker_takes_them(
     in_the_queue(waiting_job, "INSERT INTO queue.workers (worker_id) VALUES (gen_random_uuid())")
     assert glow("doctor", "--port", free_port, "--json") == 0
     assert {"they take jobs: 1"} == {item["says"] for item in glow.json["items"] if item["part"] == "workers"}
+
+
+def test_the_doctor_says_by_which_key_the_ledger_is_signed_and_whether_it_is_one(
+    glow: Glow, firm: Database, free_port: str, installation: pytest.MonkeyPatch
+) -> None:
+    def finding() -> dict[str, str]:
+        glow("doctor", "--port", free_port, "--json")
+        (found,) = [each for each in glow.json["items"] if each["part"] == "ledger"]
+        return found
+
+    worker = "INSERT INTO queue.workers (worker_id, ledger_key_id) VALUES (gen_random_uuid(), '{}')"
+    assert "no key to sign it by is here yet" in finding()["says"]
+    installation.setenv("GLOW_LEDGER_KEY", "short")
+    assert "GLOW_LEDGER_KEY: not 32 bytes" in (glow("doctor", "--port", free_port), glow.out)[1]
+    installation.setenv("GLOW_LEDGER_KEY", base64.b64encode(bytes(range(32))).decode())
+    assert finding() == {"part": "ledger", "state": "ok", "says": f"signed by key {KEY.key_id}"}
+    in_the_queue(firm, worker.format(OTHER_KEY.key_id))
+    assert (finding()["state"], OTHER_KEY.key_id in finding()["says"]) == ("wrong", True)
+    in_the_queue(firm, worker.format(KEY.key_id))
+    assert "by 2 keys in turn" in finding()["says"]
+    installation.delenv("GLOW_LEDGER_KEY")
+    in_the_queue(firm, "DELETE FROM queue.workers")
+    installation.setenv("GLOW_LEDGER_KEY_FILE", "/nowhere/key")
+    assert "GLOW_LEDGER_KEY_FILE /nowhere/key" in finding()["says"]
 
 
 @pytest.fixture

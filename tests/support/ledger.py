@@ -71,9 +71,9 @@ async def record(recorder: Connection, *events: ActivityEvent) -> None:
         await insert_events(recorder, [each])
 
 
-async def seal(pool: Pool, key: LedgerKey = KEY, *, batch: int = 1000) -> None:
+async def seal(pool: Pool, key: LedgerKey = KEY, *, batch: int = 1000, previous: Sequence[LedgerKey] = ()) -> None:
     """Until nothing is left."""
-    sealer = PostgresSealer(pool, key, batch)
+    sealer = PostgresSealer(pool, key, batch, previous)
     while await sealer.seal():
         pass
 

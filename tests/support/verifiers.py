@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from domain.ledger.verification import Signatures
-from domain.ledger.wire import kept_head
+from domain.ledger.signatures import Signatures
+from domain.ledger.wire import kept_heads
 from domain.resources import resource_folder
 from server.cli.verifying import report_of
 from server.signing import is_signed
@@ -33,8 +33,20 @@ def checked(path: Path, kept: Sequence[Path] = (), key_ids: Sequence[str] = ()) 
     return ours
 
 
+def key_changes(path: Path, key_ids: Sequence[str] = ()) -> list[tuple[str, str, int, bool, int]]:
+    """What both say of how one key followed another: from, to, size, whether it was vouched for, how often."""
+    report = report_of(path, [], Signatures(is_signed, key_ids))
+    assert report.fault is None
+    ours = [(each.from_key_id, each.to_key_id, each.size, each.endorsed, each.times) for each in report.key_changes]
+    signatures = _theirs["Signatures"](key_ids)
+    _theirs["verify"](str(path), [], signatures)
+    theirs = [(before, now, size, held, times) for (before, now, held), (size, times) in signatures.changes.items()]
+    assert ours == theirs, (ours, theirs)
+    return ours
+
+
 def _ours(path: Path, kept: Sequence[Path], key_ids: Sequence[str]) -> Found:
-    heads = [head for each in kept if (head := kept_head(each.read_bytes()))]
+    heads = [kept_heads(each.read_bytes()) for each in kept]
     fault = report_of(path, heads, Signatures(is_signed, key_ids)).fault
     return Found(None) if fault is None else Found(fault.code, fault.row, fault.last_row)
 

@@ -49,6 +49,7 @@ async def audit_prove(arguments: AuditProve, context: CallContext) -> Json:
         "call_id": str(arguments.call_id),
         "head": _head(proof.head),
         "key": None if proof.key is None else proof.key.members(),
+        "rotations": [each.members() for each in proof.rotations],
         "events": [_proved(each) for each in proof.events],
         "unsealed": proof.unsealed,
     }

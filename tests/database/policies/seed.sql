@@ -111,3 +111,7 @@ INSERT INTO ledger_nodes (organization_id, level, node_index, hash) VALUES (:org
 INSERT INTO ledger_heads (organization_id, size, root, chain, sealed_at, key_id, signature)
     VALUES (:org, 1, decode(repeat('00', 32), 'hex'), decode(repeat('00', 32), 'hex'), now(), repeat('0', 64),
         decode(repeat('00', 64), 'hex'));
+INSERT INTO ledger_rotations (organization_id, after_size, from_key_id, to_key_id, to_public_key, rotated_at, from_signature,
+        to_signature)
+    VALUES (:org, 1, repeat('0', 64), repeat('1', 64), decode(repeat('11', 32), 'hex'), now(),
+        decode(repeat('00', 64), 'hex'), decode(repeat('11', 64), 'hex'));
