@@ -56,6 +56,8 @@ class Judge:
             run_cancelled=False,
             own_statement=None,
             approval_needs_role=None,
+            delegate_role=None,
+            delegation_concerned=None,
             approved=False,
         )
         return self.policies.decide(plain)

@@ -11,7 +11,18 @@ import orjson
 from domain.kernel import Door, Effect, Level, Role, Trust
 
 Json = dict[str, object]
-Subject = Literal["task", "task_run", "document", "engagement", "assignee", "approval", "step_of", "statement"]
+Subject = Literal[
+    "task",
+    "task_run",
+    "document",
+    "engagement",
+    "assignee",
+    "approval",
+    "step_of",
+    "statement",
+    "delegate",
+    "delegation",
+]
 """`step_of` is no argument's: the task run that a call is a step of. `statement`: words, as said in a run's message."""
 
 

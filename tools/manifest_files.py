@@ -199,13 +199,17 @@ def _takes_words_of_policy_from_arguments_that_are_there(raw: Json, _path: Path)
 _CONTROLS = frozenset(get_args(ControlName))
 
 
-_FORMS: Mapping[str, str] = {"assignee": "an e-mail address", "statement": "a string of any words"}
+_FORMS: Mapping[str, str] = {
+    "assignee": "an e-mail address",
+    "delegate": "an e-mail address",
+    "statement": "a string of any words",
+}
 
 
 def _names_something(schema: Json, subject: str) -> bool:
     kind = schema.get("type")
     kinds = set(cast("list[str]", kind)) if isinstance(kind, list) else {kind}
-    form = {"assignee": "email", "statement": None}.get(subject, "uuid")
+    form = {"assignee": "email", "delegate": "email", "statement": None}.get(subject, "uuid")
     return "string" in kinds and kinds <= {"string", "null"} and schema.get("format") == form
 
 

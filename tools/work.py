@@ -13,6 +13,7 @@ from domain.analytics.service import AnalyticsService
 from domain.approvals.model import Approval
 from domain.approvals.service import ApprovalService
 from domain.autonomy.service import AutonomyService
+from domain.delegations.service import DelegationService
 from domain.feedback.service import FeedbackService
 from domain.figures.service import FigureService
 from domain.identities.service import IdentityService
@@ -53,6 +54,7 @@ class Work:
     analytics: AnalyticsService
     approvals: ApprovalService
     autonomy: AutonomyService
+    delegations: DelegationService
     feedback: FeedbackService
     figures: FigureService
     identities: IdentityService

@@ -75,6 +75,10 @@ class Approval:
     decided_by: PrincipalId | None = None
     decided_at: datetime | None = None
     comment: str | None = None
+    decided_for: PrincipalId | None = None
+    """In whose stead, where the decider had no right of their own to decide."""
+    reminded_at: datetime | None = None
+    """When whoever may decide was reminded that nobody has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +90,8 @@ class ApprovalItem:
     """The requester's e-mail address."""
     decided_by: str | None
     """The decider's e-mail address."""
+    decided_for: str | None = None
+    """The e-mail address of whom the decider stood in for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,8 @@ class ApprovalRepository(Protocol):
     ) -> bool:
         """Move a pending, unexpired approval to `state`; False where it was no longer pending: somebody was first.
 
-        False too where the run that asked it is over.
+        False too where the run that asked it is over, or where the principal may decide it neither by a role of its own
+        nor in another's stead; in whose, is kept with the decision.
         """
         ...
 

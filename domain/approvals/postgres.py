@@ -35,10 +35,12 @@ SELECT a.organization_id, a.approval_id, a.call_id, a.tool, a.manifest_digest, a
        a.arguments_digest, a.reasons, a.requested_by, a.requested_kind, a.requested_mode, a.requested_door,
        a.requested_scheduled, a.agent_ceiling, a.engagement_id, a.conversation_id, a.run_id, a.task_run_id,
        a.needs_role, a.four_eyes, a.state, a.created_at, a.expires_at, a.decided_by, a.decided_at, a.comment,
-       coalesce(r.email, a.requested_by::text) AS requester, coalesce(d.email, a.decided_by::text) AS decider
+       a.decided_for, a.reminded_at, coalesce(r.email, a.requested_by::text) AS requester,
+       coalesce(d.email, a.decided_by::text) AS decider, coalesce(f.email, a.decided_for::text) AS stood_for
 FROM approvals a
 LEFT JOIN users r ON r.user_id = a.requested_by
 LEFT JOIN users d ON d.user_id = a.decided_by
+LEFT JOIN users f ON f.user_id = a.decided_for
 WHERE a.organization_id = glow.organization_id()
 """
 
@@ -57,10 +59,21 @@ LIMIT $6
 
 _GET = _ITEMS + "  AND a.approval_id = $1"
 
+# Whoever has no right of their own stands in for somebody who has; was that taken back since policy was asked, nothing
+# is decided.
 _SETTLE = """
-UPDATE approvals SET state = $2, decided_by = $3, comment = $4, decided_at = $5
-WHERE organization_id = glow.organization_id() AND approval_id = $1 AND state = 'pending' AND expires_at > $5
-    AND glow.run_over(run_id, task_run_id) IS NULL
+WITH question AS (
+    SELECT a.organization_id, a.approval_id, s.user_id AS deputised,
+           glow.deciding_rank(glow.role()) >= greatest(glow.deciding_rank(a.needs_role), 1) AS by_own_right
+    FROM approvals a LEFT JOIN LATERAL glow.stands_in_for(a.needs_role, a.four_eyes, a.requested_by) s ON true
+    WHERE a.organization_id = glow.organization_id() AND a.approval_id = $1
+)
+UPDATE approvals a SET state = $2, decided_by = $3, comment = $4, decided_at = $5,
+    decided_for = CASE WHEN NOT q.by_own_right THEN q.deputised END
+FROM question q
+WHERE a.organization_id = q.organization_id AND a.approval_id = q.approval_id
+    AND (q.by_own_right OR q.deputised IS NOT NULL) AND a.state = 'pending' AND a.expires_at > $5
+    AND glow.run_over(a.run_id, a.task_run_id) IS NULL
 """
 
 _BEGIN = """
@@ -85,7 +98,8 @@ _SETTLED = """
 SELECT a.organization_id, a.approval_id, a.call_id, a.tool, a.manifest_digest, a.policy_digest, a.arguments,
        a.arguments_digest, a.reasons, a.requested_by, a.requested_kind, a.requested_mode, a.requested_door,
        a.requested_scheduled, a.agent_ceiling, a.engagement_id, a.conversation_id, a.run_id, a.task_run_id,
-       a.needs_role, a.four_eyes, a.state, a.created_at, a.expires_at, a.decided_by, a.decided_at, a.comment
+       a.needs_role, a.four_eyes, a.state, a.created_at, a.expires_at, a.decided_by, a.decided_at, a.comment,
+       a.decided_for, a.reminded_at
 """
 
 _CANCEL_OF_RUN = _SETTLED + "FROM glow.cancel_approvals_of_run($1, $2, $3, $4) a"
@@ -185,7 +199,12 @@ class PostgresApprovals:
 
 
 def _item(row: Row) -> ApprovalItem:
-    return ApprovalItem(approval=_approval(row), requested_by=row["requester"], decided_by=row["decider"])
+    return ApprovalItem(
+        approval=_approval(row),
+        requested_by=row["requester"],
+        decided_by=row["decider"],
+        decided_for=row["stood_for"],
+    )
 
 
 def _approval(row: Row) -> Approval:
@@ -217,4 +236,6 @@ def _approval(row: Row) -> Approval:
         decided_by=cast("PrincipalId | None", row["decided_by"]),
         decided_at=row["decided_at"],
         comment=row["comment"],
+        decided_for=cast("PrincipalId | None", row["decided_for"]),
+        reminded_at=row["reminded_at"],
     )

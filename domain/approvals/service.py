@@ -41,6 +41,15 @@ class ApprovalExpired(DomainError):
         self.expired_at = expired_at
 
 
+class NoLongerDeputy(DomainError):
+    """The decider stood in for somebody, and that was over before the decision was written down."""
+
+    code: ClassVar[str] = "no_longer_deputy"
+
+    def __init__(self) -> None:
+        super().__init__("you no longer stand in for anybody who may decide this approval")
+
+
 class NothingToExpire(DomainError):
     """No such approval is pending past its time: somebody was first, or its time is not over."""
 
@@ -149,6 +158,7 @@ class ApprovalService:
         `executing`, unless the call acts outside.
         Raises  ApprovalNotFound, AlreadyDecided, ApprovalExpired.
                 RunEnded: the run that asked is over, and its question about to be withdrawn.
+                NoLongerDeputy: the decider's delegation was revoked meanwhile.
         """
         state: ApprovalState = "approved" if answer == "approve" else "rejected"
         if not await self.approvals.settle(approval_id, state, decider, comment, now):
@@ -195,6 +205,8 @@ def _refusal(item: ApprovalItem, over: RunEnd | None, now: datetime) -> DomainEr
     shown = _as_of(item, now).approval
     if shown.state == "pending" and over is not None:
         return RunEnded(over)
+    if shown.state == "pending":
+        return NoLongerDeputy()
     return ApprovalExpired(shown.expires_at) if shown.state == "expired" else AlreadyDecided(shown.state)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from server.cli import agents, approvals, audit, policy, preferences, schedules, tasks, tools
+from server.cli import agents, approvals, audit, delegations, policy, preferences, schedules, tasks, tools
 from server.cli.options import AsJson, ForUser, Host, Organization, Port, User, Workers
 
 DONE, REFUSED, INTERRUPTED = 0, 1, 130
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(tools.app, name="tools")
 app.add_typer(approvals.app, name="approvals")
+app.add_typer(delegations.app, name="delegations")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(agents.app, name="agents")
 app.add_typer(audit.app, name="audit")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import cast
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ import jsonschema_rs
 import orjson
 import pytest
 
+from domain.kernel import utc_now
 from domain.resources import resource_folder
 from server.http.bodies import Json
 from server.openapi import openapi_document
@@ -114,6 +116,15 @@ async def _what_is_scheduled(client: httpx.AsyncClient, task_id: str) -> None:
     await client.delete(path)
 
 
+async def _who_stands_in(client: httpx.AsyncClient) -> None:
+    ends_at = (utc_now() + timedelta(days=7)).date().isoformat()
+    given = (await client.post("/v1/delegations", json={"delegate": "manager@acme.example", "ends_at": ends_at})).json()
+    path = f"/v1/delegations/{given['delegation_id']}"
+    await client.get("/v1/delegations")
+    await client.get(path)
+    await client.delete(path)
+
+
 async def _what_changes(client: httpx.AsyncClient, task_id: str, origin: str) -> None:
     tasks = (await client.get("/v1/tasks", params={"limit": 100})).json()["items"]
     engagement = next(each["engagement_id"] for each in tasks if "engagement_id" in each)
@@ -197,6 +208,7 @@ async def test_answers_hold_to_the_document(doors: Doors, document: Json) -> Non
     await client.post(f"/v1/conversations/{chat['conversation_id']}/branch", json=branch)
     await _what_changes(client, task["task_id"], doors.hub.public_url)
     await _what_is_scheduled(client, task["task_id"])
+    await _who_stands_in(client)
     await client.delete(f"/v1/knowledge/documents/{document_id}")
     await client.delete(f"/v1/conversations/{chat['conversation_id']}")
     waiting = await doors.client("employee@borealis")

@@ -96,6 +96,8 @@ ACTS: Mapping[str, Act] = {
     "signoff_record": Act(effect="commit", least_role=Role.MANAGER, doors=HAND_DOORS, person_only=True, eqr_too=True),
     "feedback_give": Act(effect="prepare", least_role=Role.READONLY, doors=HAND_DOORS, person_only=True),
     "approval_decide": Act(effect="commit", least_role=Role.EMPLOYEE, doors=HAND_DOORS, person_only=True),
+    "delegation_give": Act(effect="commit", least_role=Role.EMPLOYEE, doors=OWN_HANDS, person_only=True),
+    "delegation_revoke": Act(effect="commit", least_role=Role.EMPLOYEE, doors=OWN_HANDS, person_only=True),
     "approval_expire": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), any_level=True),
     "call_settle": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), any_level=True),
     "approval_cancel": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), any_level=True),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,7 @@ import orjson
 
 from domain.activity.model import Payload
 from domain.activity.postgres import insert_events
-from domain.kernel import CallId, Decision, EventId, Level, OrganizationId, PrincipalId, Role
+from domain.kernel import CallId, Decision, EventId, Level, OrganizationId, PrincipalId, Role, utc_now
 from server.database.connection import Connection
 from tests.support.calls import event
 from tests.support.fake_slack import BOT_USER, TEAM, FakeSlack, user
@@ -80,6 +81,7 @@ def one_of(kind: str, who: Who, entrance: str) -> UUID:
 
 ELSEWHERE = {"issuer": "https://sign-in.example", "subject": "5f6c"}
 TITLE = {"title": "Ask for the bank letter"}
+IN_A_WEEK = (utc_now() + timedelta(days=7)).date().isoformat()
 EVIDENCE = [{"subject": "plan", "version": "1"}]
 CASES: tuple[Case, ...] = (
     # Ahead of all that tells the run something: what is said after that is confirmed by a person.
@@ -287,6 +289,17 @@ CASES: tuple[Case, ...] = (
         name="say what one thinks of another's answer",
         tool="feedback_give",
         arguments=_fixed({"run_id": _ids("thing"), "rating": "up"}),
+    ),
+    # To a partner, whose own role reaches as far as any delegation could.
+    Case(
+        name="name a deputy",
+        tool="delegation_give",
+        arguments=_fixed({"delegate": "partner@firm-1.example", "ends_at": IN_A_WEEK}),
+    ),
+    Case(
+        name="revoke a delegation",
+        tool="delegation_revoke",
+        arguments=_fixed({"delegation_id": _ids("nothing")}),
     ),
     Case(
         name="link",

@@ -69,6 +69,10 @@ def situation(**changes: Any) -> Situation:
         "approval_needs_role": None,
         "approval_own": False,
         "approval_four_eyes": False,
+        "approval_deputy_role": None,
+        "approval_deputy_own": False,
+        "delegate_role": None,
+        "delegation_concerned": None,
         "approved": False,
     }
     return Situation(**(plain | changes))

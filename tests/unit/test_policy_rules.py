@@ -27,6 +27,11 @@ DECIDING: dict[str, Any] = {
     "role": Role.MANAGER,
     "approval_needs_role": Role.MANAGER,
 }
+STANDING_IN: dict[str, Any] = {
+    **DECIDING,
+    "approval_needs_role": Role.PARTNER,
+    "approval_deputy_role": Role.PARTNER,
+}
 SIGNING: dict[str, Any] = {
     **BY_HAND,
     "tool": "signoff_record",
@@ -146,6 +151,17 @@ FIRES: dict[str, list[dict[str, Any]]] = {
         {**REMEMBERING, "tool": "preference_forget", "role": Role.READONLY, "level": 0},
     ],
     "four_eyes_needed": [{**DECIDING, "approval_own": True, "approval_four_eyes": True}],
+    "deputy_asked": [{**STANDING_IN, "approval_own": True}],
+    "deputy_of_the_asker": [{**STANDING_IN, "approval_deputy_own": True, "approval_four_eyes": True}],
+    "deputy_too_low": [{**STANDING_IN, "role": Role.EMPLOYEE}],
+    "delegate_decides_nothing": [
+        {**BY_HAND, "tool": "delegation_give", "effect": "commit", "delegate_role": role}
+        for role in (Role.READONLY, Role.CLIENT, Role.EQR, Role.SERVICE_ACCOUNT)
+    ],
+    "delegation_of_others": [
+        {**BY_HAND, "tool": "delegation_revoke", "effect": "commit", "role": role, "delegation_concerned": False}
+        for role in (Role.EMPLOYEE, Role.MANAGER)
+    ],
 }
 CASES = [
     pytest.param(rule, changes, id=f"{rule}-{number}")

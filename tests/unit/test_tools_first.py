@@ -47,6 +47,8 @@ UNSEEN = {
     "audit_prove",
     "autonomy_set",
     "call_settle",
+    "delegation_give",
+    "delegation_revoke",
     "document_content",
     "document_delete",
     "document_extract",
@@ -119,6 +121,13 @@ EXAMPLES: dict[str, Json] = {
         "comment": "C",
     },
     "feedback_give": {"run_id": ID, "rating": "down", "comment": "C"},
+    "delegation_give": {
+        "delegate": "a@b.example",
+        "starts_at": "2026-12-01",
+        "ends_at": "2026-12-31T12:00:00Z",
+        "reason": "R",
+    },
+    "delegation_revoke": {"delegation_id": ID},
     "autonomy_set": {
         "scope": "member",
         "tool": "task_create",

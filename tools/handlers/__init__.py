@@ -10,6 +10,7 @@ from tools.handlers.approvals import APPROVAL_CANCEL, APPROVAL_DECIDE, APPROVAL_
 from tools.handlers.audit import AUDIT_EXPORT, AUDIT_HEAD, AUDIT_PROVE
 from tools.handlers.autonomy import AUTONOMY_QUERY, AUTONOMY_SET
 from tools.handlers.contents import DOCUMENT_CONTENT
+from tools.handlers.delegations import DELEGATION_GIVE, DELEGATION_REVOKE
 from tools.handlers.documents import PrepareFile, document_handlers
 from tools.handlers.feedback import FEEDBACK_GIVE
 from tools.handlers.figures import DOCUMENT_EXTRACT, DOCUMENT_LIST, FIGURE_LIST
@@ -55,6 +56,8 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "autonomy_set": AUTONOMY_SET,
     "call_get": CALL_GET,
     "call_settle": CALL_SETTLE,
+    "delegation_give": DELEGATION_GIVE,
+    "delegation_revoke": DELEGATION_REVOKE,
     "document_content": DOCUMENT_CONTENT,
     "document_extract": DOCUMENT_EXTRACT,
     "document_list": DOCUMENT_LIST,

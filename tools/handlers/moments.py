@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Annotated
 
-from pydantic import PlainValidator
+from pydantic import PlainSerializer, PlainValidator
 
 
 def _moment(text: object) -> date | datetime:
@@ -13,4 +13,8 @@ def _moment(text: object) -> date | datetime:
     return date.fromisoformat(written) if day else datetime.fromisoformat(written.upper())
 
 
-Moment = Annotated[date | datetime, PlainValidator(_moment)]
+def _written(moment: date | datetime) -> str:
+    return moment.isoformat()
+
+
+Moment = Annotated[date | datetime, PlainValidator(_moment), PlainSerializer(_written)]

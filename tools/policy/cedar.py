@@ -179,9 +179,21 @@ def _context(situation: Situation) -> Json:
     if situation.client_own_engagement is not None:
         context["client_own_engagement"] = situation.client_own_engagement
     if situation.approval_needs_role is not None:
-        context["approval"] = {
-            "needs_role": _entity("Role", Role(situation.approval_needs_role)),
-            "own": situation.approval_own,
-            "four_eyes": situation.approval_four_eyes,
-        }
+        context["approval"] = _approval(situation, situation.approval_needs_role)
+    if situation.delegate_role is not None:
+        context["delegate_role"] = _entity("Role", Role(situation.delegate_role))
+    if situation.delegation_concerned is not None:
+        context["delegation_concerned"] = situation.delegation_concerned
     return context
+
+
+def _approval(situation: Situation, needs_role: Role) -> Json:
+    approval: Json = {
+        "needs_role": _entity("Role", Role(needs_role)),
+        "own": situation.approval_own,
+        "four_eyes": situation.approval_four_eyes,
+    }
+    if situation.approval_deputy_role is not None:
+        role = _entity("Role", Role(situation.approval_deputy_role))
+        approval["deputy"] = {"role": role, "own": situation.approval_deputy_own}
+    return approval

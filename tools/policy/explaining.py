@@ -68,6 +68,7 @@ def _others(situation: Situation) -> dict[str, tuple[object, ...]]:
         "approved": _TRUTH,
         "control_state": () if situation.control is None else CONTROL_STATES,
         "approval_needs_role": () if situation.approval_needs_role is None else _LADDER,
+        "approval_deputy_role": () if situation.approval_needs_role is None else (None, *_LADDER),
     }
     return found | {name: _TRUTH for name in _said(situation) if name not in found}
 

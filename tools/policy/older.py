@@ -1,6 +1,6 @@
 """Facts that were recorded before policy saw as much as it does now: what a situation can have been, no guess."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from enum import Enum
 from functools import cache
@@ -18,6 +18,15 @@ POSSIBLE = 64
 """How many situations are looked at for one call whose facts lack something."""
 
 
+THEN: Mapping[str, object] = {
+    "approval_deputy_role": None,
+    "approval_deputy_own": False,
+    "delegate_role": None,
+    "delegation_concerned": None,
+}
+"""What a member was before it was recorded, since nobody stood in for anybody yet."""
+
+
 class LacksFacts(ValueError):
     """The facts lack members that can have been anything, or too much."""
 
@@ -27,11 +36,11 @@ class LacksFacts(ValueError):
 
 
 def lacking(text: str) -> tuple[str, ...]:
-    """The members of a situation that these facts do not hold, sorted.
+    """The members of a situation that these facts neither hold nor leave no doubt of, sorted.
 
     Raises  ValueError: no JSON object.
     """
-    return tuple(sorted(_names() - _held(text).keys()))
+    return tuple(sorted(_names() - _held(text).keys() - THEN.keys()))
 
 
 def possible_situations(text: str) -> tuple[Situation, ...]:
@@ -39,10 +48,10 @@ def possible_situations(text: str) -> tuple[Situation, ...]:
 
     Raises  LacksFacts; ValueError: no facts of a call.
     """
-    missing = lacking(text)
+    held = {**THEN, **_held(text)}
+    missing = tuple(sorted(_names() - held.keys()))
     if not missing:
-        return (situation_from_json(text),)
-    held = _held(text)
+        return (situation_from_json(orjson.dumps(held)),)
     values = [_values(name) for name in missing]
     if not all(values) or prod(map(len, values)) > POSSIBLE:
         raise LacksFacts(missing)

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from domain.kernel import Door, Effect, Level, Mode, Principal, PrincipalKind, Role
 from tools.facts import Facts
-from tools.manifest import Manifest
+from tools.manifest import Manifest, Subject
 
 Json = dict[str, object]
 AutonomyKind = Literal["effect", "workflow"]
@@ -64,6 +64,14 @@ class Situation:
     """Of the waiting call that the arguments name, as the next two are; None: they name none."""
     approval_own: bool
     approval_four_eyes: bool
+    approval_deputy_role: Role | None
+    """The role of one in whose stead the principal may answer it. None: it stands in for no one who may."""
+    approval_deputy_own: bool
+    """Whoever it stands in for asked for the waiting call."""
+    delegate_role: Role | None
+    """Of who is to decide in another's stead; None: nobody is named."""
+    delegation_concerned: bool | None
+    """The principal gave the delegation that the arguments name, or was given it. None: they name none."""
 
     approved: bool
     """A person's approval stands behind this very execution."""
@@ -94,7 +102,6 @@ def situation_of(
 
     `control`, `sign_off_kind`: what the manifest says of them, or the call's own arguments.
     """
-    needs_role = facts.of("approval", "needs_role")
     return Situation(
         role=facts.role,
         kind=principal.kind,
@@ -117,12 +124,16 @@ def situation_of(
         sign_off_kind=sign_off_kind,
         assigns_other=facts.of("assignee", "self") is False,
         client_own_engagement=_own_engagement(facts) if facts.role is Role.CLIENT else None,
-        client_own_task=_own_task(facts) if facts.role is Role.CLIENT else None,
+        client_own_task=_true_of(facts, "task", "own") if facts.role is Role.CLIENT else None,
         run_cancelled=facts.of("step_of", "cancelled") is True,
         own_statement=_own_statement(facts),
-        approval_needs_role=None if needs_role is None else Role(cast(str, needs_role)),
+        approval_needs_role=_role(facts.of("approval", "needs_role")),
         approval_own=facts.of("approval", "own") is True,
         approval_four_eyes=facts.of("approval", "four_eyes") is True,
+        approval_deputy_role=_role(facts.of("approval", "deputy_role")),
+        approval_deputy_own=facts.of("approval", "deputy_own") is True,
+        delegate_role=_role(facts.of("delegate", "role")),
+        delegation_concerned=_true_of(facts, "delegation", "concerned"),
         approved=approved,
     )
 
@@ -134,9 +145,14 @@ def _own_engagement(facts: Facts) -> bool | None:
     return all(belongs) if belongs else None
 
 
-def _own_task(facts: Facts) -> bool | None:
-    own = facts.of("task", "own")
-    return None if own is None else own is True
+def _true_of(facts: Facts, subject: Subject, key: str) -> bool | None:
+    """None: the arguments name no such subject."""
+    said = facts.of(subject, key)
+    return None if said is None else said is True
+
+
+def _role(said: object) -> Role | None:
+    return None if said is None else Role(cast(str, said))
 
 
 def _own_statement(facts: Facts) -> bool | None:

@@ -128,4 +128,8 @@ def _before_arguments(situation: Situation) -> Situation:
         approval_needs_role=None,
         approval_own=False,
         approval_four_eyes=False,
+        approval_deputy_role=None,
+        approval_deputy_own=False,
+        delegate_role=None,
+        delegation_concerned=None,
     )

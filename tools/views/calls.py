@@ -78,8 +78,10 @@ def approval_item_json(item: ApprovalItem) -> Json:
             run_id=id_text(approval.run_id),
             task_run_id=id_text(approval.task_run_id),
             decided_by=item.decided_by,
+            decided_for=item.decided_for,
             decided_at=time_text(approval.decided_at),
             comment=approval.comment,
+            reminded_at=time_text(approval.reminded_at),
         ),
     }
 

@@ -61,6 +61,8 @@ INSERT INTO approvals (organization_id, approval_id, call_id, tool, manifest_dig
         agent_ceiling, needs_role, four_eyes, state, created_at, expires_at)
     VALUES (:org, :thing, :thing, 'task_create', '', '', '{}', '', '{}', :employee, 'person', 'agent', 'chat', false, 3,
         'EMPLOYEE', false, 'pending', now(), now() + interval '1 day');
+INSERT INTO delegations (organization_id, delegation_id, delegator_id, delegate_id, starts_at, ends_at, reason, given_at)
+    VALUES (:org, :thing, :employee, :partner, now() - interval '2 days', now() - interval '1 day', 'away', now());
 INSERT INTO conversations (organization_id, conversation_id, owner_id, title, agent, created_at, updated_at)
     VALUES (:org, :thing, :employee, 'Title', 'assistant', now(), now());
 INSERT INTO runs (organization_id, run_id, conversation_id, owner_id, agent, model, door, status, heartbeat_at,

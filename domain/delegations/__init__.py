@@ -1,0 +1,1 @@
+"""Who decides in whose stead while somebody is away."""
