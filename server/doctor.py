@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from agent.personas import PersonaInvalid, load_personas
+from domain.kernel import utc_now
 from domain.resources import resource_folder
 from knowledge.embeddings.model import EmbeddingsRefused, EmbeddingsUnavailable
 from knowledge.isolate import IsolatedPreparer
@@ -19,9 +20,12 @@ from server.database.binaries import installed
 from server.database.embedded import EmbeddedOptions, acquire
 from server.database.embedding_index import is_indexed
 from server.database.errors import DatabaseError, DatabaseMisconfigured, DatabaseUnavailable, MigrationRefused
-from server.database.inspection import BackgroundWork, Found, answering, background_work, unapplied
+from server.database.inspection import BackgroundWork, Found, answering, background_work, sendings, unapplied
 from server.database.migrate import OLDEST_PGVECTOR, OLDEST_POSTGRES, load_migrations
+from server.database.sendings import PlaceState
 from server.database.workers import WorkersHeard
+from server.heads.place import Place
+from server.heads.places import places_of, secrets_of
 from server.home import GlowHome, HomeUnusable
 from server.hub import embedder_of
 from server.jwks import JwksUnusable, fetch_from, keys_of
@@ -228,6 +232,8 @@ async def _database(settings: Settings) -> AsyncGenerator[Finding]:
             yield await _migrations(urls.app, embedded=settings.is_embedded)
             async for finding in _background(settings, urls.service):
                 yield finding
+            async for finding in _heads(settings, urls.service):
+                yield finding
             yield await _embeddings(settings, urls.app)
     except SettingsInvalid as invalid:
         for problem in invalid.problems:
@@ -359,6 +365,31 @@ def _ledger(source: KeySource, heard: WorkersHeard) -> Finding:
         says = f"a worker on this machine would sign by key {key.key_id}, those that run sign by {heard.signing[0]}"
         return _wrong("ledger", says, "set the same GLOW_LEDGER_KEY here as there, or rotate it (docs/ledger.md)")
     return Finding(part="ledger", state="ok", says=f"signed by key {key.key_id}")
+
+
+async def _heads(settings: Settings, service_url: str) -> AsyncGenerator[Finding]:
+    """Whether heads get to where the operator's file would have them."""
+    try:
+        config = SystemConfigFile.open(settings.system_config_path).current.heads
+        places = {each.place_id: each for each in places_of(config, secrets_of(settings), utc_now)}
+        states = {state.place: state for state in await sendings(service_url, list(places))}
+    except (DatabaseUnavailable, SystemConfigInvalid):
+        return
+    if not places:
+        says = "are sent nowhere: whoever holds database and key can write another history (docs/ledger.md)"
+        yield Finding(part="heads", state="note", says=says)
+    for place_id, place in places.items():
+        yield _head_place(place, states.get(place_id))
+
+
+def _head_place(place: Place, state: PlaceState | None) -> Finding:
+    if state is None:
+        return Finding(part="heads", state="note", says=f"none was sent to {place.name} yet")
+    if state.failing:
+        since = f"{state.since:%F %T} UTC: {state.failure}"
+        says = f"of {state.failing} organizations do not get to {place.name} since {since}"
+        return _wrong("heads", says, "mend the place, or `heads` in the configuration (docs/ledger.md)")
+    return Finding(part="heads", state="ok", says=f"of {state.reached} organizations are at {place.name}")
 
 
 async def _embeddings(settings: Settings, app_url: str) -> Finding:

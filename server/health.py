@@ -1,7 +1,7 @@
 """Whether the server lives, and whether it can do its work: each thing it depends on, with its state."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from math import ceil
 from typing import Literal
@@ -14,6 +14,7 @@ from starlette.responses import Response
 from agent.providers.chain import Link
 from domain.resources import resource_folder
 from server.database.migrate import Migration, load_migrations, pending
+from server.database.sendings import PostgresSendings
 from server.database.workers import WorkersHeard
 from server.http.answers import json_answer
 from server.http.document import of_model, shows
@@ -87,7 +88,7 @@ async def readiness_of(hub: Hub, *, runs_worker: bool) -> Ready:
             "model": _model(hub),
             "worker": _own_worker(hub) if runs_worker else worker_elsewhere(heard),
             "configuration": _configuration(hub),
-            "ledger": ledger_of(heard),
+            "ledger": ledger_of(heard, await _places(hub)),
         },
         heard,
     )
@@ -187,10 +188,26 @@ def worker_elsewhere(heard: WorkersHeard | None) -> Dependency:
     )
 
 
-def ledger_of(heard: WorkersHeard | None) -> Dependency:
-    """Whether the record is being sealed, and by one key."""
-    fault = "the database does not say whether the record is sealed" if heard is None else heard.sealing_fault
-    return Dependency(state="ok") if fault is None else Dependency(state="unavailable", detail=fault)
+def ledger_of(heard: WorkersHeard | None, failing: Sequence[str] | None = ()) -> Dependency:
+    """Whether the record is sealed, by one key, and its heads are sent. `failing`: places that they do not get to."""
+    if heard is None or failing is None:
+        return Dependency(state="unavailable", detail="the database does not say whether the record is sealed")
+    faults = [] if heard.sealing_fault is None else [heard.sealing_fault]
+    if failing:
+        faults.append(f"heads do not get to {', '.join(failing)}: see the log of a worker, or glow doctor")
+    return Dependency(state="unavailable" if faults else "ok", detail="; ".join(faults))
+
+
+async def _places(hub: Hub) -> Sequence[str] | None:
+    """The names of places that heads do not get to; None: the database does not say."""
+    names = {each.place_id: each.name for each in hub.places()}
+    if not names:
+        return []
+    try:
+        states = await PostgresSendings(hub.pools.service).states(list(names), timeout_s=PATIENCE_S)
+    except Unavailable:
+        return None
+    return [names[state.place] for state in states if state.failing]
 
 
 def _configuration(hub: Hub) -> Dependency:

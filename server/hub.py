@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -31,10 +31,13 @@ from server.database.identities import PostgresIdentities
 from server.database.pool import DatabasePools, open_pools
 from server.database.queue import PostgresJobs
 from server.database.recorder import GroupRecorder
+from server.database.sendings import PostgresSendings
 from server.database.unit_of_work import PostgresTransactions
 from server.database.wakeups import RunWakeups
 from server.database.workers import PostgresWorkers
 from server.following import TaskRunFeed
+from server.heads.place import Place
+from server.heads.places import places_of, secrets_of
 from server.jwks import Jwks, fetch_from
 from server.ledger import PostgresLedger
 from server.logins import DatabaseUrls
@@ -49,6 +52,7 @@ from server.system_config import SystemConfigFile
 from server.tokens import Tokens, audiences
 from server.worker.approvals import ApprovalWorker
 from server.worker.documents import DocumentWorker
+from server.worker.heads import HeadWorker
 from server.worker.objectives import ObjectiveWorker
 from server.worker.runs import RunWorker
 from server.worker.schedules import ScheduleWorker
@@ -108,6 +112,10 @@ class Hub:
     def own_origin(self) -> str:
         """The origin of the hub's own pages."""
         return origin_of(self.public_url)
+
+    def places(self) -> Sequence[Place]:
+        """Where heads of the ledger are sent, as the operator's file says now."""
+        return places_of(self.config.current.heads, secrets_of(self.settings), self.clock)
 
     def approval_url(self, approval_id: ApprovalId) -> str:
         """Where a person decides."""
@@ -202,7 +210,7 @@ async def open_hub(
             conversations=ConversationService(stores.sessions, options.clock),
             task_runs=task_runs,
             settlements=settlements,
-            worker=_worker(settings, urls, stores, gate, rules, runs, approvals, embedder, options.clock),
+            worker=_worker(settings, config, urls, stores, gate, rules, runs, approvals, embedder, options.clock),
             clock=options.clock,
             new_id=new_id,
         )
@@ -366,8 +374,18 @@ def embedder_of(settings: Settings) -> CompatibleEmbedder | None:
     return CompatibleEmbedder(model=server.model, api_key=key, base_url=server.base_url)
 
 
+def _heads(settings: Settings, config: SystemConfigFile, stores: Stores, clock: Clock) -> HeadWorker:
+    secrets = secrets_of(settings)
+    return HeadWorker(
+        PostgresSendings(stores.pools.service),
+        lambda: places_of(config.current.heads, secrets, clock),
+        lambda: timedelta(seconds=config.current.heads.every_s),
+    )
+
+
 def _worker(
     settings: Settings,
+    config: SystemConfigFile,
     urls: DatabaseUrls,
     stores: Stores,
     gate: Gate,
@@ -396,6 +414,7 @@ def _worker(
         settling=SettleWorker(gate=gate, identities=identities, new_id=new_id),
         runs=RunWorker(runs),
         sealing=SealWorker(stores.pools.service, settings.ledger_key_source.keys),
+        heads=_heads(settings, config, stores, clock),
         keys=PostgresKeyExpiry(stores.pools.service.acquire),
         embedder=embedder,
         new_id=new_id,

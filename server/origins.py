@@ -2,6 +2,8 @@
 
 from urllib.parse import urlsplit
 
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Hosts on this machine: nobody on the way listens in."""
 _PORTS = {"http": 80, "https": 443}
 
 

@@ -1,5 +1,7 @@
 """What the environment and `.env` say of an installation, parsed once at start; the only reader of either."""
 
+import base64
+import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -15,7 +17,7 @@ from server.fallbacks import NONE, SHAPE, Fallback, HostedApi, fallback_of
 from server.home import JWT_SECRET, GlowHome
 from server.ledger_keys import KeySource
 from server.logins import DatabaseUrls
-from server.origins import NotAnOrigin, origin_named, origin_of
+from server.origins import LOOPBACK, NotAnOrigin, origin_named, origin_of
 from server.signing import LedgerKey, seed_of
 from server.slack_app import API as SLACK_API
 from server.slack_app import SlackApp
@@ -31,13 +33,14 @@ OWN_ISSUER = "glow"
 SHORTEST_SECRET_BYTES = 32
 """Of a key for HS256.  Source  RFC 7518 3.2."""
 
+SHORTEST_WEBHOOK_SECRET_BYTES = 24
+"""Source  Standard Webhooks 1.0.0."""
+
 OPENAI = "https://api.openai.com/v1"
 """Where a model, or vectors, come from when no other address is set."""
 
 NO_EMBEDDINGS = "none"
 """The GLOW_EMBEDDING_MODEL of an installation whose texts go to no embedding server."""
-
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class SettingsInvalid(Exception):
@@ -130,6 +133,17 @@ def _secret(secret: SecretStr) -> SecretStr:
 
 def _ledger_key(secret: SecretStr) -> SecretStr:
     seed_of(secret.get_secret_value())
+    return secret
+
+
+def _webhook_secret(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    try:
+        known = base64.b64decode(text.removeprefix("whsec_"), validate=True) if text.startswith("whsec_") else text
+    except binascii.Error:
+        raise ValueError("not base64 behind whsec_") from None
+    if len(known) < SHORTEST_WEBHOOK_SECRET_BYTES:
+        raise ValueError(f"shorter than {SHORTEST_WEBHOOK_SECRET_BYTES} bytes; `openssl rand -base64 32` makes one")
     return secret
 
 
@@ -230,6 +244,15 @@ class Settings(BaseSettings):
     """What signed before, to vouch for the key that follows it."""
     vault_address: HttpUrl | None = Field(default=None, validation_alias="VAULT_ADDR")
     vault_token: SecretStr | None = Field(default=None, validation_alias="VAULT_TOKEN")
+    heads_webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = Field(
+        default=None, validation_alias="GLOW_HEADS_WEBHOOK_SECRET"
+    )
+    """What heads of the ledger are signed with on their way to webhooks."""
+    heads_s3_access_key_id: str | None = Field(default=None, validation_alias="GLOW_HEADS_S3_ACCESS_KEY_ID")
+    heads_s3_secret_access_key: SecretStr | None = Field(
+        default=None, validation_alias="GLOW_HEADS_S3_SECRET_ACCESS_KEY"
+    )
+    """Of an account that may write objects into the buckets that heads are sent to, and best nothing else."""
     jwks_url: Annotated[str, AfterValidator(_keys_url)] | None = Field(default=None, validation_alias="GLOW_JWKS_URL")
     """Where an issuer's public keys are; its tokens are RS256 or ES256."""
     jwt_issuer: str = Field(default=OWN_ISSUER, min_length=1, validation_alias="GLOW_JWT_ISSUER")
@@ -321,6 +344,12 @@ class Settings(BaseSettings):
                 raise ValueError("GLOW_LEDGER_VAULT_PATH: set VAULT_ADDR and VAULT_TOKEN too")
             if _is_open(self.vault_address):
                 raise ValueError("VAULT_ADDR: must be https: the key would be sent for anybody on the way to read")
+        return self
+
+    @model_validator(mode="after")
+    def _s3_account_is_whole(self) -> Self:
+        if (self.heads_s3_access_key_id is None) != (self.heads_s3_secret_access_key is None):
+            raise ValueError("GLOW_HEADS_S3_ACCESS_KEY_ID: set it and GLOW_HEADS_S3_SECRET_ACCESS_KEY, or neither")
         return self
 
     @model_validator(mode="after")

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from domain.resources import resource_folder
 from knowledge.parse.document import DEFAULT_LIMITS
+from server.origins import LOOPBACK
 from tools.yaml_files import UnreadableYaml, read_yaml
 
 log = structlog.get_logger()
@@ -111,6 +113,65 @@ class ConversationConfig(_Part):
     """By the first line of the first message; or by the model that answered it, for a call of it more."""
 
 
+def _safe_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.fragment:
+        raise ValueError("not a URL like https://heads.example.com/glow, without a name or password in it")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ValueError("must be https, unless it is on this machine")
+    return url
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/") or "\0" in path:
+        raise ValueError("not an absolute path")
+    return path
+
+
+SafeUrl = Annotated[str, Field(max_length=2000), AfterValidator(_safe_url)]
+
+
+class S3Bucket(_Part):
+    """A bucket of S3, or of whatever speaks as it does."""
+
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
+    prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-]+/)*$", max_length=500)] = ""
+    endpoint: SafeUrl | None = None
+    """None: Amazon's own of that region."""
+
+
+class HeadPlace(_Part):
+    """A place that heads of the ledger are sent to: exactly one of file, s3 and webhook."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+    file: Annotated[str, AfterValidator(_absolute)] | None = None
+    s3: S3Bucket | None = None
+    webhook: SafeUrl | None = None
+    organizations: Annotated[list[str], Field(min_length=1, max_length=1000)] | None = None
+    """Whose, by their slugs; None: every organization's."""
+
+    @model_validator(mode="after")
+    def _is_one_place(self) -> Self:
+        if sum(each is not None for each in (self.file, self.s3, self.webhook)) != 1:
+            raise ValueError("name exactly one of file, s3 and webhook")
+        return self
+
+
+class HeadsConfig(_Part):
+    """Where heads of the ledger are sent."""
+
+    every_s: Annotated[int, Field(ge=1, le=7 * 86_400)] = 300
+    """At most so often to one place, and only a newer one."""
+    to: Annotated[list[HeadPlace], Field(max_length=20)] = Field(default_factory=list[HeadPlace])
+
+    @model_validator(mode="after")
+    def _are_told_apart(self) -> Self:
+        if len({place.name for place in self.to}) < len(self.to):
+            raise ValueError("two places have the same name")
+        return self
+
+
 class SystemConfig(_Part):
     """The whole file."""
 
@@ -119,6 +180,7 @@ class SystemConfig(_Part):
     runs: RunLimits = RunLimits()
     search: SearchConfig = SearchConfig()
     conversations: ConversationConfig = ConversationConfig()
+    heads: HeadsConfig = HeadsConfig()
     models: Mapping[str, ModelTraits] = Field(default_factory=dict[str, ModelTraits])
     """By the model's name."""
     prices: Mapping[str, Price] = Field(default_factory=dict[str, Price])

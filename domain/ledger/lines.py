@@ -1,7 +1,7 @@
 """An export as lines of canonical JSON: what it is, the keys, the rows in order, each head after its last row."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from domain.activity.model import Payload
@@ -55,6 +55,20 @@ def broken_off_line(why: str) -> bytes:
 def rotation_line(rotation: Rotation) -> bytes:
     """That one key follows another."""
     return _line(rotation.members())
+
+
+def kept_line(organization: str, head: Head, key: Key, rotations: Sequence[Rotation]) -> bytes:
+    """A head as it is kept elsewhere: with its key, and what vouches for that. `organization`: its slug."""
+    return _line(
+        {
+            "head": head.members(),
+            "key": key.members(),
+            "organization": organization,
+            "rotations": [each.members() for each in rotations],
+            "type": "kept_head",
+            "version": 1,
+        }
+    )
 
 
 def lines_of(page: Page) -> Iterator[bytes]:

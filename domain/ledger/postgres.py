@@ -74,11 +74,11 @@ class PostgresLedgerReader:
     async def head(self) -> Head | None:
         """The newest."""
         row = await self._connection.fetchrow(HEAD)
-        return None if row is None else _head(row)
+        return None if row is None else head_of(row)
 
     async def heads(self, above: int, upto: int) -> Sequence[Head]:
         """Smallest first."""
-        return [_head(row) for row in await self._connection.fetch(HEADS, above, upto)]
+        return [head_of(row) for row in await self._connection.fetch(HEADS, above, upto)]
 
     async def keys(self) -> Sequence[Key]:
         """In the order in which they came."""
@@ -94,7 +94,7 @@ class PostgresLedgerReader:
 
     async def rotations(self, above: int, upto: int) -> Sequence[Rotation]:
         """In the order in which they came."""
-        return [_rotation(row) for row in await self._connection.fetch(ROTATIONS, above, upto)]
+        return [rotation_of(row) for row in await self._connection.fetch(ROTATIONS, above, upto)]
 
     async def events(self, start: int, end: int, *, payloads: bool) -> Sequence[SealedEvent]:
         """In the tree's order, bounded in rows and bytes."""
@@ -112,7 +112,8 @@ class PostgresLedgerReader:
         return {Node(row["level"], row["node_index"]): row["hash"] for row in rows}
 
 
-def _head(row: Row) -> Head:
+def head_of(row: Row) -> Head:
+    """A row of ledger_heads."""
     return Head(
         statement=Statement(
             organization_id=OrganizationId(row["organization_id"]),
@@ -126,7 +127,8 @@ def _head(row: Row) -> Head:
     )
 
 
-def _rotation(row: Row) -> Rotation:
+def rotation_of(row: Row) -> Rotation:
+    """A row of ledger_rotations, with the public key of the one before."""
     return Rotation(
         succession=Succession(
             organization_id=OrganizationId(row["organization_id"]),

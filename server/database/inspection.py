@@ -1,5 +1,6 @@
 """Looks at a database as one of its logins and says what it finds, for whoever has to mend it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ from domain.resources import resource_folder
 from server.database.connection import Connection, connected
 from server.database.errors import DatabaseMisconfigured, DatabaseUnavailable
 from server.database.migrate import load_migrations, pending
+from server.database.sendings import PlaceState, states_on
 from server.database.workers import WorkersHeard, heard_on, jobs_wait
 from server.logins import Login
 
@@ -97,6 +99,18 @@ async def background_work(url: str) -> BackgroundWork:
     try:
         async with connected(url, application_name="glow doctor") as connection:
             return BackgroundWork(workers=await heard_on(connection), jobs_wait=await jobs_wait(connection))
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DatabaseUnavailable(Login.SERVICE, f"{_place(url)}: {error or type(error).__name__}") from error
+
+
+async def sendings(url: str, places: Sequence[str]) -> Sequence[PlaceState]:
+    """How heads get to those places, asked as glow_service.
+
+    Raises  DatabaseUnavailable: also where its migrations are not applied.
+    """
+    try:
+        async with connected(url, application_name="glow doctor") as connection:
+            return await states_on(connection, places)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseUnavailable(Login.SERVICE, f"{_place(url)}: {error or type(error).__name__}") from error
 

@@ -16,6 +16,7 @@ from server.database.workers import PostgresWorkers
 from server.worker.again import Again
 from server.worker.approvals import ApprovalWorker
 from server.worker.documents import DocumentWorker
+from server.worker.heads import HeadWorker
 from server.worker.runs import RunWorker
 from server.worker.schedules import ScheduleWorker
 from server.worker.sealing import SealWorker
@@ -31,6 +32,7 @@ SWEEP_EVERY_S = 5.0
 EXPIRE_EVERY_S = 60.0
 BEAT_EVERY_S = 5.0
 SEAL_EVERY_S = 1.0
+SEND_EVERY_S = 5.0
 LEAVE_WITHIN_S = 2.0
 UNQUEUED_FOR = timedelta(seconds=5)
 RECONNECT_AFTER_S = 1.0
@@ -56,10 +58,11 @@ class Worker:
         new_id: NewId,
         runs: RunWorker | None = None,
         sealing: SealWorker | None = None,
+        heads: HeadWorker | None = None,
         embedder: Embedder | None = None,
         drain: timedelta = DRAIN,
     ) -> None:
-        """`runs`: goes on with agent runs; None: others do. `sealing`: the same of the ledger.
+        """`runs`: goes on with agent runs; None: others do. `sealing`, `heads`: the same of the ledger.
 
         `embedder`: whose vectors documents should have.
 
@@ -78,6 +81,7 @@ class Worker:
         if runs is not None:
             self._handlers["run"] = runs.work
         self._sealing = sealing
+        self._heads = heads
         self._keys = keys
         self._embedder = embedder
         self._new_id = new_id
@@ -100,6 +104,8 @@ class Worker:
                 group.create_task(self._over_and_over(self._beat, BEAT_EVERY_S), name="worker.beat")
                 if self._sealing is not None:
                     group.create_task(self._over_and_over(self._sealing.seal, SEAL_EVERY_S), name="worker.seal")
+                if self._heads is not None:
+                    group.create_task(self._over_and_over(self._heads.send, SEND_EVERY_S), name="worker.heads")
         finally:
             await self._leave()
 

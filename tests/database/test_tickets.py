@@ -66,6 +66,7 @@ PLUMBING = {
     "ledger_keys",
     "ledger_heads",
     "ledger_rotations",
+    "ledger_sendings",
 }
 """Tables that no ticket guards. Source  ADR-0011; users: the application may not write it at all."""
 

@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,13 +17,18 @@ from server.cli.main import main
 from server.cli.tokens import signer_of
 from server.database.connection import connected
 from server.database.embedded import EmbeddedServer
+from server.database.pool import open_pools
+from server.database.sendings import PostgresSendings
 from server.demo.loader import found_demo
+from server.heads.places import HeadSecrets, places_of
 from server.logins import Login
 from server.settings import load_settings
+from server.system_config import read_system_config
+from server.worker.heads import HeadWorker
 from tests.support.database import Database, bare_database, fresh_database, run_apart
 from tests.support.environment import bare_environment, external, unused_port
 from tests.support.fake_embeddings import served_embeddings
-from tests.support.ledger import KEY, OTHER_KEY
+from tests.support.ledger import KEY, OTHER_KEY, seal
 from tests.support.office import paragraph, word
 
 ACME = ("--organization", "acme-audit")
@@ -473,6 +479,33 @@ def test_the_doctor_says_by_which_key_the_ledger_is_signed_and_whether_it_is_one
     in_the_queue(firm, "DELETE FROM queue.workers")
     installation.setenv("GLOW_LEDGER_KEY_FILE", "/nowhere/key")
     assert "GLOW_LEDGER_KEY_FILE /nowhere/key" in finding()["says"]
+
+
+def test_the_doctor_says_where_heads_are_sent_and_where_they_do_not_get(
+    glow: Glow, firm: Database, free_port: str, installation: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def findings() -> list[dict[str, str]]:
+        glow("doctor", "--port", free_port, "--json")
+        return [each for each in glow.json["items"] if each["part"] == "heads"]
+
+    async def send() -> None:
+        async with open_pools(firm.urls()) as pools:
+            await seal(pools.service)
+            config = read_system_config(tmp_path / "system.yaml").heads
+            places = places_of(config, HeadSecrets(), utc_now)
+            await HeadWorker(PostgresSendings(pools.service), lambda: places, lambda: timedelta(hours=1)).send()
+
+    assert findings()[0]["says"].startswith("are sent nowhere")
+    config = f"heads: {{to: [{{name: here, file: {tmp_path}/heads}}, {{name: away, file: /nowhere/heads}}]}}\n"
+    (tmp_path / "system.yaml").write_text(config, encoding="utf-8")
+    installation.setenv("SYSTEM_CONFIG_PATH", str(tmp_path / "system.yaml"))
+    assert [each["says"] for each in findings()] == ["none was sent to here yet", "none was sent to away yet"]
+    assert glow("tools", "call", "task_list", *ACME, *EMPLOYEE) == 0
+    run_apart(send())
+    here, away = findings()
+    assert (here["state"], here["says"]) == ("ok", "of 1 organizations are at here")
+    assert away["state"] == "wrong"
+    assert away["says"].endswith("UTC: the file cannot be appended to: No such file or directory")
 
 
 @pytest.fixture

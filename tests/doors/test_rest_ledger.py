@@ -64,6 +64,31 @@ async def test_a_call_is_sealed_proved_and_exported(doors: Doors, tmp_path: Path
     assert checked(newer, [head]) == Found(None)
 
 
+async def test_the_newest_heads_are_kept_where_the_operator_says_and_where_they_do_not_get_is_told(
+    doors: Doors, tmp_path: Path
+) -> None:
+    config, path = doors.hub.config, tmp_path / "heads.ndjson"
+    config.path = tmp_path / "system.yaml"
+    place = f"{{name: outside, file: {path}, organizations: [acme-audit]}}"
+    config.path.write_text(f"heads: {{every_s: 1, to: [{place}, {{name: away, file: /nowhere/heads}}]}}\n")
+    config.reread()
+    manager = await doors.client("manager@acme")
+    created = await manager.post("/v1/tasks", json={"title": "Kept elsewhere"})
+    await proved(manager, created.headers["x-call-id"])
+    export = tmp_path / "export.ndjson"
+    while not path.exists() or not path.read_bytes().endswith(b"\n"):
+        assert (await manager.get("/readiness")).status_code == 200
+    export.write_bytes((await manager.get("/v1/activity/export")).content)
+    assert checked(export, [path]) == Found(None)
+    while True:
+        ready = await manager.get("/readiness")
+        ledger = ready.json()["dependencies"]["ledger"]
+        if ledger["state"] != "ok":
+            break
+    assert ledger["detail"] == "heads do not get to away: see the log of a worker, or glow doctor"
+    assert ready.status_code == 200
+
+
 async def test_who_may_not_is_refused_and_what_makes_no_sense_told(doors: Doors) -> None:
     employee, manager = await doors.client(), await doors.client("manager@acme")
     for who in ("employee@acme", "client@acme", "readonly@acme"):

@@ -29,7 +29,7 @@ def test_every_file_that_is_named_exists(page: str) -> None:
 def test_every_variable_of_the_environment_stands_in_the_table_of_settings_and_no_other() -> None:
     _, _, rest = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8").partition("## The variables\n")
     rows = [line for line in rest.partition("\n## ")[0].splitlines() if line.startswith("| `")]
-    documented = [name for row in rows for name in re.findall(r"`([A-Z_]+)`", row.split("|")[1])]
+    documented = [name for row in rows for name in re.findall(r"`([A-Z0-9_]+)`", row.split("|")[1])]
     assert sorted(documented) == sorted(names_of_settings())
 
 

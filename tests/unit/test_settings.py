@@ -330,6 +330,26 @@ def test_the_key_of_the_ledger_is_made_once_and_kept_unless_one_is_set(
     assert load_settings().ledger_key().key_id != made.key_id
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"GLOW_HEADS_WEBHOOK_SECRET": "hunter2"}, "shorter than 24 bytes"),
+        ({"GLOW_HEADS_WEBHOOK_SECRET": "whsec_hunter2!"}, "not base64 behind whsec_"),
+        ({"GLOW_HEADS_WEBHOOK_SECRET": "whsec_aHVudGVyMg=="}, "shorter than 24 bytes"),
+        ({"GLOW_HEADS_S3_ACCESS_KEY_ID": "AKIA"}, "GLOW_HEADS_S3_SECRET_ACCESS_KEY, or neither"),
+    ],
+)
+def test_secrets_of_the_places_for_heads_are_whole_or_refused(
+    environment: pytest.MonkeyPatch, given: dict[str, str], says: str
+) -> None:
+    for name, value in given.items():
+        environment.setenv(name, value)
+    with pytest.raises(SettingsInvalid) as raised:
+        load_settings()
+    assert says in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
 @pytest.mark.parametrize("given", ["hidden", base64.b64encode(bytes(31)).decode(), "!" * 44])
 def test_what_is_no_key_of_a_ledger_is_refused_and_not_repeated(environment: pytest.MonkeyPatch, given: str) -> None:
     environment.setenv("GLOW_LEDGER_KEY", given)

@@ -117,3 +117,4 @@ INSERT INTO ledger_rotations (organization_id, after_size, from_key_id, to_key_i
         to_signature)
     VALUES (:org, 1, repeat('0', 64), repeat('1', 64), decode(repeat('11', 32), 'hex'), now(),
         decode(repeat('00', 64), 'hex'), decode(repeat('11', 64), 'hex'));
+INSERT INTO ledger_sendings (organization_id, place, due_at) VALUES (:org, 'nowhere', now());
