@@ -64,27 +64,44 @@ class Resumed:
 
 def resumed_of(left: Unfinished) -> Resumed:
     """Where to go on with a run that was left so."""
-    kept = {step.message_id for step in left.steps}
+    events = [mapping(parsed(frame.data)) for frame in left.frames]
+    steps = _told_steps(left, events)
+    kept = {step.message_id for step in steps}
     last = left.checkpoint
     heard = None if last is None or last.message_id in kept else last
-    events = [mapping(parsed(frame.data)) for frame in left.frames]
     made = {} if heard is None else _calls_told(events)
     return Resumed(
         last_sequence=left.last_sequence,
-        steps=left.steps,
+        steps=steps,
         later=left.later,
-        spent=_spent(left, events),
+        spent=_spent(left, steps, events),
         seconds=0.0 if last is None else last.spent.seconds,
         half_said=_half_said(events),
         heard=heard,
         words="" if heard is None else _words_of(events, heard.message_id),
-        ended={call_id: outcome for call_id, told in made.items() if (outcome := _outcome(call_id, told)) is not None},
+        ended={
+            call_id: outcome for call_id, told in made.items() if (outcome := outcome_told(call_id, told)) is not None
+        },
         told=frozenset((call_id, kind) for call_id, told in made.items() for kind in told),
         cancel_requested=left.cancel_requested,
         awaited=left.awaited,
-        answers=answers_to(left.steps, left.later, events) if heard is None else Answers(),
+        answers=answers_to(steps, left.later, events) if heard is None else Answers(),
         owes_waiting=bool(left.awaited) and not any(map(_told_to_wait(left.awaited), events)),
     )
+
+
+def _told_steps(left: Unfinished, events: Sequence[Json]) -> tuple[Step, ...]:
+    """The kept steps without a last one of which some call's end was lost on its way into the log: it is told anew.
+
+    Of a step that waits, and of one that another turn has followed, all was told.
+    """
+    last, mark = left.steps[-1] if left.steps else None, left.checkpoint
+    if last is None or mark is None or mark.message_id != last.message_id:
+        return left.steps
+    if any(call.outcome == "waiting" for call in last.calls):
+        return left.steps
+    told = {text(event.get("call_id")) for event in events if event.get("type") == "tool.completed"}
+    return left.steps if all(str(call.call_id) in told for call in last.calls) else left.steps[:-1]
 
 
 def _told_to_wait(awaited: Sequence[ApprovalId]) -> Callable[[Json], bool]:
@@ -92,9 +109,9 @@ def _told_to_wait(awaited: Sequence[ApprovalId]) -> Callable[[Json], bool]:
     return lambda event: event.get("type") == "run.waiting" and event.get("approvals") == asked
 
 
-def _spent(left: Unfinished, events: Sequence[Json]) -> Spent:
+def _spent(left: Unfinished, steps: Sequence[Step], events: Sequence[Json]) -> Spent:
     """What the run had spent. What a process used for words that it was lost with, nobody told."""
-    made = [call for step in left.steps for call in step.calls]
+    made = [call for step in steps for call in step.calls]
     calls: list[tuple[str, Outcome]] = [
         (call.tool, cast(Outcome, left.later.get(call.call_id, {}).get("outcome", call.outcome))) for call in made
     ]
@@ -141,7 +158,7 @@ def _calls_told(events: Sequence[Json]) -> dict[CallId, dict[str, Json]]:
     return told
 
 
-def _outcome(call_id: CallId, told: Mapping[str, Json]) -> CallOutcome | None:
+def outcome_told(call_id: CallId, told: Mapping[str, Json]) -> CallOutcome | None:
     """How a call ended, as it was told; None: its end was not."""
     completed = told.get("tool.completed")
     if completed is None:

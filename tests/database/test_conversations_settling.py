@@ -209,6 +209,28 @@ async def test_cancelled_before_it_settles_anything_a_run_that_was_taken_over_te
     assert frames[-1].type == "run.cancelled"
 
 
+async def test_how_a_call_ended_is_told_though_its_process_was_lost_before_it_could_tell(
+    pools: DatabasePools, superuser_connection: Connection
+) -> None:
+    kept = "SELECT count(*) FROM messages WHERE run_id = $1 AND role = 'assistant'"
+    hold = HoldAt(3)
+    async with process_on(pools, ScriptedModel(asks(call("task_list")), says("x"), pace=hold)) as lost:
+        begun = await lost.say("What is there?")
+        async with asyncio.timeout(60):
+            while not await superuser_connection.fetchval(kept, begun.run_id):
+                pass
+        await superuser_connection.execute(
+            "DELETE FROM run_events WHERE run_id = $1 AND type IN ('tool.decided', 'tool.completed')", begun.run_id
+        )
+        await orphan(superuser_connection, begun.run_id)
+        async with process_on(pools, ScriptedModel(says("One."))) as process:
+            assert await process.go_on(begun.run_id)
+            frames = await process.frames(begun.run_id)
+    kinds = [frame.type for frame in frames]
+    assert kinds[:4] == ["run.started", "tool.called", "tool.decided", "tool.completed"]
+    assert [kinds.count(kind) for kind in ("tool.completed", "run.completed")] == [1, 1]
+
+
 class NeverSays:
     """A record that gives nobody an answer, and counts who asks."""
 
