@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, assert_never
 from uuid import UUID
 
@@ -62,6 +62,23 @@ class Explain:
 NextStep = Say | Call | Stop | Explain
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a model told in one turn besides its words and its calls: with those, all that the loop was given of it."""
+
+    ended: FinishReason | None
+    """None: it came to no end, since the run was stopped or its time was over."""
+    answering: Answering | None
+    usage: CallUsage
+    """With the cost at the price of the moment, also where the provider did not tell all that was used."""
+    untold: int
+    """Answers that broke off, and whose tokens nobody told."""
+    begun: bool
+    """It may have begun to answer."""
+    asked: int
+    """Calls that it asked for, whether or not they were made."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Heard:
     """One turn of the model, as far as it has been heard."""
@@ -79,6 +96,10 @@ class Heard:
     """What the turn used, once it is over."""
     preface: str = ""
     """What the reader is told before the model's first words: that it is another one than was asked."""
+    added: int = 0
+    """Characters at the end of the text that are the loop's own."""
+    told: Told | None = None
+    """What the model told besides its words, once the turn is over; None: it was not asked."""
 
     def __post_init__(self) -> None:
         self.message_id = self.message_id or str(self.new_id())
@@ -103,7 +124,15 @@ class Heard:
 
     def add(self, words: str) -> Iterator[AgentEvent]:
         """Words of the loop's own, set apart from what the model said."""
+        before = len(self.text)
         yield from self.say(f"\n\n{words}" if self.text else words)
+        self.added = len(self.text) - (before or len(self.preface))
+
+    @property
+    def own_words(self) -> str:
+        """What the model itself said."""
+        begins = len(self.preface) if self.text else 0
+        return self.text[begins : len(self.text) - self.added]
 
 
 def next_step(heard: Heard, limit: Limit | None) -> NextStep:
@@ -155,6 +184,7 @@ class _Used:
     written: int = 0
     untold: int = 0
     """Answers that broke off, and whose tokens the provider did not tell."""
+    answering: Answering | None = None
     begun: bool = True
     """It was asked, and may have begun; only a model that failed says that it had not."""
     whole: bool = False
@@ -172,6 +202,14 @@ class _Used:
             cached_tokens=self.cached,
             output_tokens=self.written,
             cost_usd=None if self.untold else cost,
+        )
+        heard.told = Told(
+            ended=heard.ended if self.whole else None,
+            answering=self.answering,
+            usage=replace(heard.usage, cost_usd=cost),
+            untold=self.untold,
+            begun=self.begun,
+            asked=len(heard.calls),
         )
         spent.estimated_tokens += self._estimated(request, heard)
         if heard.text:
@@ -192,7 +230,7 @@ def _take(event: ModelEvent, heard: Heard, used: _Used, spent: Spent) -> Iterato
         case Withdrawn():
             yield from heard.withdraw(event.reason)
         case Answering():
-            heard.speaker = event.model
+            heard.speaker, used.answering = event.model, event
             # Once a run: whoever answers in another's place is named where it first speaks.
             heard.preface = "" if event.model in spent.heard_of else preface(event)
         case ItemMade():

@@ -20,6 +20,11 @@ from agent.usage import usage_of
 from domain.kernel import ApprovalId, CallId
 
 
+def has_passed(deadline: float) -> bool:
+    """Whether it is that time, by the event loop's clock."""
+    return asyncio.get_running_loop().time() >= deadline
+
+
 class Journal(Protocol):
     """Where the loop leaves what is to be remembered of the run."""
 
@@ -66,6 +71,8 @@ class TurnSetup:
     """What that process had begun is brought to its end, and nothing begun any more."""
     before: Spent | None = None
     """What was spent before the first turn: on a summary of what came before."""
+    has_passed: Callable[[float], bool] = has_passed
+    """Asked before each turn whether the run's time is over."""
 
 
 async def run_turn(setup: TurnSetup) -> AsyncGenerator[AgentEvent, None]:
@@ -124,7 +131,7 @@ class _Loop:
         while not self.awaited:
             limit = self._spent.limit_reached(self._budget)
             heard = Heard(new_id=self._setup.calls.new_id)
-            heard.out_of_time = asyncio.get_running_loop().time() >= self._deadline
+            heard.out_of_time = self._setup.has_passed(self._deadline)
             if limit != "tokens" and not heard.out_of_time:
                 async with aclosing(self._hear(heard, limit)) as events:
                     async for event in events:
@@ -246,6 +253,9 @@ class _Loop:
                 calls=() if calls is None else tuple(zip(calls.ids, calls.asked, strict=True)),
                 provider_items=tuple(heard.provider_items),
                 spent=spent,
+                words=None if heard.own_words == heard.text else heard.own_words,
+                out_of_time=heard.out_of_time,
+                told=heard.told,
             )
         )
 

@@ -6,10 +6,11 @@ from uuid import UUID
 
 import orjson
 
-from agent.events import Json, ModelUsage, RunUsage
+from agent.events import CallUsage, Json, ModelUsage, RunUsage
 from agent.frames import event_json, json_text
+from agent.hearing import Told
 from agent.json_values import mapping
-from agent.model import ProviderItem, ToolCall
+from agent.model import Answering, FinishReason, ProviderItem, ToolCall
 from domain.kernel import CallId
 
 
@@ -34,6 +35,11 @@ class Checkpoint:
     calls: tuple[tuple[CallId, ToolCall], ...]
     provider_items: tuple[ProviderItem, ...]
     spent: SpentSoFar
+    words: str | None = None
+    """What the model itself said in it, where the text that was shown has more words than those."""
+    out_of_time: bool = False
+    told: Told | None = None
+    """None: the model was not asked; or the turn is of a time when this was not kept."""
 
 
 def checkpoint_text(checkpoint: Checkpoint) -> str:
@@ -51,7 +57,14 @@ def checkpoint_text(checkpoint: Checkpoint) -> str:
         "estimated_tokens": checkpoint.spent.estimated_tokens,
         "seconds": checkpoint.spent.seconds,
     }
-    return json_text({"message_id": checkpoint.message_id, "calls": calls, "provider_items": items, "spent": spent})
+    mark: Json = {"message_id": checkpoint.message_id, "calls": calls, "provider_items": items, "spent": spent}
+    if checkpoint.words is not None:
+        mark["words"] = checkpoint.words
+    if checkpoint.out_of_time:
+        mark["out_of_time"] = True
+    if checkpoint.told is not None:
+        mark["told"] = checkpoint.told
+    return json_text(mark)
 
 
 def checkpoint_of(content: str) -> Checkpoint:
@@ -62,6 +75,9 @@ def checkpoint_of(content: str) -> Checkpoint:
         calls=tuple(_call(each) for each in cast("list[dict[str, str]]", raw["calls"])),
         provider_items=tuple(_item(each) for each in cast("list[dict[str, str | None]]", raw["provider_items"])),
         spent=_spent(mapping(raw["spent"])),
+        words=cast("str | None", raw.get("words")),
+        out_of_time=raw.get("out_of_time") is True,
+        told=_told(mapping(raw["told"])) if "told" in raw else None,
     )
 
 
@@ -74,10 +90,22 @@ def _item(raw: dict[str, str | None]) -> ProviderItem:
     return ProviderItem(maker=raw["maker"] or "", content=raw["content"] or "", before=raw["before"])
 
 
-def _spent(raw: Json) -> SpentSoFar:
-    used = mapping(raw["usage"])
+def _told(raw: Json) -> Told:
+    answering = raw.get("answering")
+    return Told(
+        ended=cast("FinishReason | None", raw.get("ended")),
+        answering=None if answering is None else Answering(**cast("dict[str, str]", answering)),
+        usage=CallUsage(**cast("dict[str, Any]", raw["usage"])),
+        untold=cast(int, raw["untold"]),
+        begun=raw["begun"] is True,
+        asked=cast(int, raw["asked"]),
+    )
+
+
+def run_usage_of(used: Json) -> RunUsage:
+    """A run's usage, from its event's members."""
     parts = cast("dict[str, dict[str, Any]]", mapping(used.get("by_model")))
-    usage = RunUsage(
+    return RunUsage(
         input_tokens=cast(int, used["input_tokens"]),
         output_tokens=cast(int, used["output_tokens"]),
         model_calls=cast(int, used["model_calls"]),
@@ -87,8 +115,11 @@ def _spent(raw: Json) -> SpentSoFar:
         cost_usd=cast("float | None", used.get("cost_usd")),
         untold_calls=cast("int | None", used.get("untold_calls")),
     )
+
+
+def _spent(raw: Json) -> SpentSoFar:
     return SpentSoFar(
-        usage=usage,
+        usage=run_usage_of(mapping(raw["usage"])),
         repairs=cast(int, raw["repairs"]),
         estimated_tokens=cast(int, raw["estimated_tokens"]),
         seconds=cast(float, raw["seconds"]),

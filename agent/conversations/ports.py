@@ -8,7 +8,7 @@ from uuid import UUID
 
 from agent.conversations.leases import Lease, Pulse, RunKey, TakenRun
 from agent.conversations.model import Conversation, Found, History, Said, Step, Summary, Surroundings
-from agent.conversations.runs import AskedBefore, AskedTurn, Ending, NewRun, Run, Unfinished
+from agent.conversations.runs import AskedBefore, AskedTurn, Ending, NewRun, RecordedRun, Run, Unfinished
 from agent.conversations.tree import TurnVersion
 from agent.events import RunFailed, RunFrame, RunUsage
 from domain.idempotency.ports import Keys
@@ -95,6 +95,10 @@ class RunStore(Protocol):
 
     async def unfinished(self, run_id: RunId) -> Unfinished | None:
         """The run as its carrier left it; None: it is not running (or there is no such run)."""
+        ...
+
+    async def recorded(self, run_id: RunId) -> RecordedRun | None:
+        """The run from its beginning, whatever has become of it; None: there is no such run."""
         ...
 
     async def run(self, run_id: RunId) -> Run | None: ...

@@ -25,7 +25,7 @@ from agent.conversations.model import (
     TitledBy,
     Turn,
 )
-from agent.conversations.runs import AskedTurn, NewRun, Run, Unfinished
+from agent.conversations.runs import AskedTurn, NewRun, RecordedRun, Run, Unfinished
 from agent.conversations.searching import snippet_of
 from agent.conversations.tree import TurnVersion
 from agent.events import CallUsage, Citation, Json, ModelUsage, RunFailed, RunFrame, RunUsage
@@ -349,6 +349,17 @@ def unfinished_of(row: Row, steps: Sequence[Step], later: Mapping[CallId, Json],
         frames=tuple(_frame(each) for each in told),
         last_sequence=max((each["last_sequence"] for each in told), default=0),
         awaited=_approvals(row["awaited"]),
+    )
+
+
+def recorded_of(row: Row, frames: Sequence[Row]) -> RecordedRun:
+    """A run with the rows of all its frames."""
+    return RecordedRun(
+        run=_begun(row),
+        conversation=conversation_of(row),
+        status=cast(RunStatus, row["status"]),
+        error=error_of(row["error"]),
+        frames=tuple(map(_frame, frames)),
     )
 
 

@@ -120,3 +120,14 @@ class Unfinished:
     """Of all frames; 0: none."""
     awaited: tuple[ApprovalId, ...] = ()
     """What it waited for when it was put down, unless it has come further since."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedRun:
+    """A run as it is stored: what it began with, how it ended, and every frame with its checkpoint."""
+
+    run: NewRun
+    conversation: Conversation
+    status: RunStatus
+    error: RunFailed | None
+    frames: tuple[RunFrame, ...]

@@ -11,6 +11,7 @@ from agent.conversations.postgres.session import PostgresSession
 from agent.conversations.refusals import ConversationBusy, ConversationTaken
 from agent.conversations.rows import (
     error_content,
+    recorded_of,
     run_of,
     step_content,
     step_of,
@@ -19,7 +20,7 @@ from agent.conversations.rows import (
     user_content,
     user_text,
 )
-from agent.conversations.runs import AskedBefore, Ending, NewRun, Run, Unfinished
+from agent.conversations.runs import AskedBefore, Ending, NewRun, RecordedRun, Run, Unfinished
 from agent.events import RunFrame, RunUsage
 from domain.kernel import ApprovalId, ConversationId, RunId
 
@@ -83,9 +84,9 @@ SELECT run_id, sequence, type, data FROM run_events WHERE run_id = $1 AND sequen
 
 REQUEST_CANCEL = "UPDATE runs SET cancel_requested = true WHERE run_id = $1 AND status IN ('running', 'waiting')"
 
-UNFINISHED = """
+BEGUN = """
 SELECT r.run_id, r.conversation_id, r.agent AS run_agent, r.model, r.door, r.cancel_requested, r.request_id, r.trace_id,
-    r.awaited, r.parent_run_id,
+    r.awaited, r.parent_run_id, r.status, r.error,
     m.message_id, m.content, m.client_message_id, m.created_at AS said_at,
     c.title, c.agent, c.agent_ceiling, c.engagement_id, c.created_at, c.updated_at, c.active_run_id, c.branched,
     c.titled_by
@@ -93,12 +94,17 @@ FROM runs r
     JOIN conversations c USING (organization_id, conversation_id)
     JOIN messages m ON m.organization_id = r.organization_id AND m.conversation_id = r.conversation_id
         AND m.run_id = r.run_id AND m.role = 'user'
-WHERE r.run_id = $1 AND r.status = 'running'
+WHERE r.run_id = $1
 """
+UNFINISHED = f"{BEGUN} AND r.status = 'running'"
 
 STEPS_OF_RUN = """
 SELECT m.message_id, m.content FROM messages m
 WHERE m.conversation_id = $1 AND m.run_id = $2 AND m.role = 'assistant' ORDER BY m.ordinal
+"""
+
+ALL_FRAMES = """
+SELECT run_id, sequence, type, data, checkpoint FROM run_events WHERE run_id = $1 ORDER BY sequence
 """
 
 # What one frame's text would repeat, the message it belongs to holds whole.
@@ -226,6 +232,11 @@ class RunRows(PostgresSession):
         # A question past its time is open for a run that waits, until it is written down that it has expired.
         later = await calls_now(self._connection, open_calls(steps), as_written=True)
         return unfinished_of(row, steps, later, told)
+
+    async def recorded(self, run_id: RunId) -> RecordedRun | None:
+        """The run from its beginning, whatever has become of it."""
+        row = await self._connection.fetchrow(BEGUN, run_id)
+        return None if row is None else recorded_of(row, await self._connection.fetch(ALL_FRAMES, run_id))
 
     async def run(self, run_id: RunId) -> Run | None:
         """One's own run of that id."""
