@@ -11,7 +11,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # pytest has the last word
 .PHONY: help setup setup-dev demo test check fmt lint types imports manifests lock-check adr-check openapi-check \
-	web web-check coverage openapi lock outage waiting benchmarks takeover task-takeover workers-killed clean
+	web web-check coverage openapi lock outage waiting interleavings benchmarks takeover task-takeover workers-killed clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -77,6 +77,9 @@ lock: setup-dev ## resolve the dependencies anew (asks the package index)
 
 waiting: setup-dev ## runs that wait for a person, cut off at every write, killed and raced over (make test tries a sample)
 	GLOW_TEST_EVERY=1 $(BIN)/python -m pytest tests/conversations/test_waiting.py tests/doors/test_waiting_killed.py
+
+interleavings: setup-dev ## COURSES of approve, reject, cancel, expire, edit, lapse and kill -9 between a question and its outcome (make test takes 3)
+	GLOW_TEST_INTERLEAVINGS=$(or $(COURSES),200) $(BIN)/python -m pytest tests/doors/test_interleavings.py
 
 outage: setup-dev ## PostgreSQL away for ten seconds under load (make test does the same for a moment)
 	GLOW_TEST_OUTAGE_S=10 GLOW_TEST_OUTAGE_CLIENTS=32 $(BIN)/python -m pytest tests/doors/test_outage.py

@@ -191,10 +191,10 @@ async def site(database: Database, inspector: Connection, owner: Connection) -> 
         yield made
 
 
-async def begun(replica: Replica, message: str) -> UUID:
+async def begun(replica: Replica, message: str, who: str = "employee") -> UUID:
     """A new run; its stream is left."""
     async with (
-        replica.client() as client,
+        replica.client(who) as client,
         client.stream("POST", "/v1/chat", json={"message": message}, headers={"Accept": "text/event-stream"}) as answer,
     ):
         assert answer.status_code == 200
@@ -303,8 +303,8 @@ async def killed_at(state: State, here: Site, message: str, chance: random.Rando
     return run_id, answered
 
 
-async def frames_of(replica: Replica, run_id: UUID) -> list[bytes]:
-    async with replica.client() as client, client.stream("GET", f"/v1/runs/{run_id}/events?after=0") as answer:
+async def frames_of(replica: Replica, run_id: UUID, who: str = "employee") -> list[bytes]:
+    async with replica.client(who) as client, client.stream("GET", f"/v1/runs/{run_id}/events?after=0") as answer:
         assert answer.status_code == 200
         return [line.encode()[6:] async for line in answer.aiter_lines() if line.startswith("data: ")]
 

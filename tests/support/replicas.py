@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import httpx
@@ -70,10 +71,16 @@ class Replicas:
     model_url: str
 
     @asynccontextmanager
-    async def running(self, role: Role = "server", *, works: bool = False) -> AsyncGenerator[Replica]:
-        """A process that is killed at the end, should it still be alive; `works`: a server that takes jobs too."""
+    async def running(
+        self, role: Role = "server", *, works: bool = False, manifests: Path | None = None
+    ) -> AsyncGenerator[Replica]:
+        """A process that is killed at the end, should it still be alive.
+
+        `works`: a server that takes jobs too. `manifests`: others than the project's.
+        """
         assert self.process.stdin is not None
-        asked = {"role": role, "works": works, "model_url": self.model_url}
+        asked: Json = {"role": role, "works": works, "model_url": self.model_url}
+        asked["manifests"] = None if manifests is None else str(manifests)
         self.process.stdin.write(orjson.dumps(asked) + b"\n")
         born = await self._line()
         replica = Replica(pid=born["pid"], port=born["port"])
@@ -135,7 +142,8 @@ def _breed(urls: DatabaseUrls, answers: int) -> None:
 async def _run(urls: DatabaseUrls, asked: Json, say: Callable[[int], None]) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    options = HubOptions(run_options=RUNS)
+    manifests = None if asked["manifests"] is None else Path(asked["manifests"])
+    options = HubOptions(run_options=RUNS, manifests=manifests)
     async with open_hub(_settings(asked["model_url"]), urls, PUBLIC_URL, options) as hub:
         if asked["role"] == "worker":
             await _work(hub, stop, say)
