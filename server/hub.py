@@ -53,6 +53,7 @@ from server.tokens import Tokens, audiences
 from server.worker.approvals import ApprovalWorker
 from server.worker.documents import DocumentWorker
 from server.worker.heads import HeadWorker
+from server.worker.erasing import ErasureWorker
 from server.worker.objectives import ObjectiveWorker
 from server.worker.runs import RunWorker
 from server.worker.schedules import ScheduleWorker
@@ -412,6 +413,7 @@ def _worker(
         documents=DocumentWorker(gate=gate, identities=identities, new_id=new_id),
         approvals=approvals,
         settling=SettleWorker(gate=gate, identities=identities, new_id=new_id),
+        erasing=ErasureWorker(gate=gate, identities=identities, new_id=new_id),
         runs=RunWorker(runs),
         sealing=SealWorker(stores.pools.service, settings.ledger_key_source.keys),
         heads=_heads(settings, config, stores, clock),

@@ -167,7 +167,8 @@ def invalid_arguments(invalid: Invalid) -> CallError:
 
 def not_found(subject: str) -> CallError:
     """The same words for what does not exist and for what is another's."""
-    return CallError(code=f"{subject}_not_found", message=f"There is no such {subject.replace('_', ' ')}.")
+    what = "member" if subject == "assignee" else subject.replace("_", " ")
+    return CallError(code=f"{subject}_not_found", message=f"There is no such {what}.")
 
 
 def fault_of_result(manifest: Manifest, tool: Tool, result: Json, size: int) -> CallError | None:

@@ -31,6 +31,7 @@ from domain.kernel import (
 )
 from domain.ledger.service import LedgerService
 from domain.preferences.service import PreferenceService
+from domain.privacy.service import PrivacyService
 from domain.releases.service import ReleaseService
 from domain.schedules.service import ScheduleService
 from domain.tasks.model import TaskRun
@@ -61,6 +62,7 @@ class Work:
     knowledge: KnowledgeService
     ledger: LedgerService
     preferences: PreferenceService
+    privacy: PrivacyService
     releases: ReleaseService
     schedules: ScheduleService
     tasks: TaskService
@@ -71,7 +73,16 @@ class Work:
 class Job:
     """Work to be done after the commit; ids only, since the queue knows no organizations."""
 
-    kind: Literal["task_run", "schedule", "document_index", "document_embed", "approval_expire", "call_settle", "run"]
+    kind: Literal[
+        "task_run",
+        "schedule",
+        "document_index",
+        "document_embed",
+        "approval_expire",
+        "call_settle",
+        "run",
+        "privacy_erase",
+    ]
     organization_id: OrganizationId
     subject_id: UUID
 

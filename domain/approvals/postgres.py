@@ -178,18 +178,18 @@ class PostgresApprovals:
         self, task_run_id: TaskRunId, by: PrincipalId | None, reason: str, now: datetime
     ) -> Sequence[Approval]:
         await self._connection.execute(_LOCK_RUN, task_run_id, True)
-        return [_approval(row) for row in await self._connection.fetch(_CANCEL_OF_RUN, task_run_id, by, reason, now)]
+        return [approval_of(row) for row in await self._connection.fetch(_CANCEL_OF_RUN, task_run_id, by, reason, now)]
 
     async def cancel_of_conversation(self, run_id: RunId, reason: str, now: datetime) -> Sequence[Approval]:
-        return [_approval(row) for row in await self._connection.fetch(_CANCEL_OF_CONVERSATION, run_id, reason, now)]
+        return [approval_of(row) for row in await self._connection.fetch(_CANCEL_OF_CONVERSATION, run_id, reason, now)]
 
     async def expire(self, approval_id: ApprovalId, now: datetime) -> Approval | None:
         row = await self._connection.fetchrow(_EXPIRE, approval_id, now)
-        return None if row is None else _approval(row)
+        return None if row is None else approval_of(row)
 
     async def finish_of_call(self, call_id: CallId) -> Approval | None:
         row = await self._connection.fetchrow("SELECT * FROM glow.finish_approval_of($1)", call_id)
-        return None if row is None else _approval(row)
+        return None if row is None else approval_of(row)
 
     async def begin(self, approval_id: ApprovalId) -> bool:
         return await self._connection.execute(_BEGIN, approval_id) == "UPDATE 1"
@@ -200,14 +200,14 @@ class PostgresApprovals:
 
 def _item(row: Row) -> ApprovalItem:
     return ApprovalItem(
-        approval=_approval(row),
+        approval=approval_of(row),
         requested_by=row["requester"],
         decided_by=row["decider"],
         decided_for=row["stood_for"],
     )
 
 
-def _approval(row: Row) -> Approval:
+def approval_of(row: Row) -> Approval:
     return Approval(
         organization_id=OrganizationId(row["organization_id"]),
         approval_id=ApprovalId(row["approval_id"]),

@@ -95,6 +95,8 @@ WITH unfinished AS (
     FROM schedule_progress s
     WHERE s.next_run_at <= now()
     UNION ALL
+    SELECT 'privacy_erase', e.organization_id, e.erasure_id, e.since FROM glow.erasures_due() e
+    UNION ALL
     SELECT 'document_index', d.organization_id, d.document_id, d.updated_at
     FROM knowledge_documents d
     WHERE d.status IN ('queued', 'parsing') AND d.deleted_at IS NULL

@@ -37,6 +37,8 @@ from domain.ledger.postgres import PostgresLedgerReader
 from domain.ledger.service import LedgerService
 from domain.preferences.postgres import PostgresPreferences
 from domain.preferences.service import PreferenceService
+from domain.privacy.postgres import PostgresPrivacy
+from domain.privacy.service import PrivacyService
 from domain.releases.postgres import PostgresReleases
 from domain.releases.service import ReleaseService
 from domain.schedules.ports import ScheduleProgress
@@ -165,6 +167,7 @@ class PostgresTransactions:
             knowledge=knowledge_service(connection, self._weights()),
             ledger=LedgerService(PostgresLedgerReader(connection)),
             preferences=PreferenceService(PostgresPreferences(connection)),
+            privacy=PrivacyService(PostgresPrivacy(connection)),
             releases=ReleaseService(PostgresReleases(connection)),
             schedules=ScheduleService(PostgresSchedules(connection), tasks),
             tasks=tasks,

@@ -17,6 +17,7 @@ from server.worker.again import Again
 from server.worker.approvals import ApprovalWorker
 from server.worker.documents import DocumentWorker
 from server.worker.heads import HeadWorker
+from server.worker.erasing import ErasureWorker
 from server.worker.runs import RunWorker
 from server.worker.schedules import ScheduleWorker
 from server.worker.sealing import SealWorker
@@ -54,6 +55,7 @@ class Worker:
         documents: DocumentWorker,
         approvals: ApprovalWorker,
         settling: SettleWorker,
+        erasing: ErasureWorker,
         keys: KeyExpiry,
         new_id: NewId,
         runs: RunWorker | None = None,
@@ -77,6 +79,7 @@ class Worker:
             "document_embed": documents.work,
             "approval_expire": approvals.work,
             "call_settle": settling.work,
+            "privacy_erase": erasing.work,
         }
         if runs is not None:
             self._handlers["run"] = runs.work

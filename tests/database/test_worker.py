@@ -22,6 +22,7 @@ from server.logins import Login
 from server.worker.again import PAUSES, Again
 from server.worker.approvals import ApprovalWorker
 from server.worker.documents import DocumentWorker
+from server.worker.erasing import ErasureWorker
 from server.worker.schedules import ScheduleWorker
 from server.worker.sealing import SealWorker
 from server.worker.settling import SettleWorker
@@ -369,6 +370,7 @@ def whole_worker(
         documents=documents or indexing(gate, identities),
         approvals=ApprovalWorker(gate=gate.gate, identities=identities, new_id=new_id),
         settling=SettleWorker(gate=gate.gate, identities=identities, new_id=new_id),
+        erasing=ErasureWorker(gate=gate.gate, identities=identities, new_id=new_id),
         keys=PostgresKeyExpiry(pools.service.acquire),
         new_id=new_id,
         drain=drain,
@@ -468,6 +470,7 @@ async def test_a_fault_of_the_sweep_keeps_no_job_from_being_done(
         documents=indexing(gate, identities),
         approvals=ApprovalWorker(gate=gate.gate, identities=identities, new_id=new_id),
         settling=SettleWorker(gate=gate.gate, identities=identities, new_id=new_id),
+        erasing=ErasureWorker(gate=gate.gate, identities=identities, new_id=new_id),
         keys=PostgresKeyExpiry(pools.service.acquire),
         new_id=new_id,
     )

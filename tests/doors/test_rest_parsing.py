@@ -20,6 +20,7 @@ from server.hub import Hub
 from server.logins import Login
 from server.worker.approvals import ApprovalWorker
 from server.worker.documents import DocumentWorker
+from server.worker.erasing import ErasureWorker
 from server.worker.schedules import ScheduleWorker
 from server.worker.settling import SettleWorker
 from server.worker.task_runs import TaskRunWorker
@@ -80,6 +81,7 @@ def worker_that(hub: Hub, preparer: HeldPreparer, database: Database) -> Worker:
         documents=DocumentWorker(gate=gate, identities=hub.identities, new_id=hub.new_id),
         approvals=ApprovalWorker(gate=gate, identities=hub.identities, new_id=hub.new_id),
         settling=SettleWorker(gate=gate, identities=hub.identities, new_id=hub.new_id),
+        erasing=ErasureWorker(gate=gate, identities=hub.identities, new_id=hub.new_id),
         keys=PostgresKeyExpiry(hub.pools.service.acquire),
         new_id=hub.new_id,
     )

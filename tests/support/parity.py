@@ -79,6 +79,10 @@ ACTS: Mapping[str, Act] = {
     "audit_head": Act(effect="read", least_role=Role.READONLY, doors=OWN_HANDS),
     "audit_prove": Act(effect="read", least_role=Role.READONLY, doors=OWN_HANDS),
     "audit_export": Act(effect="read", least_role=Role.MANAGER, doors=OWN_HANDS),
+    "privacy_export": Act(effect="read", least_role=Role.PARTNER, doors=OWN_HANDS, person_only=True),
+    "privacy_export_own": Act(effect="read", least_role=Role.READONLY, doors=OWN_HANDS, person_only=True),
+    "privacy_erase": Act(effect="irreversible", least_role=Role.PARTNER, doors=OWN_HANDS, person_only=True),
+    "privacy_erase_step": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), any_level=True),
     "agent_handover": Act(effect="read", least_role=Role.READONLY, doors=frozenset({"chat", "slack", "widget", "cli"})),
     "preference_set": Act(
         effect="prepare", least_role=Role.READONLY, doors=TALKING_DOORS, eqr_too=True, own_answer=True

@@ -131,6 +131,25 @@ CASES: tuple[Case, ...] = (
     Case(name="audit prove", tool="audit_prove", arguments=_fixed({"call_id": _ids("thing")})),
     Case(name="audit export", tool="audit_export", arguments=_fixed({})),
     Case(name="audit export for a SIEM", tool="audit_export", arguments=_fixed({"format": "ocsf", "since": 0})),
+    Case(
+        name="hand out a person's data",
+        tool="privacy_export",
+        arguments=_fixed({"person": "employee@firm-1.example"}),
+        assigns_other=True,
+    ),
+    Case(name="hand out one's own data", tool="privacy_export_own", arguments=_fixed({})),
+    Case(
+        name="erase a person",
+        tool="privacy_erase",
+        arguments=_fixed({"person": "employee@firm-1.example"}),
+        assigns_other=True,
+    ),
+    Case(
+        name="carry on an erasure",
+        tool="privacy_erase_step",
+        arguments=_fixed({"erasure_id": _ids("nothing")}),
+        minimum=Level.L0,
+    ),
     Case(name="list documents", tool="document_list", arguments=_fixed({"status": "ready"})),
     Case(name="list figures", tool="figure_list", arguments=_fixed({})),
     Case(

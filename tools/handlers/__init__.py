@@ -18,6 +18,7 @@ from tools.handlers.identities import IDENTITY_LINK, IDENTITY_UNLINK
 from tools.handlers.knowledge import KNOWLEDGE_READ, KNOWLEDGE_SEARCH, search_by_meaning
 from tools.handlers.policies import policy_handlers
 from tools.handlers.preferences import PREFERENCE_FORGET, PREFERENCE_SET
+from tools.handlers.privacy import PRIVACY_ERASE, PRIVACY_ERASE_STEP, PRIVACY_EXPORT, PRIVACY_EXPORT_OWN
 from tools.handlers.releases import RELEASE_CHECK, RELEASE_SUBMIT, SIGNOFF_RECORD
 from tools.handlers.schedules import SCHEDULE_CREATE, SCHEDULE_DELETE, SCHEDULE_LIST, SCHEDULE_UPDATE
 from tools.handlers.tasks import (
@@ -69,6 +70,10 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "knowledge_search": KNOWLEDGE_SEARCH,
     "preference_forget": PREFERENCE_FORGET,
     "preference_set": PREFERENCE_SET,
+    "privacy_erase": PRIVACY_ERASE,
+    "privacy_erase_step": PRIVACY_ERASE_STEP,
+    "privacy_export": PRIVACY_EXPORT,
+    "privacy_export_own": PRIVACY_EXPORT_OWN,
     "release_check": RELEASE_CHECK,
     "release_submit": RELEASE_SUBMIT,
     "schedule_create": SCHEDULE_CREATE,

@@ -118,3 +118,5 @@ INSERT INTO ledger_rotations (organization_id, after_size, from_key_id, to_key_i
     VALUES (:org, 1, repeat('0', 64), repeat('1', 64), decode(repeat('11', 32), 'hex'), now(),
         decode(repeat('00', 64), 'hex'), decode(repeat('11', 64), 'hex'));
 INSERT INTO ledger_sendings (organization_id, place, due_at) VALUES (:org, 'nowhere', now());
+INSERT INTO erasures (organization_id, erasure_id, user_id, requested_by, call_id, requested_at, state, finished_at)
+    VALUES (:org, :thing, :client, :partner, :thing, now(), 'done', now());

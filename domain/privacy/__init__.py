@@ -1,0 +1,1 @@
+"""What is held of one person in one organization: handed out to whom it concerns, and erased."""
