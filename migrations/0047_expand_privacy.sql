@@ -116,6 +116,12 @@ BEGIN
         WHERE u.user_id = person AND u.email <> 'erased-' || person || '@erased.invalid' AND NOT EXISTS (
             SELECT FROM memberships m WHERE m.user_id = person AND m.erased_at IS NULL);
     GET DIAGNOSTICS renamed = ROW_COUNT;
+    -- Nobody stands in for them any more, nor they for anybody; why they were away is theirs.
+    UPDATE delegations d SET reason = '', revoked_at = coalesce(d.revoked_at, at_time),
+            revoked_by = coalesce(d.revoked_by, e.requested_by)
+        FROM erasures e
+        WHERE e.organization_id = organization AND e.erasure_id = erasure AND d.organization_id = organization
+          AND (d.delegator_id = person OR d.delegate_id = person AND d.revoked_at IS NULL);
     UPDATE runs r SET cancel_requested = true
         WHERE r.organization_id = organization AND r.owner_id = person AND r.status IN ('running', 'waiting');
     RETURN jsonb_build_object('users', renamed);
@@ -461,6 +467,11 @@ DECLARE
         WHEN 'approvals_decided' THEN format(few, $q$
             SELECT approval_id AS id, call_id, tool, state, decided_at, comment
             FROM approvals WHERE organization_id = $1 AND decided_by = $2$q$)
+        WHEN 'delegations' THEN format(few, $q$
+            SELECT delegation_id AS id, starts_at, ends_at, given_at, revoked_at,
+                CASE WHEN delegator_id = $2 THEN reason END AS reason,
+                delegator_id = $2 AS by_this_person, delegate_id = $2 AS to_this_person
+            FROM delegations WHERE organization_id = $1 AND (delegator_id = $2 OR delegate_id = $2)$q$)
         WHEN 'sign_offs' THEN format(few, $q$
             SELECT sign_off_id AS id, engagement_id, kind, decision, subject, version, comment, signed_role, signed_at
             FROM sign_offs WHERE organization_id = $1 AND signed_by = $2$q$)

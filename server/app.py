@@ -38,6 +38,7 @@ from server.rest import (
     ledger,
     me,
     preferences,
+    privacy,
     releases,
     schedules,
     tasks,
@@ -68,6 +69,7 @@ JSON_ROUTERS: tuple[APIRouter, ...] = (
     feedback.router,
     releases.router,
     ledger.router,
+    privacy.router,
     activity.router,
     sessions.router,
 )
@@ -79,6 +81,7 @@ OTHER_ROUTERS: tuple[APIRouter, ...] = (
     knowledge.files,
     tasks.streams,
     analytics.router,
+    privacy.files,
 )
 """Whose routes choose for themselves."""
 OPEN_ROUTERS: tuple[APIRouter, ...] = (health, docs.router, page)

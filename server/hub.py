@@ -52,8 +52,8 @@ from server.system_config import SystemConfigFile
 from server.tokens import Tokens, audiences
 from server.worker.approvals import ApprovalWorker
 from server.worker.documents import DocumentWorker
-from server.worker.heads import HeadWorker
 from server.worker.erasing import ErasureWorker
+from server.worker.heads import HeadWorker
 from server.worker.objectives import ObjectiveWorker
 from server.worker.runs import RunWorker
 from server.worker.schedules import ScheduleWorker

@@ -31,6 +31,7 @@ PARTS: Mapping[str, str] = {
     "schedules": "Schedules that you set.",
     "approvals_asked": "Calls of yours that needed somebody's approval.",
     "approvals_decided": "Approvals that you decided. What another person asked for is not in here.",
+    "delegations": "Who decided in your stead while you were away, and in whose you did.",
     "sign_offs": "What you signed off.",
     "releases": "Releases that you made or approved.",
     "documents": "Documents that you uploaded (title and place; their text is the firm's).",

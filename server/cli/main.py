@@ -7,7 +7,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from server.cli import agents, approvals, audit, delegations, policy, preferences, runs, schedules, tasks, tools
+from server.cli import (
+    agents,
+    approvals,
+    audit,
+    delegations,
+    policy,
+    preferences,
+    privacy,
+    runs,
+    schedules,
+    tasks,
+    tools,
+)
 from server.cli.options import AsJson, ForUser, Host, Organization, Port, User, Workers
 
 DONE, REFUSED, INTERRUPTED = 0, 1, 130
@@ -29,6 +41,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
 app.add_typer(preferences.app, name="preferences")
 app.add_typer(runs.app, name="runs")
+app.add_typer(privacy.app, name="privacy")
 app.add_typer(schedules.app, name="schedules")
 
 

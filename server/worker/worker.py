@@ -16,8 +16,8 @@ from server.database.workers import PostgresWorkers
 from server.worker.again import Again
 from server.worker.approvals import ApprovalWorker
 from server.worker.documents import DocumentWorker
-from server.worker.heads import HeadWorker
 from server.worker.erasing import ErasureWorker
+from server.worker.heads import HeadWorker
 from server.worker.runs import RunWorker
 from server.worker.schedules import ScheduleWorker
 from server.worker.sealing import SealWorker

@@ -48,7 +48,8 @@ INSERT INTO memberships (organization_id, user_id, role) SELECT $2, user_id, 'PA
 """
 # What the seed has sealed is of nothing, and its payload is not what its event says.
 NOTHING_SEALED = """
-DELETE FROM ledger_heads; DELETE FROM ledger_keys; DELETE FROM ledger_nodes; DELETE FROM ledger_leaves;
+DELETE FROM ledger_rotations; DELETE FROM ledger_heads; DELETE FROM ledger_keys; DELETE FROM ledger_nodes;
+DELETE FROM ledger_leaves;
 DELETE FROM activity_payloads;
 """
 # It leaves work in hand that nobody carries.
@@ -76,6 +77,7 @@ INSERT INTO activity_payloads (organization_id, event_id, salt, arguments) SELEC
 # Which rows of a table are the person's, for what is planted.
 WHOSE = {
     "conversations": "owner_id = $1",
+    "delegations": "delegator_id = $1",
     "conversation_summaries": "conversation_id IN (SELECT conversation_id FROM conversations WHERE owner_id = $1)",
     "feedback": "given_by = $1",
     "idempotency_keys": "principal_id = $1",

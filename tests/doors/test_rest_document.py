@@ -151,6 +151,19 @@ async def _what_changes(client: httpx.AsyncClient, task_id: str, origin: str) ->
     await client.post("/v1/widget/sessions", json={"origin": origin})
 
 
+async def _what_is_held_of_a_person(doors: Doors, client: httpx.AsyncClient, holding: Holding) -> None:
+    """A person's data handed out and erased, by each route there is for it."""
+    person = {"person": "readonly@acme.example"}
+    await client.get("/v1/me/export")
+    await client.post("/v1/privacy/export", json=person)
+    asked = (await client.post("/v1/privacy/erasures", json=person)).json()
+    second = await doors.client("admin@acme")
+    second.event_hooks["response"].append(holding)
+    decided = await second.post(f"/v1/approvals/{asked['approval_id']}/decision", json={"decision": "approve"})
+    await client.get(f"/v1/privacy/erasures/{decided.json()['call']['result']['erasure_id']}")
+    await client.get("/v1/privacy/erasures")
+
+
 async def test_answers_hold_to_the_document(doors: Doors, document: Json) -> None:
     holding = Holding(document)
     client = await doors.client("partner@acme")
@@ -209,6 +222,7 @@ async def test_answers_hold_to_the_document(doors: Doors, document: Json) -> Non
     await _what_changes(client, task["task_id"], doors.hub.public_url)
     await _what_is_scheduled(client, task["task_id"])
     await _who_stands_in(client)
+    await _what_is_held_of_a_person(doors, client, holding)
     await client.delete(f"/v1/knowledge/documents/{document_id}")
     await client.delete(f"/v1/conversations/{chat['conversation_id']}")
     waiting = await doors.client("employee@borealis")

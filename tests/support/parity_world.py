@@ -134,14 +134,14 @@ CASES: tuple[Case, ...] = (
     Case(
         name="hand out a person's data",
         tool="privacy_export",
-        arguments=_fixed({"person": "employee@firm-1.example"}),
+        arguments=_fixed({"person": "partner@firm-1.example"}),
         assigns_other=True,
     ),
     Case(name="hand out one's own data", tool="privacy_export_own", arguments=_fixed({})),
     Case(
         name="erase a person",
         tool="privacy_erase",
-        arguments=_fixed({"person": "employee@firm-1.example"}),
+        arguments=_fixed({"person": "partner@firm-1.example"}),
         assigns_other=True,
     ),
     Case(
@@ -323,7 +323,7 @@ CASES: tuple[Case, ...] = (
     Case(
         name="link",
         tool="identity_link",
-        arguments=_fixed({**ELSEWHERE, "user": "employee@firm-1.example"}),
+        arguments=_fixed({**ELSEWHERE, "user": "partner@firm-1.example"}),
         assigns_other=True,
     ),
     Case(
