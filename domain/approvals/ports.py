@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from domain.approvals.comparison import LikeCall
 from domain.approvals.model import Approval, ApprovalItem, ApprovalQuery, ApprovalState, RunEnd
 from domain.kernel import ApprovalId, CallId, PrincipalId, RunId, TaskRunId
 
@@ -28,6 +29,13 @@ class ApprovalRepository(Protocol):
         ...
 
     async def get(self, approval_id: ApprovalId) -> ApprovalItem | None: ...
+
+    async def last_like(self, approval: Approval) -> LikeCall | None:
+        """The last call of the same tool that had been made when this was asked for: the requester's, else anybody's.
+
+        Of those that the principal may read in the record, and whose arguments are not erased.
+        """
+        ...
 
     async def settle(
         self, approval_id: ApprovalId, state: ApprovalState, decider: PrincipalId, comment: str | None, now: datetime

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
+from domain.approvals.comparison import LikeCall
 from domain.approvals.model import Approval, ApprovalItem, ApprovalQuery, ApprovalState, RunEnd
 from domain.kernel import (
     ApprovalId,
@@ -58,6 +59,27 @@ LIMIT $6
 )
 
 _GET = _ITEMS + "  AND a.approval_id = $1"
+
+# One look into the index for each member whose calls the principal may read: row security alone would read them all, to
+# throw away most. What opened the call has its arguments.
+_LAST_LIKE = """
+SELECT made.call_id, made.occurred_at, made.user_id = $2 AS same_requester, made.email, p.arguments
+FROM (
+    SELECT e.call_id, e.occurred_at, m.user_id, u.email
+    FROM memberships m JOIN users u USING (user_id)
+    CROSS JOIN LATERAL (
+        SELECT e.call_id, e.occurred_at FROM activity_events e
+        WHERE e.organization_id = m.organization_id AND e.tool = $1 AND e.principal_id = m.user_id
+          AND e.kind = 'tool.completed' AND NOT e.opens AND e.occurred_at < $3
+        ORDER BY e.occurred_at DESC LIMIT 1) e
+    WHERE m.organization_id = glow.organization_id()
+      AND (glow.reads_organization() OR m.user_id = glow.principal_id())
+    ORDER BY m.user_id = $2 DESC, e.occurred_at DESC LIMIT 1
+) made
+JOIN activity_events o ON o.organization_id = glow.organization_id() AND o.call_id = made.call_id AND o.opens
+JOIN activity_payloads p ON p.organization_id = o.organization_id AND p.event_id = o.event_id
+WHERE p.arguments IS NOT NULL
+"""
 
 # Whoever has no right of their own stands in for somebody who has; was that taken back since policy was asked, nothing
 # is decided.
@@ -168,6 +190,18 @@ class PostgresApprovals:
     async def get(self, approval_id: ApprovalId) -> ApprovalItem | None:
         row = await self._connection.fetchrow(_GET, approval_id)
         return None if row is None else _item(row)
+
+    async def last_like(self, approval: Approval) -> LikeCall | None:
+        row = await self._connection.fetchrow(_LAST_LIKE, approval.tool, approval.requested_by, approval.created_at)
+        if row is None:
+            return None
+        return LikeCall(
+            call_id=CallId(row["call_id"]),
+            made_at=row["occurred_at"],
+            made_by=row["email"],
+            same_requester=row["same_requester"],
+            arguments=row["arguments"],
+        )
 
     async def settle(
         self, approval_id: ApprovalId, state: ApprovalState, decider: PrincipalId, comment: str | None, now: datetime

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar
 
+from domain.approvals.comparison import Comparison, compared
 from domain.approvals.model import Approval, ApprovalAnswer, ApprovalItem, ApprovalQuery, ApprovalState, RunEnd
 from domain.approvals.ports import ApprovalRepository
 from domain.kernel import ApprovalId, CallId, DomainError, NotFound, PrincipalId, RunId, TaskRunId
@@ -142,6 +143,10 @@ class ApprovalService:
         Raises  ApprovalNotFound.
         """
         return _as_of(await self.find(approval_id), now)
+
+    async def comparison(self, approval: Approval) -> Comparison:
+        """What the call says, laid out, beside the last like call as it stood when this one was asked for."""
+        return compared(approval.arguments, await self.approvals.last_like(approval))
 
     async def decide(
         self,

@@ -1,4 +1,4 @@
-"""`glow approvals`: what waits for a person, and a person's answer to it."""
+"""`glow approvals`: what waits for a person, one of them laid out, and a person's answer to it."""
 
 from typing import Annotated
 from uuid import UUID
@@ -10,7 +10,7 @@ from server.cli.options import AsJson, Organization, User
 
 REFUSED = 1
 
-app = typer.Typer(help="Calls that wait: list, approve, reject.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Calls that wait: list, show, approve, reject.", no_args_is_help=True, rich_markup_mode=None)
 
 Id = Annotated[UUID, typer.Argument(metavar="ID", help="The approval's id.")]
 Comment = Annotated[str | None, typer.Option("--comment", help="Words for whoever asked; the agent is told them too.")]
@@ -29,6 +29,15 @@ def list_approvals(
     from server.cli import deciding
 
     deciding.list_approvals(organization, user, None if everything else state, as_json=as_json)
+
+
+@app.command("show")
+def show(approval_id: Id, organization: Organization, user: User = None, as_json: AsJson = False) -> None:
+    """Lay one out, its arguments beside those of the last like call."""
+    from server.cli import deciding
+
+    if not deciding.show_approval(approval_id, organization, user, as_json=as_json):
+        raise typer.Exit(REFUSED)
 
 
 @app.command("approve")

@@ -7,14 +7,16 @@ from uuid import UUID
 import orjson
 
 from domain.approvals.model import ApprovalQuery, ApprovalState
-from domain.kernel import CallId, Principal
+from domain.approvals.service import ApprovalNotFound
+from domain.kernel import ApprovalId, CallId, Principal
 from domain.paging import PAGE_LIMIT, page_request
+from server.cli.laying_out import approval_lines
 from server.cli.opening import acting, acting_hub
 from server.cli.printing import complain, say, say_json, say_table, why_not
 from server.cli.running import run
 from server.hub import Hub
 from tools.outcomes import CallOutcome, CallRequest, Json, envelope
-from tools.views.calls import approval_item_json
+from tools.views.calls import approval_item_json, compared_json
 
 
 def list_approvals(organization: str, user: str | None, state: ApprovalState | None, *, as_json: bool) -> None:
@@ -40,6 +42,36 @@ async def seen_approvals(hub: Hub, principal: Principal, state: ApprovalState | 
         query = ApprovalQuery(page=page_request(limit=PAGE_LIMIT), state=state)
         page = await session.work.approvals.list(query, hub.clock())
     return [approval_item_json(item) for item in page.items]
+
+
+def show_approval(approval_id: UUID, organization: str, user: str | None, *, as_json: bool) -> bool:
+    """Lay one out; False: there is none that this person may see."""
+    item = run(_laid_out(organization, user, approval_id))
+    if item is None:
+        complain(f"glow: there is no approval {approval_id} that you asked for or may decide.")
+        return False
+    if as_json:
+        say_json(item)
+    else:
+        for line in approval_lines(item):
+            say(line)
+    return True
+
+
+async def _laid_out(organization: str, user: str | None, approval_id: UUID) -> Json | None:
+    async with acting_hub() as hub:
+        return await laid_out(hub, await acting(hub, organization, user), approval_id)
+
+
+async def laid_out(hub: Hub, principal: Principal, approval_id: UUID) -> Json | None:
+    """One approval, its arguments beside those of the last like call; None: none that this principal sees."""
+    async with hub.transactions.session(principal.organization_id, principal.principal_id) as session:
+        approvals = session.work.approvals
+        try:
+            found = await approvals.get(ApprovalId(approval_id), hub.clock())
+        except ApprovalNotFound:
+            return None
+        return compared_json(found, await approvals.comparison(found.approval))
 
 
 def decide(

@@ -3,10 +3,12 @@
 from typing import Annotated, cast
 from uuid import UUID
 
+import orjson
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from domain.approvals.comparison import Comparison, compared
 from domain.approvals.model import ApprovalItem, ApprovalQuery, ApprovalState
 from domain.approvals.service import ApprovalNotFound
 from domain.kernel import ApprovalId
@@ -16,13 +18,47 @@ from server.http.document import BODY_REFUSALS, CALL_REFUSALS, listed, shows, to
 from server.http.parameters import PageAsked
 from server.http.visits import PEOPLE, People, Visit, open_to, turned_away
 from server.problems import Problem
-from tools.views.calls import approval_item_json
+from tools.ports import Unavailable
+from tools.views.calls import approval_item_json, compared_json, comparison_json
 from tools.views.values import page_json
 
 router = APIRouter(tags=["approvals"])
 
 APPROVAL = tool_result("approval_decide", "approval")
-DECIDED = with_members(APPROVAL, call=tool_result("approval_decide", "call"))
+COMPARISON: Json = {
+    "type": "object",
+    "description": "The arguments laid out, each beside what it was in the last like call.",
+    "required": ["rows"],
+    "properties": {
+        "last": {
+            "type": "object",
+            "description": "The last call of the tool that was made before: the requester's, else the organization's.",
+            "required": ["call_id", "made_at", "made_by", "same_requester"],
+            "properties": {
+                "call_id": {"type": "string", "format": "uuid"},
+                "made_at": {"type": "string", "format": "date-time"},
+                "made_by": {"type": "string", "description": "An e-mail address."},
+                "same_requester": {"type": "boolean"},
+            },
+        },
+        "rows": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["argument"],
+                "properties": {
+                    "argument": {"type": "string", "description": "Its path: `evidence[0].version`."},
+                    "change": {"enum": ["same", "changed", "added", "removed"]},
+                    "value": {},
+                    "last_value": {},
+                },
+            },
+        },
+        "rows_left_out": {"type": "integer"},
+    },
+}
+SHOWN = with_members(APPROVAL, comparison=COMPARISON)
+DECIDED = with_members(APPROVAL, comparison=COMPARISON, call=tool_result("approval_decide", "call"))
 
 
 def decided(request: Request) -> tuple[str, Json]:
@@ -40,14 +76,14 @@ async def list_approvals(visit: People, page: PageAsked, state: ApprovalState | 
         return json_answer(page_json(found, approval_item_json))
 
 
-@router.get("/v1/approvals/{approval_id}", responses=shows(APPROVAL))
+@router.get("/v1/approvals/{approval_id}", responses=shows(SHOWN))
 async def get_approval(visit: People, approval_id: UUID) -> Response:
-    """One approval, as it stands now."""
+    """One approval, as it stands now, its arguments beside those of the last like call."""
     async with visit.session() as session:
         found = await session.work.approvals.get(ApprovalId(approval_id), visit.hub.clock())
-    if _is_anothers(visit, found):
-        raise ApprovalNotFound(ApprovalId(approval_id))
-    return json_answer(approval_item_json(found))
+        if _is_anothers(visit, found):
+            raise ApprovalNotFound(ApprovalId(approval_id))
+        return json_answer(compared_json(found, await session.work.approvals.comparison(found.approval)))
 
 
 @router.post("/v1/approvals/{approval_id}/decision", responses={**shows(DECIDED), **BODY_REFUSALS, **CALL_REFUSALS})
@@ -62,7 +98,21 @@ async def decide_approval(
         detail = "A widget decides only what its own person asked for; decide this one on the hub's own page."
         raise await turned_away(visit, Problem(403, "not_own_approval", detail), decided(request))
     outcome = await visit.call("approval_decide", {**arguments, "approval_id": str(approval_id)})
-    return result_answer(outcome, lambda result: {**cast(Json, result["approval"]), "call": result["call"]})
+    if outcome.outcome != "done":
+        return result_answer(outcome, lambda result: result)
+    item = cast(Json, (outcome.result or {})["approval"])
+    laid_out = comparison_json(await _comparison(visit, approval_id, item["arguments"]))
+    return result_answer(outcome, lambda result: {**item, "comparison": laid_out, "call": result["call"]})
+
+
+async def _comparison(visit: Visit, approval_id: UUID, arguments: object) -> Comparison:
+    """What was decided, laid out; the answer that it was decided does not wait for it."""
+    try:
+        async with visit.session() as session:
+            found = await session.work.approvals.find(ApprovalId(approval_id))
+            return await session.work.approvals.comparison(found.approval)
+    except (ApprovalNotFound, Unavailable):  # a deputy's time may end with the decision
+        return compared(orjson.dumps(arguments).decode(), None)
 
 
 def _sees_own_only(visit: Visit) -> bool:

@@ -6,6 +6,7 @@ from typing import cast
 
 import orjson
 
+from domain.approvals.comparison import ArgumentRow, Comparison
 from domain.approvals.model import Approval, ApprovalItem
 from server.slack.deliveries import APPROVE, COMMENT, COMMENT_BLOCK, REJECT, REJECTION
 from server.slack.words import SECTION_CHARACTERS, cut, escaped, escaped_within, mrkdwn, shortened, visible
@@ -23,6 +24,10 @@ ARGUMENTS_SHOWN = 20
 VALUE_CHARACTERS = 600
 ARGUMENT_CHARACTERS = 8000
 """Of all that is shown of a question's arguments."""
+DIFFERENCES_SHOWN = 20
+VALUE_SHOWN, DIFFERENCE_CHARACTERS = 120, 300
+DIFFERENCES_CHARACTERS = 2000
+"""Of what differs from the last like call; all of it stands in the browser."""
 FALLBACK_CHARACTERS = 1000
 """Of the text that a notification shows."""
 COMMENT_CHARACTERS = 1000
@@ -104,8 +109,10 @@ def _plain(value: object) -> str:
     return escaped(shortened(" ".join(str(value).split()), 200)).translate({ord(mark): None for mark in "*_~`"})
 
 
-def question_blocks(item: ApprovalItem, url: str) -> list[Json]:
+def question_blocks(item: ApprovalItem, url: str, comparison: Comparison | None = None) -> list[Json]:
     """A question with its buttons, whose value is the approval's id and nothing else.
+
+    `comparison`: what of it differs from the last like call stands below its arguments.
 
     What is not shown whole can be rejected here, and approved only where it can be read.
     """
@@ -118,9 +125,32 @@ def question_blocks(item: ApprovalItem, url: str) -> list[Json]:
     until = f"until {approval.expires_at:%Y-%m-%d %H:%M} UTC"
     return [
         *_asked(item, "*A person decides this*"),
+        *([] if comparison is None else _compared(comparison)),
         {"type": "actions", "block_id": "decide", "elements": buttons},
         context(f"{who}, {until} · <{url}|open it in the browser>"),
     ]
+
+
+def _compared(comparison: Comparison) -> Iterator[Json]:
+    """What differs from the last like call, letter by letter."""
+    last, differing = comparison.last, comparison.differing
+    if last is None:
+        return
+    whose = "the last that they made" if last.same_requester else f"the organization's last, by {last.made_by}"
+    told = f"Compared with {whose}, {last.made_at:%Y-%m-%d %H:%M} UTC: "
+    yield context(escaped(told + (f"{len(differing)} of {len(comparison.rows)} differ" if differing else "the same")))
+    shown, room = list[str](), DIFFERENCES_CHARACTERS
+    for row in differing[:DIFFERENCES_SHOWN]:
+        shown.append(shortened(_difference(row), min(DIFFERENCE_CHARACTERS, max(room, 1))))
+        room -= len(shown[-1])
+    if shown:
+        yield _literal("What differs", "\n".join(shown))
+
+
+def _difference(row: ArgumentRow) -> str:
+    now = "is left out" if row.change == "removed" else shortened(_letters(row.value), VALUE_SHOWN)
+    was = "was not given" if row.change == "added" else f"was {shortened(_letters(row.last_value), VALUE_SHOWN)}"
+    return f"{visible(row.argument)}: {now} ({was})"
 
 
 def decided_blocks(item: ApprovalItem, call: Json | None = None) -> list[Json]:
@@ -129,6 +159,8 @@ def decided_blocks(item: ApprovalItem, call: Json | None = None) -> list[Json]:
     words = HEADER.get(approval.state, approval.state.capitalize())
     if item.decided_by is not None:
         words += f" by {escaped(item.decided_by)}"
+    if item.decided_for is not None:
+        words += f" in the stead of {escaped(item.decided_for)}"
     comment = f": {escaped_within(approval.comment, COMMENT_CHARACTERS)}" if approval.comment else ""
     return [*_asked(item, f"*{words}*{comment}"), *([] if call is None else [call_block(call)])]
 

@@ -50,6 +50,8 @@ class Questions:
         item = await self._item(asker, approval_id)
         if item is None or item.approval.state != "pending":
             return
+        async with self.hub.transactions.session(asker.organization_id, asker.principal_id) as session:
+            comparison = await session.work.approvals.comparison(item.approval)
         said = await self.web.call(
             "chat.postMessage",
             channel=place.channel_id,
@@ -57,7 +59,7 @@ class Questions:
             unfurl_links=False,
             unfurl_media=False,
             text=fallback(f"A person decides: {item.approval.tool}"),
-            blocks=question_blocks(item, self.hub.approval_url(approval_id)),
+            blocks=question_blocks(item, self.hub.approval_url(approval_id), comparison),
         )
         await self.store.ask(
             Question(

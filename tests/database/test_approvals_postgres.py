@@ -9,14 +9,15 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from domain.activity.model import Payload
 from domain.activity.postgres import insert_events
 from domain.approvals.model import MAY_BECOME, Approval, ApprovalItem, ApprovalQuery, ApprovalState
 from domain.approvals.postgres import PostgresApprovals
-from domain.approvals.service import AlreadyDecided, ApprovalExpired, ApprovalNotFound, ApprovalService
+from domain.approvals.service import AlreadyDecided, ApprovalExpired, ApprovalNotFound, ApprovalService, NoLongerDeputy
 from domain.kernel import ApprovalId, CallId, Level, OrganizationId, PrincipalId, Role
 from server.database.connection import Connection, connected
 from server.logins import Login
-from tests.support.calls import NOW, acting, add_member, event, later
+from tests.support.calls import NOW, acting, add_member, event, followed, later
 from tests.support.database import Database
 from tests.support.firms import FIRM_A, FIRM_B, Firm, seed_firms
 
@@ -313,3 +314,50 @@ async def test_pages_of_questions_meet(app: Connection) -> None:
         page = await service(app).list(ApprovalQuery(requested_by=PrincipalId(FIRM_A.id("partner"))), NOW)
     assert page.items == ()
     assert [found.created_at for found in await listed(app, "pending")] == [later(2), later(1), later(0)]
+
+
+async def made(owner: Connection, who: str, arguments: str, *, at: datetime, tool: str = "task_create") -> CallId:
+    """A call that somebody made, as the record has it."""
+    opening = event(
+        kind="tool.allowed",
+        tool=tool,
+        effect="prepare",
+        principal_id=PrincipalId(FIRM_A.id(who)),
+        occurred_at=at,
+        outcome=None,
+        payload=Payload(salt=b"s", arguments=arguments, result=None),
+    )
+    await insert_events(owner, [opening, followed(opening, kind="tool.completed", outcome="done", occurred_at=at)])
+    return opening.call_id
+
+
+@pytest.mark.parametrize(
+    ("made_by", "viewer", "found"),
+    [
+        (("employee", "partner"), "partner", "employee"),  # the requester's, though another's is newer
+        (("partner",), "partner", "partner"),
+        (("employee", "partner"), "employee", "employee"),
+        (("partner",), "employee", None),  # reads only what is its own
+        ((), "partner", None),
+    ],
+)
+async def test_a_question_is_compared_with_the_requesters_last_like_call_or_with_the_organizations(
+    app: Connection, owner_connection: Connection, made_by: tuple[str, ...], viewer: str, found: str | None
+) -> None:
+    calls = {who: await made(owner_connection, who, '{"title":"Last"}', at=later(n)) for n, who in enumerate(made_by)}
+    await made(owner_connection, "employee", "{}", at=later(3), tool="task_run")
+    approval = await asked(app, question(at=later(10)))
+    await made(owner_connection, "employee", '{"title":"Afterwards"}', at=later(20))
+    async with acting(app, viewer):
+        told = await service(app).comparison(approval)
+    assert (None if told.last is None else told.last.call_id) == (None if found is None else calls[found])
+    assert [(row.argument, row.change) for row in told.rows] == [("title", None if found is None else "changed")]
+
+
+async def test_a_deputy_whose_time_ended_meanwhile_decides_nothing(app: Connection) -> None:
+    approval = await asked(app, question(needs_role=Role.PARTNER))
+    with pytest.raises(NoLongerDeputy):
+        async with acting(app, "employee", "approvals"):
+            await service(app).decide(
+                approval.approval_id, "approve", None, decider=PrincipalId(FIRM_A.id("employee")), now=NOW
+            )

@@ -79,6 +79,16 @@ async def test_what_a_question_cannot_show_whole_is_not_approved_there(
     assert "/#approval=" in asked.shown
 
 
+async def test_a_question_says_what_differs_from_the_last_like_call(world: SlackWorld) -> None:
+    asker = await world.doors.client("employee@borealis")
+    made = await asker.post("/v1/tasks", json={"title": "Call *somebody* else", "description": "At once."})
+    assert made.status_code == 201, made.text
+    asked = await question(world)
+    assert "Compared with the last that they made" in asked.shown
+    assert "description: is left out (was At once.)" in asked.shown
+    assert "title: Call the Tolvarren controller (was Call *somebody* else)" in asked.shown
+
+
 async def test_a_question_hides_no_character_of_what_is_approved(world: SlackWorld) -> None:
     await waiting(world, description="pay \u202e0001\u202c EUR")
 

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from server.cli.chat.rich_view import RichView, settled
-from server.cli.chat.views import JsonLines, Known, Plain, approval_lines, citation_line, lines_of, one_line, shown
+from server.cli.chat.views import JsonLines, Known, Plain, citation_line, lines_of
+from server.cli.laying_out import approval_lines, one_line, shown
 from server.cli.printing import plain_json
 from tools.outcomes import Json
 

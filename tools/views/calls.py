@@ -3,6 +3,7 @@
 import orjson
 
 from domain.activity.model import ActivityItem, ActivityStep
+from domain.approvals.comparison import ArgumentRow, Comparison, LikeCall
 from domain.approvals.model import ApprovalItem
 from domain.autonomy.model import AutonomyStatus, Setting
 from domain.kernel import Level
@@ -84,6 +85,40 @@ def approval_item_json(item: ApprovalItem) -> Json:
             reminded_at=time_text(approval.reminded_at),
         ),
     }
+
+
+def compared_json(item: ApprovalItem, comparison: Comparison) -> Json:
+    """One approval by itself: its arguments laid out, each beside what it was in the last like call."""
+    return {**approval_item_json(item), "comparison": comparison_json(comparison)}
+
+
+def comparison_json(comparison: Comparison) -> Json:
+    """Row by row; `last` and `change` are left out where there is nothing to compare with."""
+    last = comparison.last
+    return {
+        "rows": [_row_json(row) for row in comparison.rows],
+        **given(last=None if last is None else _like_json(last), rows_left_out=comparison.rows_left_out or None),
+    }
+
+
+def _like_json(last: LikeCall) -> Json:
+    return {
+        "call_id": str(last.call_id),
+        "made_at": last.made_at.isoformat(),
+        "made_by": last.made_by,
+        "same_requester": last.same_requester,
+    }
+
+
+def _row_json(row: ArgumentRow) -> Json:
+    shown: Json = {"argument": row.argument}
+    if row.change != "removed":
+        shown["value"] = row.value
+    if row.change is not None:
+        shown["change"] = row.change
+    if row.change in ("changed", "removed"):
+        shown["last_value"] = row.last_value
+    return shown
 
 
 def pending_json(item: ApprovalItem) -> Json:

@@ -1,5 +1,6 @@
 // One approval laid out so that a person knows what they agree to, and the two answers to it.
 
+import { compared } from "./compared.ts";
 import { button, fill, go, h, stateBadge, table, time, type Child } from "./dom.ts";
 import { Refused, wordsOf, type Hub } from "./hub.ts";
 import { result } from "./results.ts";
@@ -56,7 +57,7 @@ export class ApprovalCard {
     this.node.classList.toggle("waits", waits);
     fill(this.node,
       this.head(item.tool, item.state),
-      h("h4", {}, waits ? "Exactly this will be done" : "What was asked for"), table(item.arguments, "Arguments"),
+      h("h4", {}, waits ? "Exactly this will be done" : "What was asked for"), compared(item),
       h("h4", {}, waits ? "Why it waits" : "Why it had to be asked"), reasonList(item.reasons),
       this.facts(item),
       waits ? this.answerForm(item) : null,
@@ -77,7 +78,8 @@ export class ApprovalCard {
       fact("Asked by", [item.requested_by, ", ", time(item.created_at)]),
       item.state === "pending" ? [fact("Who may decide", who), fact("Expires", time(item.expires_at))] : null,
       place ? fact("Conversation", go(`conversation=${place}`, "open it")) : null,
-      item.decided_by ? fact("Decided by", [item.decided_by, ", ", time(item.decided_at)]) : null,
+      item.decided_by ? fact("Decided by", [item.decided_by, item.decided_for ? ` in the stead of ${item.decided_for}` : "", ", ", time(item.decided_at)]) : null,
+      item.state === "pending" && item.reminded_at ? fact("Reminded", time(item.reminded_at)) : null,
       item.comment ? fact("Comment", h("span", { class: "kept" }, item.comment)) : null);
   }
 

@@ -131,7 +131,8 @@ export function table(values: unknown, caption?: string, isTold = false): HTMLEl
     h("tbody", {}, rows.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, visible(name)), h("td", {}, cell(value, isTold))))));
 }
 
-function cell(value: unknown, isTold: boolean): Node {
+/** A value as a table shows it. */
+export function cell(value: unknown, isTold = false): Node {
   if (isTold && typeof value === "string" && MOMENT.test(value)) return time(value) ?? h("span");
   if (value === null || value === undefined || value === "") return h("span", { class: "faint" }, "–");
   if (typeof value !== "object") return h("span", { class: "kept" }, visible(String(value)));

@@ -67,8 +67,28 @@ export interface Approval {
   created_at: string;
   expires_at: string;
   decided_by?: string | null;
+  /** In whose stead, where the decider stood in for somebody. */
+  decided_for?: string;
   decided_at?: string | null;
   comment?: string | null;
+  /** When those who may decide were reminded. */
+  reminded_at?: string;
+  /** Of one that is fetched by itself: its arguments beside those of the last like call. */
+  comparison?: Comparison;
+}
+
+/** A call's arguments laid out, each beside what it was in the last like call. */
+export interface Comparison {
+  rows: ComparedRow[];
+  last?: { call_id: string; made_at: string; made_by: string; same_requester: boolean };
+  rows_left_out?: number;
+}
+
+export interface ComparedRow {
+  argument: string;
+  change?: "same" | "changed" | "added" | "removed";
+  value?: unknown;
+  last_value?: unknown;
 }
 
 /** The call of a decided approval. */

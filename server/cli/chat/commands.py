@@ -10,8 +10,9 @@ from agent.runs import RunHandle
 from domain.feedback.model import Rating
 from domain.kernel import DomainError
 from server.cli.chat.talk import Talk
-from server.cli.chat.views import approval_lines, citation_line, one_line, shown
+from server.cli.chat.views import citation_line
 from server.cli.deciding import words_of_decision
+from server.cli.laying_out import approval_lines, one_line, shown
 from server.cli.printing import say, why_not
 from tools.outcomes import CallOutcome, Json
 from tools.ports import Unavailable
@@ -93,7 +94,7 @@ class Commands:
 
     async def _answer(self, item: Json) -> bool:
         """Whether it is decided by now."""
-        for line in approval_lines(item):
+        for line in approval_lines(await self._talk.laid_out(UUID(str(item["id"]))) or item):
             say(line)
         if not self._talk.decides:
             say("  A service account decides nothing: a person must.")

@@ -9,7 +9,8 @@ from rich.live import Live
 from rich.markdown import Markdown
 from rich.text import Text
 
-from server.cli.chat.views import Known, citation_lines, lines_of, progress_line, shown
+from server.cli.chat.views import Known, citation_lines, lines_of, progress_line
+from server.cli.laying_out import shown
 from tools.outcomes import Json
 
 _FENCES = ("```", "~~~")

@@ -17,7 +17,7 @@ from agent.runs import RunHandle
 from domain.feedback.model import Rating
 from domain.kernel import CallId, ConversationId, DomainError, Principal, RunId
 from domain.paging import PAGE_LIMIT, page_request
-from server.cli.deciding import decided, seen_approvals
+from server.cli.deciding import decided, laid_out, seen_approvals
 from server.hub import Hub
 from tools.outcomes import CallOutcome, CallRequest, Json
 
@@ -184,6 +184,10 @@ class Talk:
     async def pending(self) -> list[Json]:
         """What waits that this person asked for or may decide."""
         return await seen_approvals(self.hub, self.hand, "pending")
+
+    async def laid_out(self, approval_id: UUID) -> Json | None:
+        """One of them, its arguments beside those of the last like call."""
+        return await laid_out(self.hub, self.hand, approval_id)
 
     async def decide(self, approval_id: UUID, decision: str, comment: str | None) -> CallOutcome:
         """Answer a waiting call, by the person's own hand and through the gate."""

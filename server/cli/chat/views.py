@@ -5,13 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
-import orjson
-
-from server.cli.printing import plain, plain_json
+from server.cli.laying_out import one_line, shown
+from server.cli.printing import plain_json
 from tools.outcomes import Json
-
-LONGEST_LINE = 160
-"""Characters shown of arguments in one line."""
 
 
 class View(Protocol):
@@ -67,18 +63,6 @@ class Plain:
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-def shown(text: object) -> str:
-    """Text of anybody's, made harmless: what a terminal would obey is replaced."""
-    return plain(str(text).replace("\r\n", "\n"))
-
-
-def one_line(value: object) -> str:
-    """A value in one line, cut where it is long."""
-    text = value if isinstance(value, str) else orjson.dumps(value).decode()
-    words = shown(" ".join(text.split()))
-    return words if len(words) <= LONGEST_LINE else words[: LONGEST_LINE - 1] + "…"
 
 
 def lines_of(event: Json, known: Known) -> Sequence[str]:
@@ -149,19 +133,3 @@ def citation_line(citation: Json) -> str:
     page = f"page {citation['page']}" if citation.get("page") is not None else None
     place = [citation.get("section"), page, f"characters {citation['start']}-{citation['end']}"]
     return f"[{citation['marker']}] " + ", ".join(one_line(part) for part in (citation["title"], *place) if part)
-
-
-def approval_lines(item: Json) -> Sequence[str]:
-    """A call that waits, laid out for whoever has to answer it."""
-    arguments = orjson.dumps(item["arguments"], option=orjson.OPT_INDENT_2).decode()
-    four_eyes = ", and not whoever asked for it (four eyes)" if item["four_eyes"] else ""
-    reasons = ", ".join(cast("list[str]", item.get("reasons") or []))
-    until = str(item["expires_at"])[:16].replace("T", " ")
-    return [
-        f"A call waits for a person: {one_line(item['tool'])}",
-        *(f"  {line}" for line in shown(arguments).split("\n")),
-        f"  because: {one_line(reasons) or 'policy says so'}",
-        f"  asked for by: {one_line(item['requested_by'])}",
-        f"  who may decide: {item['needs_role']} or above{four_eyes}, until {until} UTC",
-        f"  approval {item['id']}",
-    ]
