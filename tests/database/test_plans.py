@@ -159,3 +159,15 @@ async def test_the_organization_that_row_security_adds_leads_into_the_key(app: C
     plan = "\n".join(row[0] for row in rows)
     assert "knowledge_chunks_pkey" in plan
     assert "Index Cond: ((organization_id = " in plan
+
+
+CASCADES = """
+SELECT k.conrelid::regclass::text || '.' || k.conname FROM pg_constraint k
+WHERE k.contype = 'f' AND k.confdeltype = 'c' AND NOT EXISTS (
+    SELECT FROM pg_index i WHERE i.indrelid = k.conrelid AND i.indpred IS NULL
+      AND (i.indkey::int2[])[0:cardinality(k.conkey) - 1] @> k.conkey)
+"""
+
+
+async def test_what_goes_with_another_row_is_found_by_an_index(superuser_connection: Connection) -> None:
+    assert [row[0] for row in await superuser_connection.fetch(CASCADES)] == []
