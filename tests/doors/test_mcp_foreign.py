@@ -283,10 +283,9 @@ ASKING = Who(role=Role.MANAGER, level=Level.L1)
 """Whose agent may do nothing without asking."""
 
 
-@pytest.mark.parametrize("says", ["accept", "decline"])
 @pytest.mark.parametrize("sdk", SETTLED, ids=str)
 async def test_typescript_client_that_shows_pages_has_a_person_decide_there(
-    server: Served, tmp_path: Path, sdk: Sdk, says: str
+    server: Served, tmp_path: Path, sdk: Sdk
 ) -> None:
     given = {
         "generation": sdk.generation,
@@ -295,14 +294,12 @@ async def test_typescript_client_that_shows_pages_has_a_person_decide_there(
         "token": token_of(server, ASKING),
         "decider": server.token_of(PrincipalId(AUTOPILOT.id), SLUG, "api"),
         "tool": "task_create",
-        "arguments": {"title": f"By a page, {sdk} {says}"},
-        "says": says,
+        "calls": [({"title": f"By a page, {sdk}"}, "accept"), ({"title": f"By no page, {sdk}"}, "decline")],
     }
     ran = await run_node(["asking.mjs"], given=given, home=tmp_path)
     assert ran.code == 0, ran.err
     told = cast(Json, ran.json())
-    (page,) = told["asked"]
-    assert (told["revision"], page["mode"]) == (sdk.revision, "url")
-    assert page["url"].startswith(f"{server.url}/#approval=")
-    envelope = envelope_of(told["result"], {}, "task_create")
-    assert envelope["outcome"] == {"accept": "done", "decline": "waiting"}[says], envelope
+    assert (told["revision"], [page["mode"] for page in told["asked"]]) == (sdk.revision, ["url", "url"])
+    assert all(page["url"].startswith(f"{server.url}/#approval=") for page in told["asked"])
+    outcomes = [envelope_of(result, {}, "task_create")["outcome"] for result in told["results"]]
+    assert outcomes == ["done", "waiting"]

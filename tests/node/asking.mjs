@@ -1,6 +1,6 @@
-// Makes one call that waits, at a client of the TypeScript SDK that shows pages: whoever sits there decides over REST and
-// comes back, or declines. From standard input {generation, mode, url, token, decider, tool, arguments, says}; to standard
-// output what the client was asked and told.
+// Makes calls that wait, at a client of the TypeScript SDK that shows pages: whoever sits there decides over REST and comes
+// back, or declines. From standard input {generation, mode, url, token, decider, tool, calls: [[arguments, says], ...]}; to
+// standard output what the client was asked and told.
 
 import { readFileSync } from "node:fs";
 
@@ -11,19 +11,24 @@ const client = new Client(
   { capabilities: { elicitation: { url: {} } }, versionNegotiation: { mode: given.mode } },
 );
 const asked = [];
+let says;
 client.setRequestHandler(elicitation, async (request) => {
   asked.push(request.params);
-  if (given.says === "accept") await decide(request.params.url);
-  return { action: given.says };
+  if (says === "accept") await decide(request.params.url);
+  return { action: says };
 });
 const requestInit = { headers: { Authorization: `Bearer ${given.token}` } };
 const transport = new StreamableHTTPClientTransport(new URL(`${given.url}/mcp`), { requestInit });
 await client.connect(transport);
 await client.listTools();
-const result = await client.callTool({ name: given.tool, arguments: given.arguments });
+const results = [];
+for (const [args, action] of given.calls) {
+  says = action;
+  results.push(await client.callTool({ name: given.tool, arguments: args }));
+}
 const revision = client.getNegotiatedProtocolVersion?.() ?? transport.protocolVersion;
 await client.close();
-process.stdout.write(JSON.stringify({ revision, asked, result }));
+process.stdout.write(JSON.stringify({ revision, asked, results }));
 
 async function decide(page) {
   const approval = new URL(page).hash.replace("#approval=", "");
