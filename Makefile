@@ -11,7 +11,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # pytest has the last word
 .PHONY: help setup setup-dev demo test check fmt lint types imports manifests lock-check adr-check openapi-check \
-	web web-check coverage openapi lock outage waiting interleavings benchmarks takeover task-takeover workers-killed clean
+	web web-check coverage openapi lock outage waiting interleavings benchmarks replay takeover task-takeover workers-killed clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -83,6 +83,9 @@ interleavings: setup-dev ## COURSES of approve, reject, cancel, expire, edit, la
 
 outage: setup-dev ## PostgreSQL away for ten seconds under load (make test does the same for a moment)
 	GLOW_TEST_OUTAGE_S=10 GLOW_TEST_OUTAGE_CLIENTS=32 $(BIN)/python -m pytest tests/doors/test_outage.py
+
+replay: setup-dev ## 10,000 real calls decided again, as they stand and under two edits (make test takes a sample)
+	GLOW_TEST_REPLAY=10000 $(BIN)/python -m pytest -q -s tests/database/test_policy_replay_history.py
 
 takeover: setup-dev ## runs whose process is killed or stopped at every event in turn (make test takes a sample)
 	GLOW_TEST_TAKEOVER=$(or $(STRIDE),1) $(BIN)/python -m pytest tests/doors/test_takeover.py

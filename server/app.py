@@ -37,6 +37,7 @@ from server.rest import (
     knowledge,
     ledger,
     me,
+    policies,
     preferences,
     privacy,
     releases,
@@ -56,6 +57,7 @@ FIRST_ROUTERS: tuple[APIRouter, ...] = (ledger.files,)
 """Whose paths would else be taken for another's, with an id."""
 JSON_ROUTERS: tuple[APIRouter, ...] = (
     me.router,
+    policies.router,
     preferences.router,
     autonomy.router,
     agents.router,

@@ -11,7 +11,7 @@ from server.database.unit_of_work import PostgresTransactions
 from tools.facts import Facts
 from tools.manifest import Manifest
 from tools.outcomes import Deny
-from tools.policy import Policies
+from tools.policy import Policies, Rulebook
 from tools.policy.files import POLICY_ERROR
 from tools.registry import Registry
 
@@ -25,8 +25,12 @@ class PolicyOffers:
     registry: Registry
     policies: Policies
     transactions: PostgresTransactions
+    _rulebook: Rulebook = field(init=False)
     _kept: dict[_Asked, Sequence[ToolOffer]] = field(default_factory=dict[_Asked, Sequence[ToolOffer]])
     """What was offered; there are no more of them than roles, kinds, modes, doors and personas make."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_rulebook", Rulebook(self.policies))
 
     async def manifests(self, principal: Principal) -> Sequence[Manifest]:
         """Every tool that this principal may call at its door, by name.
@@ -34,14 +38,14 @@ class PolicyOffers:
         Raises  Unavailable: no database.
         """
         facts = await self._facts(principal)
-        return [
-            tool.manifest for tool in self.registry.all() if self.policies.may_offer(tool.manifest, principal, facts)
-        ]
+        policies = self._rulebook.of(facts.policies)
+        return [tool.manifest for tool in self.registry.all() if policies.may_offer(tool.manifest, principal, facts)]
 
     def for_principal(self, principal: Principal, role: Role, persona: Persona) -> Sequence[ToolOffer]:
         """The persona's tools that this principal, in this role, may call at this door; in the persona's order.
 
-        Needs no transaction: it shows what some autonomy level would let pass, and the gate judges each call anyway.
+        Needs no transaction: it shows what some autonomy level would let pass, and the gate judges each call anyway, by
+        the organization's own policies too, which are not asked here.
         """
         asked = (role, principal.kind, principal.mode, principal.door, principal.attended, persona.tools)
         kept = self._kept.get(asked)

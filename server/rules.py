@@ -22,7 +22,7 @@ from tools.handlers import (
     search_by_meaning,
     workspace_handlers,
 )
-from tools.policy import Policies
+from tools.policy import Policies, Rulebook
 from tools.registry import Registry
 from tools.staging import Staging
 from tools.workflows import Workflows, load_workflows
@@ -70,7 +70,7 @@ def load_rules(
         handlers,
         document_handlers(staging, prepare_file, embedder),
         agent_handlers(introductions(personas)),
-        policy_handlers(policies),
+        policy_handlers(Rulebook(policies)),
     )
     manifests = {tool.manifest.name: tool.manifest for tool in registry.all()}
     personas.check_tools(manifests)

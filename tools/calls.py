@@ -105,6 +105,10 @@ class Progress:
     jobs: list[Job] = field(default_factory=list[Job])
 
 
+class ReadMustWait(Exception):
+    """Leaves the transaction of a call that only reads: a person is to be asked about it, which is written down."""
+
+
 class Undone(Exception):
     """Leaves the call's transaction so that it is rolled back; carries how the call ended."""
 

@@ -16,6 +16,8 @@ class Supposed:
     role: Role | None = None
     level: Level | None = None
     attended: bool | None = None
+    control_state: str | None = None
+    """Of the release control that the call goes through."""
     approved: bool = False
     """A person has approved this very call."""
 

@@ -8,6 +8,7 @@ import orjson
 
 from domain.autonomy.model import AutonomyRange
 from domain.kernel import DEFAULT_LEVEL, EngagementId, Level, Role
+from domain.policies.model import OwnPolicies, UnreadPolicies
 
 Json = dict[str, object]
 
@@ -27,6 +28,8 @@ class Facts:
     control_state: str
     """not_applicable, satisfied, pending or changes_required."""
     control_missing: tuple[str, ...]
+    policies: OwnPolicies | UnreadPolicies | None = None
+    """The organization's own that are in force; None: it has none."""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -49,10 +52,14 @@ class Facts:
 
 
 def parse_facts(text: str | bytes, asked: frozenset[str]) -> Facts:
-    """The answer of glow.begin_call, typed; `asked` are the subjects that were asked for."""
+    """The answer of glow.begin_call, typed; `asked` are the subjects that were asked for.
+
+    Of the organization's own policies it tells the digest alone.
+    """
     raw = cast(Json, orjson.loads(text))
     role = raw.get("role")
     control = cast(Json, raw.get("control") or {})
+    digest = cast("str | None", raw.get("policies"))
     return Facts(
         role=None if role is None else Role(cast(str, role)),
         range=AutonomyRange(
@@ -65,6 +72,7 @@ def parse_facts(text: str | bytes, asked: frozenset[str]) -> Facts:
         subjects={name: cast("Json | None", raw.get(name)) for name in sorted(asked)},
         control_state=cast(str, control.get("state", "not_applicable")),
         control_missing=tuple(cast("list[str]", control.get("missing", []))),
+        policies=None if digest is None else UnreadPolicies(digest=bytes.fromhex(digest)),
     )
 
 

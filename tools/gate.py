@@ -16,6 +16,7 @@ from tools.attempts import Attempts
 from tools.calls import (
     Call,
     Progress,
+    ReadMustWait,
     Undone,
     begin,
     changes_only,
@@ -29,7 +30,7 @@ from tools.guard import Guard
 from tools.judge import Judge
 from tools.outcomes import Allow, CallOutcome, CallRequest, CutOff, Deny, Json, NeedsApproval
 from tools.outward import UNKNOWN, Outward
-from tools.policy import Policies
+from tools.policy import Policies, Rulebook
 from tools.ports import CallTransaction, DuplicateCall, JobQueue, Recorder, TaskRuns, Transactions, Unavailable
 from tools.questions import Questions
 from tools.record import Judged, Scribe, canonical
@@ -88,7 +89,7 @@ class Gate:
         price_of: PriceOf = no_price,
     ) -> None:
         self._registry = registry
-        self._judge = Judge(policies=policies, workflows=workflows)
+        self._judge = Judge(rulebook=Rulebook(policies), workflows=workflows)
         self._transactions = transactions
         self._recorder = recorder
         self._queue = queue
@@ -193,6 +194,16 @@ class Gate:
     async def _decide_and_work(self, call: Call, progress: Progress) -> CallOutcome:
         if call.manifest.outside:
             return await self._decide_and_act(call, progress)
+        while True:
+            try:
+                return await self._work_through(call, progress)
+            except ReadMustWait:
+                asked = await self._ask_about_read(call, progress)
+                # None: what wanted a person to be asked was taken back in this very moment.
+                if asked is not None:
+                    return asked
+
+    async def _work_through(self, call: Call, progress: Progress) -> CallOutcome:
         prepared = await self._prepare(call, progress)
         stands = call.manifest.may_write and not call.request.dry_run
         async with begin(self._transactions, call, read_only=not call.manifest.may_write) as transaction:
@@ -214,6 +225,20 @@ class Gate:
             await self._fault("recorded")
             ended = await kept_read(self._transactions, call, ended, sight)
         await seen_through(self._enqueue(progress.jobs))
+        return ended
+
+    async def _ask_about_read(self, call: Call, progress: Progress) -> CallOutcome | None:
+        """The question about a call that only reads, in a transaction that may write; None: it need not be asked."""
+        async with begin(self._transactions, call, read_only=False) as transaction:
+            await replay(call, transaction, take=True)
+            judged = progress.judged = self._judge.judge(call, transaction.facts)
+            self._endings.stop_unless_called_for(call, judged)
+            if not isinstance(judged.verdict, NeedsApproval):
+                return None
+            sight = await sight_of(call, transaction)
+            ended = await self._questions.ask(call, transaction, judged, judged.verdict)
+            await keep(call, transaction, ended, sight)
+            progress.ended = ended
         return ended
 
     async def _decide_and_act(self, call: Call, progress: Progress) -> CallOutcome:
@@ -271,6 +296,8 @@ class Gate:
         self._endings.stop_unless_called_for(call, judged)
         match judged.verdict:
             case NeedsApproval() as verdict:
+                if not call.manifest.may_write:
+                    raise ReadMustWait
                 return await self._questions.ask(call, transaction, judged, verdict)
             case Allow():
                 return await self._make(call, transaction, judged, prepared, progress)
@@ -326,7 +353,7 @@ class Gate:
             now=self._clock(),
             new_id=self._new_id,
             prepared=prepared,
-            suppose=lambda level, effect, kind=None: self._judge.suppose(judged.situation, level, effect, kind),
+            suppose=lambda level, effect, kind=None: self._judge.suppose(judged, level, effect, kind),
             level_of=lambda name: self._suppositions.level_of(transaction, call, name),
             what_if=lambda name, arguments: self._suppositions.what_if(transaction, call, name, arguments),
             explain=lambda name, arguments, supposed: self._suppositions.explain(

@@ -8,7 +8,7 @@ from tools.calls import Call
 from tools.facts import Facts
 from tools.manifest import Manifest
 from tools.outcomes import Verdict
-from tools.policy import Policies, Situation, situation_of
+from tools.policy import Rulebook, situation_of
 from tools.record import Judged
 from tools.workflows import Workflows
 
@@ -17,7 +17,7 @@ from tools.workflows import Workflows
 class Judge:
     """Asks the policies about one call at a time."""
 
-    policies: Policies
+    rulebook: Rulebook
     workflows: Workflows
 
     def judge(self, call: Call, facts: Facts, *, approved: bool = False) -> Judged:
@@ -32,13 +32,16 @@ class Judge:
             control=call.control,
             sign_off_kind=call.sign_off_kind,
         )
-        return Judged(facts=facts, situation=situation, verdict=self.policies.decide(situation))
+        policies = self.rulebook.of(facts.policies)
+        return Judged(
+            facts=facts, situation=situation, verdict=policies.decide(situation), policy_digest=policies.digest
+        )
 
-    def suppose(self, situation: Situation, level: Level, effect: Effect, kind: str | None) -> Verdict:
+    def suppose(self, judged: Judged, level: Level, effect: Effect, kind: str | None) -> Verdict:
         """What autonomy says at a level of the agent's plain call of this effect, or starting a task of this kind."""
         workflow = self.workflows.find(kind)
         plain = replace(
-            situation,
+            judged.situation,
             mode="agent",
             level=level,
             effect=effect,
@@ -60,7 +63,7 @@ class Judge:
             delegation_concerned=None,
             approved=False,
         )
-        return self.policies.decide(plain)
+        return self.rulebook.of(judged.facts.policies).decide(plain)
 
     def _minimum_level(self, manifest: Manifest, facts: Facts) -> Level | None:
         """From which level on the agent starts this work without asking; None: the effect's row of the table holds."""

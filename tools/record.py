@@ -25,6 +25,8 @@ class Judged:
     facts: Facts
     situation: Situation
     verdict: Verdict
+    policy_digest: bytes
+    """Of the policies that reached it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,7 @@ class Scribe:
     clock: Clock
     new_id: NewId
     policy_digest: bytes
+    """Of the policies that hold for every organization; what no verdict was reached on is recorded under them."""
     price_of: PriceOf
 
     def event(
@@ -89,7 +92,7 @@ class Scribe:
             reasons=() if verdict is None else verdict.reasons,
             approval_id=call.approval_id,
             manifest_digest=None if manifest is None else manifest.digest,
-            policy_digest=self.policy_digest,
+            policy_digest=self.policy_digest if judged is None else judged.policy_digest,
             outcome=outcome,
             error_code=None if error is None else error.code,
             error_reference=None if error is None else error.reference,

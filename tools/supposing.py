@@ -47,7 +47,9 @@ class Suppositions:
         async with _facts(transaction, other, supposed) as facts:
             judged = self.judge.judge(other, facts, approved=supposed.approved)
         return Explained(
-            explanation=explain(self.judge.policies, _situation(judged.situation, supposed), _fixed(other)),
+            explanation=explain(
+                self.judge.rulebook.of(facts.policies), _situation(judged.situation, supposed), _fixed(other)
+            ),
             arguments_fit=held is arguments or arguments is None,
             missing=facts.missing,
         )
@@ -95,6 +97,7 @@ def _situation(situation: Situation, supposed: Supposed) -> Situation:
         situation,
         level=situation.level if supposed.level is None else supposed.level,
         attended=situation.attended if supposed.attended is None else supposed.attended,
+        control_state=situation.control_state if supposed.control_state is None else supposed.control_state,
     )
 
 

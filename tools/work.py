@@ -30,6 +30,7 @@ from domain.kernel import (
     TaskRunId,
 )
 from domain.ledger.service import LedgerService
+from domain.policies.service import PolicyService
 from domain.preferences.service import PreferenceService
 from domain.privacy.service import PrivacyService
 from domain.releases.service import ReleaseService
@@ -61,6 +62,7 @@ class Work:
     identities: IdentityService
     knowledge: KnowledgeService
     ledger: LedgerService
+    policies: PolicyService
     preferences: PreferenceService
     privacy: PrivacyService
     releases: ReleaseService

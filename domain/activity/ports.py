@@ -1,6 +1,7 @@
 """What activity needs of the database: its events, read back as calls."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 from domain.activity.model import (
@@ -41,6 +42,10 @@ class ActivityRepository(Protocol):
 
         `after`: the place of the last call of the page before, by the time and id of the event that opened it.
         """
+        ...
+
+    async def nth_newest(self, count: int) -> datetime | None:
+        """When the call was made that this many calls, with itself, have come after; None: there are fewer."""
         ...
 
     async def write(self, events: Sequence[ActivityEvent]) -> None: ...

@@ -1,6 +1,7 @@
 """The record in SQL: events in by one statement, calls out folded from their events."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import cast
 from uuid import UUID
 
@@ -241,6 +242,14 @@ ORDER BY o.occurred_at, o.event_id, v.opens DESC, v.occurred_at, v.event_id
 """
 
 
+# By the index of the list; nothing but the index is read.
+_NTH_NEWEST = """
+SELECT occurred_at FROM activity_events
+WHERE organization_id = glow.organization_id() AND opens
+ORDER BY occurred_at DESC, event_id DESC OFFSET $1 LIMIT 1
+"""
+
+
 class PostgresActivity:
     """ActivityRepository over the call's own connection."""
 
@@ -289,6 +298,9 @@ class PostgresActivity:
         behind = (None, None) if after is None else (after.time, after.id)
         rows = await self._connection.fetch(_VERDICTS, period.since, period.until, *behind, limit)
         return [_verdict(row) for row in rows]
+
+    async def nth_newest(self, count: int) -> datetime | None:
+        return cast("datetime | None", await self._connection.fetchval(_NTH_NEWEST, count - 1))
 
     async def write(self, events: Sequence[ActivityEvent]) -> None:
         await insert_events(self._connection, events)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 from domain.activity.model import ActivityCall, ActivityEvent, ActivityItem, ActivityQuery, RecordedVerdict, Span
@@ -61,6 +62,10 @@ class ActivityService:
             yield page
             last = next(verdict for verdict in reversed(page) if verdict.opens)
             after = Position(time=last.time, id=last.event_id)
+
+    async def last_calls(self, count: int, until: datetime) -> Span:
+        """The period in which the newest calls before a moment were made; a few more of one moment may be in it."""
+        return Span(since=await self.activity.nth_newest(count), until=until)
 
     async def write(self, events: Sequence[ActivityEvent]) -> None:
         """Add events to the record, in this transaction."""

@@ -1,4 +1,4 @@
-"""`glow policy`: the firm's policies tested, explained, and tried on what happened."""
+"""`glow policy`: policies tested, explained and replayed; an organization's own put in force and taken back."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -6,11 +6,15 @@ from typing import Annotated, Literal
 import typer
 
 from domain.kernel import Door, Mode, Role
-from server.cli.options import AsJson, Organization
+from server.cli.options import AsJson, Organization, User
 
 REFUSED = 1
 
-app = typer.Typer(help="The policies: test, explain, replay.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="The policies: test, explain, replay; an organization's own: list, add, remove.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 Folder = Annotated[
     Path | None,
@@ -50,6 +54,10 @@ def explain(
     attended: Annotated[
         bool | None, typer.Option("--attended/--unattended", help="As if somebody waited for it, or nobody.")
     ] = None,
+    control_state: Annotated[
+        Literal["not_applicable", "satisfied", "pending", "changes_required"] | None,
+        typer.Option("--control-state", help="As if the release control that it goes through were in this state."),
+    ] = None,
     approved: Annotated[bool, typer.Option("--approved", help="As if a person had approved it.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -58,6 +66,7 @@ def explain(
 
     supposed: dict[str, object] = {"mode": mode, "door": door or ("chat" if mode == "agent" else "cli")}
     given = {"role": role, "level": level, "attended": attended, "approved": approved or None}
+    given["control_state"] = control_state
     supposed |= {name: value for name, value in given.items() if value is not None}
     if not policy_explaining.explain(tool, arguments, supposed, organization, user, as_json=as_json):
         raise typer.Exit(REFUSED)
@@ -70,6 +79,13 @@ def replay(
         str, typer.Option("--user", metavar="EMAIL", help="Who asks: a MANAGER or above, or the quality reviewer.")
     ],
     policies: Folder = None,
+    add: Annotated[
+        str | None,
+        typer.Option("--add", metavar="FILE", help="A policy of the organization's own, as if it had been in force."),
+    ] = None,
+    remove: Annotated[
+        str | None, typer.Option("--remove", metavar="ID", help="One of its own, as if it had never been in force.")
+    ] = None,
     since: Annotated[
         str | None, typer.Option("--from", metavar="MOMENT", help="Calls from then on: 2026-01-31, or RFC 3339.")
     ] = None,
@@ -79,8 +95,78 @@ def replay(
 ) -> None:
     """Decide the organization's recorded calls again under a proposed policy, and list what would change."""
     from server.cli import policy_replaying
+    from server.cli.own_policies import policy_text
 
     narrowed: dict[str, object] = {"limit": limit}
-    narrowed |= {name: value for name, value in {"from": since, "to": until}.items() if value is not None}
+    given = {"from": since, "to": until, "add": None if add is None else policy_text(add), "remove": remove}
+    narrowed |= {name: value for name, value in given.items() if value is not None}
     if not policy_replaying.replay(policies, narrowed, organization, user, as_json=as_json):
+        raise typer.Exit(REFUSED)
+
+
+Hand = Annotated[str, typer.Option("--user", metavar="EMAIL", help="By whose own hand: a SYSTEM_ADMIN's.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what it would have decided otherwise, of all calls; change nothing.")
+]
+
+
+@app.command("list")
+def list_own(
+    organization: Organization,
+    user: User = None,
+    history: Annotated[bool, typer.Option("--history", help="What was put in force and taken back.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the organization's own policies that are in force: who put them there, when and why."""
+    from server.cli import own_policies
+
+    own_policies.list_policies(organization, user, history=history, as_json=as_json)
+
+
+@app.command("add")
+def add_own(
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="A file that holds one policy; - reads stdin.")],
+    organization: Organization,
+    user: Hand,
+    reason: Reason = "",
+    replace: Annotated[bool, typer.Option("--replace", help="In the place of the one that has its @id.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put a policy of the organization's own in force: it only forbids, or has a person asked first."""
+    from server.cli import own_policies
+
+    text = own_policies.policy_text(file)
+    asked: dict[str, object] = {"text": text, "reason": reason, **({"replace": True} if replace else {})}
+    _change("policy_add", asked, {"add": text} if dry_run else None, organization, user, as_json=as_json)
+
+
+@app.command("remove")
+def remove_own(
+    policy_id: Annotated[str, typer.Argument(metavar="ID", help="The policy's @id.")],
+    organization: Organization,
+    user: Hand,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take a policy of the organization's own back; the history keeps it."""
+    asked: dict[str, object] = {"policy_id": policy_id, "reason": reason}
+    _change("policy_remove", asked, {"remove": policy_id} if dry_run else None, organization, user, as_json=as_json)
+
+
+def _change(
+    tool: str, asked: dict[str, object], tried: dict[str, object] | None, organization: str, user: str, *, as_json: bool
+) -> None:
+    """`tried`: what is to be replayed instead of being changed."""
+    from server.cli import own_policies, policy_replaying
+
+    if tried is not None:
+        done = policy_replaying.replay(None, tried, organization, user, as_json=as_json)
+    elif not str(asked["reason"]).strip():
+        raise typer.BadParameter("say why: it is kept in the history", param_hint="--reason")
+    else:
+        done = own_policies.change(tool, asked, organization, user, as_json=as_json)
+    if not done:
         raise typer.Exit(REFUSED)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncpg
 import orjson
@@ -35,6 +35,9 @@ from domain.intents.postgres import PostgresIntents
 from domain.kernel import OrganizationId, Principal, PrincipalId, Role
 from domain.ledger.postgres import PostgresLedgerReader
 from domain.ledger.service import LedgerService
+from domain.policies.model import UnreadPolicies
+from domain.policies.postgres import PostgresPolicies
+from domain.policies.service import PolicyService
 from domain.preferences.postgres import PostgresPreferences
 from domain.preferences.service import PreferenceService
 from domain.privacy.postgres import PostgresPrivacy
@@ -53,6 +56,7 @@ from domain.workspaces.service import WorkspaceService
 from knowledge.model import SearchWeights
 from knowledge.postgres import knowledge_service
 from server.database.connection import PooledConnection
+from server.database.own_policies import KeptPolicies
 from server.database.pool import Pool, discard
 from tools.facts import Facts, parse_facts
 from tools.manifest import Subject
@@ -115,6 +119,7 @@ class PostgresTransactions:
         self._workflows = workflows
         self._prices = prices
         self._weights = weights
+        self._policies = KeptPolicies()
 
     @asynccontextmanager
     async def begin(
@@ -128,8 +133,9 @@ class PostgresTransactions:
     ) -> AsyncGenerator["PostgresCall"]:
         """The transaction of one call, its context set and its facts fetched in one round trip."""
         async with self._transaction(read_only=read_only) as connection:
-            facts = await begin_call(connection, principal, tool, subjects, control, read_only=read_only)
-            yield PostgresCall(connection, principal, facts, self.work_on(connection))
+            begin = CallBeginning(connection, self._policies)
+            facts = await begin(principal, tool, subjects, control, read_only=read_only)
+            yield PostgresCall(connection, principal, facts, self.work_on(connection), begin)
 
     def is_away(self, fault: Exception) -> bool:
         """Whether a fault of the driver's means that the database is lost, going down or too busy."""
@@ -166,6 +172,7 @@ class PostgresTransactions:
             identities=IdentityService(PostgresIdentityLinks(connection)),
             knowledge=knowledge_service(connection, self._weights()),
             ledger=LedgerService(PostgresLedgerReader(connection)),
+            policies=PolicyService(PostgresPolicies(connection)),
             preferences=PreferenceService(PostgresPreferences(connection)),
             privacy=PrivacyService(PostgresPrivacy(connection)),
             releases=ReleaseService(PostgresReleases(connection)),
@@ -190,8 +197,11 @@ class PostgresTransactions:
 class PostgresCall:
     """One call's transaction; satisfies tools.ports.CallTransaction."""
 
-    def __init__(self, connection: PooledConnection, principal: Principal, facts: Facts, work: Work) -> None:
+    def __init__(
+        self, connection: PooledConnection, principal: Principal, facts: Facts, work: Work, begin: "CallBeginning"
+    ) -> None:
         self._connection = connection
+        self._begin = begin
         self._principal = principal
         self._facts = facts
         self._work = work
@@ -240,29 +250,39 @@ class PostgresCall:
         self, principal: Principal, tool: str, subjects: Mapping[Subject, str], control: str | None
     ) -> AsyncGenerator[Facts]:
         """Another principal's context until the block ends; after an exception the transaction is lost anyway."""
-        yield await begin_call(self._connection, principal, tool, subjects, control)
+        yield await self._begin(principal, tool, subjects, control)
         await self._connection.fetchval(BEGIN_SESSION, self._principal.organization_id, self._principal.principal_id)
 
 
-async def begin_call(
-    connection: PooledConnection,
-    principal: Principal,
-    tool: str,
-    subjects: Mapping[Subject, str],
-    control: str | None,
-    *,
-    read_only: bool = False,
-) -> Facts:
-    """Set the context of a call and fetch its facts."""
-    text = await connection.fetchval(
-        BEGIN_CALL + PLAN_ANEW if read_only else BEGIN_CALL,
-        principal.organization_id,
-        principal.principal_id,
-        tool,
-        orjson.dumps(subjects).decode(),
-        control or "",
-    )
-    return parse_facts(text, frozenset(subjects))
+@dataclass(frozen=True, slots=True)
+class CallBeginning:
+    """Sets the context of a call and fetches its facts."""
+
+    connection: PooledConnection
+    policies: KeptPolicies
+
+    async def __call__(
+        self,
+        principal: Principal,
+        tool: str,
+        subjects: Mapping[Subject, str],
+        control: str | None,
+        *,
+        read_only: bool = False,
+    ) -> Facts:
+        """The facts in one round trip; in a second one where this process meets the organization's policies first."""
+        text = await self.connection.fetchval(
+            BEGIN_CALL + PLAN_ANEW if read_only else BEGIN_CALL,
+            principal.organization_id,
+            principal.principal_id,
+            tool,
+            orjson.dumps(subjects).decode(),
+            control or "",
+        )
+        facts = parse_facts(text, frozenset(subjects))
+        if not isinstance(facts.policies, UnreadPolicies):
+            return facts
+        return replace(facts, policies=await self.policies.read(self.connection, facts.policies))
 
 
 def is_lost(fault: Exception) -> bool:

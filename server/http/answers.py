@@ -15,7 +15,15 @@ Show = Callable[[Json], object]
 Place = Callable[[Json], str]
 
 TOO_LATE_OR_EARLY = frozenset(
-    {"already_decided", "already_ended", "approval_expired", "document_not_ready", "run_ended", "version_conflict"}
+    {
+        "already_decided",
+        "already_ended",
+        "approval_expired",
+        "document_not_ready",
+        "policy_exists",
+        "run_ended",
+        "version_conflict",
+    }
 )
 """Of a resource that is there, in a state that does not allow what was asked."""
 

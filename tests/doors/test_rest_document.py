@@ -125,6 +125,22 @@ async def _who_stands_in(client: httpx.AsyncClient) -> None:
     await client.delete(path)
 
 
+OWN_POLICY = (
+    '@id("no_such_door") @says("Nobody comes this way.") '
+    'forbid (principal, action == Action::"call", resource == Tool::"task_remind") when { !principal.attended };'
+)
+
+
+async def _what_is_the_organizations_own(doors: Doors, holding: Holding) -> None:
+    client = await doors.client("admin@acme")
+    client.event_hooks["response"].append(holding)
+    await client.post("/v1/policies/try", json={"text": OWN_POLICY})
+    await client.post("/v1/policies", json={"text": OWN_POLICY, "reason": "to see it listed"})
+    await client.get("/v1/policies")
+    await client.delete("/v1/policies/no_such_door", params={"reason": "it was seen"})
+    await client.get("/v1/policies/changes")
+
+
 async def _what_changes(client: httpx.AsyncClient, task_id: str, origin: str) -> None:
     tasks = (await client.get("/v1/tasks", params={"limit": 100})).json()["items"]
     engagement = next(each["engagement_id"] for each in tasks if "engagement_id" in each)
@@ -223,6 +239,7 @@ async def test_answers_hold_to_the_document(doors: Doors, document: Json) -> Non
     await _what_is_scheduled(client, task["task_id"])
     await _who_stands_in(client)
     await _what_is_held_of_a_person(doors, client, holding)
+    await _what_is_the_organizations_own(doors, holding)
     await client.delete(f"/v1/knowledge/documents/{document_id}")
     await client.delete(f"/v1/conversations/{chat['conversation_id']}")
     waiting = await doors.client("employee@borealis")

@@ -28,7 +28,7 @@ from tools.handlers import HANDLERS, agent_handlers, document_handlers, policy_h
 from tools.manifest import Manifest
 from tools.manifest_files import load_manifests
 from tools.outcomes import CallOutcome, CallRequest
-from tools.policy import Policies
+from tools.policy import Policies, Rulebook
 from tools.registry import Registry
 from tools.staging import Staging
 from tools.work import Handler, Job
@@ -108,7 +108,7 @@ def rules_of_the_project(
     documents = document_handlers(staging, prepare_file, embedder)
     agents = agent_handlers(introductions(load_personas(folder)))
     policies = Policies.load(folder / "policies")
-    again = policy_handlers(policies)
+    again = policy_handlers(Rulebook(policies))
     search = {} if embedder is None else {"knowledge_search": search_by_meaning(QueryVectors(embedder))}
     held = load_manifests(folder)
     if timeout is not None:

@@ -292,6 +292,17 @@ CASES: tuple[Case, ...] = (
         tool="policy_replay",
         arguments=_fixed({"from": "2020-01-01", "to": "2020-01-01"}),
     ),
+    Case(name="try a policy that there is not", tool="policy_try", arguments=_fixed({"remove": "no_such_policy"})),
+    Case(
+        name="put a policy in force that permits",
+        tool="policy_add",
+        arguments=_fixed({"text": '@id("x") permit (principal, action, resource);', "reason": "none"}),
+    ),
+    Case(
+        name="take a policy back that there is not",
+        tool="policy_remove",
+        arguments=_fixed({"policy_id": "no_such_policy", "reason": "none"}),
+    ),
     Case(name="follow a call", tool="call_get", arguments=lambda who, _: {"call_id": str(own_call(who))}),
     # To one whose ceiling binds none of the calls that come after it in the same run.
     Case(name="hand over", tool="agent_handover", arguments=_fixed({"agent": "operations"})),

@@ -95,6 +95,8 @@ FIRES: dict[str, list[dict[str, Any]]] = {
         {**DECIDING, "mode": "agent", "level": 3},
         {"tool": "signoff_record", "effect": "commit", "level": 3},
         {"tool": "autonomy_set", "effect": "commit", "level": 3},
+        {"tool": "policy_add", "effect": "commit", "level": 3},
+        {"tool": "policy_remove", "effect": "commit", "level": 3},
     ],
     "autonomy_l0_unattended": [{"level": 0, "attended": False, "door": "worker"}],
     "autonomy_needs_approval_prepare": [{"level": 1, "effect": "prepare"}, {"level": 0, "effect": "prepare"}],

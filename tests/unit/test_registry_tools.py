@@ -18,6 +18,7 @@ from tools.handlers import HANDLERS, agent_handlers, document_handlers, policy_h
 from tools.json_schema import Checker, Fault
 from tools.manifest import Json
 from tools.outside import Outside, OutsideContext, Unsure
+from tools.policy import Rulebook
 from tools.registry import Invalid, Parsed, Registry, RegistryError, Tool
 from tools.work import CallContext, Handler
 
@@ -97,7 +98,7 @@ def test_the_manifests_and_handlers_that_ship_pair_one_to_one() -> None:
         HANDLERS,
         document_handlers(nothing, nothing),
         agent_handlers({}),
-        policy_handlers(firm_policies()),
+        policy_handlers(Rulebook(firm_policies())),
     )
     names = [tool.manifest.name for tool in registry.all()]
     assert names == sorted(path.stem for path in (resource_folder("manifests") / "tools").glob("*.yaml"))

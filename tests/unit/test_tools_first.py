@@ -15,6 +15,7 @@ from tests.support.policies import firm_policies
 from tools.handlers import HANDLERS, agent_handlers, document_handlers, policy_handlers
 from tools.handlers.analytics import AnalyticsReport
 from tools.outcomes import Json
+from tools.policy import Rulebook
 from tools.registry import Invalid, Parsed, Registry, Tool
 from tools.staging import Staging
 
@@ -60,11 +61,14 @@ UNSEEN = {
     "figure_list",
     "identity_link",
     "identity_unlink",
+    "policy_add",
+    "policy_remove",
     "policy_replay",
     "privacy_erase",
     "privacy_erase_step",
     "privacy_export",
     "privacy_export_own",
+    "policy_try",
     "schedule_create",
     "schedule_delete",
     "schedule_update",
@@ -79,10 +83,15 @@ ID = "7b1f6a52-6a0e-4c55-9f0e-0f7a1f6f2a11"
 EXAMPLES: dict[str, Json] = {
     "policy_replay": {
         "policies": {"a.cedar": "// none", "schema.cedarschema": "// none"},
+        "add": "// none",
+        "remove": "no_slack",
         "from": "2026-01-01",
         "to": "2026-01-31T12:00:00Z",
         "limit": 5,
     },
+    "policy_add": {"text": "// none", "reason": "R", "replace": True},
+    "policy_remove": {"policy_id": "no_slack", "reason": "R"},
+    "policy_try": {"text": "// none", "remove": "no_slack", "calls": 100, "limit": 5},
     "knowledge_search": {
         "query": "letter",
         "limit": 3,
@@ -241,7 +250,7 @@ def tools() -> dict[str, Tool]:
         HANDLERS,
         document_handlers(Staging(), _prepared),
         agent_handlers({}),
-        policy_handlers(firm_policies()),
+        policy_handlers(Rulebook(firm_policies())),
     )
     return {tool.manifest.name: tool for tool in registry.all()}
 

@@ -15,6 +15,7 @@ from tools.work import CallContext, Handler
 
 PENDING_SHOWN = 20
 LevelName = Literal["L0", "L1", "L2", "L3"]
+ControlState = Literal["not_applicable", "satisfied", "pending", "changes_required"]
 STARTS_JOBS = "task_run"
 """The tool by which a workflow is started: its ceiling bounds every one of them."""
 
@@ -25,6 +26,7 @@ class Suppose(Arguments):
     role: Role | None = None
     level: LevelName | None = None
     attended: bool | None = None
+    control_state: ControlState | None = None
     approved: bool = False
 
 
@@ -124,6 +126,7 @@ def _supposed(given: Suppose) -> Supposed:
         role=given.role,
         level=None if given.level is None else Level[given.level],
         attended=given.attended,
+        control_state=given.control_state,
         approved=given.approved,
     )
 

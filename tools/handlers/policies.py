@@ -1,6 +1,7 @@
 """The time machine as a tool: the organization's recorded calls, decided again under a proposed policy."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -11,24 +12,22 @@ from domain.kernel import DomainError
 from domain.moments import beginning_of, end_of
 from tools.handlers.arguments import Arguments
 from tools.handlers.moments import Moment
+from tools.handlers.own_policies import PolicyUnusable, edited, own_policy_handlers, replayed
 from tools.outcomes import Json
-from tools.policy import Policies, PolicyFilesError
+from tools.policy import Policies, PolicyFilesError, Rulebook
 from tools.policy.files import policy_files
-from tools.policy.replaying import Difference, Replay, Tally, Told
+from tools.policy.replaying import Proposal, Replay
+from tools.views.policies import differences_json
 from tools.work import CallContext, Handler
 
 
 class PolicyReplay(Arguments):
     policies: dict[str, str] | None = None
+    add: str | None = None
+    remove: str | None = None
     since: Moment | None = Field(default=None, alias="from")
     until: Moment | None = Field(default=None, alias="to")
     limit: int = 100
-
-
-class PolicyUnusable(DomainError):
-    """What is proposed is no set of policies."""
-
-    code: ClassVar[str] = "policy_unusable"
 
 
 class InvalidSpan(DomainError):
@@ -40,22 +39,25 @@ class InvalidSpan(DomainError):
         super().__init__("from, to: there is no such day")
 
 
-def policy_handlers(in_force: Policies) -> Mapping[str, Handler[Any]]:
-    """The tools that try policies, beside those in force."""
+def policy_handlers(in_force: Rulebook) -> Mapping[str, Handler[Any]]:
+    """The tools that try policies and change an organization's own, beside those in force."""
 
     async def policy_replay(arguments: PolicyReplay, context: CallContext) -> Json:
         """What the proposed policies would have decided otherwise; without any, those in force.
 
         Raises  PolicyUnusable.
         """
-        proposed = in_force if arguments.policies is None else _read(arguments.policies)
-        replay = Replay(proposed, in_force, listed=arguments.limit)
-        async for page in context.work.activity.verdicts(_span(arguments, context.now)):
-            for recorded in page:
-                replay.take(recorded)
-        return _replay_json(replay)
+        rulebook = in_force if arguments.policies is None else Rulebook(_read(arguments.policies))
+        edit = await edited(in_force, context, text=arguments.add, remove=arguments.remove)
+        proposal = replace(edit, rulebook=rulebook)
+        replay = Replay(proposal, in_force, listed=arguments.limit)
+        await replayed(replay, _span(arguments, context.now), context)
+        return _replay_json(replay, in_force.of(await context.work.policies.in_force()).digest)
 
-    return {"policy_replay": Handler(arguments=PolicyReplay, work=policy_replay)}
+    return {
+        "policy_replay": Handler(arguments=PolicyReplay, work=policy_replay),
+        **own_policy_handlers(in_force),
+    }
 
 
 def _span(arguments: PolicyReplay, now: datetime) -> Span:
@@ -77,10 +79,12 @@ def _read(texts: Mapping[str, str]) -> Policies:
         raise PolicyUnusable("; ".join(faulty.faults)) from faulty
 
 
-def _replay_json(replay: Replay) -> Json:
-    tally = replay.tally
+def _replay_json(replay: Replay, in_force: bytes) -> Json:
+    """`in_force`: the digest of the policies that decide the organization's calls now."""
+    tally, proposal = replay.tally, replay.proposal
+    unchanged = proposal == Proposal(rulebook=replay.in_force)
     return {
-        "proposed": {"digest": replay.proposed.digest.hex(), "in_force": replay.proposed is replay.in_force},
+        "proposed": {"digest": proposal.rulebook.firm.digest.hex(), "in_force": unchanged},
         "calls": tally.calls,
         "verdicts": tally.verdicts,
         "same": tally.same,
@@ -93,20 +97,18 @@ def _replay_json(replay: Replay) -> Json:
             "unreadable": tally.unreadable,
             "lacking": [{"facts": list(facts), "verdicts": n} for facts, n in sorted(tally.undecided.items())],
         },
-        "recorded_under": _digests_json(replay),
-        "by_tool_and_role": _groups_json(tally),
-        "differences": [_difference_json(difference) for difference in tally.differences],
-        "differences_left_out": tally.changed + tally.reasons_changed - len(tally.differences),
+        "recorded_under": _digests_json(replay, in_force),
+        **differences_json(tally),
     }
 
 
-def _digests_json(replay: Replay) -> list[Json]:
+def _digests_json(replay: Replay, in_force: bytes) -> list[Json]:
     """The sets of policies that the calls were decided under, most of them first."""
     by_count = sorted(replay.tally.digests.items(), key=lambda held: -held[1].verdicts)
     return [
         {
             "digest": None if digest is None else digest.hex(),
-            "in_force": digest == replay.in_force.digest,
+            "in_force": digest == in_force,
             "verdicts": under.verdicts,
             "changed": under.changed,
             "reasons_changed": under.reasons_changed,
@@ -114,30 +116,3 @@ def _digests_json(replay: Replay) -> list[Json]:
         }
         for digest, under in by_count
     ]
-
-
-def _groups_json(tally: Tally) -> list[Json]:
-    return [
-        {"tool": group.tool, "role": group.role, "from": group.before, "to": group.after, "verdicts": count}
-        for group, count in tally.groups.most_common()
-    ]
-
-
-def _difference_json(difference: Difference) -> Json:
-    recorded = difference.recorded
-    shown: Json = {
-        "call_id": str(recorded.call_id),
-        "time": recorded.time.isoformat(),
-        "tool": recorded.tool,
-        "role": None if recorded.role is None else str(recorded.role),
-        "mode": recorded.mode,
-        "door": recorded.door,
-        "at_execution": not recorded.opens,
-        "before": {"decision": recorded.decision, "reasons": list(recorded.reasons)},
-        "after": _told_json(difference.after),
-    }
-    return shown if difference.in_force is None else {**shown, "in_force": _told_json(difference.in_force)}
-
-
-def _told_json(told: Told) -> Json:
-    return {"decision": told.decision, "reasons": list(told.reasons)}

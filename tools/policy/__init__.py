@@ -2,6 +2,7 @@
 
 from tools.policy.explaining import explain
 from tools.policy.files import PolicyFilesError, Rule
+from tools.policy.rulebook import Rulebook
 from tools.policy.situation import Situation, situation_from_json, situation_of
 from tools.policy.verdicts import Policies, least_decider
 
@@ -9,6 +10,7 @@ __all__ = [
     "Policies",
     "PolicyFilesError",
     "Rule",
+    "Rulebook",
     "Situation",
     "explain",
     "least_decider",

@@ -119,7 +119,7 @@ def _rules_of(texts: Mapping[str, str]) -> tuple[Rule, ...]:
     faults: list[str] = []
     rules: dict[str, Rule] = {}
     for name, text in texts.items():
-        for rule in _rules_in(name, text, faults):
+        for rule in rules_in(name, text, faults):
             if rule.id in rules:
                 faults.append(f"{name}: @id {rule.id!r} stands in {rules[rule.id].file} already")
             rules[rule.id] = rule
@@ -128,7 +128,8 @@ def _rules_of(texts: Mapping[str, str]) -> tuple[Rule, ...]:
     return tuple(rules[key] for key in sorted(rules))
 
 
-def _rules_in(name: str, text: str, faults: list[str]) -> Iterator[Rule]:
+def rules_in(name: str, text: str, faults: list[str]) -> Iterator[Rule]:
+    """The policies of one text; what is wrong with them goes to `faults`."""
     import cedarpy
 
     try:

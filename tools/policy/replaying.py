@@ -10,11 +10,15 @@ from typing import assert_never
 
 from domain.activity.model import RecordedVerdict
 from domain.kernel import Decision
+from domain.policies.model import NO_POLICIES, OwnPolicies, OwnPolicy
 from tools.outcomes import decision_of
+from tools.policy.files import POLICY_ERROR
 from tools.policy.older import LacksFacts, lacking, possible_situations
+from tools.policy.rulebook import Rulebook, firm_digest_of
 from tools.policy.verdicts import Policies
 
 _FACTS_KEPT = 4096
+_SETS_KEPT = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +111,8 @@ class Tally:
     """The same decision, for other reasons."""
     already: int = 0
     """Of both: decided under other policies than those in force, which would decide as the proposed ones."""
+    failed: int = 0
+    """Of both: the proposed policies could not be evaluated."""
     unreadable: int = 0
     undecided: Counter[tuple[str, ...]] = field(default_factory=Counter[tuple[str, ...]])
     """By the facts that were not recorded yet, and that the verdict hangs on."""
@@ -116,18 +122,51 @@ class Tally:
     """The first ones, oldest first."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """What past calls are decided by: firm-wide policies, and to each call's own set what is to be added or removed."""
+
+    rulebook: Rulebook
+    add: OwnPolicy | None = None
+    remove: str | None = None
+
+    def policies(self, then: OwnPolicies) -> Policies:
+        """The policies for a call that was made while the organization had these of its own."""
+        own = then if self.remove is None else then.lacking(self.remove)
+        return self.rulebook.of(own if self.add is None else own.having(self.add))
+
+
+class _Deciders:
+    """One decider for each set of the organization's own policies; of a history with many, the last used are kept."""
+
+    def __init__(self, proposal: Proposal) -> None:
+        self._proposal = proposal
+        self._of = lru_cache(maxsize=_SETS_KEPT)(self._decider)
+
+    def _decider(self, then: OwnPolicies) -> Decider:
+        return Decider(self._proposal.policies(then))
+
+    def decide(self, facts: str, then: OwnPolicies) -> Again:
+        return self._of(then).decide(facts)
+
+
 class Replay:
     """Decides again, one recorded verdict after another."""
 
-    def __init__(self, proposed: Policies, in_force: Policies, *, listed: int) -> None:
+    def __init__(self, proposal: Proposal, in_force: Rulebook, *, listed: int) -> None:
         """`listed`: how many differences are kept."""
         self.tally = Tally()
-        self.proposed = Decider(proposed)
-        self.in_force = self.proposed if proposed.digest == in_force.digest else Decider(in_force)
+        self.proposal = proposal
+        self.in_force = in_force
+        self._proposed = _Deciders(proposal)
+        self._by_now = _Deciders(Proposal(rulebook=in_force))
         self._listed = listed
 
-    def take(self, recorded: RecordedVerdict) -> None:
-        """Decide one again, and count what came of it."""
+    def take(self, recorded: RecordedVerdict, then: OwnPolicies | None = NO_POLICIES) -> None:
+        """Decide one again, and count what came of it.
+
+        `then`: the organization's own policies that it was decided by; None: they are not those of any set it had.
+        """
         tally = self.tally
         tally.calls += recorded.opens
         if recorded.decision is None:
@@ -136,17 +175,17 @@ class Replay:
             tally.before_policy += 1
         else:
             tally.verdicts += 1
-            self._compare(recorded, Told(decision=recorded.decision, reasons=recorded.reasons))
+            self._compare(recorded, then, Told(decision=recorded.decision, reasons=recorded.reasons))
 
-    def _compare(self, recorded: RecordedVerdict, before: Told) -> None:
+    def _compare(self, recorded: RecordedVerdict, then: OwnPolicies | None, before: Told) -> None:
         under = self.tally.digests.setdefault(recorded.policy_digest, UnderDigest())
         under.verdicts += 1
-        again = self.proposed.decide(recorded.facts)
+        again = Unreadable() if then is None else self._proposed.decide(recorded.facts, then)
         match again:
             case Told() if again == before:
                 self.tally.same += 1
             case Told():
-                self._differs(recorded, before, again, under)
+                self._differs(recorded, before, again, under, self._in_force(recorded, then))
             case Undecided():
                 under.undecided += 1
                 self.tally.undecided[again.lacking] += 1
@@ -156,7 +195,9 @@ class Replay:
             case _:
                 assert_never(again)
 
-    def _differs(self, recorded: RecordedVerdict, before: Told, after: Told, under: UnderDigest) -> None:
+    def _differs(
+        self, recorded: RecordedVerdict, before: Told, after: Told, under: UnderDigest, in_force: Told | None
+    ) -> None:
         if before.decision == after.decision:
             self.tally.reasons_changed += 1
             under.reasons_changed += 1
@@ -166,13 +207,13 @@ class Replay:
         role = None if recorded.role is None else str(recorded.role)
         group = Group(tool=recorded.tool, role=role, before=before.decision, after=after.decision)
         self.tally.groups[group] += 1
-        in_force = self._in_force(recorded)
+        self.tally.failed += POLICY_ERROR in after.reasons
         self.tally.already += in_force == after
         if len(self.tally.differences) < self._listed:
             self.tally.differences.append(Difference(recorded=recorded, after=after, in_force=in_force))
 
-    def _in_force(self, recorded: RecordedVerdict) -> Told | None:
-        if recorded.policy_digest == self.in_force.digest:
+    def _in_force(self, recorded: RecordedVerdict, then: OwnPolicies | None) -> Told | None:
+        if then is None or firm_digest_of(recorded.policy_digest) == self.in_force.firm.digest:
             return None
-        again = self.in_force.decide(recorded.facts)
+        again = self._by_now.decide(recorded.facts, then)
         return again if isinstance(again, Told) else None

@@ -49,6 +49,8 @@ INSERT INTO schedules (organization_id, schedule_id, task_id, cron, time_zone, c
 INSERT INTO schedule_progress (organization_id, schedule_id) VALUES (:org, :thing);
 INSERT INTO autonomy_settings (organization_id, setting_id, scope, level, changed_by, changed_at)
     VALUES (:org, :thing, 'organization', 2, :partner, now());
+INSERT INTO organization_policies (organization_id, change_id, policy_id, reason, changed_by, changed_at)
+    VALUES (:org, :thing, 'taken_back', 'there is none any more', :partner, now());
 INSERT INTO release_controls (organization_id, name, needs) VALUES (:org, 'plan_freeze', '{PLAN_REVIEW}');
 INSERT INTO sign_offs (organization_id, sign_off_id, engagement_id, kind, decision, subject, version, signed_by,
         signed_role, signed_at)

@@ -1,0 +1,1 @@
+"""The organization's own policies, beside those that hold for every organization."""
