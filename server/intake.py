@@ -9,6 +9,7 @@ from uuid import UUID
 from domain.kernel import CallId, Principal
 from knowledge.model import DocumentId
 from server.hub import Hub
+from server.operated import price_now
 from server.worker.documents import DocumentWorker
 from tools.gate import Gate
 from tools.outcomes import CallOutcome, CallRequest
@@ -52,6 +53,7 @@ class Intake:
             clock=hub.clock,
             monotonic=time.monotonic,
             new_id=hub.new_id,
+            price_of=price_now(hub.config),
         )
         self._documents = DocumentWorker(gate=self._uploads, identities=hub.identities, new_id=hub.new_id)
 

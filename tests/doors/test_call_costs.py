@@ -9,8 +9,10 @@ import httpx2
 import pytest
 
 from knowledge.embeddings.compatible import CompatibleEmbedder
+from server.cli.opening import acting
 from server.database.connection import Connection
 from server.hub import HubOptions
+from server.intake import Intake, IntakeFile, document_id_of
 from server.system_config import Price, SystemConfig
 from tests.support.database import Database
 from tests.support.doors import Doors, opened_doors
@@ -128,3 +130,15 @@ async def test_the_report_states_calls_apart_from_runs_and_an_unknown_price_is_n
     headline, by_model, said = await report()
     assert (headline["Cost of tool calls"], by_model["(tool calls)"]["unknown_calls"]) == (None, 1)
     assert "what 1 of them cost is not known" in said
+
+
+async def test_what_is_taken_in_at_the_command_line_costs_what_it_cost(
+    doors: Doors, server: FakeServer, owner_connection: Connection
+) -> None:
+    doors.hub.config.current = SystemConfig(prices={MODEL: Price(input=1_000, output=0)})
+    intake, hand = Intake(doors.hub), await acting(doors.hub, "acme-audit", "partner@acme.example")
+    file = IntakeFile(content=b"# Fleet\n\nThe van is insured too.", title="Fleet", file_name="fleet.md", said={})
+    outcome = await intake.index(hand, document_id_of(await intake.upload(hand, file)))
+    assert outcome is not None
+    (row, *_) = [row for row in await owner_connection.fetch(COSTS, outcome.call_id) if row["kind"] == "tool.completed"]
+    assert row["cost_micros"] == 1_000 * sum(len(text.split()) for body in server.bodies for text in body["input"])
