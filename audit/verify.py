@@ -380,7 +380,7 @@ class Export:
         for name in ("arguments", "result"):
             text = payload[name]
             if text is not None and sha256(salt, text.encode()).hex() != event.get(name + "_digest"):
-                raise Bad("payload", f"the {name} of row {row} are not what the call carried", row)
+                raise Bad("payload", f"what stands as {name} of row {row} is not what the call carried", row)
         self.payloads += 1
 
     def _take_head(self, head):
@@ -576,6 +576,10 @@ def where_of(bad):
     return f"first bad row {bad.row}{among}: "
 
 
+def told_of(bad):
+    return f"DOES NOT HOLD ({bad.code}): {where_of(bad)}{bad.words}"
+
+
 def words_of(change, size, times):
     before, now, endorsed = change
     keys = f"the key changed from {before} to {now} with the head of size {size}"
@@ -620,7 +624,7 @@ def main():
     if asked.json:
         print(as_json(checked, signatures, bad))
     elif bad is not None:
-        print(f"DOES NOT HOLD ({bad.code}): {where_of(bad)}{bad.words}")
+        print(told_of(bad))
     else:
         tell(checked, signatures)
     return 0 if bad is None else 1

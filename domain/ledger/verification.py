@@ -121,7 +121,7 @@ class ExportVerifier:
         salt = bytes.fromhex(payload.salt)
         for name, text in (("arguments", payload.arguments), ("result", payload.result)):
             if text is not None and hashlib.sha256(salt + text.encode()).hexdigest() != event.get(f"{name}_digest"):
-                self._bad("payload", f"the {name} of row {row} are not what the call carried", row)
+                self._bad("payload", f"what stands as {name} of row {row} is not what the call carried", row)
         self.report.payloads += 1
 
     def _take_head(self, head: HeadLine) -> None:

@@ -33,6 +33,13 @@ def checked(path: Path, kept: Sequence[Path] = (), key_ids: Sequence[str] = ()) 
     return ours
 
 
+def printed(path: Path, kept: Sequence[Path] = (), key_ids: Sequence[str] = ()) -> str:
+    """What the file for strangers prints of a file that does not hold."""
+    bad = _fault_of(path, kept, _theirs["Signatures"](key_ids))
+    assert bad is not None
+    return str(_theirs["told_of"](bad))
+
+
 def key_changes(path: Path, key_ids: Sequence[str] = ()) -> list[tuple[str, str, int, bool, int]]:
     """What both say of how one key followed another: from, to, size, whether it was vouched for, how often."""
     report = report_of(path, [], Signatures(is_signed, key_ids))
@@ -52,14 +59,18 @@ def _ours(path: Path, kept: Sequence[Path], key_ids: Sequence[str]) -> Found:
 
 
 def _standalone(path: Path, kept: Sequence[Path], key_ids: Sequence[str]) -> Found:
-    heads = [_theirs["read_kept"](str(each)) for each in kept]
     signatures = _theirs["Signatures"](key_ids)
     assert signatures.are_checked
+    bad = _fault_of(path, kept, signatures)
+    return Found(None) if bad is None else Found(bad.code, bad.row, bad.last_row)
+
+
+def _fault_of(path: Path, kept: Sequence[Path], signatures: Any) -> Any:
+    """Any: what the file for strangers raises; None: it holds."""
     try:
-        _theirs["verify"](str(path), heads, signatures)
+        _theirs["verify"](str(path), [_theirs["read_kept"](str(each)) for each in kept], signatures)
     except Exception as fault:
         if not isinstance(fault, cast("type[Exception]", _theirs["Bad"])):
             raise
-        bad = cast(Any, fault)
-        return Found(bad.code, bad.row, bad.last_row)
-    return Found(None)
+        return fault
+    return None
