@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, assert_never
+from typing import Literal, Protocol, assert_never
 
+from domain.budgets.model import Held
 from domain.kernel import Outcome
 
 Limit = Literal["turns", "calls", "repairs", "tokens", "seconds"]
@@ -32,6 +33,65 @@ provider, and written. None: nobody said what it costs."""
 def no_price(model: str, read: int, cached: int, written: int) -> None:
     """Nothing has a price."""
     del model, read, cached, written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What is held of budgets for one turn of a model."""
+
+    held: Held
+    written: int
+    """The most tokens that its answer may have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What one turn of a model used."""
+
+    model: str
+    """Who spoke."""
+    read: int
+    cached: int
+    written: int
+    untold: bool
+    """Its provider did not tell all of it."""
+    begun: bool
+    """It was asked, and may have begun."""
+
+
+class Purse(Protocol):
+    """What a run's models may use of the firm's budgets; of a run's own limits it knows nothing."""
+
+    async def taken_over(self) -> None:
+        """What another process held for the run is held no more."""
+        ...
+
+    async def hold(self, model: str, words: Sequence[str], written: int | None, seconds: float) -> Allowance | None:
+        """Hold what a turn may take that reads these words and writes so many tokens, or as many as a turn may.
+
+        `seconds`: how long it may last. None: there is no budget to hold it of.
+        Raises  agent.model.BudgetExhausted: a budget has too little left.
+        """
+        ...
+
+    async def settle(self, allowance: Allowance, used: Used) -> None:
+        """Put what was used in the place of what is held."""
+        ...
+
+
+class NoBudget:
+    """The purse where no budget is set."""
+
+    async def taken_over(self) -> None:
+        """Nothing was held."""
+
+    async def hold(self, model: str, words: Sequence[str], written: int | None, seconds: float) -> Allowance | None:
+        """Nothing is held."""
+        del model, words, written, seconds
+
+    async def settle(self, allowance: Allowance, used: Used) -> None:
+        """Nothing was held."""
+        del allowance, used
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,6 +125,7 @@ class Spent:
     by_model: dict[str, ModelUse] = field(default_factory=dict[str, ModelUse])
     """By name, in the order in which they spoke."""
     cost_of: CostOf = no_price
+    purse: Purse = field(default_factory=NoBudget)
     repairs: int = 0
     untold: int = 0
     """Answers that broke off, and whose tokens no provider told."""
@@ -134,6 +195,11 @@ def stopped_words(limit: Limit, budget: Budget, calls: Sequence[tuple[str, Outco
             "Ask me to go on, or ask for less at once.",
         )
     )
+
+
+def exhausted_words(why: str, calls: Sequence[tuple[str, Outcome]]) -> str:
+    """What the user is told when the firm's budget ends the run before the model's own last words."""
+    return f"I had to stop before I was finished. {why} {done_words(calls)}"
 
 
 def done_words(calls: Sequence[tuple[str, Outcome]]) -> str:

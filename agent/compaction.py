@@ -106,7 +106,7 @@ class Compactor:
 
     async def _summary(self, history: History, covered: Sequence[Turn], spent: Spent) -> Summary | None:
         """A summary of these turns that is kept; None: there is none to be had, and the turn goes on without."""
-        used = Spent(cost_of=spent.cost_of)
+        used = Spent(cost_of=spent.cost_of, purse=spent.purse)
         try:
             heard = await self._heard(history, covered, used)
         except ModelFailed as failed:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, assert_never
 from uuid import UUID
 
-from agent.budget import Limit, Spent
+from agent.budget import Limit, Spent, Used
 from agent.events import AgentEvent, CallUsage, MessageDelta, MessageReset, MessageStarted
 from agent.model import (
     OFFLINE,
@@ -59,7 +59,14 @@ class Explain:
     about: Unsaid
 
 
-NextStep = Say | Call | Stop | Explain
+@dataclass(frozen=True, slots=True)
+class Unpaid:
+    """The firm's budget has too little left to ask the model once more; the loop says so."""
+
+    why: str
+
+
+NextStep = Say | Call | Stop | Explain | Unpaid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +97,8 @@ class Heard:
     provider_items: list[ProviderItem] = field(default_factory=list[ProviderItem])
     ended: FinishReason = "stop"
     out_of_time: bool = False
+    unpaid: str = ""
+    """Why the model was not asked: which budget has too little left."""
     speaker: str = ""
     """The model that speaks."""
     usage: CallUsage | None = None
@@ -139,6 +148,8 @@ def next_step(heard: Heard, limit: Limit | None) -> NextStep:
     """What follows a turn of the model; at a limit it could only answer."""
     if heard.out_of_time:
         return Stop("seconds")
+    if heard.unpaid:
+        return Unpaid(heard.unpaid)
     silent = not heard.text.strip()
     if limit is not None and (heard.calls or silent):
         return Stop(limit)
@@ -161,6 +172,11 @@ async def hear(
     """
     heard.speaker = model.name
     used = _Used()
+    loop = asyncio.get_running_loop()
+    most = request.max_output_tokens
+    held = await spent.purse.hold(model.name, list(_parts(request)), most, deadline - loop.time())
+    if held is not None:
+        request = replace(request, max_output_tokens=held.written)
     try:
         async with streamed(model, request) as stream:
             while (event := await _next(stream, deadline)) is not None:
@@ -173,6 +189,8 @@ async def hear(
         raise
     finally:
         used.settle(spent, request, heard)
+        if held is not None:
+            await asyncio.shield(spent.purse.settle(held, used.of(heard)))
 
 
 @dataclass(slots=True)
@@ -188,6 +206,17 @@ class _Used:
     begun: bool = True
     """It was asked, and may have begun; only a model that failed says that it had not."""
     whole: bool = False
+
+    def of(self, heard: Heard) -> Used:
+        """What is put in the place of what was held for the turn."""
+        return Used(
+            model=heard.speaker,
+            read=self.read,
+            cached=self.cached,
+            written=self.written,
+            untold=self.untold > 0,
+            begun=self.begun or bool(heard.text or self.read),
+        )
 
     def settle(self, spent: Spent, request: ModelRequest, heard: Heard) -> None:
         """Adds the turn to what the run has spent, however it ended."""
@@ -257,6 +286,17 @@ def preface(answering: Answering) -> str:
 async def _next(stream: AsyncIterator[ModelEvent], deadline: float) -> ModelEvent | None:
     async with asyncio.timeout_at(deadline):
         return await anext(stream, None)
+
+
+def _parts(request: ModelRequest) -> Iterator[str]:
+    """All that the model is to read, part by part."""
+    for message in request.messages:
+        yield message.text
+        if isinstance(message, AssistantMessage):
+            yield from (f"{call.name} {call.arguments}" for call in message.calls)
+            yield from (item.content for item in message.provider_items)
+    for offer in request.tools:
+        yield f"{offer.name} {offer.description} {offer.parameters}"
 
 
 def _length(message: object) -> int:

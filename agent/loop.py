@@ -7,14 +7,23 @@ from dataclasses import dataclass, replace
 from typing import Protocol, assert_never
 from uuid import UUID
 
-from agent.budget import CostOf, Limit, Spent, done_words, last_turn_notice, no_price, stopped_words
+from agent.budget import (
+    CostOf,
+    Limit,
+    Spent,
+    done_words,
+    exhausted_words,
+    last_turn_notice,
+    no_price,
+    stopped_words,
+)
 from agent.calling import Calls, CallSetup
 from agent.context import Transcript
 from agent.conversations.checkpoints import Checkpoint, SpentSoFar, checkpoint_text
 from agent.conversations.model import MadeCall, Step
 from agent.events import AgentEvent, MessageCompleted, MessageReset, RunUsage, RunWaiting, ToolProgress
-from agent.hearing import Call, Explain, Heard, Say, Stop, Unsaid, hear, next_step
-from agent.model import Model, ModelFailed, ModelRequest, ToolCall, ToolOffer
+from agent.hearing import Call, Explain, Heard, Say, Stop, Unpaid, Unsaid, hear, next_step
+from agent.model import BudgetExhausted, Model, ModelFailed, ModelRequest, ToolCall, ToolOffer
 from agent.resuming import TAKEN_OVER, Resumed
 from agent.usage import usage_of
 from domain.kernel import ApprovalId, CallId
@@ -138,23 +147,28 @@ class _Loop:
                         yield event
             await self._kept()
             step = next_step(heard, limit)
-            match step:
-                case Call(calls):
-                    async with aclosing(self._call(heard, calls)) as events:
-                        async for event in events:
-                            yield event
-                    continue
-                case Say():
-                    words = ""
-                case Stop(reached):
-                    words = stopped_words(reached, self._budget, self._spent.calls)
-                case Explain(about):
-                    words = self._explanation(about)
-                case _:
-                    assert_never(step)
-            for event in self._answered(heard, words):
+            if isinstance(step, Call):
+                async with aclosing(self._call(heard, step.calls)) as events:
+                    async for event in events:
+                        yield event
+                continue
+            for event in self._answered(heard, self._last_words(step)):
                 yield event
             return
+
+    def _last_words(self, step: Say | Stop | Explain | Unpaid) -> str:
+        """What the loop adds to the model's own words, or says in their place."""
+        match step:
+            case Say():
+                return ""
+            case Stop(reached):
+                return stopped_words(reached, self._budget, self._spent.calls)
+            case Explain(about):
+                return self._explanation(about)
+            case Unpaid(why):
+                return exhausted_words(why, self._spent.calls)
+            case _:
+                assert_never(step)
 
     async def _resume(self, resumed: Resumed) -> AsyncGenerator[AgentEvent, None]:
         """End what another process had begun: its half-said words are withdrawn, its turn's calls are settled."""
@@ -197,6 +211,11 @@ class _Loop:
                 async for event in events:
                     await self._kept()
                     yield event
+        except BudgetExhausted as exhausted:
+            # What was done and found by then is not lost on the reader.
+            if not self._spent.calls:
+                raise
+            heard.unpaid = exhausted.message
         except ModelFailed as failed:
             if heard.text:
                 yield MessageReset(message_id=heard.message_id, reason=failed.code)

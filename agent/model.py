@@ -162,7 +162,7 @@ class ModelFailed(Exception):
 
     Codes: model_unavailable (retryable), model_timeout (retryable), model_interrupted (stream broke; retryable),
     model_rejected (the provider refused the request; not retryable), model_protocol (unreadable answer; retryable),
-    context_too_long (not retryable).
+    context_too_long (not retryable), budget_exhausted (not retryable).
     """
 
     def __init__(
@@ -185,6 +185,13 @@ class ModelFailed(Exception):
         """Some of the answer had come."""
         self.wait_s = wait_s
         """Seconds that the provider asks to be left alone."""
+
+
+class BudgetExhausted(ModelFailed):
+    """The model was not asked: a budget of the firm's has too little left; the words say which, and when it renews."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("budget_exhausted", message, retryable=False)
 
 
 class Model(Protocol):

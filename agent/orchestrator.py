@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Protocol
 
-from agent.budget import Budget, CostOf, Spent, no_price
+from agent.budget import Budget, CostOf, NoBudget, Purse, Spent, no_price
 from agent.calling import Caller, CallSetup
 from agent.compaction import Compactor, SummaryLog
 from agent.context import Transcript, background, past, remembered, system_words
@@ -22,13 +22,15 @@ from agent.repeats import NotAgain, Refuse
 from agent.resuming import Resumed
 from agent.settling import Ledger, SettlingCaller
 from agent.window import Window
-from domain.kernel import ApprovalId, CallId, Clock, NewId, Principal, Role, Trust
+from domain.kernel import ApprovalId, CallId, Clock, NewId, Principal, Role, RunId, Trust
 from knowledge.tokens import count_tokens, load_encoding
 from tools.outcomes import CallOutcome, CallRequest
 
 ApprovalUrl = Callable[[ApprovalId], str | None]
 Bounded = Callable[[Budget], Budget]
 """From a persona's budget to what the operator allows of it now."""
+PurseOf = Callable[[Principal, RunId], Purse]
+"""Where what the models of a principal's run may use is held of budgets; asked only where one is set."""
 WindowOf = Callable[[Model], int]
 """How many tokens a request to that model and its answer may hold together, as is known now."""
 
@@ -76,6 +78,7 @@ class Orchestrator:
         bounded: Bounded = lambda budget: budget,
         cost_of: CostOf = no_price,
         window: WindowOf = lambda model: model.context_window,
+        purse_of: PurseOf = lambda principal, run_id: NoBudget(),
     ) -> None:
         self._model = model
         self._models = models or {}
@@ -90,10 +93,15 @@ class Orchestrator:
         self._bounded = bounded
         self._cost_of = cost_of
         self._window_of = window
+        self._purse_of = purse_of
 
     def model_of(self, persona: Persona) -> Model:
         """The model that the persona speaks by: the one it wants where there is such, else the default."""
         return self._model if persona.model is None else self._models.get(persona.model, self._model)
+
+    def purse(self, principal: Principal, opened: OpenedRun) -> Purse:
+        """What the run's models may use of the firm's budgets."""
+        return self._purse_of(principal, opened.run.run_id) if opened.surroundings.budgeted else NoBudget()
 
     def persona(self, name: str | None) -> Persona:
         """The persona of that name; without one, the default.
@@ -123,8 +131,10 @@ class Orchestrator:
         # Whoever the conversation was handed over to goes on.
         speaker = first if resumed is None else self.persona(opened.conversation.agent)
         window, spent = self._window(self.model_of(speaker)), Spent() if resumed is None else resumed.spent
-        spent.cost_of = self._cost_of
+        spent.cost_of, spent.purse = self._cost_of, self.purse(principal, opened)
         cut_off = None
+        if resumed is not None:
+            await spent.purse.taken_over()
         try:
             if not closing:
                 opened = await self._shortened(principal, opened, speaker, window, book, spent)

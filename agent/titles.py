@@ -81,7 +81,7 @@ class Titles:
         if ended is None or ended.usage is None:
             return
         spent = spent_of(ended.usage, run.model)
-        spent.cost_of = self._cost_of
+        spent.cost_of, spent.purse = self._cost_of, self._orchestrator.purse(principal, opened)
         title = await self._named(run.agent, _request(run.message, said), spent)
         # Also what gave no name was used for the run.
         usage = replace(usage_of(spent, run.model), tool_calls=ended.usage.tool_calls)

@@ -16,9 +16,12 @@ from agent.conversations.postgres.keeper import PostgresRunKeeper
 from agent.conversations.service import ConversationService
 from agent.model import Model
 from agent.orchestrator import Orchestrator
+from agent.purse import BudgetPurse
 from agent.run_options import RunOptions
 from agent.runs import Runs
 from agent.titles import Titles
+from domain.budgets.model import Payer
+from domain.budgets.postgres import PostgresBudgetReturns, PostgresReservations
 from domain.idempotency.postgres import PostgresKeyExpiry
 from domain.kernel import ApprovalId, Clock, NewId, new_id, utc_now
 from knowledge.embeddings.compatible import CompatibleEmbedder
@@ -66,6 +69,8 @@ from tools.staging import Staging
 
 log = structlog.get_logger()
 
+SETTLED_WITHIN_S = 60.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hub:
@@ -82,6 +87,8 @@ class Hub:
     recorder: GroupRecorder
     jobs: PostgresJobs
     workers: PostgresWorkers
+    reservations: PostgresReservations
+    """What is held of budgets, also by the models of runs."""
     gate: Gate
     offers: PolicyOffers
     identities: PostgresIdentities
@@ -135,6 +142,7 @@ class Stores:
     jobs: PostgresJobs
     workers: PostgresWorkers
     identities: PostgresIdentities
+    reservations: PostgresReservations
 
 
 def approval_link(public_url: str, approval_id: ApprovalId) -> str:
@@ -182,7 +190,9 @@ async def open_hub(
         models = only(options.model) if options.model else open_models(settings.hosted_model, wanted, stack)
         tokens = _tokens(settings, public_url, options.clock)
         ledger = PostgresLedger(stores.transactions, gate.settle, options.clock)
-        orchestrator = _orchestrator(rules, models, gate, ledger, offers, config, public_url, options)
+        orchestrator = _orchestrator(
+            rules, models, gate, ledger, offers, stores.reservations, config, public_url, options
+        )
         approvals = ApprovalWorker(gate=gate, identities=stores.identities, new_id=new_id)
         runs = _runs(orchestrator, stores, approvals, config, options)
         await stack.enter_async_context(runs)
@@ -199,6 +209,7 @@ async def open_hub(
             recorder=stores.recorder,
             jobs=stores.jobs,
             workers=stores.workers,
+            reservations=stores.reservations,
             gate=gate,
             offers=offers,
             identities=stores.identities,
@@ -245,7 +256,14 @@ async def _stores(urls: DatabaseUrls, rules: Rules, config: SystemConfigFile, st
         jobs=PostgresJobs(pools.service),
         workers=PostgresWorkers(pools.service),
         identities=PostgresIdentities(pools.app),
+        reservations=reservations_on(pools),
     )
+
+
+def reservations_on(pools: DatabasePools) -> PostgresReservations:
+    """What is held of budgets; what is settled waits for a connection as long as it takes."""
+    patiently = partial(pools.app.acquire, timeout_s=SETTLED_WITHIN_S)
+    return PostgresReservations(pools.app.acquire, patiently, utc_now, new_id)
 
 
 def _gate(rules: Rules, stores: Stores, task_runs: TaskRunFeed, config: SystemConfigFile, options: HubOptions) -> Gate:
@@ -262,6 +280,7 @@ def _gate(rules: Rules, stores: Stores, task_runs: TaskRunFeed, config: SystemCo
         new_id=new_id,
         fault=options.fault,
         price_of=price_now(config),
+        reservations=stores.reservations,
     )
 
 
@@ -299,6 +318,7 @@ def _orchestrator(
     gate: Gate,
     ledger: PostgresLedger,
     offers: PolicyOffers,
+    reservations: PostgresReservations,
     config: SystemConfigFile,
     public_url: str,
     options: HubOptions,
@@ -317,6 +337,11 @@ def _orchestrator(
         bounded=lambda budget: bounded(budget, config.current.runs),
         cost_of=priced(config),
         window=lambda model: window_of(model, config.current),
+        purse_of=lambda principal, run_id: BudgetPurse(
+            reservations=reservations,
+            price_of=price_now(config),
+            payer=Payer(organization_id=principal.organization_id, principal_id=principal.principal_id, run_id=run_id),
+        ),
     )
     _say_of_models(orchestrator)
     return orchestrator
@@ -418,6 +443,7 @@ def _worker(
         sealing=SealWorker(stores.pools.service, settings.ledger_key_source.keys),
         heads=_heads(settings, config, stores, clock),
         keys=PostgresKeyExpiry(stores.pools.service.acquire),
+        budgets=PostgresBudgetReturns(stores.pools.service.acquire),
         embedder=embedder,
         new_id=new_id,
     )

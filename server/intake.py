@@ -54,6 +54,7 @@ class Intake:
             monotonic=time.monotonic,
             new_id=hub.new_id,
             price_of=price_now(hub.config),
+            reservations=hub.reservations,
         )
         self._documents = DocumentWorker(gate=self._uploads, identities=hub.identities, new_id=hub.new_id)
 

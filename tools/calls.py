@@ -8,14 +8,16 @@ from typing import cast
 import orjson
 
 from domain.activity.model import EventKind
+from domain.budgets.model import calls_of
 from domain.idempotency.model import Claim
 from domain.kernel import ApprovalId, Outcome, Principal
+from tools.facts import Facts
 from tools.manifest import Manifest, Subject
 from tools.outcomes import CallError, CallOutcome, CallRequest, Json, Tell
 from tools.ports import CallTransaction, Transactions
 from tools.record import Judged, Recorded
 from tools.registry import Invalid, Parsed, Tool
-from tools.spending import Spending
+from tools.spending import Holds, Spending
 from tools.work import Job
 
 KIND_OF: Mapping[Outcome, EventKind] = {
@@ -43,6 +45,8 @@ class Call:
     approval_id: ApprovalId | None = None
     spending: Spending = field(default_factory=Spending)
     """What it has spent at models so far."""
+    holds: Holds = field(default_factory=Holds)
+    """What it holds of budgets."""
 
     @property
     def manifest(self) -> Manifest:
@@ -82,6 +86,23 @@ class Call:
         """The kind of sign-off that this very call records."""
         return self.manifest.sign_off_kind_in(self.parsed.arguments)
 
+    def left_of_budgets(self, facts: Facts) -> tuple[int, ...]:
+        """What is left of each budget of calls that it counts in."""
+        if not self.manifest.counted:
+            return ()
+        measure = calls_of(self.manifest.effect)
+        return tuple(each.left for each in facts.budgets_in(self.request.run_id) if each.measure == measure)
+
+    def budget_exhausted(self, facts: Facts) -> bool | None:
+        """Whether nothing is left of a budget that it counts in; None: no such budget is set."""
+        call_id, left = self.request.call_id, self.left_of_budgets(facts)
+        if self.holds.decided.get(call_id) is not None:
+            return True
+        if not left:
+            return None
+        # A call that nobody makes holds nothing: it is told what it would find.
+        return call_id not in self.holds.decided and min(left) < 1
+
     @property
     def recorded(self) -> Recorded:
         """The call as the record keeps it."""
@@ -118,6 +139,14 @@ class Undone(Exception):
         self.judged = judged
         self.ticket = ticket
         """The call had its ticket, which the rollback takes along: both events are written again."""
+
+
+class Unreserved(Exception):
+    """Leaves the transaction: a budget is set that this call counts in, and nothing is held of it yet."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(call.manifest.name)
+        self.call = call
 
 
 def begin(transactions: Transactions, call: Call, *, read_only: bool) -> AbstractAsyncContextManager[CallTransaction]:

@@ -8,6 +8,7 @@ import structlog
 
 from domain.activity.model import ActivityEvent
 from domain.approvals.model import Approval
+from domain.budgets.service import exhausted_words
 from domain.kernel import ApprovalId, CallId, EventId, NewId, Outcome, Role
 from tools.calls import KIND_OF, Call, Progress, Undone, duplicate_call, not_found
 from tools.outcomes import Allow, ApprovalAsked, CallError, CallOutcome, Deny, Json, NeedsApproval, reference_of
@@ -52,7 +53,9 @@ class Endings:
 
     def denied(self, call: Call, judged: Judged, verdict: Deny) -> Undone:
         """Policy forbids it, by these reasons."""
-        error = CallError(code="denied", message=f"Policy forbids this call: {', '.join(verdict.reasons)}.")
+        exhausted = call.holds.decided.get(call.request.call_id)
+        why = "" if exhausted is None else f" {exhausted_words(exhausted)}"
+        error = CallError(code="denied", message=f"Policy forbids this call: {', '.join(verdict.reasons)}.{why}")
         return Undone(self.ended(call, "denied", judged, error=error), judged)
 
     def invalid(self, call: Call, judged: Judged | None, error: CallError) -> Undone:

@@ -7,7 +7,8 @@ from uuid import UUID
 import orjson
 
 from domain.autonomy.model import AutonomyRange
-from domain.kernel import DEFAULT_LEVEL, EngagementId, Level, Role
+from domain.budgets.model import BudgetLeft, BudgetScope, Measure
+from domain.kernel import DEFAULT_LEVEL, EngagementId, Level, Role, RunId
 from domain.policies.model import OwnPolicies, UnreadPolicies
 
 Json = dict[str, object]
@@ -30,6 +31,12 @@ class Facts:
     control_missing: tuple[str, ...]
     policies: OwnPolicies | UnreadPolicies | None = None
     """The organization's own that are in force; None: it has none."""
+    budgets: tuple[BudgetLeft, ...] = ()
+    """Those in force for the principal."""
+
+    def budgets_in(self, run_id: RunId | None) -> tuple[BudgetLeft, ...]:
+        """Those that count for what is done in that run, or in none."""
+        return self.budgets if run_id is not None else tuple(each for each in self.budgets if each.scope != "run")
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -73,6 +80,13 @@ def parse_facts(text: str | bytes, asked: frozenset[str]) -> Facts:
         control_state=cast(str, control.get("state", "not_applicable")),
         control_missing=tuple(cast("list[str]", control.get("missing", []))),
         policies=None if digest is None else UnreadPolicies(digest=bytes.fromhex(digest)),
+        budgets=tuple(map(_budget, cast("list[Json]", raw.get("budgets") or []))),
+    )
+
+
+def _budget(raw: Json) -> BudgetLeft:
+    return BudgetLeft(
+        scope=cast(BudgetScope, raw["scope"]), measure=cast(Measure, raw["measure"]), left=cast(int, raw["left"])
     )
 
 

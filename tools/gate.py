@@ -11,13 +11,16 @@ from typing import assert_never, cast
 
 import structlog
 
+from domain.budgets.ports import Reservations
 from domain.kernel import CallId, Clock, NewId, Principal, Role
 from tools.attempts import Attempts
+from tools.budgeting import Budgeting
 from tools.calls import (
     Call,
     Progress,
     ReadMustWait,
     Undone,
+    Unreserved,
     begin,
     changes_only,
     fault_of_result,
@@ -26,6 +29,7 @@ from tools.calls import (
     unknown_tool,
 )
 from tools.endings import Endings, may_have_ticket
+from tools.facts import Facts
 from tools.guard import Guard
 from tools.judge import Judge
 from tools.outcomes import Allow, CallOutcome, CallRequest, CutOff, Deny, Json, NeedsApproval
@@ -37,7 +41,7 @@ from tools.record import Judged, Scribe, canonical
 from tools.registry import Invalid, Registry
 from tools.replays import REFUSED, Replayed, keep, kept_read, refusal, replay, sight_of
 from tools.settling import Settling
-from tools.spending import PriceOf, no_price
+from tools.spending import BudgetGone, PriceOf
 from tools.stored_calls import StoredCalls
 from tools.supposing import Suppositions
 from tools.work import CallContext, Job, PrepareContext, Work
@@ -65,6 +69,13 @@ def _end(progress: Progress, ended: CallOutcome) -> None:
     progress.ended = ended
 
 
+def _note(call: Call, ended: CallOutcome) -> None:
+    """What was made within a call that is undone was not made."""
+    if ended.outcome != "done":
+        call.holds.made.clear()
+    call.holds.note(ended.call_id, ended.outcome)
+
+
 async def no_fault(step: str) -> None:
     """Between the steps of a call nothing happens; the suite's own server puts a fault here."""
 
@@ -86,7 +97,8 @@ class Gate:
         monotonic: Callable[[], float],
         new_id: NewId,
         fault: Fault = no_fault,
-        price_of: PriceOf = no_price,
+        price_of: PriceOf,
+        reservations: Reservations,
     ) -> None:
         self._registry = registry
         self._judge = Judge(rulebook=Rulebook(policies), workflows=workflows)
@@ -104,6 +116,7 @@ class Gate:
         self._attempts = Attempts(
             registry=registry, transactions=transactions, recorder=recorder, endings=self._endings, fault=fault
         )
+        self._budgeting = Budgeting(reservations=reservations, price_of=price_of)
         self._stored = StoredCalls(registry=registry, monotonic=monotonic)
         self._suppositions = Suppositions(registry=registry, judge=self._judge)
         self._outward = Outward(
@@ -135,6 +148,7 @@ class Gate:
             outward=self._outward,
             work=self._work,
             prepare_context=self._prepare_context,
+            budgeting=self._budgeting,
             new_id=self._new_id,
             fault=self._fault,
         )
@@ -162,7 +176,20 @@ class Gate:
             return await self._attempts.unread(request, principal, invalid_arguments(parsed), started)
         await self._fault("parsed")
         call = Call(request=request, principal=principal, tool=tool, parsed=parsed, started=started)
-        progress = Progress()
+        try:
+            ended = await self._ended(call, Progress())
+        except CutOff as cut_off:
+            _note(call, cut_off.ended)
+            raise
+        else:
+            _note(call, ended)
+            return ended
+        finally:
+            if call.holds.held:
+                await seen_through(self._budgeting.settle(call.holds))
+
+    async def _ended(self, call: Call, progress: Progress) -> CallOutcome:
+        """How the call ended, which is recorded."""
         try:
             return await self._decide_and_work(call, progress)
         except Undone as undone:
@@ -192,6 +219,17 @@ class Gate:
         return await self._attempts.refused(request, principal, reason, message)
 
     async def _decide_and_work(self, call: Call, progress: Progress) -> CallOutcome:
+        """Begin anew, each time with what was found out about a budget: no transaction is open while one is asked."""
+        while True:
+            try:
+                return await self._attempted(call, progress)
+            except Unreserved as need:
+                await self._budgeting.hold(need.call, call.holds)
+            except BudgetGone as gone:
+                call.holds.decided[gone.call_id] = gone.exhausted
+            progress.jobs.clear()
+
+    async def _attempted(self, call: Call, progress: Progress) -> CallOutcome:
         if call.manifest.outside:
             return await self._decide_and_act(call, progress)
         while True:
@@ -208,6 +246,7 @@ class Gate:
         stands = call.manifest.may_write and not call.request.dry_run
         async with begin(self._transactions, call, read_only=not call.manifest.may_write) as transaction:
             await self._fault("facts")
+            self._budgeting.require(call, transaction.facts)
             await replay(call, transaction, take=stands)
             judged = progress.judged = self._judge.judge(call, transaction.facts)
             await self._fault("verdict")
@@ -245,6 +284,7 @@ class Gate:
         """A call that acts outside: once its intent is committed, nothing but the outside's word says how it ended."""
         async with begin(self._transactions, call, read_only=False) as transaction:
             await self._fault("facts")
+            self._budgeting.require(call, transaction.facts)
             await replay(call, transaction, take=not call.request.dry_run)
             judged = progress.judged = self._judge.judge(call, transaction.facts)
             await self._fault("verdict")
@@ -279,12 +319,14 @@ class Gate:
         if prepare is None:
             return None
         async with begin(self._transactions, call, read_only=True) as transaction:
+            facts = transaction.facts
             await replay(call, transaction, take=False)
-            judged = progress.judged = self._judge.judge(call, transaction.facts)
+            self._budgeting.require(call, facts)
+            judged = progress.judged = self._judge.judge(call, facts)
             self._endings.stop_unless_called_for(call, judged)
         if isinstance(judged.verdict, NeedsApproval):
             return None
-        context = self._prepare_context(call)
+        context = self._prepare_context(call, facts)
         prepared = await self._guard.run(call, judged, lambda: prepare(call.parsed.model, context), ticket=False)
         await self._fault("prepared")
         return prepared
@@ -359,14 +401,16 @@ class Gate:
             explain=lambda name, arguments, supposed: self._suppositions.explain(
                 transaction, call, name, arguments, supposed
             ),
-            execute_approved=lambda approval, ready: self._questions.execute(transaction, approval, ready, jobs),
+            execute_approved=lambda approval, ready: self._questions.execute(
+                transaction, approval, ready, jobs, call.holds
+            ),
             reject_waiting=lambda approval: self._questions.reject(transaction, approval),
             cancel_waiting=lambda approval: self._questions.cancel(transaction, approval),
             expire_waiting=lambda approval: self._questions.expire(transaction, approval),
             jobs=jobs,
         )
 
-    def _prepare_context(self, call: Call) -> PrepareContext:
+    def _prepare_context(self, call: Call, facts: Facts) -> PrepareContext:
         async def read(question: Callable[[Work], Awaitable[object]]) -> object:
             async with begin(self._transactions, call, read_only=True) as transaction:
                 return await question(transaction.work)
@@ -375,8 +419,9 @@ class Gate:
             principal=call.principal,
             call_id=call.request.call_id,
             spending=call.spending,
+            asking=lambda model, texts: self._budgeting.asking(call, facts, model, texts),
             read=read,
-            prepare_approved=self._questions.prepare,
+            prepare_approved=lambda approval: self._questions.prepare(approval, call.holds),
             settle=lambda call_id: self.settle(call.principal, call_id),
             follow=lambda task_run_id: self._task_runs.states(
                 call.principal, task_run_id, goes_on=call.request.run_id is not None

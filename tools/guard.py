@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from domain.kernel import DomainError
-from tools.calls import Call
+from tools.calls import Call, Unreserved
 from tools.endings import Endings
 from tools.outcomes import CallError
 from tools.ports import DuplicateCall, Unavailable
 from tools.record import Judged
+from tools.spending import BudgetGone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,7 @@ class Guard:
         try:
             async with asyncio.timeout(seconds):
                 return await work()
-        except (Unavailable, DuplicateCall, asyncio.CancelledError):
+        except (Unavailable, DuplicateCall, Unreserved, BudgetGone, asyncio.CancelledError):
             raise
         except DomainError as refusal:
             error = CallError(code=refusal.code, message=str(refusal))

@@ -31,6 +31,7 @@ class Judge:
             approved=approved,
             control=call.control,
             sign_off_kind=call.sign_off_kind,
+            budget_exhausted=call.budget_exhausted(facts),
         )
         policies = self.rulebook.of(facts.policies)
         return Judged(
@@ -61,6 +62,7 @@ class Judge:
             approval_needs_role=None,
             delegate_role=None,
             delegation_concerned=None,
+            budget_exhausted=None,
             approved=False,
         )
         return self.rulebook.of(judged.facts.policies).decide(plain)

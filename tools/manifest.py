@@ -96,11 +96,21 @@ class Manifest:
         return _said(self.sign_off_kind, arguments)
 
     @property
+    def counted(self) -> bool:
+        """Whether its calls count in budgets of calls.
+
+        Not what takes a person's own hand, by which budgets are set too, nor what the worker alone does to end what
+        was begun before.
+        """
+        return not self.person_only and bool(self.doors - _WORKERS)
+
+    @property
     def may_write(self) -> bool:
         """True when calls take a ticket; a read runs in a READ ONLY transaction."""
         return self.effect != "read"
 
 
+_WORKERS: frozenset[Door] = frozenset({"worker"})
 _SORTED = orjson.OPT_SORT_KEYS
 
 

@@ -6,14 +6,16 @@ from typing import cast
 
 from domain.approvals.model import Approval
 from domain.kernel import ApprovalId, DomainError, NewId, Outcome
+from tools.budgeting import Budgeting
 from tools.calls import KIND_OF, Call, Undone, begin, settling
 from tools.endings import Endings
+from tools.facts import Facts
 from tools.judge import Judge
 from tools.outcomes import ApprovalAsked, CallError, CallOutcome, Deny, NeedsApproval
 from tools.outward import Make, Outward
 from tools.ports import CallTransaction, Transactions
 from tools.record import Judged, Scribe
-from tools.spending import Spending
+from tools.spending import Holds, Spending
 from tools.stored_calls import StoredCalls, changed_since
 from tools.work import Job, PrepareContext
 
@@ -37,7 +39,8 @@ class Questions:
     endings: Endings
     outward: Outward
     work: Make
-    prepare_context: Callable[[Call], PrepareContext]
+    prepare_context: Callable[[Call, Facts], PrepareContext]
+    budgeting: Budgeting
     new_id: NewId
     fault: Callable[[str], Awaitable[None]]
 
@@ -62,11 +65,12 @@ class Questions:
         return self.endings.ended(call, "waiting", judged, approval=asked)
 
     async def execute(
-        self, transaction: CallTransaction, approval: Approval, ready: object, jobs: list[Job]
+        self, transaction: CallTransaction, approval: Approval, ready: object, jobs: list[Job], holds: Holds
     ) -> CallOutcome:
         """Decide again, then make the call under a savepoint: if the work fails only the work is undone.
 
-        `ready`: as `prepare` gave it.
+        `ready`: as `prepare` gave it. `holds`: what the decision holds of budgets, for this call too.
+        Raises  Unreserved: it holds nothing for it yet, and a budget is set.
         """
         call, prepared = self.stored.approved(approval), None
         if call is None:
@@ -75,10 +79,12 @@ class Questions:
             recorded = self.stored.recorded(approval)
             await transaction.record(self.endings.refused(recorded, error, reasons=(error.code,), opens=False))
             return ended
+        call = replace(call, holds=holds)
         if isinstance(ready, Ready):
             call, prepared = replace(call, spending=ready.spending), ready.prepared
         manifest, before = call.manifest, len(jobs)
         async with transaction.become(call.principal, manifest.name, call.subjects, call.control) as facts:
+            self.budgeting.require(call, facts)
             judged = self.judge.judge(call, facts, approved=True)
             try:
                 self.endings.stop_unless_called_for(call, judged)
@@ -86,6 +92,7 @@ class Questions:
                 if manifest.outside:
                     await self.outward.intend(call, transaction, judged, opens=False)
                     jobs.append(settling(call))
+                    holds.note(approval.call_id, "done")  # it will be
                     return self.endings.ended(call, "waiting", judged)
                 await transaction.record(self.scribe.event("tool.allowed", call.recorded, opens=False, judged=judged))
                 await self.fault("approved.ticket")
@@ -97,6 +104,7 @@ class Questions:
                 del jobs[before:]
                 ended = undone.ended
                 await transaction.record(self.endings.last_event(call, undone, opens=False))
+        holds.note(approval.call_id, ended.outcome)
         return ended
 
     async def reject(self, transaction: CallTransaction, approval: Approval) -> CallOutcome:
@@ -123,13 +131,20 @@ class Questions:
         await transaction.record(event)
         return CallOutcome(call_id=approval.call_id, tool=approval.tool, outcome=outcome, error=error)
 
-    async def prepare(self, approval: Approval) -> object:
-        """Prepare an approved call as its requester, if policy still lets it be made; execution decides once more."""
+    async def prepare(self, approval: Approval, holds: Holds) -> object:
+        """Prepare an approved call as its requester, if policy still lets it be made; execution decides once more.
+
+        Raises  Unreserved: as `execute` does.
+        """
         call = self.stored.approved(approval)
-        if call is None or call.tool.handler.prepare is None:
+        prepare = None if call is None else call.tool.handler.prepare
+        if call is None or prepare is None:
             return None
+        call = replace(call, holds=holds)
         async with begin(self.transactions, call, read_only=True) as transaction:
-            if isinstance(self.judge.judge(call, transaction.facts, approved=True).verdict, Deny):
+            facts = transaction.facts
+            self.budgeting.require(call, facts)
+            if isinstance(self.judge.judge(call, facts, approved=True).verdict, Deny):
                 return None
-        prepared = await call.tool.handler.prepare(call.parsed.model, self.prepare_context(call))
+        prepared = await prepare(call.parsed.model, self.prepare_context(call, facts))
         return Ready(prepared=prepared, spending=call.spending)

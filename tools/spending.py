@@ -1,9 +1,11 @@
-"""What one call has spent at models, and what that cost at the prices of the moment."""
+"""What one call has spent at models, what that cost at the prices of the moment, and what it holds of budgets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from domain.analytics.model import Price
+from domain.budgets.model import Exhausted, Held
+from domain.kernel import CallId, Outcome
 from knowledge.embeddings.model import TokensUsed
 
 PriceOf = Callable[[str], Price | None]
@@ -41,3 +43,39 @@ class Spending:
                 return None
             total += price.micros(used.told)
         return total
+
+
+class BudgetGone(Exception):
+    """A model was to be asked, and a budget has too little left for it."""
+
+    def __init__(self, call_id: CallId, exhausted: Exhausted) -> None:
+        super().__init__(exhausted.measure)
+        self.call_id = call_id
+        self.exhausted = exhausted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """One reservation: of a call, or of what a model may take that a call asks."""
+
+    held: Held
+    call_id: CallId | None = None
+    model: str = ""
+    used: TokensUsed | None = None
+    """None: of a call."""
+
+
+@dataclass(slots=True)
+class Holds:
+    """What a call holds of budgets, and a call that it answers for: one that a person approved by it."""
+
+    decided: dict[CallId, Exhausted | None] = field(default_factory=dict[CallId, Exhausted | None])
+    """The calls for which something was held, or nothing was left."""
+    held: list[Hold] = field(default_factory=list[Hold])
+    made: set[CallId] = field(default_factory=set[CallId])
+    """Calls that happened, however they ended: they count."""
+
+    def note(self, call_id: CallId, outcome: Outcome) -> None:
+        """How a call ended. One that was denied, invalid, only previewed or that waits has not happened."""
+        if outcome in ("done", "failed", "cancelled"):
+            self.made.add(call_id)

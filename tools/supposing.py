@@ -13,6 +13,7 @@ from tools.outcomes import Json, Verdict
 from tools.policy import Situation, explain
 from tools.ports import CallTransaction
 from tools.registry import Parsed, Registry, Tool
+from tools.spending import Holds
 
 AS_IT_IS = Supposed()
 
@@ -70,7 +71,7 @@ def _held(tool: Tool, arguments: Json | None) -> Json:
 def _supposed(call: Call, tool: Tool, arguments: Json, supposed: Supposed) -> Call:
     """The call that an agent, or whom is supposed, would make of another tool in this one's place."""
     parsed = Parsed(model=call.parsed.model, arguments=arguments, canonical="{}")
-    return replace(call, principal=_principal(call.principal, supposed), tool=tool, parsed=parsed)
+    return replace(call, principal=_principal(call.principal, supposed), tool=tool, parsed=parsed, holds=Holds())
 
 
 def _principal(principal: Principal, supposed: Supposed) -> Principal:

@@ -1,6 +1,6 @@
 """What a handler is given: the services bound to the call's own transaction, and who asks."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Literal, Protocol, TypeVar
@@ -13,6 +13,7 @@ from domain.analytics.service import AnalyticsService
 from domain.approvals.model import Approval
 from domain.approvals.service import ApprovalService
 from domain.autonomy.service import AutonomyService
+from domain.budgets.service import BudgetService
 from domain.delegations.service import DelegationService
 from domain.feedback.service import FeedbackService
 from domain.figures.service import FigureService
@@ -38,6 +39,7 @@ from domain.schedules.service import ScheduleService
 from domain.tasks.model import TaskRun
 from domain.tasks.service import TaskService
 from domain.workspaces.service import WorkspaceService
+from knowledge.embeddings.model import TokensUsed
 from knowledge.service import KnowledgeService
 from tools.explanations import Explained, Supposed
 from tools.facts import Facts
@@ -56,6 +58,7 @@ class Work:
     analytics: AnalyticsService
     approvals: ApprovalService
     autonomy: AutonomyService
+    budgets: BudgetService
     delegations: DelegationService
     feedback: FeedbackService
     figures: FigureService
@@ -176,6 +179,14 @@ class CallContext:
     """Filled by the handler, enqueued after the commit; the row it wrote is the outbox a sweep falls back on."""
 
 
+class Asking(Protocol):
+    """Begins with asking a model for texts: holds of budgets what it may take, and gives where its use is added."""
+
+    def __call__(self, model: str, texts: Sequence[str], /) -> Awaitable[TokensUsed]:
+        """Raises  BudgetGone (tools.spending): a budget has too little left; the gate denies the call it leaves."""
+        ...
+
+
 A = TypeVar("A", bound=BaseModel)
 
 
@@ -190,6 +201,7 @@ class PrepareContext:
     call_id: CallId
     spending: Spending
     """Where a model that is asked is reckoned up."""
+    asking: Asking
     read: Callable[[Callable[[Work], Awaitable[object]]], Awaitable[object]]
     prepare_approved: Callable[[Approval], Awaitable[object]]
     """Prepares the call that an approval stands for, as its requester."""

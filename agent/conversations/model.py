@@ -203,5 +203,7 @@ class Surroundings:
     organization: str
     person: str
     role: Role
+    budgeted: bool = False
+    """A budget of money or tokens is set that the person's runs count in."""
     preferences: tuple[Preference, ...] = ()
     """What the person has had remembered of how to be answered."""

@@ -59,6 +59,7 @@ def surroundings_of(row: Row) -> Surroundings:
         organization=row["name"],
         person=row["display_name"],
         role=Role(row["role"]),
+        budgeted=row["budgeted"],
         preferences=() if kept is None else _PREFERENCES.validate_json(kept),
     )
 

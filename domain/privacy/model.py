@@ -20,6 +20,7 @@ PARTS: Mapping[str, str] = {
     "preferences": "What you asked the agent to remember.",
     "autonomy_settings": "Settings of the agent's autonomy that are about you, or that you changed.",
     "organization_policies": "Policies of the organization's own that you put in force or took back.",
+    "budget_settings": "Budgets that are about you, or that you set.",
     "conversations": "Your conversations with agents.",
     "messages": "What was said in them, by you and by the agent, with what tools gave.",
     "runs": "Each of the agent's turns in them: when, by which model, at what use.",

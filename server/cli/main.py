@@ -11,6 +11,7 @@ from server.cli import (
     agents,
     approvals,
     audit,
+    budgets,
     delegations,
     policy,
     preferences,
@@ -42,6 +43,7 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(preferences.app, name="preferences")
 app.add_typer(runs.app, name="runs")
 app.add_typer(privacy.app, name="privacy")
+app.add_typer(budgets.app, name="budgets")
 app.add_typer(schedules.app, name="schedules")
 
 

@@ -20,6 +20,8 @@ from domain.approvals.postgres import PostgresApprovals
 from domain.approvals.service import ApprovalService
 from domain.autonomy.postgres import PostgresAutonomy
 from domain.autonomy.service import AutonomyService
+from domain.budgets.postgres import PostgresBudgets
+from domain.budgets.service import BudgetService
 from domain.delegations.postgres import PostgresDelegations
 from domain.delegations.service import DelegationService
 from domain.feedback.postgres import PostgresFeedback
@@ -166,6 +168,7 @@ class PostgresTransactions:
             analytics=AnalyticsService(PostgresAnalytics(connection), self._prices()),
             approvals=ApprovalService(PostgresApprovals(connection)),
             autonomy=AutonomyService(PostgresAutonomy(connection)),
+            budgets=BudgetService(PostgresBudgets(connection)),
             delegations=DelegationService(PostgresDelegations(connection)),
             feedback=FeedbackService(PostgresFeedback(connection)),
             figures=FigureService(PostgresFigures(connection)),

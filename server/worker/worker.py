@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import structlog
 
+from domain.budgets.ports import BudgetReturns
 from domain.idempotency.ports import KeyExpiry
 from domain.kernel import NewId
 from knowledge.embeddings.model import EmbeddingsRefused, EmbeddingsUnavailable
@@ -61,10 +62,12 @@ class Worker:
         runs: RunWorker | None = None,
         sealing: SealWorker | None = None,
         heads: HeadWorker | None = None,
+        budgets: BudgetReturns | None = None,
         embedder: Embedder | None = None,
         drain: timedelta = DRAIN,
     ) -> None:
-        """`runs`: goes on with agent runs; None: others do. `sealing`, `heads`: the same of the ledger.
+        """`runs`: goes on with agent runs; None: others do. `sealing`, `heads`, `budgets`: the same of the ledger, and
+        of what is held of budgets by nobody any more.
 
         `embedder`: whose vectors documents should have.
 
@@ -86,6 +89,7 @@ class Worker:
         self._sealing = sealing
         self._heads = heads
         self._keys = keys
+        self._budgets = budgets
         self._embedder = embedder
         self._new_id = new_id
         self._worker_id = new_id()
@@ -144,6 +148,8 @@ class Worker:
 
     async def _sweep(self) -> None:
         await self._jobs.sweep(UNQUEUED_FOR, await self._embedding_model())
+        if self._budgets is not None:
+            await self._budgets.take_back()
 
     async def _embedding_model(self) -> str | None:
         """The model that documents without vectors wait for; None: there is none, or nobody knows it yet."""

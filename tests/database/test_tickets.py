@@ -54,6 +54,8 @@ PLUMBING = {
     "schedule_progress",
     "task_run_answers",
     "idempotency_keys",
+    "budget_use",
+    "budget_reservations",
     "activity_events",
     "activity_payloads",
     "users",

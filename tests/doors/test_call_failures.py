@@ -22,6 +22,7 @@ from tests.support.gates import failing, rules_of_the_project
 from tools.gate import Gate
 from tools.handlers import HANDLERS
 from tools.outcomes import Json
+from tools.spending import no_price
 from tools.work import CallContext
 
 INNER = ("RuntimeError", "Traceback", "hunter2", "10.0.0.7")
@@ -62,6 +63,8 @@ async def doors_where(database: Database, tool: str, end: Ending, timeout: timed
             clock=utc_now,
             monotonic=asyncio.get_running_loop().time,
             new_id=hub.new_id,
+            price_of=no_price,
+            reservations=hub.reservations,
         )
         changed: Hub = replace(hub, gate=gate, rules=replace(hub.rules, registry=registry))
         app = create_app(lambda: nullcontext(changed), AppOptions(runs_worker=False))

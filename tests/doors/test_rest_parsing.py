@@ -30,6 +30,7 @@ from tests.support.doors import Doors, opened_doors, opened_hub, problem_of
 from tests.support.gates import rules_of_the_project
 from tools.gate import Gate
 from tools.handlers.documents import document_handlers
+from tools.spending import no_price
 
 DOCUMENTS = "/v1/knowledge/documents"
 FILE = {"file": ("letter.md", b"# Bank letter\n\nThe bank confirms the balances.\n")}
@@ -65,6 +66,8 @@ def worker_that(hub: Hub, preparer: HeldPreparer, database: Database) -> Worker:
         clock=hub.clock,
         monotonic=time.monotonic,
         new_id=hub.new_id,
+        price_of=no_price,
+        reservations=hub.reservations,
     )
     return Worker(
         service_url=database.dsn(Login.SERVICE),

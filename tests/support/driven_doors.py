@@ -120,6 +120,7 @@ ROUTES: dict[str, Route] = {
     ),
     "schedule_delete": lambda given: ("DELETE", f"/v1/schedules/{given['schedule_id']}", None),
     "autonomy_set": lambda given: ("PUT", "/v1/autonomy/settings", given),
+    "budget_set": lambda given: ("PUT", "/v1/budgets", given),
     "release_check": lambda given: ("POST", "/v1/release-controls/check", given),
     "signoff_record": lambda given: ("POST", "/v1/sign-offs", given),
     "analytics_report": lambda given: (

@@ -21,6 +21,7 @@ from server.database.pool import DatabasePools
 from server.database.recorder import GroupRecorder
 from server.database.unit_of_work import PostgresTransactions
 from server.following import TaskRunFeed
+from server.hub import reservations_on
 from server.rules import introductions
 from tests.support.firms import FIRM_A, Firm
 from tools.gate import Fault, Gate, no_fault
@@ -30,6 +31,7 @@ from tools.manifest_files import load_manifests
 from tools.outcomes import CallOutcome, CallRequest
 from tools.policy import Policies, Rulebook
 from tools.registry import Registry
+from tools.spending import PriceOf, no_price
 from tools.staging import Staging
 from tools.work import Handler, Job
 from tools.workflows import Workflows, load_workflows
@@ -131,6 +133,7 @@ async def gate_on(
     timeout: timedelta | None = None,
     embedder: Embedder | None = None,
     more: Sequence[Manifest] = (),
+    price_of: PriceOf = no_price,
 ) -> AsyncGenerator[GateOnTest]:
     """The gate for the length of the block."""
     preparer = IsolatedPreparer()
@@ -150,6 +153,8 @@ async def gate_on(
         monotonic=time.monotonic,
         new_id=new_id,
         fault=fault,
+        price_of=price_of,
+        reservations=reservations_on(pools),
     )
     async with preparer, recorder.running():
         yield GateOnTest(

@@ -22,6 +22,7 @@ from tools.gate import Gate
 from tools.outcomes import Allow, CallOutcome, CallRequest, Json, Verdict
 from tools.policy import Policies, Situation
 from tools.registry import Invalid
+from tools.spending import no_price
 from tools.work import CallContext
 
 BuildGate = Callable[[Hub], Gate]
@@ -113,6 +114,8 @@ def gate_with(hub: Hub, policies: Policies) -> Gate:
         clock=hub.clock,
         monotonic=time.monotonic,
         new_id=new_id,
+        price_of=no_price,
+        reservations=hub.reservations,
     )
 
 

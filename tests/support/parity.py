@@ -94,6 +94,8 @@ ACTS: Mapping[str, Act] = {
         effect="prepare", least_role=Role.READONLY, doors=TALKING_DOORS, eqr_too=True, own_answer=True
     ),
     "autonomy_set": Act(effect="commit", least_role=Role.PARTNER, doors=HAND_DOORS, person_only=True),
+    "budget_set": Act(effect="commit", least_role=Role.PARTNER, doors=HAND_DOORS, person_only=True),
+    "budget_query": Act(effect="read", least_role=Role.READONLY),
     "schedule_list": Act(effect="read", least_role=Role.READONLY),
     "schedule_create": Act(effect="commit", least_role=Role.MANAGER, doors=HAND_DOORS, person_only=True),
     "schedule_update": Act(effect="commit", least_role=Role.MANAGER, doors=HAND_DOORS, person_only=True),

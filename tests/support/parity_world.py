@@ -275,6 +275,13 @@ CASES: tuple[Case, ...] = (
         tool="autonomy_set",
         arguments=_fixed({"scope": "tool", "tool": "call_get", "level": "L3", "reason": "It is so already."}),
     ),
+    # There is none, and nothing else is decided otherwise by it.
+    Case(
+        name="lift a budget",
+        tool="budget_set",
+        arguments=_fixed({"scope": "organization", "measure": "tokens", "limit": None, "reason": "There is none."}),
+    ),
+    Case(name="ask what is left", tool="budget_query", arguments=_fixed({})),
     Case(name="ask autonomy", tool="autonomy_query", arguments=_fixed({})),
     Case(
         name="ask autonomy of a tool",

@@ -66,6 +66,7 @@ def situation(**changes: Any) -> Situation:
         "client_own_task": None,
         "run_cancelled": False,
         "own_statement": None,
+        "budget_exhausted": None,
         "approval_needs_role": None,
         "approval_own": False,
         "approval_four_eyes": False,

@@ -83,6 +83,11 @@ FIRES: dict[str, list[dict[str, Any]]] = {
         {"run_cancelled": True, "door": "worker", "attended": False},
         {"run_cancelled": True, "door": "worker", "attended": False, "effect": "commit", "approved": True, "level": 3},
     ],
+    "budget_exhausted": [
+        {"budget_exhausted": True},
+        {"budget_exhausted": True, **BY_HAND, "effect": "commit"},
+        {"budget_exhausted": True, "effect": "prepare", "approved": True, "level": 1},
+    ],
     "service_account_with_other_role": [{"kind": "service_account", "attended": False, "role": Role.PARTNER}],
     "assigning_others_needs_manager": [
         {"effect": "prepare", "assigns_other": True},

@@ -37,6 +37,8 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "call_get": ("read", "READONLY"),
     # Beside the contract's table: its route, /v1/schedules, is named there.
     "schedule_list": ("read", "READONLY"),
+    # Whoever is bound by a budget may ask what is left of it.
+    "budget_query": ("read", "READONLY"),
 }
 """Source  contract.md, Tools."""
 UNSEEN = {
@@ -47,6 +49,7 @@ UNSEEN = {
     "audit_head",
     "audit_prove",
     "autonomy_set",
+    "budget_set",
     "call_settle",
     "delegation_give",
     "delegation_revoke",
@@ -132,6 +135,15 @@ EXAMPLES: dict[str, Json] = {
         "subject": "plan",
         "version": "1",
         "comment": "C",
+    },
+    "budget_query": {},
+    "budget_set": {
+        "scope": "member",
+        "member": "a@b.example",
+        "measure": "calls",
+        "effect": "read",
+        "limit": 10,
+        "reason": "R",
     },
     "feedback_give": {"run_id": ID, "rating": "down", "comment": "C"},
     "delegation_give": {

@@ -9,6 +9,7 @@ from tools.handlers.analytics import ANALYTICS_REPORT
 from tools.handlers.approvals import APPROVAL_CANCEL, APPROVAL_DECIDE, APPROVAL_EXPIRE, CALL_SETTLE
 from tools.handlers.audit import AUDIT_EXPORT, AUDIT_HEAD, AUDIT_PROVE
 from tools.handlers.autonomy import AUTONOMY_QUERY, AUTONOMY_SET
+from tools.handlers.budgets import BUDGET_QUERY, BUDGET_SET
 from tools.handlers.contents import DOCUMENT_CONTENT
 from tools.handlers.delegations import DELEGATION_GIVE, DELEGATION_REVOKE
 from tools.handlers.documents import PrepareFile, document_handlers
@@ -55,6 +56,8 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "audit_prove": AUDIT_PROVE,
     "autonomy_query": AUTONOMY_QUERY,
     "autonomy_set": AUTONOMY_SET,
+    "budget_query": BUDGET_QUERY,
+    "budget_set": BUDGET_SET,
     "call_get": CALL_GET,
     "call_settle": CALL_SETTLE,
     "delegation_give": DELEGATION_GIVE,

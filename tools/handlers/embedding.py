@@ -37,7 +37,8 @@ def embedding_handlers(embedder: Embedder | None) -> Mapping[str, Handler[Any]]:
                 "list[PendingChunk]",
                 await context.read(lambda work: work.knowledge.unembedded(document_id, space.model_id, STEP)),
             )
-            vectors = await embedder.embed([chunk.text for chunk in pending], used)
+            texts = [chunk.text for chunk in pending]
+            vectors = await embedder.embed(texts, await context.asking(embedder.model, texts))
         except EmbeddingsRefused as refused:
             return refused
         given = [(chunk.chunk_id, vector) for chunk, vector in zip(pending, vectors, strict=True) if vector is not None]

@@ -13,6 +13,7 @@ from knowledge.model import DocumentId, SearchFilters, SearchMode, SearchQuery, 
 from knowledge.parse.document import MediaType
 from tools.handlers.arguments import Arguments
 from tools.outcomes import Json
+from tools.spending import BudgetGone
 from tools.views.knowledge import document_text_json, search_json
 from tools.work import CallContext, Handler, PrepareContext
 
@@ -78,12 +79,17 @@ def search_by_meaning(queries: QueryVectors) -> Handler[KnowledgeSearch]:
         if arguments.mode == "lexical":
             return None
         try:
-            used = context.spending.on(queries.model)
+            used = await context.asking(queries.model, [arguments.query])
             return await queries.vector(context.principal.organization_id, arguments.query, used)
         except (EmbeddingsUnavailable, EmbeddingsRefused) as fault:
             if arguments.mode == "vector":
                 raise
             log.warning("search.without_vector", reason=fault.reason)
+            return None
+        except BudgetGone as gone:
+            if arguments.mode == "vector":
+                raise
+            log.info("search.without_vector", reason=f"no budget of {gone.exhausted.measure} left")
             return None
 
     return replace(KNOWLEDGE_SEARCH, prepare=prepare)

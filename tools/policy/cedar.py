@@ -178,6 +178,8 @@ def _context(situation: Situation) -> Json:
         context["client_own_task"] = situation.client_own_task
     if situation.client_own_engagement is not None:
         context["client_own_engagement"] = situation.client_own_engagement
+    if situation.budget_exhausted is not None:
+        context["budget_exhausted"] = situation.budget_exhausted
     if situation.approval_needs_role is not None:
         context["approval"] = _approval(situation, situation.approval_needs_role)
     if situation.delegate_role is not None:

@@ -23,8 +23,9 @@ THEN: Mapping[str, object] = {
     "approval_deputy_own": False,
     "delegate_role": None,
     "delegation_concerned": None,
+    "budget_exhausted": None,
 }
-"""What a member was before it was recorded, since nobody stood in for anybody yet."""
+"""What a member was before it was recorded, since nobody stood in for anybody yet, and there were no budgets."""
 
 
 class LacksFacts(ValueError):

@@ -73,6 +73,9 @@ class Situation:
     delegation_concerned: bool | None
     """The principal gave the delegation that the arguments name, or was given it. None: they name none."""
 
+    budget_exhausted: bool | None
+    """Nothing is left of a budget that the call counts in. None: none is set."""
+
     approved: bool
     """A person's approval stands behind this very execution."""
 
@@ -97,6 +100,7 @@ def situation_of(
     approved: bool,
     control: str | None,
     sign_off_kind: str | None,
+    budget_exhausted: bool | None = None,
 ) -> Situation:
     """What policy sees of a call of this tool by this principal, where the database said these facts.
 
@@ -134,6 +138,7 @@ def situation_of(
         approval_deputy_own=facts.of("approval", "deputy_own") is True,
         delegate_role=_role(facts.of("delegate", "role")),
         delegation_concerned=_true_of(facts, "delegation", "concerned"),
+        budget_exhausted=budget_exhausted,
         approved=approved,
     )
 

@@ -20,7 +20,9 @@ MOST_MATCHES = 3
 SURROUNDINGS = """
 SELECT o.name, u.display_name, m.role, (
     SELECT json_agg(p ORDER BY p.created_at, p.preference_id)::text FROM preferences p
-    WHERE p.organization_id = m.organization_id AND p.user_id = m.user_id) AS preferences
+    WHERE p.organization_id = m.organization_id AND p.user_id = m.user_id) AS preferences,
+    EXISTS (SELECT FROM glow.budgets_of(m.organization_id, m.user_id) b
+            WHERE b.measure IN ('money', 'tokens')) AS budgeted
 FROM memberships m JOIN organizations o USING (organization_id) JOIN users u USING (user_id)
 WHERE m.user_id = $1
 """

@@ -47,6 +47,12 @@ INSERT INTO task_run_answers (organization_id, task_run_id, conversation_id, run
 INSERT INTO schedules (organization_id, schedule_id, task_id, cron, time_zone, created_by, created_at, updated_at)
     VALUES (:org, :thing, :thing, '0 7 * * *', 'UTC', :partner, now(), now());
 INSERT INTO schedule_progress (organization_id, schedule_id) VALUES (:org, :thing);
+INSERT INTO budget_settings (organization_id, setting_id, scope, measure, most, changed_by, changed_at, reason)
+    VALUES (:org, :thing, 'organization', 'calls:irreversible', NULL, :partner, now(), 'Seeded.');
+INSERT INTO budget_use (organization_id, scope, subject, measure, period, begun_on, used, reserved)
+    VALUES (:org, 'organization', :org, 'calls:irreversible', '2026-01-01', '2026-01-01', 1, 1);
+INSERT INTO budget_reservations (organization_id, reservation_id, scope, subject, measure, period, amount, expires_at)
+    VALUES (:org, :thing, 'organization', :org, 'calls:irreversible', '2026-01-01', 1, now() + interval '1 day');
 INSERT INTO autonomy_settings (organization_id, setting_id, scope, level, changed_by, changed_at)
     VALUES (:org, :thing, 'organization', 2, :partner, now());
 INSERT INTO organization_policies (organization_id, change_id, policy_id, reason, changed_by, changed_at)

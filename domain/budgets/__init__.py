@@ -1,0 +1,1 @@
+"""What may be spent: by an organization, a member and a run; of money, tokens and calls."""
