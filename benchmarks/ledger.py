@@ -40,6 +40,8 @@ PASSES = 7
 CALLS = 25
 """Of each user in a pass."""
 LAGS = 20
+FEW = 100_000
+"""Events that are checked where every benchmark is run."""
 ROWS = 20_000
 """Inserted in a pass with the index and in one without."""
 HOLD = "SELECT pg_advisory_lock(hashtextextended('glow.sealing', 0))"
@@ -74,7 +76,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
-    events = parser.parse_args().events
+    measure_and_print(parser.parse_args().events)
+
+
+def measure_and_print(events: int) -> None:
+    """All of it; `events`: how many are sealed, exported and checked at the end."""
     pinned = pin_this_process()
     print(f"\nledger on {machine()}{'' if pinned else '; NOT PINNED: there are no two cores to part'}", flush=True)
     with fresh_home() as home, home.database() as server:
