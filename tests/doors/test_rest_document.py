@@ -141,6 +141,13 @@ async def _what_is_the_organizations_own(doors: Doors, holding: Holding) -> None
     await client.get("/v1/policies/changes")
 
 
+async def _what_may_be_spent(client: httpx.AsyncClient) -> None:
+    calls = {"scope": "organization", "measure": "calls", "effect": "irreversible", "limit": 200, "reason": "to see it"}
+    await client.put("/v1/budgets", json=calls)
+    await client.get("/v1/budgets")
+    await client.get("/v1/budgets/settings")
+
+
 async def _what_changes(client: httpx.AsyncClient, task_id: str, origin: str) -> None:
     tasks = (await client.get("/v1/tasks", params={"limit": 100})).json()["items"]
     engagement = next(each["engagement_id"] for each in tasks if "engagement_id" in each)
@@ -238,6 +245,7 @@ async def test_answers_hold_to_the_document(doors: Doors, document: Json) -> Non
     await _what_changes(client, task["task_id"], doors.hub.public_url)
     await _what_is_scheduled(client, task["task_id"])
     await _who_stands_in(client)
+    await _what_may_be_spent(client)
     await _what_is_held_of_a_person(doors, client, holding)
     await _what_is_the_organizations_own(doors, holding)
     await client.delete(f"/v1/knowledge/documents/{document_id}")
