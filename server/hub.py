@@ -445,5 +445,6 @@ def _worker(
         keys=PostgresKeyExpiry(stores.pools.service.acquire),
         budgets=PostgresBudgetReturns(stores.pools.service.acquire),
         embedder=embedder,
+        remind_before=lambda: config.current.approvals.remind_before,
         new_id=new_id,
     )

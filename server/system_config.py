@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -172,6 +173,17 @@ class HeadsConfig(_Part):
         return self
 
 
+class ApprovalConfig(_Part):
+    """How people are kept aware of what waits for them."""
+
+    remind_before_minutes: Annotated[int, Field(ge=0, le=10_080)] = 240
+    """Before its time is over; 0: nobody is reminded."""
+
+    @property
+    def remind_before(self) -> timedelta | None:
+        return timedelta(minutes=self.remind_before_minutes) or None
+
+
 class SystemConfig(_Part):
     """The whole file."""
 
@@ -180,6 +192,7 @@ class SystemConfig(_Part):
     runs: RunLimits = RunLimits()
     search: SearchConfig = SearchConfig()
     conversations: ConversationConfig = ConversationConfig()
+    approvals: ApprovalConfig = ApprovalConfig()
     heads: HeadsConfig = HeadsConfig()
     models: Mapping[str, ModelTraits] = Field(default_factory=dict[str, ModelTraits])
     """By the model's name."""

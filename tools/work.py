@@ -84,6 +84,7 @@ class Job:
         "document_index",
         "document_embed",
         "approval_expire",
+        "approval_remind",
         "call_settle",
         "run",
         "privacy_erase",

@@ -95,6 +95,15 @@ class ApprovalItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Decider:
+    """Somebody who may decide a question that waits, by e-mail address."""
+
+    email: str
+    decides_for: str | None
+    """In whose stead; None: by a role of their own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalQuery:
     """Which approvals; None leaves a filter out."""
 

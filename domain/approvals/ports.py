@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from domain.approvals.comparison import LikeCall
-from domain.approvals.model import Approval, ApprovalItem, ApprovalQuery, ApprovalState, RunEnd
+from domain.approvals.model import Approval, ApprovalItem, ApprovalQuery, ApprovalState, Decider, RunEnd
 from domain.kernel import ApprovalId, CallId, PrincipalId, RunId, TaskRunId
 
 
@@ -65,6 +65,14 @@ class ApprovalRepository(Protocol):
 
     async def expire(self, approval_id: ApprovalId, now: datetime) -> Approval | None:
         """Expire a pending approval past its time, also one that this principal may not see; None: it is none."""
+        ...
+
+    async def remind(self, approval_id: ApprovalId, now: datetime) -> Approval | None:
+        """Write down that a pending approval is reminded of, also one that this principal may not see; None: it was."""
+        ...
+
+    async def deciders(self, approval_id: ApprovalId) -> Sequence[Decider]:
+        """Who may decide a pending approval, nearest the role that is needed first; at most 50."""
         ...
 
     async def finish_of_call(self, call_id: CallId) -> Approval | None:

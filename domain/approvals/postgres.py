@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import cast
 
 from domain.approvals.comparison import LikeCall
-from domain.approvals.model import Approval, ApprovalItem, ApprovalQuery, ApprovalState, RunEnd
+from domain.approvals.model import Approval, ApprovalItem, ApprovalQuery, ApprovalState, Decider, RunEnd
 from domain.kernel import (
     ApprovalId,
     CallId,
@@ -126,6 +126,7 @@ SELECT a.organization_id, a.approval_id, a.call_id, a.tool, a.manifest_digest, a
 
 _CANCEL_OF_RUN = _SETTLED + "FROM glow.cancel_approvals_of_run($1, $2, $3, $4) a"
 _CANCEL_OF_CONVERSATION = _SETTLED + "FROM glow.cancel_approvals_of_conversation($1, $2, $3) a"
+_REMIND = _SETTLED + "FROM glow.remind_of_approval($1, $2) a"
 _EXPIRE = _SETTLED + "FROM glow.expire_approval($1, $2) a"
 
 
@@ -220,6 +221,14 @@ class PostgresApprovals:
     async def expire(self, approval_id: ApprovalId, now: datetime) -> Approval | None:
         row = await self._connection.fetchrow(_EXPIRE, approval_id, now)
         return None if row is None else approval_of(row)
+
+    async def remind(self, approval_id: ApprovalId, now: datetime) -> Approval | None:
+        row = await self._connection.fetchrow(_REMIND, approval_id, now)
+        return None if row is None else approval_of(row)
+
+    async def deciders(self, approval_id: ApprovalId) -> Sequence[Decider]:
+        rows = await self._connection.fetch("SELECT email, decides_for FROM glow.deciders_of($1)", approval_id)
+        return [Decider(email=row["email"], decides_for=row["decides_for"]) for row in rows]
 
     async def finish_of_call(self, call_id: CallId) -> Approval | None:
         row = await self._connection.fetchrow("SELECT * FROM glow.finish_approval_of($1)", call_id)

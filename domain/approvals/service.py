@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from domain.approvals.comparison import Comparison, compared
-from domain.approvals.model import Approval, ApprovalAnswer, ApprovalItem, ApprovalQuery, ApprovalState, RunEnd
+from domain.approvals.model import Approval, ApprovalAnswer, ApprovalItem, ApprovalQuery, ApprovalState, Decider, RunEnd
 from domain.approvals.ports import ApprovalRepository
 from domain.kernel import ApprovalId, CallId, DomainError, NotFound, PrincipalId, RunId, TaskRunId
 from domain.paging import Page, Position, page_of
@@ -58,6 +58,15 @@ class NothingToExpire(DomainError):
 
     def __init__(self) -> None:
         super().__init__("approval_id: no such approval is pending past its time")
+
+
+class NothingToRemind(DomainError):
+    """No such approval is pending that nobody was reminded of: somebody was first, or its time is over."""
+
+    code: ClassVar[str] = "nothing_to_remind"
+
+    def __init__(self) -> None:
+        super().__init__("approval_id: no such approval is pending that nobody was reminded of")
 
 
 class TaskRunCancelled(DomainError):
@@ -131,6 +140,16 @@ class ApprovalService:
         if expired is None:
             raise NothingToExpire
         return expired
+
+    async def remind(self, approval_id: ApprovalId, now: datetime) -> tuple[Approval, Sequence[Decider]]:
+        """Write down, once, that those who may decide are reminded, and give them.
+
+        Raises  NothingToRemind.
+        """
+        reminded = await self.approvals.remind(approval_id, now)
+        if reminded is None:
+            raise NothingToRemind
+        return reminded, await self.approvals.deciders(approval_id)
 
     async def list(self, query: ApprovalQuery, now: datetime) -> Page[ApprovalItem]:
         """A page of approvals, newest first; a pending one past its time counts and shows as expired."""

@@ -74,6 +74,13 @@ WITH unfinished AS (
     FROM approvals a
     WHERE a.state = 'pending' AND a.expires_at <= now()
     UNION ALL
+    -- So long before its time is over, and not before half of it is; once.
+    SELECT 'approval_remind', a.organization_id, a.approval_id, a.created_at
+    FROM approvals a
+    WHERE a.state = 'pending' AND a.reminded_at IS NULL AND a.expires_at > now()
+      AND a.expires_at <= now() + $5::interval
+      AND now() >= a.created_at + (a.expires_at - a.created_at) / 2
+    UNION ALL
     -- What a run asked that is over: nobody need answer any more.
     SELECT DISTINCT 'task_run', a.organization_id, a.task_run_id, p.updated_at
     FROM approvals a JOIN task_run_progress p USING (organization_id, task_run_id)
@@ -178,15 +185,20 @@ class PostgresJobs:
                 rows = await connection.fetch(MAKE_WAY, list(skipped))
                 keyed = {_key_after(row): skipped[row["dedupe_key"]] for row in rows}
 
-    async def sweep(self, unqueued_for: timedelta, embedding_model: str | None = None) -> Sequence[Job]:
+    async def sweep(
+        self, unqueued_for: timedelta, embedding_model: str | None = None, remind_before: timedelta | None = None
+    ) -> Sequence[Job]:
         """Enqueue what is unfinished and has had no job for that long, and say what it was; at most 500 at once.
 
         `embedding_model`: documents without its vectors are unfinished too.
+        `remind_before`: how long before its time is over a question is reminded of; None: none is.
 
         Raises  Unavailable: no database.
         """
         async with self._connection() as connection:
-            rows = await connection.fetch(LEFT_BEHIND, unqueued_for, SWEPT_AT_ONCE, embedding_model, OUTSIDE_FOR)
+            rows = await connection.fetch(
+                LEFT_BEHIND, unqueued_for, SWEPT_AT_ONCE, embedding_model, OUTSIDE_FOR, remind_before
+            )
             left = [
                 Job(
                     kind=row["kind"],

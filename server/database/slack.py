@@ -8,8 +8,10 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import cast
 
 from domain.kernel import ApprovalId, ConversationId, OrganizationId, PrincipalId
+from domain.storage.postgres import Row
 from domain.workspaces.model import ChannelSetting
 from server.database.pool import Pool
 from server.database.unit_of_work import PostgresTransactions, Session
@@ -87,6 +89,25 @@ WITH due AS (
 UPDATE slack_approvals s SET lease_until = now() + $2::interval
 FROM due d WHERE s.organization_id = d.organization_id AND s.approval_id = d.approval_id
 RETURNING s.organization_id, s.approval_id, s.team_id, s.channel_id, s.message_ts, s.principal_id
+"""
+
+
+# Taken before it is told: a reminder that Slack does not take is not made up for, and none is told twice.
+_REMINDED = """
+WITH due AS (
+    SELECT s.organization_id, s.approval_id FROM slack_approvals s
+    JOIN approvals a ON a.organization_id = s.organization_id AND a.approval_id = s.approval_id
+    WHERE s.settled_at IS NULL AND s.reminded_at IS NULL AND a.reminded_at IS NOT NULL
+      AND a.state = 'pending' AND a.expires_at > now()
+    ORDER BY a.reminded_at LIMIT $1 FOR UPDATE OF s SKIP LOCKED
+)
+UPDATE slack_approvals s SET reminded_at = now()
+FROM due d WHERE s.organization_id = d.organization_id AND s.approval_id = d.approval_id
+RETURNING s.organization_id, s.approval_id, s.team_id, s.channel_id, s.message_ts, s.principal_id
+"""
+_HELD_IN = """
+SELECT thread_ts FROM slack_threads
+WHERE organization_id = glow.organization_id() AND conversation_id = $1 AND channel_id = $2 LIMIT 1
 """
 
 
@@ -246,18 +267,17 @@ class PostgresSlack:
     async def answered(self, limit: int, lease: timedelta) -> Sequence[Question]:
         """Take up questions that were answered, or have expired, and whose message does not say so yet."""
         async with self._service.acquire() as connection:
-            rows = await connection.fetch(_ANSWERED, limit, lease)
-        return [
-            Question(
-                organization_id=OrganizationId(row["organization_id"]),
-                approval_id=ApprovalId(row["approval_id"]),
-                team_id=row["team_id"],
-                channel_id=row["channel_id"],
-                message_ts=row["message_ts"],
-                principal_id=PrincipalId(row["principal_id"]),
-            )
-            for row in rows
-        ]
+            return [_question(row) for row in await connection.fetch(_ANSWERED, limit, lease)]
+
+    async def reminded(self, limit: int) -> Sequence[Question]:
+        """Take those that are reminded of and whose thread does not say so: whoever takes one tells it."""
+        async with self._service.acquire() as connection:
+            return [_question(row) for row in await connection.fetch(_REMINDED, limit)]
+
+    async def thread_of(self, question: Question, conversation_id: ConversationId) -> str | None:
+        """The thread that a conversation is held in, where the question stands."""
+        async with self._as(question.organization_id, question.principal_id) as session:
+            return cast("str | None", await session.connection.fetchval(_HELD_IN, conversation_id, question.channel_id))
 
     async def settle(self, organization_id: OrganizationId, asker: PrincipalId, approval_id: ApprovalId) -> None:
         """The message says what became of it."""
@@ -287,3 +307,14 @@ def _parts(key: EventKey) -> tuple[object, ...]:
 
 def _place(thread: ThreadKey) -> tuple[object, ...]:
     return thread.organization_id, thread.team_id, thread.channel_id, thread.thread_ts, thread.principal_id
+
+
+def _question(row: Row) -> Question:
+    return Question(
+        organization_id=OrganizationId(row["organization_id"]),
+        approval_id=ApprovalId(row["approval_id"]),
+        team_id=row["team_id"],
+        channel_id=row["channel_id"],
+        message_ts=row["message_ts"],
+        principal_id=PrincipalId(row["principal_id"]),
+    )

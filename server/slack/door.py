@@ -159,6 +159,7 @@ class SlackDoor:
         while True:
             try:
                 await self._questions.settle_answered()
+                await self._questions.remind()
             except (Unavailable, DomainError) as away:
                 log.warning("slack.lost_database", reason=str(away))
             except Exception as fault:

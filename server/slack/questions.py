@@ -28,6 +28,7 @@ AT_ONCE = 20
 LEASE = timedelta(seconds=30)
 NOT_YOU = "I am sorry: I cannot tell which member of the firm you are, so your answer does not count."
 NO_FORM = "Slack would not open the form; please press again, or decide it in the browser: {url}"
+WAITS_STILL = "{tool} still waits for a person, until {until} UTC. Who may decide: {role} or above."
 GONE = frozenset({"message_not_found", "channel_not_found", "cant_update_message", "is_archived", "not_in_channel"})
 
 
@@ -121,6 +122,45 @@ class Questions:
                 log.error("slack.question_stands", code=no.code, approvalId=str(question.approval_id))
                 run_id = None
             await self._settle(question.organization_id, question.principal_id, question.approval_id, run_id)
+
+    async def remind(self) -> None:
+        """Say once in the thread of each question that is reminded of that nobody has answered it.
+
+        Raises  Unavailable.
+        """
+        for question in await self.store.reminded(AT_ONCE):
+            asker = Principal(
+                organization_id=question.organization_id,
+                principal_id=question.principal_id,
+                kind="person",
+                mode="agent",
+                door="slack",
+            )
+            item = await self._item(asker, question.approval_id)
+            if item is None or item.approval.state != "pending":
+                continue
+            try:
+                await self._say_it_waits(question, item)
+            except (SlackAway, SlackSaysNo) as no:
+                log.warning("slack.not_reminded", reason=str(no), approvalId=str(question.approval_id))
+
+    async def _say_it_waits(self, question: Question, item: ApprovalItem) -> None:
+        approval = item.approval
+        asked_in = approval.conversation_id
+        thread_ts = None if asked_in is None else await self.store.thread_of(question, asked_in)
+        words = WAITS_STILL.format(
+            tool=approval.tool, until=f"{approval.expires_at:%Y-%m-%d %H:%M}", role=approval.needs_role
+        )
+        link = f"<{self.hub.approval_url(approval.approval_id)}|open it in the browser>"
+        await self.web.call(
+            "chat.postMessage",
+            channel=question.channel_id,
+            thread_ts=thread_ts or question.message_ts,
+            unfurl_links=False,
+            unfurl_media=False,
+            text=fallback(words),
+            blocks=[section(f"{escaped(words)} {link}")],
+        )
 
     async def _presser(self, key: EventKey, team: Team, press: Pressed | Rejected) -> Member | Stranger:
         """Slack is asked afresh: who was put out a minute ago decides nothing."""

@@ -16,7 +16,7 @@ from tools.work import Job
 
 log = structlog.get_logger()
 
-OVER = frozenset({"nothing_to_expire"})
+OVER = frozenset({"nothing_to_expire", "nothing_to_remind"})
 """Codes of what no later attempt finds any more: somebody answered, or the run was cancelled."""
 
 
@@ -29,8 +29,8 @@ class ApprovalWorker:
     new_id: NewId
 
     async def work(self, job: Job) -> Again | None:
-        """Expire one approval; None: it is no longer pending."""
-        outcome = await self._call(job.organization_id, "approval_expire", {"approval_id": str(job.subject_id)})
+        """Expire one approval, or remind of it; None: it is no longer pending."""
+        outcome = await self._call(job.organization_id, job.kind, {"approval_id": str(job.subject_id)})
         code = None if outcome is None or outcome.error is None else outcome.error.code
         if code in OVER or (outcome is not None and outcome.outcome == "done"):
             return None

@@ -64,12 +64,15 @@ class Worker:
         heads: HeadWorker | None = None,
         budgets: BudgetReturns | None = None,
         embedder: Embedder | None = None,
+        remind_before: Callable[[], timedelta | None] = lambda: None,
         drain: timedelta = DRAIN,
     ) -> None:
         """`runs`: goes on with agent runs; None: others do. `sealing`, `heads`, `budgets`: the same of the ledger, and
         of what is held of budgets by nobody any more.
 
         `embedder`: whose vectors documents should have.
+
+        `remind_before`: how long before its time is over a question is reminded of; None: none is.
 
         `drain`: how long jobs under way may go on once the worker is cancelled; then they go back to the queue."""
         self._service_url = service_url
@@ -81,6 +84,7 @@ class Worker:
             "document_index": documents.work,
             "document_embed": documents.work,
             "approval_expire": approvals.work,
+            "approval_remind": approvals.work,
             "call_settle": settling.work,
             "privacy_erase": erasing.work,
         }
@@ -91,6 +95,7 @@ class Worker:
         self._keys = keys
         self._budgets = budgets
         self._embedder = embedder
+        self._remind_before = remind_before
         self._new_id = new_id
         self._worker_id = new_id()
         self._drain = drain
@@ -147,7 +152,7 @@ class Worker:
                 await self._heartbeats.leave(self._worker_id)
 
     async def _sweep(self) -> None:
-        await self._jobs.sweep(UNQUEUED_FOR, await self._embedding_model())
+        await self._jobs.sweep(UNQUEUED_FOR, await self._embedding_model(), self._remind_before())
         if self._budgets is not None:
             await self._budgets.take_back()
 

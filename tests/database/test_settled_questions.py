@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+import orjson
 import pytest
 
 from domain.kernel import CallId, Door, OrganizationId, RunId, new_id
@@ -94,6 +96,47 @@ async def test_what_nobody_answered_in_time_is_swept_up_and_written_down_whateve
     assert (late.outcome, late.error and late.error.code) == ("invalid", "approval_expired")
 
 
+AGE = """
+UPDATE approvals SET created_at = now() - interval '23 hours', expires_at = now() + interval '1 hour' WHERE call_id = $1
+"""
+
+
+@pytest.mark.parametrize("level", [0, 1])
+async def test_those_who_may_decide_are_reminded_once_before_a_questions_time_is_over(
+    gate: GateOnTest, pools: DatabasePools, owner_connection: Connection, superuser_connection: Connection, level: int
+) -> None:
+    old, new = await waiting(gate), await waiting(gate)
+    await owner_connection.execute(AGE, old.call_id)
+    await owner_connection.execute(LEVEL, FIRM_A.organization_id, level, FIRM_A.id("partner"))
+    job = replace(job_of(old), kind="approval_remind")
+    jobs, before = PostgresJobs(pools.service), timedelta(hours=4)
+
+    for remind_before in (None, timedelta(minutes=30)):
+        swept = await jobs.sweep(timedelta(0), None, remind_before)
+        assert "approval_remind" not in [each.kind for each in swept]
+    assert [each for each in await jobs.sweep(timedelta(0), None, before) if each.kind == "approval_remind"] == [job]
+    worker = ApprovalWorker(gate=gate.gate, identities=PostgresIdentities(pools.app), new_id=new_id)
+    assert await worker.work(job) is None
+    assert await worker.work(job) is None  # once
+
+    reminded = "SELECT call_id FROM approvals WHERE reminded_at IS NOT NULL"
+    assert [row["call_id"] for row in await superuser_connection.fetch(reminded)] == [old.call_id]
+    assert await states(superuser_connection, old, new) == ["pending", "pending"]
+    told = await superuser_connection.fetch(
+        "SELECT e.outcome, e.door, p.result FROM activity_events e LEFT JOIN activity_payloads p USING (event_id) "
+        "WHERE e.tool = 'approval_remind' AND e.outcome IS NOT NULL ORDER BY e.recorded_at"
+    )
+    assert [(row["outcome"], row["door"]) for row in told] == [("done", "worker"), ("invalid", "worker")]
+    assert orjson.loads(told[0]["result"])["may_decide"] == [
+        {"email": "employee@firm-1.example"},
+        {"email": "partner@firm-1.example"},
+    ]
+    await jobs.sweep(timedelta(0), None, before)
+    early = await gate.call("approval_remind", {"approval_id": str(approval_of(old))}, HUB)
+    assert (early.outcome, early.error and early.error.code) == ("invalid", "nothing_to_remind")
+    assert (await decide(gate, old, "approve")).outcome == "done"
+
+
 async def test_nothing_is_expired_before_its_time_or_in_another_organization(
     gate: GateOnTest, owner_connection: Connection, superuser_connection: Connection
 ) -> None:
@@ -107,9 +150,9 @@ async def test_nothing_is_expired_before_its_time_or_in_another_organization(
     assert await states(superuser_connection, asked) == ["pending"]
 
 
-@pytest.mark.parametrize("tool", ["approval_expire", "approval_cancel"])
+@pytest.mark.parametrize("tool", ["approval_expire", "approval_remind", "approval_cancel"])
 async def test_only_the_worker_settles_what_nobody_answered(gate: GateOnTest, tool: str) -> None:
-    arguments = {"approval_id" if tool == "approval_expire" else "run_id": str(uuid4())}
+    arguments = {"run_id" if tool == "approval_cancel" else "approval_id": str(uuid4())}
     doors: tuple[Door, ...] = ("chat", "mcp", "rest", "cli", "widget", "slack")
     for door in doors:
         assert (await gate.call(tool, arguments, principal_of(who="partner", door=door))).outcome == "denied"

@@ -446,7 +446,9 @@ async def test_a_job_that_faults_is_put_off_and_the_queue_learns_nothing_of_the_
 class FaultySweep(PostgresJobs):
     """A queue whose sweep never works."""
 
-    async def sweep(self, unqueued_for: timedelta, embedding_model: str | None = None) -> Sequence[Job]:
+    async def sweep(
+        self, unqueued_for: timedelta, embedding_model: str | None = None, remind_before: timedelta | None = None
+    ) -> Sequence[Job]:
         raise RuntimeError("out of order")
 
 

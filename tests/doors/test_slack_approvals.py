@@ -283,6 +283,20 @@ async def test_what_a_press_decided_keeps_the_decisions_call_below(world: SlackW
     assert "`approval_decide` done" in asked.shown
 
 
+async def test_a_question_that_is_reminded_of_says_so_once_in_its_thread(
+    world: SlackWorld, owner_connection: Connection
+) -> None:
+    asked = await question(world)
+    await world.door.questions.remind()
+    await owner_connection.execute("UPDATE approvals SET reminded_at = now()")
+    for _ in range(2):
+        await world.door.questions.remind()
+    said = [each.shown for each in world.slack.posted(asked.channel, asked.thread_ts)]
+    reminders = [each for each in said if "task_create still waits for a person" in each]
+    assert len(reminders) == 1
+    assert "Who may decide: EMPLOYEE or above" in reminders[0]
+
+
 async def test_what_expires_loses_its_buttons(world: SlackWorld, owner_connection: Connection) -> None:
     asked = await question(world)
     await owner_connection.execute("UPDATE approvals SET expires_at = now() - interval '1 second'")

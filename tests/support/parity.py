@@ -108,6 +108,7 @@ ACTS: Mapping[str, Act] = {
     "delegation_give": Act(effect="commit", least_role=Role.EMPLOYEE, doors=OWN_HANDS, person_only=True),
     "delegation_revoke": Act(effect="commit", least_role=Role.EMPLOYEE, doors=OWN_HANDS, person_only=True),
     "approval_expire": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), any_level=True),
+    "approval_remind": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), any_level=True),
     "call_settle": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), any_level=True),
     "approval_cancel": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), any_level=True),
     "identity_link": Act(

@@ -389,6 +389,12 @@ CASES: tuple[Case, ...] = (
         minimum=Level.L1,
     ),
     Case(name="expire", tool="approval_expire", arguments=_fixed({"approval_id": _ids("question")}), minimum=Level.L0),
+    Case(
+        name="remind of what waits",
+        tool="approval_remind",
+        arguments=_fixed({"approval_id": _ids("nothing")}),
+        minimum=Level.L0,
+    ),
     Case(name="settle", tool="call_settle", arguments=_fixed({"call_id": _ids("client_thing")}), minimum=Level.L0),
     Case(name="cancel what waits", tool="approval_cancel", arguments=_fixed({"run_id": _ids("run")}), minimum=Level.L0),
     Case(name="connect", tool="slack_connect", arguments=_fixed({"team_id": TEAM})),

@@ -6,7 +6,7 @@ from typing import Any
 from tools.handlers.activity import CALL_GET
 from tools.handlers.agents import Introduction, agent_handlers
 from tools.handlers.analytics import ANALYTICS_REPORT
-from tools.handlers.approvals import APPROVAL_CANCEL, APPROVAL_DECIDE, APPROVAL_EXPIRE, CALL_SETTLE
+from tools.handlers.approvals import APPROVAL_CANCEL, APPROVAL_DECIDE, APPROVAL_EXPIRE, APPROVAL_REMIND, CALL_SETTLE
 from tools.handlers.audit import AUDIT_EXPORT, AUDIT_HEAD, AUDIT_PROVE
 from tools.handlers.autonomy import AUTONOMY_QUERY, AUTONOMY_SET
 from tools.handlers.budgets import BUDGET_QUERY, BUDGET_SET
@@ -51,6 +51,7 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "approval_cancel": APPROVAL_CANCEL,
     "approval_decide": APPROVAL_DECIDE,
     "approval_expire": APPROVAL_EXPIRE,
+    "approval_remind": APPROVAL_REMIND,
     "audit_export": AUDIT_EXPORT,
     "audit_head": AUDIT_HEAD,
     "audit_prove": AUDIT_PROVE,

@@ -9,6 +9,7 @@ from domain.kernel import ApprovalId, CallId, DomainError, OrganizationId, RunId
 from tools.handlers.arguments import Arguments
 from tools.outcomes import OUTCOME_UNKNOWN, CallOutcome, Json, error_json
 from tools.views.calls import approval_item_json
+from tools.views.values import given
 from tools.work import CallContext, Handler, Job, PrepareContext, Work
 
 WITHDRAWN: dict[RunEnd | None, str] = {
@@ -30,6 +31,10 @@ class CallSettle(Arguments):
 
 
 class ApprovalExpire(Arguments):
+    approval_id: UUID
+
+
+class ApprovalRemind(Arguments):
     approval_id: UUID
 
 
@@ -83,6 +88,19 @@ async def approval_expire(arguments: ApprovalExpire, context: CallContext) -> Js
     await context.expire_waiting(approval)
     context.jobs.extend(_going_on(approval))
     return {"approval_id": str(approval.approval_id), "call_id": str(approval.call_id)}
+
+
+async def approval_remind(arguments: ApprovalRemind, context: CallContext) -> Json:
+    """Effect  writes approvals.
+
+    Raises  NothingToRemind.
+    """
+    approval, deciders = await context.work.approvals.remind(ApprovalId(arguments.approval_id), context.now)
+    return {
+        "approval_id": str(approval.approval_id),
+        "call_id": str(approval.call_id),
+        "may_decide": [{"email": each.email, **given(in_the_stead_of=each.decides_for)} for each in deciders],
+    }
 
 
 async def approval_cancel(arguments: ApprovalCancel, context: CallContext) -> Json:
@@ -164,6 +182,7 @@ def _call_json(ended: CallOutcome) -> Json:
 
 
 APPROVAL_CANCEL = Handler(arguments=ApprovalCancel, work=approval_cancel)
+APPROVAL_REMIND = Handler(arguments=ApprovalRemind, work=approval_remind)
 APPROVAL_EXPIRE = Handler(arguments=ApprovalExpire, work=approval_expire)
 APPROVAL_DECIDE = Handler(arguments=ApprovalDecide, work=approval_decide, prepare=prepare)
 CALL_SETTLE = Handler(arguments=CallSettle, work=call_settle, prepare=settle_call)

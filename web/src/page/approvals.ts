@@ -26,7 +26,7 @@ function card(item: Approval): HTMLElement {
   return h("li", { class: "card" },
     h("div", { class: "card-head" }, h("span", {}, go(`approval=${item.id}`, titleOf(item.tool), { class: "card-title" }), " ", h("span", { class: "name mono" }, item.tool)), stateBadge(item.state)),
     h("p", { class: "kept clamp" }, summary(item.arguments)),
-    h("p", { class: "faint" }, "asked by ", item.requested_by, " · ", time(item.created_at)));
+    h("p", { class: "faint" }, "asked by ", item.requested_by, " · ", time(item.created_at), item.state === "pending" && [" · until ", time(item.expires_at), item.reminded_at ? " · reminded" : null]));
 }
 
 function summary(values: Json): string {
