@@ -34,6 +34,7 @@ from server.database.identities import PostgresIdentities
 from server.database.pool import DatabasePools, open_pools
 from server.database.queue import PostgresJobs
 from server.database.recorder import GroupRecorder
+from server.database.reviews import PostgresReviews
 from server.database.sendings import PostgresSendings
 from server.database.unit_of_work import PostgresTransactions
 from server.database.wakeups import RunWakeups
@@ -41,12 +42,13 @@ from server.database.workers import PostgresWorkers
 from server.following import TaskRunFeed
 from server.heads.place import Place
 from server.heads.places import places_of, secrets_of
+from server.incidents import PostgresIncidents
 from server.jwks import Jwks, fetch_from
 from server.ledger import PostgresLedger
 from server.logins import DatabaseUrls
 from server.models import Models, only, open_models
 from server.offers import PolicyOffers
-from server.operated import bounded, price_now, priced, prices_of, weights_of, window_of
+from server.operated import bounded, earned_rules_of, price_now, priced, prices_of, weights_of, window_of
 from server.origins import origin_of
 from server.rules import Rules, load_rules
 from server.settings import Settings
@@ -58,6 +60,7 @@ from server.worker.documents import DocumentWorker
 from server.worker.erasing import ErasureWorker
 from server.worker.heads import HeadWorker
 from server.worker.objectives import ObjectiveWorker
+from server.worker.reviews import DueReviews, ReviewWorker
 from server.worker.runs import RunWorker
 from server.worker.schedules import ScheduleWorker
 from server.worker.sealing import SealWorker
@@ -242,7 +245,11 @@ async def _watched(config: SystemConfigFile) -> AsyncGenerator[None]:
 async def _stores(urls: DatabaseUrls, rules: Rules, config: SystemConfigFile, stack: AsyncExitStack) -> Stores:
     pools = await stack.enter_async_context(open_pools(urls))
     transactions = PostgresTransactions(
-        pools.app, rules.workflows, lambda: prices_of(config.current), lambda: weights_of(config.current)
+        pools.app,
+        rules.workflows,
+        lambda: prices_of(config.current),
+        lambda: weights_of(config.current),
+        lambda: earned_rules_of(config.current),
     )
     recorder, wakeups = GroupRecorder(pools.recorder, time.monotonic), RunWakeups(urls.service)
     await stack.enter_async_context(recorder.running())
@@ -275,6 +282,7 @@ def _gate(rules: Rules, stores: Stores, task_runs: TaskRunFeed, config: SystemCo
         recorder=stores.recorder,
         queue=stores.jobs,
         task_runs=task_runs,
+        incidents=PostgresIncidents(stores.transactions, stores.identities),
         clock=options.clock,
         monotonic=time.monotonic,
         new_id=new_id,
@@ -439,6 +447,8 @@ def _worker(
         approvals=approvals,
         settling=SettleWorker(gate=gate, identities=identities, new_id=new_id),
         erasing=ErasureWorker(gate=gate, identities=identities, new_id=new_id),
+        reviews=ReviewWorker(gate=gate, identities=identities, new_id=new_id),
+        due_reviews=DueReviews(PostgresReviews(stores.pools.service), stores.jobs),
         runs=RunWorker(runs),
         sealing=SealWorker(stores.pools.service, settings.ledger_key_source.keys),
         heads=_heads(settings, config, stores, clock),

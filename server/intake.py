@@ -9,6 +9,7 @@ from uuid import UUID
 from domain.kernel import CallId, Principal
 from knowledge.model import DocumentId
 from server.hub import Hub
+from server.incidents import PostgresIncidents
 from server.operated import price_now
 from server.worker.documents import DocumentWorker
 from tools.gate import Gate
@@ -50,6 +51,7 @@ class Intake:
             recorder=hub.recorder,
             queue=Unqueued(),
             task_runs=hub.task_runs,
+            incidents=PostgresIncidents(hub.transactions, hub.identities),
             clock=hub.clock,
             monotonic=time.monotonic,
             new_id=hub.new_id,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from agent.budget import Budget, CostOf
 from agent.model import Model
 from domain.analytics.model import Price
+from domain.earned.model import CountingRules, EarnedRules
 from knowledge.model import SearchWeights
 from server.system_config import Price as ModelPrice
 from server.system_config import RunLimits, SystemConfig, SystemConfigFile
@@ -50,6 +51,18 @@ def window_of(model: Model, config: SystemConfig) -> int:
 def weights_of(config: SystemConfig) -> SearchWeights:
     """What the orders of a search count, as knowledge fuses them."""
     return SearchWeights(lexical=config.search.lexical_weight, vector=config.search.vector_weight)
+
+
+def earned_rules_of(config: SystemConfig) -> EarnedRules:
+    """By which rules autonomy is earned and taken back."""
+    told = config.autonomy
+    return EarnedRules(
+        counting=CountingRules(z=told.z, window_calls=told.window_calls, reversal_days=told.reversal_days),
+        minimum_calls=told.minimum_calls,
+        bound_to_raise={"prepare": told.bound_to_raise_prepare, "commit": told.bound_to_raise_commit},
+        incident_calls=told.incident_calls,
+        incidents_to_lower=told.incidents_to_lower,
+    )
 
 
 def bounded(budget: Budget, most: RunLimits) -> Budget:

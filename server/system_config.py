@@ -184,6 +184,30 @@ class ApprovalConfig(_Part):
         return timedelta(minutes=self.remind_before_minutes) or None
 
 
+Share = Annotated[float, Field(gt=0, lt=1, strict=False, allow_inf_nan=False)]
+
+
+class AutonomyConfig(_Part):
+    """By which rules autonomy is earned from the record, and taken back."""
+
+    z: Annotated[float, Field(gt=0, le=10, strict=False, allow_inf_nan=False)] = 1.96
+    window_calls: Annotated[int, Field(ge=10, le=10_000)] = 200
+    minimum_calls: Annotated[int, Field(ge=10, le=10_000)] = 30
+    bound_to_raise_prepare: Share = 0.9
+    bound_to_raise_commit: Share = 0.95
+    incident_calls: Annotated[int, Field(ge=1, le=1000)] = 20
+    incidents_to_lower: Annotated[int, Field(ge=1, le=1000)] = 3
+    reversal_days: Annotated[int, Field(ge=0, le=3650)] = 30
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Self:
+        if self.minimum_calls > self.window_calls:
+            raise ValueError("minimum_calls is above window_calls: nothing could ever be proposed")
+        if self.incidents_to_lower > self.incident_calls:
+            raise ValueError("incidents_to_lower is above incident_calls: nothing could ever be taken back")
+        return self
+
+
 class SystemConfig(_Part):
     """The whole file."""
 
@@ -194,6 +218,7 @@ class SystemConfig(_Part):
     conversations: ConversationConfig = ConversationConfig()
     approvals: ApprovalConfig = ApprovalConfig()
     heads: HeadsConfig = HeadsConfig()
+    autonomy: AutonomyConfig = AutonomyConfig()
     models: Mapping[str, ModelTraits] = Field(default_factory=dict[str, ModelTraits])
     """By the model's name."""
     prices: Mapping[str, Price] = Field(default_factory=dict[str, Price])

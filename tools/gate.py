@@ -7,6 +7,7 @@ recorded in a transaction of its own, since the work's is rolled back and its ti
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from datetime import timedelta
 from typing import assert_never, cast
 
 import structlog
@@ -31,6 +32,7 @@ from tools.calls import (
 from tools.endings import Endings, may_have_ticket
 from tools.facts import Facts
 from tools.guard import Guard
+from tools.incidents import Incidents, suspect
 from tools.judge import Judge
 from tools.outcomes import Allow, CallOutcome, CallRequest, CutOff, Deny, Json, NeedsApproval
 from tools.outward import UNKNOWN, Outward
@@ -48,6 +50,8 @@ from tools.work import CallContext, Job, PrepareContext, Work
 from tools.workflows import Workflows
 
 log = structlog.get_logger()
+
+LOOKED_AT_WITHIN = timedelta(seconds=5)
 
 Fault = Callable[[str], Awaitable[None]]
 
@@ -93,6 +97,7 @@ class Gate:
         recorder: Recorder,
         queue: JobQueue,
         task_runs: TaskRuns,
+        incidents: Incidents,
         clock: Clock,
         monotonic: Callable[[], float],
         new_id: NewId,
@@ -106,6 +111,7 @@ class Gate:
         self._recorder = recorder
         self._queue = queue
         self._task_runs = task_runs
+        self._incidents = incidents
         self._clock = clock
         self._monotonic = monotonic
         self._new_id = new_id
@@ -160,11 +166,33 @@ class Gate:
                 CutOff: the caller was cancelled; it says how the call ended all the same.
         """
         try:
-            return await self._call(request, principal)
+            ended = await self._call(request, principal)
         except Exception as fault:
             if self._transactions.is_away(fault):
                 raise Unavailable("the database went away, or was too busy, in the midst of a call") from fault
             raise
+        tool = suspect(ended, principal)
+        if tool is not None:
+            await self._look_at(tool, ended, principal)
+        return ended
+
+    async def _look_at(self, tool: str, ended: CallOutcome, principal: Principal) -> None:
+        """Take a tool's autonomy back where its newest calls went wrong too often; what fails here, a job does later.
+
+        Raises  CutOff: the caller was cancelled meanwhile.
+        """
+        try:
+            reviewer = await self._incidents.reviewer(principal.organization_id, tool)
+            if reviewer is not None:
+                await self._call(self._review_of(tool), reviewer)
+        except asyncio.CancelledError as cancelled:
+            raise CutOff(ended) from cancelled
+        except Exception as fault:
+            log.warning("autonomy.not_looked_at", tool=tool, orgId=str(principal.organization_id), exc_info=fault)
+
+    def _review_of(self, tool: str) -> CallRequest:
+        call_id = CallId(self._new_id())
+        return CallRequest(call_id=call_id, tool="autonomy_review", arguments={"tool": tool}, timeout=LOOKED_AT_WITHIN)
 
     async def _call(self, request: CallRequest, principal: Principal) -> CallOutcome:
         started = self._monotonic()

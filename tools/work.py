@@ -15,6 +15,7 @@ from domain.approvals.service import ApprovalService
 from domain.autonomy.service import AutonomyService
 from domain.budgets.service import BudgetService
 from domain.delegations.service import DelegationService
+from domain.earned.service import EarnedService
 from domain.feedback.service import FeedbackService
 from domain.figures.service import FigureService
 from domain.identities.service import IdentityService
@@ -60,6 +61,7 @@ class Work:
     autonomy: AutonomyService
     budgets: BudgetService
     delegations: DelegationService
+    earned: EarnedService
     feedback: FeedbackService
     figures: FigureService
     identities: IdentityService
@@ -85,6 +87,7 @@ class Job:
         "document_embed",
         "approval_expire",
         "approval_remind",
+        "autonomy_review",
         "call_settle",
         "run",
         "privacy_erase",

@@ -18,7 +18,7 @@ from domain.autonomy.model import (
     SettingQuery,
 )
 from domain.autonomy.ports import AutonomyRepository
-from domain.kernel import DomainError, Level, NotFound, PrincipalId
+from domain.kernel import DEFAULT_LEVEL, DomainError, Level, NotFound, PrincipalId
 from domain.paging import Page, Position, page_of
 
 
@@ -55,6 +55,15 @@ class AutonomyService:
     async def status(self, *, tool: str | None = None, persona_ceiling: Level = Level.L3) -> AutonomyStatus:
         """The bounds and the level in force now, for one tool where it is named."""
         return status_of(await self.autonomy.range(tool), persona_ceiling)
+
+    async def lock(self) -> None:
+        """Let nobody else change what bounds the agent here until the transaction ends."""
+        await self.autonomy.lock()
+
+    async def organization(self) -> tuple[Level, bool]:
+        """The organization's level, and whether its switch holds everybody at most at L1."""
+        level, disabled = await self.autonomy.organization()
+        return DEFAULT_LEVEL if level is None else level, disabled
 
     async def history(self, query: SettingQuery) -> Page[Setting]:
         """What was set, newest first, with who, when and why."""

@@ -11,6 +11,7 @@ from server.cli import (
     agents,
     approvals,
     audit,
+    autonomy,
     budgets,
     delegations,
     policy,
@@ -39,6 +40,7 @@ app.add_typer(delegations.app, name="delegations")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(agents.app, name="agents")
 app.add_typer(audit.app, name="audit")
+app.add_typer(autonomy.app, name="autonomy")
 app.add_typer(policy.app, name="policy")
 app.add_typer(preferences.app, name="preferences")
 app.add_typer(runs.app, name="runs")

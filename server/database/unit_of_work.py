@@ -24,6 +24,9 @@ from domain.budgets.postgres import PostgresBudgets
 from domain.budgets.service import BudgetService
 from domain.delegations.postgres import PostgresDelegations
 from domain.delegations.service import DelegationService
+from domain.earned.model import EarnedRules
+from domain.earned.postgres import PostgresEarned
+from domain.earned.service import EarnedService
 from domain.feedback.postgres import PostgresFeedback
 from domain.feedback.service import FeedbackService
 from domain.figures.postgres import PostgresFigures
@@ -114,14 +117,21 @@ class PostgresTransactions:
     """Opens the transactions of calls and of sessions as glow_app; satisfies tools.ports.Transactions."""
 
     def __init__(
-        self, pool: Pool, workflows: Workflows, prices: Prices = dict, weights: Weights = SearchWeights
+        self,
+        pool: Pool,
+        workflows: Workflows,
+        prices: Prices = dict,
+        weights: Weights = SearchWeights,
+        earned: Callable[[], EarnedRules] = EarnedRules,
     ) -> None:
-        """`prices`, `weights`: what models cost and what a search's orders count, asked for with each transaction."""
+        """`prices`, `weights`, `earned`: what models cost, what a search's orders count, and by which rules autonomy is
+        earned, asked for with each transaction."""
         self._pool = pool
         self._workflows = workflows
         self._prices = prices
         self._weights = weights
         self._policies = KeptPolicies()
+        self._earned = earned
 
     @asynccontextmanager
     async def begin(
@@ -163,13 +173,15 @@ class PostgresTransactions:
     def work_on(self, connection: PooledConnection) -> Work:
         """The services of one transaction."""
         tasks = TaskService(PostgresTasks(connection), self._workflows.kinds)
+        autonomy = AutonomyService(PostgresAutonomy(connection))
         return Work(
             activity=ActivityService(PostgresActivity(connection)),
             analytics=AnalyticsService(PostgresAnalytics(connection), self._prices()),
             approvals=ApprovalService(PostgresApprovals(connection)),
-            autonomy=AutonomyService(PostgresAutonomy(connection)),
+            autonomy=autonomy,
             budgets=BudgetService(PostgresBudgets(connection)),
             delegations=DelegationService(PostgresDelegations(connection)),
+            earned=EarnedService(PostgresEarned(connection), autonomy, self._earned()),
             feedback=FeedbackService(PostgresFeedback(connection)),
             figures=FigureService(PostgresFigures(connection)),
             identities=IdentityService(PostgresIdentityLinks(connection)),

@@ -21,6 +21,7 @@ TOO_LATE_OR_EARLY = frozenset(
         "approval_expired",
         "document_not_ready",
         "policy_exists",
+        "proposal_outdated",
         "run_ended",
         "version_conflict",
     }

@@ -19,6 +19,7 @@ from server.worker.approvals import ApprovalWorker
 from server.worker.documents import DocumentWorker
 from server.worker.erasing import ErasureWorker
 from server.worker.heads import HeadWorker
+from server.worker.reviews import DueReviews, ReviewWorker
 from server.worker.runs import RunWorker
 from server.worker.schedules import ScheduleWorker
 from server.worker.sealing import SealWorker
@@ -35,6 +36,7 @@ EXPIRE_EVERY_S = 60.0
 BEAT_EVERY_S = 5.0
 SEAL_EVERY_S = 1.0
 SEND_EVERY_S = 5.0
+REVIEW_EVERY_S = 2.0
 LEAVE_WITHIN_S = 2.0
 UNQUEUED_FOR = timedelta(seconds=5)
 RECONNECT_AFTER_S = 1.0
@@ -63,12 +65,14 @@ class Worker:
         sealing: SealWorker | None = None,
         heads: HeadWorker | None = None,
         budgets: BudgetReturns | None = None,
+        reviews: ReviewWorker | None = None,
+        due_reviews: DueReviews | None = None,
         embedder: Embedder | None = None,
         remind_before: Callable[[], timedelta | None] = lambda: None,
         drain: timedelta = DRAIN,
     ) -> None:
-        """`runs`: goes on with agent runs; None: others do. `sealing`, `heads`, `budgets`: the same of the ledger, and
-        of what is held of budgets by nobody any more.
+        """`runs`: goes on with agent runs; None: others do. `sealing`, `heads`, `budgets`, `reviews`: the same of
+        the ledger, of what is held of budgets by nobody any more, and of what the record says of autonomy.
 
         `embedder`: whose vectors documents should have.
 
@@ -90,8 +94,11 @@ class Worker:
         }
         if runs is not None:
             self._handlers["run"] = runs.work
+        if reviews is not None:
+            self._handlers["autonomy_review"] = reviews.work
         self._sealing = sealing
         self._heads = heads
+        self._due_reviews = due_reviews
         self._keys = keys
         self._budgets = budgets
         self._embedder = embedder
@@ -114,6 +121,10 @@ class Worker:
                 group.create_task(self._over_and_over(self._sweep, SWEEP_EVERY_S), name="worker.sweep")
                 group.create_task(self._over_and_over(self._expire, EXPIRE_EVERY_S), name="worker.expire")
                 group.create_task(self._over_and_over(self._beat, BEAT_EVERY_S), name="worker.beat")
+                if self._due_reviews is not None:
+                    group.create_task(
+                        self._over_and_over(self._due_reviews.find, REVIEW_EVERY_S), name="worker.reviews"
+                    )
                 if self._sealing is not None:
                     group.create_task(self._over_and_over(self._sealing.seal, SEAL_EVERY_S), name="worker.seal")
                 if self._heads is not None:

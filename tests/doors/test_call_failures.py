@@ -16,6 +16,7 @@ from knowledge.isolate import IsolatedPreparer
 from server.app import AppOptions, create_app
 from server.database.connection import Connection
 from server.hub import Hub
+from server.incidents import PostgresIncidents
 from tests.support.database import Database
 from tests.support.doors import Doors, opened_hub, problem_of
 from tests.support.gates import failing, rules_of_the_project
@@ -60,6 +61,7 @@ async def doors_where(database: Database, tool: str, end: Ending, timeout: timed
             recorder=hub.recorder,
             queue=hub.jobs,
             task_runs=hub.task_runs,
+            incidents=PostgresIncidents(hub.transactions, hub.identities),
             clock=utc_now,
             monotonic=asyncio.get_running_loop().time,
             new_id=hub.new_id,

@@ -22,6 +22,7 @@ from server.auth import Caller
 from server.database.connection import Connection
 from server.database.identities import Member
 from server.hub import Hub, HubOptions, open_hub
+from server.system_config import SystemConfigFile
 from server.tokens import AUDIENCES, Audience
 from tests.support.command_host import CommandHost, command_host
 from tests.support.database import Database
@@ -281,14 +282,18 @@ class World:
 
 
 @pytest.fixture
-async def world(database: Database, owner_connection: Connection) -> AsyncIterator[World]:
+async def world(database: Database, owner_connection: Connection, tmp_path: Path) -> AsyncIterator[World]:
     await seed_world(owner_connection, ENTRANCES)
     urls = database.urls()
+    config = tmp_path / "system.yaml"
+    # Very much is rejected here, at one door after another: none of it is to bind the doors that come later.
+    config.write_text("autonomy: {incident_calls: 1000, incidents_to_lower: 1000}\n")
     environment = {
         "DATABASE_URL": urls.app,
         "GLOW_RECORDER_DATABASE_URL": urls.recorder,
         "GLOW_SERVICE_DATABASE_URL": urls.service,
         "GLOW_MODEL_API": "offline",
+        "SYSTEM_CONFIG_PATH": str(config),
         "SLACK_BOT_TOKEN": BOT_TOKEN,
         "SLACK_SIGNING_SECRET": SIGNING_SECRET,
     }
@@ -301,6 +306,7 @@ async def world(database: Database, owner_connection: Connection) -> AsyncIterat
             serving(hub) as site,
             command_host(environment) as host,
         ):
+            hub.config.current = SystemConfigFile.open(config).current
             yield World(site=site, host=host, owner=owner_connection, environment=environment, slack=slack)
 
 

@@ -13,10 +13,12 @@ import pytest
 
 from domain.kernel import utc_now
 from domain.resources import resource_folder
+from server.database.connection import Connection
 from server.http.bodies import Json
 from server.openapi import openapi_document
 from server.rest.docs import page_of
 from tests.support.doors import Doors
+from tests.support.earned import PROPOSED
 
 PUBLIC = {("get", "/health"), ("get", "/readiness")}
 
@@ -148,6 +150,14 @@ async def _what_may_be_spent(client: httpx.AsyncClient) -> None:
     await client.get("/v1/budgets/settings")
 
 
+async def _what_is_proposed(client: httpx.AsyncClient, owner: Connection) -> None:
+    path = f"/v1/autonomy/proposals/{await owner.fetchval(PROPOSED, 'acme-audit')}"
+    await client.get("/v1/autonomy/records")
+    await client.get("/v1/autonomy/proposals")
+    await client.get(path)
+    await client.post(f"{path}/decision", json={"decision": "reject", "comment": "Not yet."})
+
+
 async def _what_changes(client: httpx.AsyncClient, task_id: str, origin: str) -> None:
     tasks = (await client.get("/v1/tasks", params={"limit": 100})).json()["items"]
     engagement = next(each["engagement_id"] for each in tasks if "engagement_id" in each)
@@ -187,7 +197,7 @@ async def _what_is_held_of_a_person(doors: Doors, client: httpx.AsyncClient, hol
     await client.get("/v1/privacy/erasures")
 
 
-async def test_answers_hold_to_the_document(doors: Doors, document: Json) -> None:
+async def test_answers_hold_to_the_document(doors: Doors, document: Json, owner_connection: Connection) -> None:
     holding = Holding(document)
     client = await doors.client("partner@acme")
     client.event_hooks["response"].append(holding)
@@ -246,6 +256,7 @@ async def test_answers_hold_to_the_document(doors: Doors, document: Json) -> Non
     await _what_is_scheduled(client, task["task_id"])
     await _who_stands_in(client)
     await _what_may_be_spent(client)
+    await _what_is_proposed(client, owner_connection)
     await _what_is_held_of_a_person(doors, client, holding)
     await _what_is_the_organizations_own(doors, holding)
     await client.delete(f"/v1/knowledge/documents/{document_id}")

@@ -17,6 +17,7 @@ from server.app import AppOptions, create_app
 from server.database.connection import Connection
 from server.database.queue import HEARTBEAT_TIMEOUT
 from server.hub import Hub
+from server.incidents import PostgresIncidents
 from server.logins import Login
 from server.worker.approvals import ApprovalWorker
 from server.worker.documents import DocumentWorker
@@ -63,6 +64,7 @@ def worker_that(hub: Hub, preparer: HeldPreparer, database: Database) -> Worker:
         recorder=hub.recorder,
         queue=hub.jobs,
         task_runs=hub.task_runs,
+        incidents=PostgresIncidents(hub.transactions, hub.identities),
         clock=hub.clock,
         monotonic=time.monotonic,
         new_id=hub.new_id,

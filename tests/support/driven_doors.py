@@ -121,6 +121,11 @@ ROUTES: dict[str, Route] = {
     "schedule_delete": lambda given: ("DELETE", f"/v1/schedules/{given['schedule_id']}", None),
     "autonomy_set": lambda given: ("PUT", "/v1/autonomy/settings", given),
     "budget_set": lambda given: ("PUT", "/v1/budgets", given),
+    "autonomy_proposal_decide": lambda given: (
+        "POST",
+        f"/v1/autonomy/proposals/{given['proposal_id']}/decision",
+        _without(given, "proposal_id"),
+    ),
     "release_check": lambda given: ("POST", "/v1/release-controls/check", given),
     "signoff_record": lambda given: ("POST", "/v1/sign-offs", given),
     "analytics_report": lambda given: (

@@ -1,7 +1,7 @@
 """A gate on a test's own database, with the project's real manifests, policies and workflows."""
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from agent.personas import load_personas
+from domain.earned.model import EarnedRules
 from domain.idempotency.model import IdempotencyKey
 from domain.kernel import CallId, Door, Mode, OrganizationId, Principal, PrincipalId, new_id, utc_now
 from domain.resources import resource_folder
@@ -17,11 +18,13 @@ from knowledge.embeddings.queries import QueryVectors
 from knowledge.isolate import IsolatedPreparer
 from knowledge.model import StoredFile
 from knowledge.prepare import PreparedDocument
+from server.database.identities import PostgresIdentities
 from server.database.pool import DatabasePools
 from server.database.recorder import GroupRecorder
 from server.database.unit_of_work import PostgresTransactions
 from server.following import TaskRunFeed
 from server.hub import reservations_on
+from server.incidents import PostgresIncidents
 from server.rules import introductions
 from tests.support.firms import FIRM_A, Firm
 from tools.gate import Fault, Gate, no_fault
@@ -134,11 +137,12 @@ async def gate_on(
     embedder: Embedder | None = None,
     more: Sequence[Manifest] = (),
     price_of: PriceOf = no_price,
+    earned: Callable[[], EarnedRules] = EarnedRules,
 ) -> AsyncGenerator[GateOnTest]:
     """The gate for the length of the block."""
     preparer = IsolatedPreparer()
     registry, policies, workflows, staging = rules_of_the_project(preparer, replaced, timeout, embedder, more)
-    transactions = PostgresTransactions(pools.app, workflows)
+    transactions = PostgresTransactions(pools.app, workflows, earned=earned)
     recorder = GroupRecorder(pools.recorder, time.monotonic)
     queue, task_runs = KeptJobs(), TaskRunFeed(transactions)
     gate = Gate(
@@ -149,6 +153,7 @@ async def gate_on(
         recorder=recorder,
         queue=queue,
         task_runs=task_runs,
+        incidents=PostgresIncidents(transactions, PostgresIdentities(pools.app)),
         clock=utc_now,
         monotonic=time.monotonic,
         new_id=new_id,

@@ -16,6 +16,7 @@ from domain.kernel import Level, Principal, Role, new_id
 from server.cli import calling
 from server.database.conversations import PostgresSessions
 from server.hub import Hub
+from server.incidents import PostgresIncidents
 from server.ledger import PostgresLedger
 from server.worker.approvals import ApprovalWorker
 from tools.gate import Gate
@@ -111,6 +112,7 @@ def gate_with(hub: Hub, policies: Policies) -> Gate:
         recorder=hub.recorder,
         queue=hub.jobs,
         task_runs=hub.task_runs,
+        incidents=PostgresIncidents(hub.transactions, hub.identities),
         clock=hub.clock,
         monotonic=time.monotonic,
         new_id=new_id,

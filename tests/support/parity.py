@@ -96,6 +96,8 @@ ACTS: Mapping[str, Act] = {
     "autonomy_set": Act(effect="commit", least_role=Role.PARTNER, doors=HAND_DOORS, person_only=True),
     "budget_set": Act(effect="commit", least_role=Role.PARTNER, doors=HAND_DOORS, person_only=True),
     "budget_query": Act(effect="read", least_role=Role.READONLY),
+    "autonomy_proposal_decide": Act(effect="commit", least_role=Role.PARTNER, doors=HAND_DOORS, person_only=True),
+    "autonomy_review": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), any_level=True),
     "schedule_list": Act(effect="read", least_role=Role.READONLY),
     "schedule_create": Act(effect="commit", least_role=Role.MANAGER, doors=HAND_DOORS, person_only=True),
     "schedule_update": Act(effect="commit", least_role=Role.MANAGER, doors=HAND_DOORS, person_only=True),

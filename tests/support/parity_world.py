@@ -282,6 +282,12 @@ CASES: tuple[Case, ...] = (
         arguments=_fixed({"scope": "organization", "measure": "tokens", "limit": None, "reason": "There is none."}),
     ),
     Case(name="ask what is left", tool="budget_query", arguments=_fixed({})),
+    Case(
+        name="decide a proposal that was withdrawn",
+        tool="autonomy_proposal_decide",
+        arguments=_fixed({"proposal_id": _ids("thing"), "decision": "reject"}),
+    ),
+    Case(name="review autonomy", tool="autonomy_review", arguments=_fixed({}), minimum=Level.L0),
     Case(name="ask autonomy", tool="autonomy_query", arguments=_fixed({})),
     Case(
         name="ask autonomy of a tool",

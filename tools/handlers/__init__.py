@@ -13,6 +13,7 @@ from tools.handlers.budgets import BUDGET_QUERY, BUDGET_SET
 from tools.handlers.contents import DOCUMENT_CONTENT
 from tools.handlers.delegations import DELEGATION_GIVE, DELEGATION_REVOKE
 from tools.handlers.documents import PrepareFile, document_handlers
+from tools.handlers.earned import AUTONOMY_PROPOSAL_DECIDE, AUTONOMY_REVIEW
 from tools.handlers.feedback import FEEDBACK_GIVE
 from tools.handlers.figures import DOCUMENT_EXTRACT, DOCUMENT_LIST, FIGURE_LIST
 from tools.handlers.identities import IDENTITY_LINK, IDENTITY_UNLINK
@@ -55,7 +56,9 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "audit_export": AUDIT_EXPORT,
     "audit_head": AUDIT_HEAD,
     "audit_prove": AUDIT_PROVE,
+    "autonomy_proposal_decide": AUTONOMY_PROPOSAL_DECIDE,
     "autonomy_query": AUTONOMY_QUERY,
+    "autonomy_review": AUTONOMY_REVIEW,
     "autonomy_set": AUTONOMY_SET,
     "budget_query": BUDGET_QUERY,
     "budget_set": BUDGET_SET,

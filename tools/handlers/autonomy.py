@@ -11,6 +11,7 @@ from tools.explanations import Supposed, explained_json
 from tools.handlers.arguments import Arguments, OpenObject
 from tools.outcomes import Json, Verdict, decision_of, verdict_json
 from tools.views.calls import autonomy_json, pending_json, setting_json
+from tools.views.earned import record_json
 from tools.work import CallContext, Handler
 
 PENDING_SHOWN = 20
@@ -92,6 +93,7 @@ async def autonomy_query(arguments: AutonomyQuery, context: CallContext) -> Json
         for kind in sorted(context.work.tasks.kinds)
     ]
     shown["pending_approvals"] = await _pending(context)
+    shown["earned"] = await _earned(arguments.tool, context)
     if arguments.tool is not None:
         shown["tool"] = await _would(arguments.tool, arguments, context)
     return shown
@@ -102,6 +104,12 @@ async def _pending(context: CallContext) -> list[Json]:
         page=page_request(limit=PENDING_SHOWN), state="pending", requested_by=context.principal.principal_id
     )
     return [pending_json(item) for item in (await context.work.approvals.list(query, context.now)).items]
+
+
+async def _earned(tool: str | None, context: CallContext) -> list[Json]:
+    """What the record says of the agent's calls: of the tool that is asked about, or of each; nothing for a CLIENT."""
+    records, _ = await context.work.earned.records()
+    return [record_json(record) for record in records if tool in (None, record.tool)]
 
 
 async def _would(tool: str, arguments: AutonomyQuery, context: CallContext) -> Json:

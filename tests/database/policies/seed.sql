@@ -128,3 +128,12 @@ INSERT INTO ledger_rotations (organization_id, after_size, from_key_id, to_key_i
 INSERT INTO ledger_sendings (organization_id, place, due_at) VALUES (:org, 'nowhere', now());
 INSERT INTO erasures (organization_id, erasure_id, user_id, requested_by, call_id, requested_at, state, finished_at)
     VALUES (:org, :thing, :client, :partner, :thing, now(), 'done', now());
+INSERT INTO autonomy_calls (organization_id, call_id, tool, effect, mark, ended_index, ended_at, made)
+    VALUES (:org, :thing, 'letter_send', 'prepare', 'unasked', 0, now(), :thing);
+INSERT INTO autonomy_records (organization_id, tool, effect, approved, rejected, failed, reversed, bound)
+    VALUES (:org, 'letter_send', 'prepare', 0, 0, 0, 0, 0);
+INSERT INTO autonomy_progress (organization_id, through, rules, reviewed_at)
+    VALUES (:org, 0, '{"reversal_days":30,"window_calls":200,"z":1.96}', now());
+INSERT INTO autonomy_proposals (organization_id, proposal_id, tool, from_level, to_level, evidence, through, state,
+        proposed_by, proposed_at, decided_at)
+    VALUES (:org, :thing, 'letter_send', 1, 2, '{}', 0, 'withdrawn', :service, now(), now());
