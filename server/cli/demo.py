@@ -1,7 +1,7 @@
 """`glow demo`: the demo firm on the embedded database, loaded at the first start, served with all that it needs."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 
 from pydantic import SecretStr
@@ -14,8 +14,9 @@ from server.cli.printing import say
 from server.cli.running import run_until_stopped
 from server.cli.serving import serve_until_cancelled
 from server.cli.welcome import welcome
-from server.database.connection import connected
+from server.database.connection import Connection, connected
 from server.database.provision import provided
+from server.demo.history import live_history
 from server.demo.loader import Wanted, found_demo, take_in, wanted_documents
 from server.home import JWT_SECRET
 from server.hub import Hub, open_hub
@@ -64,13 +65,24 @@ async def demo_hub(settings: Settings, local_url: str) -> AsyncGenerator[Hub]:
             if wanted:
                 say(f"Taking in {len(wanted)} documents of the demo firm, each through the gate:")
                 await take_in(Intake(hub), wanted, say)
+            await _lived(hub, urls)
             yield hub
 
 
 async def _founded(urls: DatabaseUrls) -> list[Wanted]:
     """The organizations written as the owner; what is left to be taken in."""
     folder = resource_folder("demo")
-    assert urls.owner is not None  # noqa: S101 - the embedded database has all four logins
-    async with connected(urls.owner, application_name="glow demo") as owner:
+    async with _owner(urls) as owner:
         await found_demo(owner, folder, utc_now())
         return list(await wanted_documents(owner, folder))
+
+
+async def _lived(hub: Hub, urls: DatabaseUrls) -> None:
+    """The year before the first start."""
+    async with _owner(urls) as owner:
+        await live_history(hub, owner, resource_folder("demo"), utc_now(), say)
+
+
+def _owner(urls: DatabaseUrls) -> AbstractAsyncContextManager[Connection]:
+    assert urls.owner is not None  # noqa: S101 - the embedded database has all four logins
+    return connected(urls.owner, application_name="glow demo")

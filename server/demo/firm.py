@@ -68,6 +68,29 @@ class DemoTask(_Part):
     due_on: date | None = None
 
 
+class PastTask(_Part):
+    """A task that came up every month; `{month}` in its title is that month."""
+
+    title: str
+    description: str
+    search: str
+    engagement: str | None = None
+
+
+class DemoHistory(_Part):
+    """A year in which the agent reported tasks done, and somebody looked at each."""
+
+    sets: str
+    tool: str
+    ceiling: str
+    reason: str
+    asks: str
+    decides: str
+    tasks: tuple[PastTask, ...]
+    rejected: dict[int, str] = {}
+    """By the task's number of the year, from 0: with which words."""
+
+
 class DemoOrganization(_Part):
     slug: str
     name: str
@@ -77,6 +100,7 @@ class DemoOrganization(_Part):
     documents: tuple[DemoDocument, ...]
     tasks: tuple[DemoTask, ...]
     release_controls: dict[ControlName, tuple[str, ...]] = {}
+    history: DemoHistory | None = None
 
     def id(self, kind: str, name: str = "") -> UUID:
         """The id of one of this organization's things."""

@@ -84,6 +84,24 @@ class Task(Declared):
     audience: Audience = "firm"
 
 
+class PastTask(Declared):
+    title: str
+    description: str
+    search: str
+    engagement: str | None = None
+
+
+class History(Declared):
+    sets: str
+    tool: str
+    ceiling: Literal["L0", "L1", "L2", "L3"]
+    reason: str
+    asks: str
+    decides: str
+    tasks: list[PastTask]
+    rejected: dict[int, str]
+
+
 class Organization(Declared):
     slug: str
     name: str
@@ -93,6 +111,7 @@ class Organization(Declared):
     engagements: list[Engagement]
     documents: list[Document]
     tasks: list[Task]
+    history: History | None = None
 
     def user(self, email: str) -> User:
         return {user.email: user for user in self.users}[email]
