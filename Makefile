@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 GLOW_HOME ?= $(CURDIR)/.glow
-WORKERS ?= 2
+WORKERS ?= 3
 export GLOW_HOME
 
 # Relative on purpose: the checkout's own path may hold spaces, which make cannot quote.

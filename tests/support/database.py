@@ -106,7 +106,7 @@ def fresh_database(server: EmbeddedServer, template: str) -> Generator[Database]
     number = next(_numbers)
     name = f"test_{os.getpid()}_{number}"
     server.superuser(f"""
-        CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER glow_owner;
+        CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY OWNER glow_owner;
         REVOKE ALL ON DATABASE "{name}" FROM PUBLIC;
         GRANT CONNECT ON DATABASE "{name}" TO {", ".join(Login)};
     """)
