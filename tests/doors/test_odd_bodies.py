@@ -65,6 +65,10 @@ def routes(doors: Doors) -> Iterator[tuple[str, str]]:
             "{call_id}": SOMETHING,
             "{preference_id}": SOMETHING,
             "{schedule_id}": SOMETHING,
+            "{policy_id}": SOMETHING,
+            "{proposal_id}": SOMETHING,
+            "{delegation_id}": SOMETHING,
+            "{erasure_id}": SOMETHING,
         }.items():
             path = path.replace(parameter, value)
         assert "{" not in path, path

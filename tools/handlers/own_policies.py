@@ -88,6 +88,8 @@ def own_policy_handlers(rulebook: Rulebook) -> Mapping[str, Handler[Any]]:
 
         Raises  PolicyUnusable, PolicyNotFound.
         """
+        if arguments.text is None and arguments.remove is None:
+            raise PolicyUnusable("Nothing is proposed: give text, or remove, or both.")
         proposal = await edited(rulebook, context, text=arguments.text, remove=arguments.remove)
         tried = await _tried(proposal, rulebook, context, calls=arguments.calls, listed=arguments.limit)
         return {**_counts_json(tried), **differences_json(tried.tally)}
