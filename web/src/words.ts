@@ -53,6 +53,7 @@ const REASONS: Record<string, string> = {
   autonomy_l0_unattended: "At this level of autonomy the agent does nothing unattended.",
   autonomy_needs_approval_commit: "At this level of autonomy a person approves what others will rely on.",
   autonomy_needs_approval_prepare: "At this level of autonomy the agent asks before every change.",
+  budget_exhausted: "A budget of the firm’s does not suffice for it.",
   client_changes_own_tasks_only: "Clients change only tasks of their own.",
   client_outside_own_engagement: "Clients see and touch only what is theirs.",
   control_not_satisfied: "Its release control is not satisfied.",
