@@ -29,6 +29,7 @@ MODES = ("2026-07-28", "auto", "legacy")
 FIRST_TOOLS = {
     "analytics_report",
     "autonomy_query",
+    "budget_query",
     "call_get",
     "knowledge_read",
     "knowledge_search",
@@ -129,6 +130,7 @@ def arguments_of(tool: str, task_id: str, task_run_id: str) -> Json:
     return {
         "analytics_report": {"report": "tool_use"},
         "autonomy_query": {},
+        "budget_query": {},
         "call_get": {"call_id": thing},
         "knowledge_read": {"document_id": thing},
         "knowledge_search": {"query": "engagement letter"},

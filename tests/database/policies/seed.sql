@@ -136,4 +136,6 @@ INSERT INTO autonomy_progress (organization_id, through, rules, reviewed_at)
     VALUES (:org, 0, '{"reversal_days":30,"window_calls":200,"z":1.96}', now());
 INSERT INTO autonomy_proposals (organization_id, proposal_id, tool, from_level, to_level, evidence, through, state,
         proposed_by, proposed_at, decided_at)
-    VALUES (:org, :thing, 'letter_send', 1, 2, '{}', 0, 'withdrawn', :service, now(), now());
+    VALUES (:org, :thing, 'letter_send', 1, 2,
+        '{"approved": 59, "rejected": 1, "failed": 0, "reversed": 0, "bound": 0.91, "needed": 0.9, "since": null, "rules": {"z": 1.96, "window_calls": 200, "reversal_days": 30}, "calls": []}',
+        0, 'withdrawn', :service, now(), now());
