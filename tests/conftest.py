@@ -6,7 +6,9 @@ imported it by. A process that a test starts has no such guard, nor has uvloop, 
 
 import ipaddress
 import sys
+from collections import Counter
 from collections.abc import Generator
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -16,6 +18,7 @@ from hypothesis import settings
 pytest_plugins = ("tests.support.fixtures",)
 
 LONGEST = "test_parity.py"
+TRACED_OF = 3
 
 # Everywhere as in continuous integration: the same examples each time, and none of them timed on a shared machine.
 settings.load_profile("ci")
@@ -43,6 +46,24 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The file with the longest test goes first: behind the others it would keep one worker alone at the end."""
     items.sort(key=lambda item: item.path.name != LONGEST)
+    _trace_a_share(items)
+
+
+def _trace_a_share(items: list[pytest.Item]) -> None:
+    """Tracing doubles what a test takes: of those with a database or a door behind them each third is traced, and the
+    first case of each. What the others run besides is not counted, so the figure is lower than it is, never higher.
+    """
+    cases, tests = set[str](), Counter[Path]()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        if test not in cases:
+            cases.add(test)
+            tests[item.path] += 1
+            if "unit" in item.path.parts or tests[item.path] % TRACED_OF == 1:
+                continue
+        elif "unit" in item.path.parts:
+            continue
+        item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.hookimpl(wrapper=True)
