@@ -93,7 +93,7 @@ export function badge(word: string, tone = "plain"): HTMLElement {
 }
 
 const TONES: Record<string, string> = {
-  allow: "good", done: "good", executed: "good", approved: "good", ready: "good", completed: "good",
+  allow: "good", done: "good", executed: "good", approved: "good", accepted: "good", ready: "good", completed: "good",
   needs_approval: "warn", waiting: "warn", pending: "warn", queued: "warn", running: "warn", parsing: "warn",
   embedding: "warn", executing: "warn", in_progress: "warn",
   deny: "bad", denied: "bad", invalid: "bad", failed: "bad", rejected: "bad", expired: "bad",
@@ -110,8 +110,10 @@ export function time(iso: string | null | undefined, seconds = false): HTMLEleme
   const moment = new Date(iso);
   if (Number.isNaN(moment.getTime())) return h("span", {}, iso);
   const clock: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", ...(seconds ? { second: "2-digit" } : {}) };
-  const today = new Date().toDateString() === moment.toDateString();
-  const shown = today ? moment.toLocaleTimeString([], clock) : moment.toLocaleString([], { day: "numeric", month: "short", ...clock });
+  const now = new Date();
+  const today = now.toDateString() === moment.toDateString();
+  const year: Intl.DateTimeFormatOptions = now.getFullYear() === moment.getFullYear() ? {} : { year: "numeric" };
+  const shown = today ? moment.toLocaleTimeString([], clock) : moment.toLocaleString([], { day: "numeric", month: "short", ...year, ...clock });
   return h("time", { datetime: iso, title: moment.toLocaleString() }, shown);
 }
 

@@ -3,10 +3,10 @@
 import { button, fill, go, h } from "../dom.ts";
 import type { GlowChat } from "../element.ts";
 import { Hub, isAway, pause, Refused, wordsOf, type Credential } from "../hub.ts";
-import type { Approval } from "../wire.ts";
 import { roleName, titles } from "../words.ts";
 import { showApproval, showApprovals } from "./approvals.ts";
 import { archiveOf } from "./archive.ts";
+import { DECIDING, showAutonomy } from "./autonomy.ts";
 import { credential, linkedCredential } from "./credential.ts";
 import type { Page } from "./frame.ts";
 import { showMemory } from "./memory.ts";
@@ -16,7 +16,7 @@ import { brand, settled, signIn, type Me } from "./sign_in.ts";
 import { showTasks } from "./tasks.ts";
 
 const VIEWS: readonly (readonly [string, string])[] = [
-  ["", "Chat"], ["approvals", "Approvals"], ["tasks", "Tasks"], ["schedules", "Schedules"], ["documents", "Documents"], ["activity", "Activity"], ["memory", "Memory"],
+  ["", "Chat"], ["approvals", "Approvals"], ["tasks", "Tasks"], ["schedules", "Schedules"], ["documents", "Documents"], ["activity", "Activity"], ["autonomy", "Autonomy"], ["memory", "Memory"],
 ];
 const APPROVALS_EVERY_MS = 30_000;
 const SEARCH_AFTER_MS = 200;
@@ -44,7 +44,9 @@ let chat: GlowChat | null = null;
 let leaving = new AbortController();
 let isWatching = false;
 let views = new Map<string, HTMLElement>();
+let usable: ReadonlySet<string> = new Set();
 let waiting = h("span", { class: "count", hidden: true });
+let proposed = h("span", { class: "count", hidden: true });
 let conversations = h("ul", { class: "conversations" });
 let searched = h("p", { class: "unseen", role: "status" });
 let search = searchField();
@@ -69,7 +71,7 @@ async function start(linked: Credential | null = linkedCredential()): Promise<vo
   }
   offline.hidden = true;
   document.body.classList.add("signed-in");
-  [model] = await Promise.all([modelName(), learnTools()]);
+  [model, usable] = await Promise.all([modelName(), learnTools()]);
   layOutSide(me);
   if (!isWatching) void watchApprovals();
   await route();
@@ -85,13 +87,15 @@ async function modelName(): Promise<string | null> {
   }
 }
 
-/** What people call the tools; a name without a title is shown in words. */
-async function learnTools(): Promise<void> {
+/** What people call the tools, and which of them the role may use; a name without a title is shown in words. */
+async function learnTools(): Promise<ReadonlySet<string>> {
   try {
     const { items } = await hub.get<Page<{ name: string; title: string }>>("v1/tools?limit=100");
     for (const tool of items) titles.set(tool.name, tool.title);
+    return new Set(items.map((tool) => tool.name));
   } catch {
     // Names will do.
+    return new Set();
   }
 }
 
@@ -138,6 +142,8 @@ async function show(view: string, found: URLSearchParams, signal: AbortSignal): 
       return showMemory(hub, main);
     case "activity":
       return showActivity(hub, main);
+    case "autonomy":
+      return showAutonomy(hub, main, { mayDecide: usable.has(DECIDING), decided: () => void countProposals() });
     default:
       return openChat(found.get("conversation"));
   }
@@ -197,8 +203,10 @@ function current(node: HTMLElement, as: string | null): void {
 
 function layOutSide(who: Me): void {
   waiting = h("span", { class: "count", hidden: true });
+  proposed = h("span", { class: "count", hidden: true });
   views = new Map(VIEWS.map(([name, label]) => [name, go(name, label, { class: "view" })]));
   views.get("approvals")?.append(waiting);
+  views.get("autonomy")?.append(proposed);
   conversations = h("ul", { class: "conversations" });
   searched = h("p", { class: "unseen", role: "status" });
   search = searchField();
@@ -266,16 +274,25 @@ function titled(title: string | undefined): void {
 async function watchApprovals(): Promise<void> {
   isWatching = true;
   for (;;) {
-    if (!document.hidden && credential.token) await countApprovals();
+    if (!document.hidden && credential.token) await Promise.all([countApprovals(), countProposals()]);
     await pause(APPROVALS_EVERY_MS);
   }
 }
 
-async function countApprovals(): Promise<void> {
+function countApprovals(): Promise<void> {
+  return count(waiting, "v1/approvals?state=pending&limit=100");
+}
+
+/** Of those who may decide them: to others they are only there to be looked at. */
+async function countProposals(): Promise<void> {
+  if (usable.has(DECIDING)) await count(proposed, "v1/autonomy/proposals?state=open&limit=100");
+}
+
+async function count(node: HTMLElement, path: string): Promise<void> {
   try {
-    const { items } = await hub.get<Page<Approval>>("v1/approvals?state=pending&limit=100");
-    waiting.hidden = !items.length;
-    fill(waiting, items.length > 99 ? "99+" : String(items.length), h("span", { class: "unseen" }, " waiting"));
+    const { items } = await hub.get<Page<unknown>>(path);
+    node.hidden = !items.length;
+    fill(node, items.length > 99 ? "99+" : String(items.length), h("span", { class: "unseen" }, " waiting"));
   } catch {
     // The count stays as it was.
   }

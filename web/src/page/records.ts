@@ -1,7 +1,7 @@
 // The records behind the conversation: what was called, and which documents are known.
 
 import { button, fill, h, stateBadge, table, time } from "../dom.ts";
-import { isAbort, pause, wordsOf, type Hub } from "../hub.ts";
+import { isAbort, pause, Refused, wordsOf, type Hub } from "../hub.ts";
 import { result } from "../results.ts";
 import { TAKEN } from "../uploads.ts";
 import type { RecordedCall } from "../wire.ts";
@@ -27,7 +27,8 @@ interface Document {
   created_at: string;
 }
 
-function heads(names: readonly string[]): HTMLElement {
+/** The head of a table; a column without a name holds what opens its rows. */
+export function heads(names: readonly string[]): HTMLElement {
   return h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name || h("span", { class: "unseen" }, "Details")))));
 }
 
@@ -59,7 +60,7 @@ function activityRows(hub: Hub, item: ActivityItem): HTMLElement[] {
   const toggle = button("Details", async () => {
     details.hidden = !details.hidden;
     toggle.setAttribute("aria-expanded", String(!details.hidden));
-    if (!details.hidden) fill(inside, ...(await activityDetails(hub, item)));
+    if (!details.hidden) fill(inside, ...(await callDetails(hub, item.call_id)));
   }, { kind: "quiet small", "aria-expanded": "false" });
   const row = h("tr", {},
     h("td", { class: "moment" }, time(item.time, true)), h("td", { class: "titled" }, toolName(item.tool)),
@@ -68,9 +69,10 @@ function activityRows(hub: Hub, item: ActivityItem): HTMLElement[] {
   return [row, details];
 }
 
-async function activityDetails(hub: Hub, item: ActivityItem): Promise<HTMLElement[]> {
+/** What the record says of one call, or why it does not say it to whoever is signed in. */
+export async function callDetails(hub: Hub, callId: string): Promise<HTMLElement[]> {
   try {
-    const call = await hub.get<ActivityItem>(`v1/activity/${item.call_id}`);
+    const call = await hub.get<ActivityItem>(`v1/activity/${callId}`);
     const values = typeof call.arguments === "object" ? table(call.arguments, "Arguments") : h("p", { class: "kept" }, String(call.arguments ?? "–"));
     return [
       h("h4", {}, "Reasons"), reasonList(call.reasons), h("h4", {}, "Arguments"), values,
@@ -79,7 +81,8 @@ async function activityDetails(hub: Hub, item: ActivityItem): Promise<HTMLElemen
       h("p", { class: "faint mono small" }, `call ${call.call_id} · ${roleName(call.role) || "no role"} · ${call.duration_ms ?? "–"} ms`),
     ];
   } catch (fault) {
-    return [h("p", { class: "error" }, wordsOf(fault))];
+    const words = fault instanceof Refused && fault.status === 404 ? "This call is not yours to see." : wordsOf(fault);
+    return [h("p", { class: "error" }, words)];
   }
 }
 
