@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import cast, get_args
 
@@ -33,12 +34,19 @@ def load_manifests(folder: Path) -> tuple[Manifest, ...]:
 
     Raises  ManifestFilesError: a file that is no manifest, or one that does not make sense.
     """
+    files = [folder / "manifest.schema.json"]
+    files += sorted(path for path in (folder / "tools").iterdir() if not path.name.startswith((".", "__")))
+    return _load(tuple((path, path.read_bytes() if path.is_file() else b"") for path in files))
+
+
+@lru_cache(maxsize=2)
+def _load(files: tuple[tuple[Path, bytes], ...]) -> tuple[Manifest, ...]:
+    """Of files that say what they said a moment ago nothing is read again: that is most of what opening a hub takes."""
     faults: list[str] = []
     manifests: list[Manifest] = []
-    checker = Checker(cast(Json, orjson.loads((folder / "manifest.schema.json").read_bytes())))
-    for path in sorted((folder / "tools").iterdir()):
-        if path.name.startswith((".", "__")):
-            continue
+    (_, schema), *tools = files
+    checker = Checker(cast(Json, orjson.loads(schema)))
+    for path, _ in tools:
         try:
             manifests.append(read_manifest(path, checker))
         except ManifestFilesError as unusable:
