@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -68,11 +69,20 @@ from server.worker.settling import SettleWorker
 from server.worker.task_runs import TaskRunWorker
 from server.worker.worker import Worker
 from tools.gate import Fault, Gate, no_fault
+from tools.ports import JobQueue
 from tools.staging import Staging
 
 log = structlog.get_logger()
 
 SETTLED_WITHIN_S = 60.0
+
+
+class BuildGate(Protocol):
+    """Builds gates, which differ in what is named here and in nothing else."""
+
+    def __call__(self, *, queue: JobQueue, clock: Clock, fault: Fault = no_fault) -> Gate:
+        """A gate."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +103,8 @@ class Hub:
     reservations: PostgresReservations
     """What is held of budgets, also by the models of runs."""
     gate: Gate
+    gate_with: BuildGate
+    """Another gate of the same parts, whose jobs go elsewhere or whose clock is another."""
     offers: PolicyOffers
     identities: PostgresIdentities
     tokens: Tokens
@@ -187,7 +199,8 @@ async def open_hub(
             TaskRunFeed(stores.transactions),
             Settlements(stores.transactions, options.settled_within),
         )
-        gate = _gate(rules, stores, task_runs, config, options)
+        gate_with = _gates(rules, stores, task_runs, config)
+        gate = gate_with(queue=stores.jobs, clock=options.clock, fault=options.fault)
         offers = PolicyOffers(registry=rules.registry, policies=rules.policies, transactions=stores.transactions)
         wanted = rules.personas.models
         models = only(options.model) if options.model else open_models(settings.hosted_model, wanted, stack)
@@ -214,6 +227,7 @@ async def open_hub(
             workers=stores.workers,
             reservations=stores.reservations,
             gate=gate,
+            gate_with=gate_with,
             offers=offers,
             identities=stores.identities,
             tokens=tokens,
@@ -273,20 +287,19 @@ def reservations_on(pools: DatabasePools) -> PostgresReservations:
     return PostgresReservations(pools.app.acquire, patiently, utc_now, new_id)
 
 
-def _gate(rules: Rules, stores: Stores, task_runs: TaskRunFeed, config: SystemConfigFile, options: HubOptions) -> Gate:
-    return Gate(
+def _gates(rules: Rules, stores: Stores, task_runs: TaskRunFeed, config: SystemConfigFile) -> BuildGate:
+    """The one place that says what a gate of this process is made of."""
+    return partial(
+        Gate,
         registry=rules.registry,
         policies=rules.policies,
         workflows=rules.workflows,
         transactions=stores.transactions,
         recorder=stores.recorder,
-        queue=stores.jobs,
         task_runs=task_runs,
         incidents=PostgresIncidents(stores.transactions, stores.identities),
-        clock=options.clock,
         monotonic=time.monotonic,
         new_id=new_id,
-        fault=options.fault,
         price_of=price_now(config),
         reservations=stores.reservations,
     )

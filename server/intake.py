@@ -1,6 +1,5 @@
 """Takes a file in within one process, from its bytes to a document that can be found: call by call through the gate."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -9,10 +8,7 @@ from uuid import UUID
 from domain.kernel import CallId, Principal
 from knowledge.model import DocumentId
 from server.hub import Hub
-from server.incidents import PostgresIncidents
-from server.operated import price_now
 from server.worker.documents import DocumentWorker
-from tools.gate import Gate
 from tools.outcomes import CallOutcome, CallRequest
 from tools.work import Job
 
@@ -43,21 +39,7 @@ class Intake:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._uploads = Gate(
-            registry=hub.rules.registry,
-            policies=hub.rules.policies,
-            workflows=hub.rules.workflows,
-            transactions=hub.transactions,
-            recorder=hub.recorder,
-            queue=Unqueued(),
-            task_runs=hub.task_runs,
-            incidents=PostgresIncidents(hub.transactions, hub.identities),
-            clock=hub.clock,
-            monotonic=time.monotonic,
-            new_id=hub.new_id,
-            price_of=price_now(hub.config),
-            reservations=hub.reservations,
-        )
+        self._uploads = hub.gate_with(queue=Unqueued(), clock=hub.clock)
         self._documents = DocumentWorker(gate=self._uploads, identities=hub.identities, new_id=hub.new_id)
 
     async def upload(self, principal: Principal, file: IntakeFile) -> CallOutcome:

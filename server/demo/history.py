@@ -5,7 +5,6 @@ left its events like any other. Only the clock is not today's; `request_id` says
 written. What a start that was killed has left half done stays so.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,9 +16,7 @@ from domain.kernel import CallId, Door, Mode, OrganizationId, Principal, Princip
 from server.database.connection import Connection
 from server.demo.firm import DemoHistory, DemoOrganization, PastTask, load_firm
 from server.hub import Hub
-from server.incidents import PostgresIncidents
 from server.intake import Unqueued
-from server.operated import price_now
 from tools.gate import Gate
 from tools.outcomes import CallOutcome, CallRequest, Json
 
@@ -91,7 +88,9 @@ async def live_history(hub: Hub, owner: Connection, folder: Path, now: datetime,
             continue
         say(f"Living a year of {organization.name}, {len(days)} tasks, each call through the gate ...")
         clock = Past(now - YEAR)
-        life = Life(gate=_gate(hub, clock), clock=clock, organization=organization, made=made)
+        life = Life(
+            gate=hub.gate_with(queue=Unqueued(), clock=clock), clock=clock, organization=organization, made=made
+        )
         await _begin(life, organization.history)
         for day, number, task in days:
             clock.at = day
@@ -144,21 +143,3 @@ async def _decide(life: Life, history: DemoHistory, number: int, approval_id: UU
     if number in history.rejected:
         answer |= {"decision": "reject", "comment": history.rejected[number]}
     await life.call(f"{number} decided", history.decides, "approval_decide", answer, mode="person", door="rest")
-
-
-def _gate(hub: Hub, clock: Past) -> Gate:
-    return Gate(
-        registry=hub.rules.registry,
-        policies=hub.rules.policies,
-        workflows=hub.rules.workflows,
-        transactions=hub.transactions,
-        recorder=hub.recorder,
-        queue=Unqueued(),
-        task_runs=hub.task_runs,
-        incidents=PostgresIncidents(hub.transactions, hub.identities),
-        clock=clock,
-        monotonic=time.monotonic,
-        new_id=hub.new_id,
-        price_of=price_now(hub.config),
-        reservations=hub.reservations,
-    )
