@@ -80,8 +80,6 @@ class Told:
     """With the cost at the price of the moment, also where the provider did not tell all that was used."""
     untold: int
     """Answers that broke off, and whose tokens nobody told."""
-    begun: bool
-    """It may have begun to answer."""
     asked: int
     """Calls that it asked for, whether or not they were made."""
 
@@ -237,7 +235,6 @@ class _Used:
             answering=self.answering,
             usage=replace(heard.usage, cost_usd=cost),
             untold=self.untold,
-            begun=self.begun,
             asked=len(heard.calls),
         )
         spent.estimated_tokens += self._estimated(request, heard)

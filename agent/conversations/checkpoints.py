@@ -97,7 +97,6 @@ def _told(raw: Json) -> Told:
         answering=None if answering is None else Answering(**cast("dict[str, str]", answering)),
         usage=CallUsage(**cast("dict[str, Any]", raw["usage"])),
         untold=cast(int, raw["untold"]),
-        begun=raw["begun"] is True,
         asked=cast(int, raw["asked"]),
     )
 

@@ -38,7 +38,6 @@ class RecordedTurn:
 class RecordedCall:
     """What was told of one call of the run."""
 
-    tool: str = ""
     told: dict[str, Json] = field(default_factory=dict[str, Json])
     """Its events by type; the last of each."""
     progress: list[Json] = field(default_factory=list[Json])

@@ -128,7 +128,6 @@ class _Reading:
             call.progress.append(event)
         else:
             call.told[frame.type] = event
-        call.tool = text(event.get("tool")) or call.tool
 
     def _answers(self, call_id: CallId) -> bool:
         """Whether the event is about a call of an earlier stretch, whose question was settled since."""
