@@ -9,7 +9,7 @@ import httpx
 import orjson
 import pytest
 
-from agent.model import ModelEvent, ModelRequest, TextDelta
+from agent.model import ModelEvent, ModelRequest, TextDelta, ToolResultMessage
 from domain.storage.postgres import Row
 from server.database.connection import Connection
 from server.hub import HubOptions
@@ -318,6 +318,31 @@ async def test_a_call_that_waits_ends_the_answer_as_waiting(database: Database) 
 
     assert (answer["status"], answer["tool_calls"][0]["outcome"]) == ("waiting", "waiting")
     assert answer["approvals"][0]["call_id"] == answer["tool_calls"][0]["call_id"]
+
+
+async def test_what_a_person_says_when_they_reject_a_call_is_what_the_model_is_told(database: Database) -> None:
+    words = "Not this month: the bank's letter of 5 May comes first."
+    model = ScriptedModel(asks(call("task_create", {"title": "Count"}, id="one")), says("So I will wait."))
+    async with in_a_task(opened_doors(database, HubOptions(model=model))) as doors:
+        client, partner = await doors.client("employee@borealis"), await doors.client("partner@borealis")
+        answer = (await talk(client)).json()
+        assert answer["status"] == "waiting"
+        decision = {"decision": "reject", "comment": words}
+        approval_id = answer["approvals"][0]["approval_id"]
+        decided = await partner.post(f"/v1/approvals/{approval_id}/decision", json=decision)
+        assert decided.status_code == 200, decided.text
+        # The stream is open until the run is over, whoever goes on with it.
+        events = events_of((await client.get(f"/v1/runs/{answer['run_id']}/events")).text)
+        after = (await client.get(f"/v1/runs/{answer['run_id']}")).json()
+        titles = [task["title"] for task in (await client.get("/v1/tasks")).json()["items"]]
+
+    assert (after["status"], after["text"], "Count" in titles) == ("completed", "So I will wait.", False)
+    (told,) = [event for event in events if event["type"] == "approval.decided"]
+    assert (told["decision"], told["by"]) == ("reject", "partner@borealis.example")
+    (result,) = [message for message in model.requests[1].messages if isinstance(message, ToolResultMessage)]
+    envelope = orjson.loads(result.text)
+    assert (result.provider_id, result.name, envelope["outcome"]) == ("one", "task_create", "rejected")
+    assert words in envelope["error"]["message"]
 
 
 async def only_run(client: httpx.AsyncClient) -> str:
