@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from knowledge.parse.builder import DocumentBuilder
 from knowledge.parse.decode import decode_html, storable
 from knowledge.parse.document import ParsedDocument, Unreadable, first_heading
+from knowledge.parse.rows import table_text
 
 _VOID = frozenset(
     ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr")
@@ -60,7 +61,7 @@ class _PageReader(HTMLParser):
         self._count: Counter[str] = Counter()
         self._hidden = 0
         self._pieces: list[str] = []
-        self._rows: list[str] = []
+        self._rows: list[list[str]] = []
         self._cells: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: Attributes) -> None:
@@ -154,14 +155,14 @@ class _PageReader(HTMLParser):
 
     def _end_row(self) -> None:
         if any(self._cells):
-            self._rows.append(" | ".join(self._cells))
+            self._rows.append(self._cells.copy())
         self._cells.clear()
 
     def _end_table(self) -> None:
         loose = _collapsed(storable("".join(self._pieces)))
         self._pieces.clear()
         self._end_row()
-        self.page.add("table", "\n".join([*self._rows, *([loose] if loose else [])]))
+        self.page.add("table", "\n".join(filter(None, (table_text(self._rows), loose))))
         self._rows.clear()
 
 

@@ -7,7 +7,7 @@ import struct
 from pathlib import PurePosixPath
 
 from knowledge.parse.decode import is_binary
-from knowledge.parse.document import DOCX, XLSX, MediaType, Unreadable, UnsupportedFormat
+from knowledge.parse.document import DOCX, PPTX, XLSX, MediaType, Unreadable, UnsupportedFormat
 
 _BY_SUFFIX: dict[str, MediaType] = {
     ".md": "text/markdown",
@@ -42,13 +42,16 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"\x7fELF", "a program"),
     (b"MZ\x90", "a program"),
 )
-_PACKED: tuple[tuple[bytes, MediaType], ...] = ((b"word/document", DOCX), (b"xl/workbook.xml", XLSX))
+_PACKED: tuple[tuple[bytes, MediaType], ...] = (
+    (b"word/document", DOCX),
+    (b"xl/workbook.xml", XLSX),
+    (b"ppt/presentation.xml", PPTX),
+)
 _PACKED_FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"xl/workbook.bin", "a binary workbook (XLSB); save it as XLSX"),
-    (b"ppt/presentation", "a presentation; save it as PDF"),
     (b"content.xml", "an OpenDocument file; save it as DOCX, XLSX or PDF"),
 )
-_OFFICE_SUFFIXES = frozenset((".docx", ".docm", ".dotx", ".xlsx", ".xlsm", ".xltx"))
+_OFFICE_SUFFIXES = frozenset((".docx", ".docm", ".dotx", ".xlsx", ".xlsm", ".xltx", ".pptx", ".pptm", ".ppsx", ".potx"))
 SUFFIXES = frozenset((*_BY_SUFFIX, *_OFFICE_SUFFIXES, ".pdf"))
 """The ends of names by which people know what is read here."""
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0"
@@ -122,7 +125,7 @@ def _directory(content: bytes) -> bytes:
 def _old_office(content: bytes) -> Unreadable:
     if _ENCRYPTED in content:
         return Unreadable("it is protected by a password; save a copy without one")
-    return UnsupportedFormat("it is an old Office document; save it as DOCX, XLSX or PDF")
+    return UnsupportedFormat("it is an old Office document; save it as DOCX, XLSX, PPTX or PDF")
 
 
 def _text_type(content: bytes, suffix: str, declared: str) -> MediaType:

@@ -34,6 +34,8 @@ class Relationship:
     """The last word of its type, as in "styles"."""
     part: str
     """The name of the part."""
+    id: str = ""
+    """By which the part that points there names it."""
 
 
 class Package:
@@ -128,5 +130,7 @@ def _relationship(folder: str, element: Element) -> Relationship:
     target = unquote(element.get("Target", ""))
     place = target if target.startswith("/") else posixpath.join("/", folder, target)
     return Relationship(
-        kind=element.get("Type", "").rpartition("/")[2], part=posixpath.normpath(place).removeprefix("/")
+        kind=element.get("Type", "").rpartition("/")[2],
+        part=posixpath.normpath(place).removeprefix("/"),
+        id=element.get("Id", ""),
     )

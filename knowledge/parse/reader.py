@@ -10,6 +10,7 @@ from knowledge.parse.markdown import parse_markdown
 from knowledge.parse.pdf import parse_pdf
 from knowledge.parse.plain import parse_plain
 from knowledge.parse.sheets import parse_xlsx
+from knowledge.parse.slides import parse_pptx
 from knowledge.parse.table import parse_csv
 from knowledge.parse.word import parse_docx
 
@@ -45,5 +46,7 @@ def _parse(media_type: MediaType, content: bytes, limits: ParseLimits) -> Parsed
             return parse_docx(content, limits)
         case "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet":
             return parse_xlsx(content, limits)
+        case "application/vnd.openxmlformats-officedocument.presentationml.presentation":
+            return parse_pptx(content, limits)
         case _:
             assert_never(media_type)

@@ -15,6 +15,9 @@ _NUMBER = re.compile(r"[-+(]?[^\w\s]?\s?\d[\d.,' \u00a0]*\)?\s?[%\w]{0,3}\Z")
 _YEAR = re.compile(r"(?:19|20)\d\d\Z")
 _DATE = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}")
 
+_LONGEST_WHOLE: Final = 1_000
+"""Characters of a table that surely stands in one passage, its names of columns with all of its rows."""
+
 Row = Sequence[str]
 
 
@@ -27,6 +30,17 @@ def add_rows(builder: DocumentBuilder, rows: Iterable[Row]) -> None:
     for filled, run in groupby(rows, key=any):
         if filled:
             _add_table(builder, list(run))
+
+
+def table_text(rows: Iterable[Row]) -> str:
+    """A table within a document: a row a line, cells parted by bars, as it stands there.
+
+    One that may be cut into several passages repeats its columns' names in each row, as a sheet does.
+    """
+    filled = [row for row in rows if any(row)]
+    if sum(sum(map(len, row)) for row in filled) > _LONGEST_WHOLE and is_header(filled[0]):
+        return "\n".join(_lines(filled))
+    return "\n".join(map(SEPARATOR.join, filled))
 
 
 def _add_table(builder: DocumentBuilder, rows: list[Row]) -> None:

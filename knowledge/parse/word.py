@@ -11,6 +11,7 @@ from knowledge.parse.builder import DocumentBuilder
 from knowledge.parse.decode import storable
 from knowledge.parse.document import DOCX, ParsedDocument, ParseLimits, Unreadable, first_heading
 from knowledge.parse.package import DAMAGED, Package
+from knowledge.parse.rows import table_text
 
 _W: Final = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _STRICT: Final = "{http://purl.oclc.org/ooxml/wordprocessingml/main}"
@@ -121,12 +122,10 @@ class _Words:
 
     styles: _Styles
 
-    def rows(self, table: Element) -> Iterator[str]:
-        """The rows that say something, their cells parted by bars."""
+    def rows(self, table: Element) -> Iterator[list[str]]:
+        """The words of its cells, row by row."""
         for row in _within(table, _W + "tr"):
-            cells = [" ".join(" ".join(map(self.text, _paragraphs(cell))).split()) for cell in _within(row, _W + "tc")]
-            if any(cells):
-                yield " | ".join(cells)
+            yield [" ".join(" ".join(map(self.text, _paragraphs(cell))).split()) for cell in _within(row, _W + "tc")]
 
     def text(self, element: Element) -> str:
         """The words of a paragraph, or of several, their line breaks kept and other blanks as one."""
@@ -182,7 +181,7 @@ class _Body:
         if self._builder.length > self._limits.characters:
             raise Unreadable(f"it holds more than {self._limits.characters:,} characters of text")
         if element.tag == _W + "tbl":
-            self._builder.add("table", "\n".join(self._words.rows(element)))
+            self._builder.add("table", table_text(self._words.rows(element)))
             return
         text, style = self._words.text(element), self._words.styles.of(element)
         if style.level is not None:
