@@ -107,7 +107,7 @@ class _Deck:
         for drawn in shape.iter(_DRAWN):
             self._add_diagram(part, drawn.get(_RELATED + "dm", ""))
         if shape.tag == _P + "sp":
-            self._add_paragraphs(shape, bulleted=place in _BODY and place is not None)
+            self._add_paragraphs(shape, bulleted=place in _BODY)
 
     def _add_diagram(self, part: str, relationship: str) -> None:
         name = next((each.part for each in self._package.relationships(part) if each.id == relationship), None)
