@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Literal
 from uuid import UUID, uuid5
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from domain.kernel import Audience, Level, Role, Trust
 from domain.releases.model import ControlName
+from tools.yaml_files import read_yaml
 
 _NAMESPACE = UUID("5d0f3a58-2f0e-4a86-9a9e-7d0c8f1b6a11")
 """Of the demo firm's ids, which are therefore the same in every installation."""
@@ -119,7 +119,7 @@ class DemoFirm(_Part):
 
 def load_firm(folder: Path) -> DemoFirm:
     """The demo firm that the folder describes."""
-    return DemoFirm.model_validate(yaml.safe_load((folder / "firm.yaml").read_text(encoding="utf-8")))
+    return DemoFirm.model_validate(read_yaml(folder / "firm.yaml"))
 
 
 def level_of(word: str) -> Level:
