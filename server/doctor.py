@@ -24,6 +24,7 @@ from server.database.inspection import BackgroundWork, Found, answering, backgro
 from server.database.migrate import OLDEST_PGVECTOR, OLDEST_POSTGRES, load_migrations
 from server.database.sendings import PlaceState
 from server.database.workers import WorkersHeard
+from server.demo.heads import heads_of
 from server.heads.place import Place
 from server.heads.places import places_of, secrets_of
 from server.home import GlowHome, HomeUnusable
@@ -370,7 +371,7 @@ def _ledger(source: KeySource, heard: WorkersHeard) -> Finding:
 async def _heads(settings: Settings, service_url: str) -> AsyncGenerator[Finding]:
     """Whether heads get to where the operator's file would have them."""
     try:
-        config = SystemConfigFile.open(settings.system_config_path).current.heads
+        config = SystemConfigFile.open(settings.system_config_path, heads_of(settings.home)).current.heads
         places = {each.place_id: each for each in places_of(config, secrets_of(settings), utc_now)}
         states = {state.place: state for state in await sendings(service_url, list(places))}
     except (DatabaseUnavailable, SystemConfigInvalid):

@@ -54,7 +54,7 @@ from server.origins import origin_of
 from server.rules import Rules, load_rules
 from server.settings import Settings
 from server.settlements import HELD, Settlements
-from server.system_config import SystemConfigFile
+from server.system_config import HeadsConfig, SystemConfigFile
 from server.tokens import Tokens, audiences
 from server.worker.approvals import ApprovalWorker
 from server.worker.documents import DocumentWorker
@@ -167,7 +167,7 @@ def approval_link(public_url: str, approval_id: ApprovalId) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubOptions:
-    """What a test or a benchmark replaces; the server itself runs on the defaults."""
+    """What a test, a benchmark or the demo replaces; the server itself runs on the defaults."""
 
     fault: Fault = no_fault
     model: Model | None = None
@@ -176,6 +176,8 @@ class HubOptions:
     run_options: RunOptions | None = None
     clock: Clock = utc_now
     settled_within: timedelta = HELD
+    heads: HeadsConfig | None = None
+    """Where heads of the ledger are sent as long as the operator's file names no place."""
 
 
 @asynccontextmanager
@@ -189,7 +191,7 @@ async def open_hub(
     """
     options = options or HubOptions()
     async with AsyncExitStack() as stack:
-        config = SystemConfigFile.open(settings.system_config_path)
+        config = SystemConfigFile.open(settings.system_config_path, options.heads)
         await stack.enter_async_context(_watched(config))
         embedder = options.embedder or _embedder(settings, stack)
         preparer = await stack.enter_async_context(IsolatedPreparer())

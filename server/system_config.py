@@ -261,18 +261,21 @@ class SystemConfigFile:
 
     path: Path
     current: SystemConfig
+    heads: HeadsConfig | None = None
+    """Where heads are sent as long as the file names no place."""
     broken: bool = False
     """The file as it is now cannot be used; `current` is the last good one."""
     _digest: bytes = b""
 
     @classmethod
-    def open(cls, configured: Path | None) -> "SystemConfigFile":
+    def open(cls, configured: Path | None, heads: HeadsConfig | None = None) -> "SystemConfigFile":
         """The file of SYSTEM_CONFIG_PATH, else the one that ships.
 
         Raises  SystemConfigInvalid: at start there is no last good one to hold on to.
         """
         path = configured or resource_folder("config") / "system.yaml"
-        return cls(path=path, current=read_system_config(path), _digest=_digest_of(path))
+        current = _with_heads(read_system_config(path), heads)
+        return cls(path=path, current=current, heads=heads, _digest=_digest_of(path))
 
     def reread(self) -> None:
         """Take the file as it is now, or hold on to the last good one and say so, once for each wrong content."""
@@ -281,7 +284,7 @@ class SystemConfigFile:
             return
         self._digest = digest
         try:
-            self.current = read_system_config(self.path)
+            self.current = _with_heads(read_system_config(self.path), self.heads)
         except SystemConfigInvalid as invalid:
             self.broken = True
             log.error("system_config.unusable", path=str(self.path), problems=list(invalid.problems))
@@ -294,6 +297,10 @@ class SystemConfigFile:
         while True:
             await asyncio.sleep(every_s)
             await asyncio.to_thread(self.reread)
+
+
+def _with_heads(config: SystemConfig, heads: HeadsConfig | None) -> SystemConfig:
+    return config if heads is None or config.heads.to else config.model_copy(update={"heads": heads})
 
 
 def _digest_of(path: Path) -> bytes:

@@ -16,10 +16,12 @@ from server.cli.serving import serve_until_cancelled
 from server.cli.welcome import welcome
 from server.database.connection import Connection, connected
 from server.database.provision import provided
+from server.demo.heads import kept_heads
 from server.demo.history import live_history
 from server.demo.loader import Wanted, found_demo, take_in, wanted_documents
+from server.demo.rules import set_rules
 from server.home import JWT_SECRET
-from server.hub import Hub, open_hub
+from server.hub import Hub, HubOptions, open_hub
 from server.intake import Intake
 from server.logins import DatabaseUrls
 from server.serve import ServeOptions
@@ -61,7 +63,8 @@ async def demo_hub(settings: Settings, local_url: str) -> AsyncGenerator[Hub]:
     """The hub with the demo firm in it, whole."""
     async with provided(settings) as urls:
         wanted = await _founded(urls)
-        async with open_hub(settings, urls, settings.public_url or local_url) as hub:
+        options = HubOptions(heads=kept_heads(settings.home))
+        async with open_hub(settings, urls, settings.public_url or local_url, options) as hub:
             if wanted:
                 say(f"Taking in {len(wanted)} documents of the demo firm, each through the gate:")
                 await take_in(Intake(hub), wanted, say)
@@ -78,9 +81,11 @@ async def _founded(urls: DatabaseUrls) -> list[Wanted]:
 
 
 async def _lived(hub: Hub, urls: DatabaseUrls) -> None:
-    """The year before the first start."""
+    """The year before the first start, and what its people have set at its end."""
+    folder = resource_folder("demo")
     async with _owner(urls) as owner:
-        await live_history(hub, owner, resource_folder("demo"), utc_now(), say)
+        await live_history(hub, owner, folder, utc_now(), say)
+        await set_rules(hub, owner, folder, say)
 
 
 def _owner(urls: DatabaseUrls) -> AbstractAsyncContextManager[Connection]:

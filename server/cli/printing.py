@@ -1,6 +1,7 @@
 """What commands print: plain lines and tables for people, JSON for machines, and nothing that a terminal would obey."""
 
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,12 @@ from tools.outcomes import CallOutcome
 _KEPT = frozenset("\n\t")
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Control and format characters: escape sequences, and marks that turn the direction of text."""
+
+
+UNFOLDED = 10_000
+"""Columns of what is no terminal: a program that reads lines gets each row as one."""
+IDS = "id"
+"""The heading of a column that is copied from, and therefore never folded."""
 
 
 def plain(text: str) -> str:
@@ -39,17 +46,25 @@ def plain_json(text: str) -> str:
 
 
 def say_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns for a person; a machine asks for JSON."""
+    """Columns for a person, folded to the width of a terminal and to nothing else; a machine asks for JSON."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for header in headers:
-        table.add_column(header, overflow="fold")
+        table.add_column(header, overflow="fold", no_wrap=header == IDS)
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
-    Console().print(table)
+    console = Console()
+    if console.is_terminal:
+        console.print(table)
+        return
+    if "COLUMNS" not in os.environ:
+        console.width = UNFOLDED
+    with console.capture() as captured:
+        console.print(table)
+    say("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def why_not(outcome: CallOutcome) -> str:

@@ -49,6 +49,7 @@ def welcome(hub: Hub, tokens_hold: timedelta) -> str:
         _curl(hub, partner),
         _mcp(hub, mcp),
         _approval(),
+        _governance(hub),
         _rest(hub),
     )
     return "\n\n".join(parts)
@@ -102,6 +103,21 @@ def _approval() -> str:
         f"  {_glow()} tools call approval_decide --organization borealis-tax --user manager@borealis.example \\\n"
         '    --arguments \'{"approval_id": "...", "decision": "approve"}\''
     )
+
+
+def _governance(hub: Hub) -> str:
+    acme = "--organization acme-audit --user partner@acme.example"
+    return (
+        "See what binds the agent, and what it has earned (a partner decides that on the page, under Autonomy):\n\n"
+        f"  {_glow()} budgets list {acme}\n"
+        f"  {_glow()} policy list {acme}\n"
+        f"  {_glow()} autonomy proposals {acme}\n\n"
+        f"Heads of the sealed record are kept in {', '.join(_kept(hub))}"
+    )
+
+
+def _kept(hub: Hub) -> list[str]:
+    return [place.way.address.removeprefix("file ") for place in hub.places()]
 
 
 def _rest(hub: Hub) -> str:

@@ -91,6 +91,16 @@ class DemoHistory(_Part):
     """By the task's number of the year, from 0: with which words."""
 
 
+class DemoRule(_Part):
+    """What somebody sets by hand: a call of the tool with these arguments."""
+
+    name: str
+    """By which it is known whether it was made."""
+    by: str
+    tool: str
+    arguments: dict[str, object]
+
+
 class DemoOrganization(_Part):
     slug: str
     name: str
@@ -101,6 +111,7 @@ class DemoOrganization(_Part):
     tasks: tuple[DemoTask, ...]
     release_controls: dict[ControlName, tuple[str, ...]] = {}
     history: DemoHistory | None = None
+    rules: tuple[DemoRule, ...] = ()
 
     def id(self, kind: str, name: str = "") -> UUID:
         """The id of one of this organization's things."""

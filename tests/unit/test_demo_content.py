@@ -102,6 +102,13 @@ class History(Declared):
     rejected: dict[int, str]
 
 
+class Rule(Declared):
+    name: str
+    by: str
+    tool: str
+    arguments: dict[str, object]
+
+
 class Organization(Declared):
     slug: str
     name: str
@@ -112,6 +119,7 @@ class Organization(Declared):
     documents: list[Document]
     tasks: list[Task]
     history: History | None = None
+    rules: list[Rule] = []
 
     def user(self, email: str) -> User:
         return {user.email: user for user in self.users}[email]

@@ -15,6 +15,8 @@ from knowledge.parse.document import DEFAULT_LIMITS
 from server.operated import bounded, weights_of
 from server.system_config import (
     REREAD_EVERY_S,
+    HeadPlace,
+    HeadsConfig,
     Price,
     RunLimits,
     SystemConfig,
@@ -124,6 +126,18 @@ def test_a_change_is_taken_and_a_broken_file_keeps_the_last_good_one(path: Path)
     path.write_text("limits: {runs: 6}\n", encoding="utf-8")
     held.reread()
     assert (held.current.limits.runs, held.broken) == (6, False)
+
+
+def test_heads_go_where_the_file_says_and_to_the_given_place_only_while_it_names_none(path: Path) -> None:
+    given = HeadsConfig(every_s=60, to=[HeadPlace(name="given", file="/given.ndjson")])
+    held = SystemConfigFile.open(path, given)
+    assert held.current.heads == given
+    path.write_text("limits: {runs: 5}\nheads: {to: [{name: named, file: /named.ndjson}]}\n", encoding="utf-8")
+    held.reread()
+    assert [place.name for place in held.current.heads.to] == ["named"]
+    path.write_text("limits: {runs: 6}\n", encoding="utf-8")
+    held.reread()
+    assert (held.current.heads, held.current.limits.runs) == (given, 6)
 
 
 def test_what_the_orders_of_a_search_count_is_what_is_in_force(path: Path) -> None:
