@@ -53,6 +53,9 @@ class Document:
     content_sha256: bytes
     page_count: int | None
     token_count: int
+    chunk_count: int
+    embedded_count: int
+    """Passages that have a vector; 0 once nobody waits for any."""
     version: int
     """Grows each time it is indexed anew."""
     uploaded_by: str

@@ -40,6 +40,7 @@ from server.database.sendings import PostgresSendings
 from server.database.unit_of_work import PostgresTransactions
 from server.database.wakeups import RunWakeups
 from server.database.workers import PostgresWorkers
+from server.document_following import DocumentFeed
 from server.following import TaskRunFeed
 from server.heads.place import Place
 from server.heads.places import places_of, secrets_of
@@ -116,6 +117,7 @@ class Hub:
     runs: Runs
     conversations: ConversationService
     task_runs: TaskRunFeed
+    document_progress: DocumentFeed
     settlements: Settlements
     worker: Worker
     clock: Clock
@@ -216,6 +218,8 @@ async def open_hub(
         await stack.enter_async_context(runs)
         # Before runs are wound down: what waits for a task run is answered with where that stands.
         stack.callback(task_runs.end_all)
+        document_progress = DocumentFeed(stores.transactions)
+        stack.callback(document_progress.end_all)
         stack.callback(settlements.end_all)
         yield Hub(
             settings=settings,
@@ -240,6 +244,7 @@ async def open_hub(
             runs=runs,
             conversations=ConversationService(stores.sessions, options.clock),
             task_runs=task_runs,
+            document_progress=document_progress,
             settlements=settlements,
             worker=_worker(settings, config, urls, stores, gate, rules, runs, approvals, embedder, options.clock),
             clock=options.clock,

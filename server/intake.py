@@ -1,6 +1,6 @@
 """Takes a file in within one process, from its bytes to a document that can be found: call by call through the gate."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 from uuid import UUID
@@ -22,6 +22,10 @@ class IntakeFile:
     file_name: str
     said: Mapping[str, str]
     """More of document_upload's arguments: uri, audience, trust, engagement_id."""
+
+
+def _untold(share: float, words: str) -> None:
+    """Nobody listens."""
 
 
 class Unqueued:
@@ -55,14 +59,18 @@ class Intake:
             request = CallRequest(call_id=CallId(self._hub.new_id()), tool="document_upload", arguments=arguments)
             return await self._uploads.call(request, principal)
 
-    async def index(self, principal: Principal, document_id: DocumentId) -> CallOutcome | None:
+    async def index(
+        self, principal: Principal, document_id: DocumentId, told: Callable[[float, str], None] = _untold
+    ) -> CallOutcome | None:
         """The last step's outcome, whose document is ready or failed; None: no service account to do it as.
 
+        `told`: hears after each step how far the document has come, from 0 to 1, and the same in words.
         A step that does not succeed is left to the worker, which finds the document by its row.
         """
         job = Job(kind="document_index", organization_id=principal.organization_id, subject_id=document_id)
         outcome = await self._documents.step(job)
-        while outcome is not None and document_of(outcome).get("status") == "embedding":
+        while outcome is not None and (document := document_of(outcome)).get("status") == "embedding":
+            told(cast(float, document["progress"]), cast(str, document["message"]))
             embedded = await self._documents.step(replace(job, kind="document_embed"))
             if embedded is None or embedded.outcome != "done":
                 break

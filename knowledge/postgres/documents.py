@@ -24,9 +24,15 @@ _STATUS = (
     "ELSE d.status END"
 )
 
+# Counted only while they are waited for; of several models, the one that has come furthest.
+_EMBEDDED_COUNT = """CASE WHEN d.status = 'embedding' THEN coalesce((
+           SELECT count(*) FROM knowledge_chunks c JOIN knowledge_embeddings e USING (organization_id, chunk_id)
+           WHERE c.document_id = d.document_id GROUP BY e.model ORDER BY count(*) DESC LIMIT 1), 0) ELSE 0 END"""
+
 _DOCUMENTS = f"""
 SELECT d.document_id, d.title, d.uri, d.media_type, d.audience, d.engagement_id, d.trust, {_STATUS} AS status,
-       d.failure, d.size_bytes, d.content_sha256, cardinality(d.page_starts) AS page_count, d.token_count, d.version,
+       d.failure, d.size_bytes, d.content_sha256, cardinality(d.page_starts) AS page_count, d.token_count,
+       d.chunk_count, {_EMBEDDED_COUNT} AS embedded_count, d.version,
        coalesce(u.email, d.uploaded_by::text) AS uploaded_by, d.created_at, d.updated_at
 FROM knowledge_documents d
 LEFT JOIN users u ON u.user_id = d.uploaded_by
@@ -217,6 +223,8 @@ def _document(row: Row) -> Document:
         content_sha256=row["content_sha256"],
         page_count=row["page_count"] or None,
         token_count=row["token_count"],
+        chunk_count=row["chunk_count"],
+        embedded_count=row["embedded_count"],
         version=row["version"],
         uploaded_by=row["uploaded_by"],
         created_at=row["created_at"],

@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -45,7 +46,9 @@ class Ingested:
 class Progress(Protocol):
     """Where a person sees how far it is."""
 
-    def __call__(self, path: Path, /) -> None: ...
+    def __call__(self, path: Path, share: float = 0, words: str = "", /) -> None:
+        """Another file begins, or the one under way has come so far, from 0 to 1."""
+        ...
 
 
 def ingest(
@@ -85,15 +88,15 @@ async def _taken_in(
             file = IntakeFile(
                 content=content, title=_utf8(path.name)[:NAME_LIMIT], file_name=_utf8(path.name)[:NAME_LIMIT], said=said
             )
-            yield await _take_in(intake, principal, path, file)
+            yield await _take_in(intake, principal, path, file, progress)
 
 
-async def _take_in(intake: Intake, principal: Principal, path: Path, file: IntakeFile) -> Ingested:
+async def _take_in(intake: Intake, principal: Principal, path: Path, file: IntakeFile, progress: Progress) -> Ingested:
     uploaded = await intake.upload(principal, file)
     if uploaded.outcome != "done":
         return Ingested(path=path, ending="refused", reason=why_not(uploaded))
     document_id = document_id_of(uploaded)
-    indexed = await intake.index(principal, document_id)
+    indexed = await intake.index(principal, document_id, partial(progress, path))
     if indexed is None:
         reason = "the organization has no service account to index it"
         return Ingested(path=path, ending="failed", document_id=str(document_id), reason=reason)
@@ -149,20 +152,21 @@ def _report(ended: Sequence[Ingested]) -> None:
 def _progress(total: int) -> Generator[Progress]:
     """A bar on a terminal's standard error; nothing where nobody looks."""
     if not sys.stderr.isatty():
-        yield lambda path: None
+        yield lambda path, share=0, words="": None
         return
     from rich import progress as bars
     from rich.console import Console
     from rich.markup import escape
 
-    columns = (bars.BarColumn(), bars.MofNCompleteColumn(), bars.TextColumn("{task.description}"))
+    columns = (bars.BarColumn(), bars.TaskProgressColumn(), bars.TextColumn("{task.description}"))
     with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total)
-        begun = False
+        begun: list[Path] = []
 
-        def advance(path: Path) -> None:
-            nonlocal begun
-            bar.update(task, advance=1 if begun else 0, description=escape(plain(_utf8(path.name))))
-            begun = True
+        def advance(path: Path, share: float = 0, words: str = "") -> None:
+            if begun[-1:] != [path]:
+                begun.append(path)
+            told = plain(f"{_utf8(path.name)}  {words}")
+            bar.update(task, completed=len(begun) - 1 + share, description=escape(told))
 
         yield advance

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from domain.idempotency.model import IdempotencyKey
 from domain.kernel import CallId, Door, Principal, RunId, TaskRunId
+from knowledge.model import DocumentId
 from server.auth import Caller, wrong_audience, wrong_origin
 from server.database.unit_of_work import Session
 from server.http.answers import refusal_members
@@ -64,6 +65,11 @@ class Visit:
     def follow_task_run(self, task_run_id: TaskRunId, after: int) -> Response:
         """What becomes of a task's run behind `after`, as it goes."""
         pages = self.hub.task_runs.pages(self.principal, task_run_id, after)
+        return self.streams.show(pages, self.limits.streaming(self.principal))
+
+    def follow_document(self, document_id: DocumentId, after: int) -> Response:
+        """What becomes of a document behind `after`, until it is ready or failed."""
+        pages = self.hub.document_progress.pages(self.principal, document_id, after)
         return self.streams.show(pages, self.limits.streaming(self.principal))
 
     def part(self, number: int, content: str) -> "Visit":

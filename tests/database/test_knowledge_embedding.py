@@ -1,19 +1,23 @@
 """Passages get their vectors step by step in the background, each step a call, and words find them all the while."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import cast
+from uuid import UUID
 
 import pytest
 
 from domain.kernel import new_id
 from knowledge.embeddings.model import EmbeddingsRefused, EmbeddingsUnavailable
+from knowledge.model import DocumentId
 from server.database.connection import Connection
 from server.database.identities import PostgresIdentities
 from server.database.pool import DatabasePools
 from server.database.queue import PostgresJobs
+from server.document_following import DocumentFeed
 from server.worker.again import Again
 from server.worker.documents import DocumentWorker
 from tests.support.fake_embeddings import FakeEmbedder
@@ -105,6 +109,26 @@ async def test_a_document_is_found_by_words_at_once_and_by_meaning_once_it_has_i
     assert await searched(gate, "car", "lexical") == ("lexical", [])
     passages = [text for text in embedder.asked if text.startswith("Fleet policy\nClause")]
     assert len(passages) == len(set(passages)) == STEP + 20
+
+
+async def test_its_progress_counts_the_passages_that_have_their_vectors_as_each_step_commits_them(
+    gate: GateOnTest,
+) -> None:
+    feed = DocumentFeed(gate.transactions)
+    document_id = await uploaded(gate, PARAGRAPHS)
+    frames = [await feed.look(HAND, DocumentId(UUID(document_id)))]
+    for tool in ("document_index", "document_embed", "document_embed"):
+        await step(gate, tool, document_id)
+        frames.append(await feed.look(HAND, DocumentId(UUID(document_id))))
+
+    numbers = [frame.sequence for frame in frames]
+    assert numbers == sorted(set(numbers))
+    told = [json.loads(frame.data) for frame in frames]
+    assert [each["type"] for each in told] == [*["document.progress"] * 3, "document.ready"]
+    assert [each["progress"] for each in told] == [0.0, 0.3, round(0.3 + 0.7 * STEP / (STEP + 20), 3), 1.0]
+    assert told[2]["message"] == f"{STEP} of its {STEP + 20} passages can be found by their meaning."
+    pages = [page async for page in feed.pages(HAND, DocumentId(UUID(document_id)), numbers[2])]
+    assert pages == [(frames[3],)]
 
 
 async def test_what_is_stored_is_never_embedded_again(gate: GateOnTest, embedder: FakeEmbedder) -> None:

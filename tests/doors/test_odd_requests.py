@@ -132,6 +132,7 @@ async def test_an_odd_id_names_nothing(doors: Doors) -> None:
         "/v1/runs/{}",
         "/v1/knowledge/documents/{}",
         "/v1/knowledge/documents/{}/content",
+        "/v1/knowledge/documents/{}/events",
         "/v1/tools/{}",
         "/v1/analytics/{}",
         "/v1/nothing/{}",

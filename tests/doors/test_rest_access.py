@@ -132,6 +132,7 @@ async def test_another_organizations_ids_answer_as_ids_of_nothing(doors: Doors) 
         "/v1/activity/{}": call,
         "/v1/knowledge/documents/{}": document,
         "/v1/knowledge/documents/{}/content": document,
+        "/v1/knowledge/documents/{}/events": document,
     }
 
     for path, id_of_theirs in foreign.items():

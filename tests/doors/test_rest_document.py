@@ -240,6 +240,7 @@ async def test_answers_hold_to_the_document(doors: Doors, document: Json, owner_
         "/v1/knowledge/documents",
         f"/v1/knowledge/documents/{document_id}",
         f"/v1/knowledge/documents/{document_id}/content",
+        f"/v1/knowledge/documents/{document_id}/events",
         "/health",
         "/readiness",
     ):

@@ -1,6 +1,7 @@
 """How documents and what is found in them are shown."""
 
 from knowledge.model import Document, DocumentText, Passage, SearchResult
+from knowledge.progress import progress_of
 from tools.outcomes import Json
 from tools.views.values import given, id_text
 
@@ -60,4 +61,11 @@ def document_json(document: Document) -> Json:
         **given(
             engagement_id=id_text(document.engagement_id), failure=document.failure, page_count=document.page_count
         ),
+        **_progress_json(document),
     }
+
+
+def _progress_json(document: Document) -> Json:
+    """How far it has come, as long as there is something to wait for."""
+    progress = progress_of(document)
+    return {} if progress.is_over else {"progress": progress.share, "message": progress.words}

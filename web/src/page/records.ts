@@ -2,6 +2,7 @@
 
 import { button, fill, h, stateBadge, table, time } from "../dom.ts";
 import { isAbort, pause, Refused, wordsOf, type Hub } from "../hub.ts";
+import { ProgressBar } from "../progress_bar.ts";
 import { result } from "../results.ts";
 import { TAKEN } from "../uploads.ts";
 import type { RecordedCall } from "../wire.ts";
@@ -23,6 +24,8 @@ interface Document {
   title: string;
   status: string;
   failure?: string | null;
+  progress?: number;
+  message?: string;
   audience?: string | null;
   created_at: string;
 }
@@ -108,8 +111,15 @@ function documentTable(items: Document[]): HTMLElement {
   return h("div", { class: "scroll" }, h("table", { class: "ledger" }, h("caption", { class: "unseen" }, "Documents"),
     heads(["Title", "State", "For", "Added"]),
     h("tbody", {}, items.map((item) => h("tr", {},
-      h("td", {}, item.title, item.failure && h("p", { class: "error" }, item.failure)),
+      h("td", {}, item.title, item.failure && h("p", { class: "error" }, item.failure), item.progress !== undefined && progressOf(item)),
       h("td", {}, stateBadge(item.status)), h("td", {}, item.audience ?? ""), h("td", {}, time(item.created_at)))))));
+}
+
+/** How far a document has come that is not ready yet. */
+function progressOf({ title, progress, message }: Document): HTMLElement {
+  const bar = new ProgressBar(`Progress of ${title}`);
+  bar.show(progress ?? null, message ?? "");
+  return h("div", {}, bar.node, h("p", { class: "faint small" }, message ?? ""));
 }
 
 function dropZone(hub: Hub, said: HTMLElement, done: () => Promise<void>): HTMLElement {
