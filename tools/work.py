@@ -16,6 +16,7 @@ from domain.autonomy.service import AutonomyService
 from domain.budgets.service import BudgetService
 from domain.delegations.service import DelegationService
 from domain.earned.service import EarnedService
+from domain.evaluations.service import EvaluationService
 from domain.feedback.service import FeedbackService
 from domain.figures.service import FigureService
 from domain.identities.service import IdentityService
@@ -62,6 +63,7 @@ class Work:
     budgets: BudgetService
     delegations: DelegationService
     earned: EarnedService
+    evaluations: EvaluationService
     feedback: FeedbackService
     figures: FigureService
     identities: IdentityService

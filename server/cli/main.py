@@ -14,6 +14,7 @@ from server.cli import (
     autonomy,
     budgets,
     delegations,
+    evaluation,
     policy,
     preferences,
     privacy,
@@ -46,6 +47,7 @@ app.add_typer(preferences.app, name="preferences")
 app.add_typer(runs.app, name="runs")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(budgets.app, name="budgets")
+app.add_typer(evaluation.app, name="eval")
 app.add_typer(schedules.app, name="schedules")
 
 

@@ -27,6 +27,8 @@ from domain.delegations.service import DelegationService
 from domain.earned.model import EarnedRules
 from domain.earned.postgres import PostgresEarned
 from domain.earned.service import EarnedService
+from domain.evaluations.postgres import PostgresEvaluations
+from domain.evaluations.service import EvaluationService
 from domain.feedback.postgres import PostgresFeedback
 from domain.feedback.service import FeedbackService
 from domain.figures.postgres import PostgresFigures
@@ -182,6 +184,7 @@ class PostgresTransactions:
             budgets=BudgetService(PostgresBudgets(connection)),
             delegations=DelegationService(PostgresDelegations(connection)),
             earned=EarnedService(PostgresEarned(connection), autonomy, self._earned()),
+            evaluations=EvaluationService(PostgresEvaluations(connection)),
             feedback=FeedbackService(PostgresFeedback(connection)),
             figures=FigureService(PostgresFigures(connection)),
             identities=IdentityService(PostgresIdentityLinks(connection)),

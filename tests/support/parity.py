@@ -105,6 +105,7 @@ ACTS: Mapping[str, Act] = {
     "release_check": Act(effect="read", least_role=Role.EMPLOYEE),
     "release_submit": Act(effect="irreversible", least_role=Role.MANAGER, partners=True),
     "signoff_record": Act(effect="commit", least_role=Role.MANAGER, doors=HAND_DOORS, person_only=True, eqr_too=True),
+    "evaluation_record": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"rest", "cli"})),
     "feedback_give": Act(effect="prepare", least_role=Role.READONLY, doors=HAND_DOORS, person_only=True),
     "approval_decide": Act(effect="commit", least_role=Role.EMPLOYEE, doors=HAND_DOORS, person_only=True),
     "delegation_give": Act(effect="commit", least_role=Role.EMPLOYEE, doors=OWN_HANDS, person_only=True),

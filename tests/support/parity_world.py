@@ -333,6 +333,20 @@ CASES: tuple[Case, ...] = (
         tool="feedback_give",
         arguments=_fixed({"run_id": _ids("thing"), "rating": "up"}),
     ),
+    Case(
+        name="record an evaluation",
+        tool="evaluation_record",
+        arguments=_fixed(
+            {
+                "kind": "retrieval",
+                "set_name": "S",
+                "set_digest": "0" * 64,
+                "conditions": {"k": 10},
+                "figures": {"mrr": 0.5},
+                "questions": {},
+            }
+        ),
+    ),
     # To a partner, whose own role reaches as far as any delegation could.
     Case(
         name="name a deputy",

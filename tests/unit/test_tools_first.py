@@ -63,6 +63,7 @@ UNSEEN = {
     "document_index",
     "document_list",
     "document_upload",
+    "evaluation_record",
     "feedback_give",
     "figure_list",
     "identity_link",
@@ -147,6 +148,14 @@ EXAMPLES: dict[str, Json] = {
         "effect": "read",
         "limit": 10,
         "reason": "R",
+    },
+    "evaluation_record": {
+        "kind": "retrieval",
+        "set_name": "demo",
+        "set_digest": "0" * 64,
+        "conditions": {"k": 10, "mode": "hybrid"},
+        "figures": {"ndcg@10": 0.5},
+        "questions": {"q1": {"ndcg@10": 0.5}},
     },
     "feedback_give": {"run_id": ID, "rating": "down", "comment": "C"},
     "delegation_give": {

@@ -14,6 +14,7 @@ from tools.handlers.contents import DOCUMENT_CONTENT
 from tools.handlers.delegations import DELEGATION_GIVE, DELEGATION_REVOKE
 from tools.handlers.documents import PrepareFile, document_handlers
 from tools.handlers.earned import AUTONOMY_PROPOSAL_DECIDE, AUTONOMY_REVIEW
+from tools.handlers.evaluations import EVALUATION_RECORD
 from tools.handlers.feedback import FEEDBACK_GIVE
 from tools.handlers.figures import DOCUMENT_EXTRACT, DOCUMENT_LIST, FIGURE_LIST
 from tools.handlers.identities import IDENTITY_LINK, IDENTITY_UNLINK
@@ -69,6 +70,7 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "document_content": DOCUMENT_CONTENT,
     "document_extract": DOCUMENT_EXTRACT,
     "document_list": DOCUMENT_LIST,
+    "evaluation_record": EVALUATION_RECORD,
     "figure_list": FIGURE_LIST,
     "feedback_give": FEEDBACK_GIVE,
     "identity_link": IDENTITY_LINK,

@@ -78,6 +78,8 @@ INSERT INTO runs (organization_id, run_id, conversation_id, owner_id, agent, mod
     VALUES (:org, :thing, :thing, :employee, 'assistant', 'offline', 'chat', 'running', now(), now());
 INSERT INTO messages (organization_id, message_id, conversation_id, run_id, ordinal, role, content, created_at)
     VALUES (:org, :thing, :thing, :thing, 1, 'user', '{"text":"text"}', now());
+INSERT INTO evaluations (organization_id, call_id, kind, set_name, set_digest, conditions, figures, questions, measured_at)
+    VALUES (:org, :thing, 'retrieval', 'Set', repeat('0', 64), '{}', '{}', '{}', now());
 INSERT INTO feedback (organization_id, run_id, given_by, rating, comment, given_at, agent, model)
     VALUES (:org, :thing, :employee, 'up', 'Good', now(), 'assistant', 'offline');
 INSERT INTO run_events (organization_id, run_id, sequence, type, data) VALUES (:org, :thing, 1, 'run.started', '{}');

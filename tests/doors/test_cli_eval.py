@@ -1,0 +1,91 @@
+"""`glow eval` on a real database: a set's corpus is searched alone and taken in once; figures are kept and compared."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.doors.test_cli_commands import Glow, firm, glow, installation
+
+__all__ = ["firm", "glow", "installation"]
+
+CORPUS = {
+    "herons": "Herons stand still in shallow water and wait for fish.",
+    "swifts": "Swifts sleep on the wing and land only to breed.",
+    "owls": "Owls hear a mouse under the snow.",
+    "wrens": "Wrens weigh nine grams and sing louder than a rooster.",
+}
+QUESTIONS = {"1": "what do herons wait for in water", "2": "where do swifts sleep", "3": "how loud do wrens sing"}
+RELEVANT = {"1": {"herons": 1}, "2": {"swifts": 1, "owls": 1}, "3": {"herons": 1}}
+
+
+@pytest.fixture
+def birds(tmp_path: Path) -> Path:
+    folder = tmp_path / "Birds of 2026"
+    (folder / "qrels").mkdir(parents=True)
+    lines = [f"{query}\t{document}\t{grade}" for query, each in RELEVANT.items() for document, grade in each.items()]
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "\n".join(lines) + "\n")
+    (folder / "queries.jsonl").write_text(_jsonl({"_id": key, "text": text} for key, text in QUESTIONS.items()))
+    write_corpus(folder, CORPUS)
+    return folder
+
+
+def write_corpus(folder: Path, corpus: dict[str, str]) -> None:
+    lines = ({"_id": key, "title": key.title(), "text": text} for key, text in corpus.items())
+    (folder / "corpus.jsonl").write_text(_jsonl(lines))
+
+
+def _jsonl(lines: Iterable[Mapping[str, object]]) -> str:
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def test_a_folder_is_taken_in_once_measured_kept_and_compared_with_the_last(glow: Glow, birds: Path) -> None:
+    assert glow("eval", "retrieval", str(birds), "--json") == 0, glow.err
+    assert "4 documents taken in to the organization eval-birds-of-2026" in glow.err
+    first = glow.json
+    figures = first["evaluation"]["figures"]
+    # By hand: question 1 finds its document first, question 2 one of its two (1 of 1 + 1/log2 3), question 3 none.
+    assert figures["ndcg@10"] == pytest.approx((1 + 1 / 1.6309297535714575 + 0) / 3, abs=1e-9)
+    assert figures["recall@10"] == pytest.approx((1 + 0.5 + 0) / 3)
+    assert figures["mrr"] == pytest.approx(2 / 3)
+    assert figures["questions"] == 3
+    assert "passage_ndcg@10" not in figures
+    assert 0 < figures["latency_p50_ms"] <= figures["latency_p95_ms"]
+    assert first["evaluation"]["conditions"] == {"mode": "lexical", "k": 10, "role": "SERVICE_ACCOUNT"}
+    assert "last" not in first
+    assert glow("eval", "retrieval", str(birds)) == 0
+    assert "0 documents taken in" in glow.err
+    assert "difference" in glow.out
+    assert "same" in glow.out
+    assert glow("eval", "retrieval", str(birds), "--k", "1", "--json") == 0
+    assert "recall@1" in glow.json["evaluation"]["figures"]
+    assert "last" not in glow.json
+
+
+def test_a_changed_corpus_replaces_what_was_taken_in(glow: Glow, birds: Path) -> None:
+    assert glow("eval", "retrieval", str(birds), "--json") == 0, glow.err
+    write_corpus(birds, {"herons": CORPUS["herons"], "wrens": "Nothing.", "swifts": "Swifts sleep on the wing."})
+    assert glow("eval", "retrieval", str(birds), "--json") == 0, glow.err
+    assert "2 documents taken in" in glow.err
+    assert glow.json["evaluation"]["figures"]["mrr"] == glow.json["last"]["figures"]["mrr"]
+    assert glow("search", "mouse under the snow", "--organization", "eval-birds-of-2026", "--json") == 0
+    assert glow.json["items"] == []
+
+
+def test_the_set_of_the_demo_is_asked_of_the_firm_as_the_user_that_is_named(glow: Glow) -> None:
+    assert glow("eval", "retrieval", "demo", "--user", "employee@acme.example", "--json") == 0, glow.err
+    evaluation = glow.json["evaluation"]
+    assert (evaluation["set_name"], evaluation["conditions"]["role"]) == ("demo", "EMPLOYEE")
+    assert evaluation["figures"]["questions"] >= 150
+    assert {"passage_ndcg@10", "answered@10"} <= evaluation["figures"].keys()
+
+
+def test_who_may_not_keep_figures_is_refused(glow: Glow) -> None:
+    assert glow("eval", "retrieval", "demo", "--user", "readonly@acme.example") == 1
+    assert "role_too_low" in glow.err
+
+
+def test_what_is_no_set_is_refused_in_words(glow: Glow, tmp_path: Path) -> None:
+    assert glow("eval", "retrieval", str(tmp_path)) == 1
+    assert "there is no .tsv file with judgements" in glow.err
