@@ -78,7 +78,9 @@ class IsolatedPreparer:
     ) -> None:
         await self.aclose()
 
-    async def prepare(self, content: bytes, *, title: str, media_type: MediaType) -> PreparedDocument:
+    async def prepare(
+        self, content: bytes, *, title: str, media_type: MediaType, unpack: bool = True
+    ) -> PreparedDocument:
         """What `prepare_document` gives, within the limits of time and memory.
 
         Raises  Unreadable: the file cannot be read, or not within the limits. PreparationUnavailable.
@@ -91,6 +93,7 @@ class IsolatedPreparer:
             limits=self._parse_limits,
             budget=self._budget,
             process=self._process_limits,
+            unpack=unpack,
         )
         async with self._places:
             received = await self._asked(request_bytes(request, content))
@@ -107,33 +110,34 @@ class IsolatedPreparer:
                 await _stopped(self._nursery)
                 self._nursery = None
 
-    async def _asked(self, request: bytes) -> bytes:
+    async def _asked(self, request: bytes) -> bytearray:
         """What one process answers, once it has taken the request up; cut short where it breaks off."""
         for _ in range(2):
             nursery = await self._started()
             received = await self._answer_of(nursery, request)
             if received.startswith(TAKEN_UP):
-                return received[len(TAKEN_UP) :]
+                del received[: len(TAKEN_UP)]
+                return received
             # It died since its last document. A second failure is no chance and no document's fault.
             await self._discard(nursery)
         raise PreparationUnavailable("no process takes up documents; see the server's error output")
 
-    async def _answer_of(self, nursery: _Nursery, request: bytes) -> bytes:
+    async def _answer_of(self, nursery: _Nursery, request: bytes) -> bytearray:
         link, far_end = socket.socketpair()
         with closing(far_end):
             nursery.send(far_end)
         reader, writer = await asyncio.open_connection(sock=link)
-        pieces: list[bytes] = []
+        received = bytearray()
         try:
             async with asyncio.timeout(self._process_limits.wall_s + STOP_TIMEOUT_S):
                 writer.write(request)
                 writer.write_eof()
-                await _read_into(pieces, reader)
+                await _read_into(received, reader)
         except (TimeoutError, OSError):
             pass  # what came until then says how far it got
         finally:
             writer.transport.abort()
-        return b"".join(pieces)
+        return received
 
     async def _discard(self, nursery: _Nursery) -> None:
         async with self._starting:
@@ -203,8 +207,6 @@ async def _stopped(nursery: _Nursery) -> None:
         await nursery.process.wait()
 
 
-async def _read_into(pieces: list[bytes], reader: asyncio.StreamReader) -> None:
-    size = 0
-    while size <= LARGEST_ANSWER_BYTES and (piece := await reader.read(1 << 20)):
-        size += len(piece)
-        pieces.append(piece)
+async def _read_into(received: bytearray, reader: asyncio.StreamReader) -> None:
+    while len(received) <= LARGEST_ANSWER_BYTES and (piece := await reader.read(1 << 20)):
+        received += piece

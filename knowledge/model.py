@@ -51,6 +51,10 @@ class Document:
     """Why it is `failed`, in words for people."""
     size_bytes: int
     content_sha256: bytes
+    parent_id: DocumentId | None
+    """The document inside of which it came: an archive or a message, with which it is deleted."""
+    note: str | None
+    """What of the file is not in its text, in words for people."""
     page_count: int | None
     token_count: int
     chunk_count: int
@@ -71,6 +75,7 @@ class DocumentQuery:
     page: PageRequest = PageRequest()
     engagement_id: EngagementId | None = None
     status: DocumentStatus | None = None
+    parent_id: DocumentId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +85,17 @@ class StoredFile:
     title: str
     media_type: MediaType
     content: bytes
+    is_part: bool = False
+    """It came inside of another document, with all that it holds itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownPart:
+    """A document that came inside of another, as far as it tells whether a file is the same."""
+
+    document_id: DocumentId
+    path: str
+    content_sha256: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

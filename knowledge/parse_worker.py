@@ -19,7 +19,7 @@ from knowledge.chunk import chunk_document
 from knowledge.parse.document import Unreadable
 from knowledge.parse.markdown import parse_markdown
 from knowledge.prepare import prepare_document
-from knowledge.wire import TAKEN_UP, ProcessLimits, parsed_request, prepared_bytes, refused_bytes
+from knowledge.wire import TAKEN_UP, ProcessLimits, parsed_request, prepared_pieces, refused_bytes
 
 READY = b"r"
 TOO_LARGE = "it takes more memory to read than one document may have"
@@ -54,8 +54,10 @@ def answer(link: socket.socket) -> None:
             media_type=request.media_type,
             limits=request.limits,
             budget=request.budget,
+            unpack=request.unpack,
         )
-        link.sendall(prepared_bytes(document))
+        for piece in prepared_pieces(document):
+            link.sendall(piece)
     except Unreadable as refusal:
         link.sendall(refused_bytes(refusal.reason))
     except MemoryError:

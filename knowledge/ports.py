@@ -12,11 +12,13 @@ from knowledge.model import (
     Document,
     DocumentId,
     DocumentQuery,
+    KnownPart,
     NewDocument,
     Passage,
     SearchFilters,
     TextMap,
 )
+from knowledge.parse.document import Part
 from knowledge.prepare import PreparedDocument
 
 
@@ -83,6 +85,22 @@ class DocumentRepository(Protocol):
 
     async def delete(self, document_id: DocumentId, now: datetime) -> None:
         """From now on seen by nobody; the row stays."""
+        ...
+
+
+class PartRepository(Protocol):
+    """Documents that came inside of another, and what is said of a document beside its text."""
+
+    async def add(self, parent_id: DocumentId, document_id: DocumentId, part: Part, *, uri: str, now: datetime) -> None:
+        """A new row, `queued`, for the same people as its parent; nothing where that is gone or a part itself."""
+        ...
+
+    async def known(self, parent_id: DocumentId) -> Sequence[KnownPart]:
+        """Those of a parent, deleted ones left out."""
+        ...
+
+    async def note(self, document_id: DocumentId, note: str | None) -> None:
+        """What of the file is not in its text, in words for people; None: nothing."""
         ...
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from knowledge.chunk import DEFAULT_BUDGET, Chunk, chunk_document
-from knowledge.parse.document import DEFAULT_LIMITS, MediaType, ParseLimits
+from knowledge.parse.document import DEFAULT_LIMITS, MediaType, ParseLimits, Part
 from knowledge.parse.reader import parse_document
 from knowledge.terms import term_frequencies
 
@@ -31,6 +31,10 @@ class PreparedDocument:
     text: str
     page_starts: tuple[int, ...]
     chunks: tuple[PreparedChunk, ...]
+    note: str | None = None
+    """What of the file is not in the text, in words for people."""
+    parts: tuple[Part, ...] = ()
+    """Files inside of it that become documents of their own."""
 
     @property
     def token_count(self) -> int:
@@ -45,18 +49,25 @@ def prepare_document(
     media_type: MediaType,
     limits: ParseLimits = DEFAULT_LIMITS,
     budget: int = DEFAULT_BUDGET,
+    unpack: bool = True,
 ) -> PreparedDocument:
-    """Parses, chunks and analyses a file.
+    """Parses, chunks and analyses a file; `unpack`: what lies inside of it becomes its parts.
 
     Shape   its time is bounded by nothing here: run it through knowledge.isolate wherever the file is not one's own.
     Raises  Unreadable: the file cannot be read, in words that a person understands.
     """
-    document = parse_document(content, media_type=media_type, limits=limits)
+    document = parse_document(content, media_type=media_type, limits=limits, unpack=unpack)
     chunks = (
         PreparedChunk(chunk=chunk, terms=term_frequencies(indexed_text(title, chunk)))
         for chunk in chunk_document(document, budget=budget)
     )
-    return PreparedDocument(text=document.text, page_starts=document.page_starts, chunks=tuple(chunks))
+    return PreparedDocument(
+        text=document.text,
+        page_starts=document.page_starts,
+        chunks=tuple(chunks),
+        note=document.note,
+        parts=document.parts,
+    )
 
 
 def indexed_text(title: str, chunk: Chunk) -> str:

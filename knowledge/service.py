@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import ClassVar, Literal
 
@@ -27,7 +29,8 @@ from knowledge.model import (
     TextRange,
 )
 from knowledge.parse.decode import storable
-from knowledge.ports import DocumentRepository, FileStore, SearchIndex
+from knowledge.parse.document import Part
+from knowledge.ports import DocumentRepository, FileStore, PartRepository, SearchIndex
 from knowledge.prepare import PreparedDocument
 from knowledge.terms import query_terms
 
@@ -83,6 +86,7 @@ class KnowledgeService:
     index: SearchIndex
     files: FileStore
     embeddings: EmbeddingStore
+    parts: PartRepository
 
     async def search(self, query: SearchQuery, vector: Vector | None = None) -> SearchResult:
         """The passages that answer a question, best first. `vector`: where the question lies; None: nobody knows.
@@ -167,7 +171,12 @@ class KnowledgeService:
         content = await self.files.get(document_id)
         if content is None:
             raise DocumentNotFound(document_id)
-        return StoredFile(title=document.title, media_type=document.media_type, content=content)
+        return StoredFile(
+            title=document.title,
+            media_type=document.media_type,
+            content=content,
+            is_part=document.parent_id is not None,
+        )
 
     async def add(self, new: NewDocument) -> Document:
         """A new document, queued to be indexed.
@@ -175,7 +184,7 @@ class KnowledgeService:
         Effect  writes knowledge_documents, knowledge_files.
         """
         new = replace(new, title=document_title(new.title, None))
-        uri = storable(new.uri or "") or f"/v1/knowledge/documents/{new.document_id}/content"
+        uri = storable(new.uri or "") or _content_uri(new.document_id)
         await self.documents.add(new, uri=uri)
         await self.files.put(new.document_id, new.content)
         return await self.get(new.document_id)
@@ -199,7 +208,30 @@ class KnowledgeService:
         await self._remove(document_id)
         await self.index.write(document_id, prepared, [ChunkId(new_id()) for _ in prepared.chunks])
         await self.documents.finish(document_id, prepared, then, now)
+        await self.parts.note(document_id, prepared.note)
         return await self.get(document_id)
+
+    async def keep_parts(
+        self, document_id: DocumentId, parts: Sequence[Part], *, new_id: NewId, now: datetime
+    ) -> list[DocumentId]:
+        """Makes documents of the files inside of one, and says which are new and wait to be indexed.
+
+        A file that lay in the same place before stays the document that it is; those of files that have
+        gone are deleted.
+
+        Effect  writes knowledge_documents, knowledge_files, knowledge_chunks, knowledge_postings, knowledge_embeddings.
+        """
+        known = {(each.path, each.content_sha256): each.document_id for each in await self.parts.known(document_id)}
+        added: list[DocumentId] = []
+        for part in parts:
+            if known.pop((part.path, sha256(part.content).digest()), None) is None:
+                part_id = DocumentId(new_id())
+                await self.parts.add(document_id, part_id, part, uri=_content_uri(part_id), now=now)
+                await self.files.put(part_id, part.content)
+                added.append(part_id)
+        for gone in known.values():
+            await self.delete(gone, now=now)
+        return added
 
     async def unembedded(self, document_id: DocumentId, model_id: str, limit: int) -> list[PendingChunk]:
         """Passages of a document that have no vector of this model yet, at most `limit`; none of one that is gone."""
@@ -251,7 +283,7 @@ class KnowledgeService:
         return await self.get(document_id)
 
     async def delete(self, document_id: DocumentId, *, now: datetime) -> None:
-        """Takes a document out of every list, read and search.
+        """Takes a document out of every list, read and search, and those inside of it with it.
 
         Its row, text and file stay where nobody who asks sees them: an audit firm keeps what it worked from, and
         erasing is an act of its own.
@@ -263,6 +295,8 @@ class KnowledgeService:
             raise DocumentNotFound(document_id)
         await self._remove(document_id)
         await self.documents.delete(document_id, now)
+        for part in await self.parts.known(document_id):
+            await self.delete(part.document_id, now=now)
 
     async def _remove(self, document_id: DocumentId) -> None:
         """All that finds the document."""
@@ -284,6 +318,10 @@ def document_title(given: str | None, filename: str | None) -> str:
         if title := " ".join(storable(candidate or "").split()):
             return title[:TITLE_LENGTH]
     return "Untitled document"
+
+
+def _content_uri(document_id: DocumentId) -> str:
+    return f"/v1/knowledge/documents/{document_id}/content"
 
 
 def _bounds(part: TextRange, found: TextMap) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Annotated, Final, Literal
 
@@ -10,7 +11,7 @@ import orjson
 from pydantic import Field, TypeAdapter
 
 from knowledge.chunk import Chunk
-from knowledge.parse.document import MediaType, ParseLimits, Unreadable
+from knowledge.parse.document import MediaType, ParseLimits, Part, Unreadable
 from knowledge.prepare import PreparedChunk, PreparedDocument
 
 TAKEN_UP: Final = b"+"
@@ -40,6 +41,7 @@ class PrepareRequest:
     limits: ParseLimits
     budget: int
     process: ProcessLimits
+    unpack: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +56,20 @@ class _SentChunk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _SentPart:
+    path: str
+    media_type: MediaType
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Done:
     text: str
     page_starts: tuple[int, ...]
     chunks: list[_SentChunk]
+    note: str | None
+    parts: list[_SentPart]
+    """Their bytes follow one another behind the answer."""
     kind: Literal["done"] = "done"
 
 
@@ -86,25 +98,64 @@ def parsed_request(received: bytes) -> tuple[PrepareRequest, bytes]:
 
 def prepared_bytes(document: PreparedDocument) -> bytes:
     """A prepared document as it is sent; the text of its passages is sent once, with its own."""
-    chunks = [_sent(prepared) for prepared in document.chunks]
-    return orjson.dumps(_Done(text=document.text, page_starts=document.page_starts, chunks=chunks))
+    return b"".join(prepared_pieces(document))
+
+
+def prepared_pieces(document: PreparedDocument) -> Iterator[bytes]:
+    """The same piece by piece: what lies inside of a document may be large, and is not copied together."""
+    done = _Done(
+        text=document.text,
+        page_starts=document.page_starts,
+        chunks=[_sent(prepared) for prepared in document.chunks],
+        note=document.note,
+        parts=[
+            _SentPart(path=part.path, media_type=part.media_type, size=len(part.content)) for part in document.parts
+        ],
+    )
+    yield _answer(done)
+    for part in document.parts:
+        yield part.content
 
 
 def refused_bytes(reason: str) -> bytes:
     """The answer that a document could not be read."""
-    return orjson.dumps(_Refused(reason=reason))
+    return _answer(_Refused(reason=reason))
 
 
-def parsed_answer(received: bytes) -> PreparedDocument:
+def parsed_answer(received: bytes | bytearray) -> PreparedDocument:
     """The prepared document of an answer.
 
-    Raises  Unreadable: the answer says so. pydantic.ValidationError: it is none.
+    Raises  Unreadable: the answer says so. ValueError: it is none, or not all of it.
     """
-    answer = _ANSWER.validate_json(received)
+    if len(received) < _LENGTH.size:
+        raise ValueError("no answer")
+    (length,) = _LENGTH.unpack_from(received)
+    end = _LENGTH.size + length
+    answer = _ANSWER.validate_json(bytes(memoryview(received)[_LENGTH.size : end]))
     if isinstance(answer, _Refused):
         raise Unreadable(answer.reason)
     chunks = tuple(_received(answer.text, chunk) for chunk in answer.chunks)
-    return PreparedDocument(text=answer.text, page_starts=answer.page_starts, chunks=chunks)
+    return PreparedDocument(
+        text=answer.text,
+        page_starts=answer.page_starts,
+        chunks=chunks,
+        note=answer.note,
+        parts=tuple(_parts(answer.parts, memoryview(received)[end:])),
+    )
+
+
+def _answer(answer: _Done | _Refused) -> bytes:
+    head = orjson.dumps(answer)
+    return _LENGTH.pack(len(head)) + head
+
+
+def _parts(sent: list[_SentPart], contents: memoryview) -> Iterator[Part]:
+    if sum(part.size for part in sent) != len(contents):
+        raise ValueError("not all parts of the answer came")
+    at = 0
+    for part in sent:
+        yield Part(path=part.path, media_type=part.media_type, content=bytes(contents[at : at + part.size]))
+        at += part.size
 
 
 def _sent(prepared: PreparedChunk) -> _SentChunk:

@@ -1,6 +1,10 @@
 """Takes a file in within one process, from its bytes to a document that can be found: call by call through the gate."""
 
+<<<<<<< HEAD
 from collections.abc import Callable, Mapping, Sequence
+=======
+from collections.abc import AsyncGenerator, Mapping, Sequence
+>>>>>>> ea7539e (Messages and archives are taken apart into documents of their own, one level below the upload)
 from dataclasses import dataclass, replace
 from typing import cast
 from uuid import UUID
@@ -34,8 +38,18 @@ class Unqueued:
     Were it killed in between, the worker's sweep would find the document by its row.
     """
 
+    def __init__(self) -> None:
+        self._held: list[Job] = []
+
     async def enqueue(self, jobs: Sequence[Job]) -> None:
-        """Nothing."""
+        """Holds them until they are taken."""
+        self._held.extend(jobs)
+
+    def take(self, but: DocumentId) -> list[DocumentId]:
+        """Documents to be indexed besides one, each once: those that came inside of it."""
+        held = [DocumentId(job.subject_id) for job in self._held if job.kind == "document_index"]
+        self._held.clear()
+        return [document_id for document_id in held if document_id != but]
 
 
 class Intake:
@@ -43,7 +57,8 @@ class Intake:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._uploads = hub.gate_with(queue=Unqueued(), clock=hub.clock)
+        self._queue = Unqueued()
+        self._uploads = hub.gate_with(queue=self._queue, clock=hub.clock)
         self._documents = DocumentWorker(gate=self._uploads, identities=hub.identities, new_id=hub.new_id)
 
     async def upload(self, principal: Principal, file: IntakeFile) -> CallOutcome:
@@ -76,6 +91,13 @@ class Intake:
                 break
             outcome = embedded
         return outcome
+
+    async def index_parts(
+        self, principal: Principal, document_id: DocumentId
+    ) -> AsyncGenerator[tuple[DocumentId, CallOutcome | None]]:
+        """What `index` gives of each document that came inside of one that it has just read."""
+        for part_id in self._queue.take(document_id):
+            yield part_id, await self.index(principal, part_id)
 
 
 def document_of(outcome: CallOutcome) -> dict[str, object]:

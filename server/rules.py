@@ -56,7 +56,9 @@ def load_rules(
     staging = Staging()
 
     async def prepare_file(stored: StoredFile) -> PreparedDocument:
-        return await preparer.prepare(stored.content, title=stored.title, media_type=stored.media_type)
+        return await preparer.prepare(
+            stored.content, title=stored.title, media_type=stored.media_type, unpack=not stored.is_part
+        )
 
     personas = load_personas(folder)
     handlers = dict(HANDLERS)

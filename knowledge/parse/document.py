@@ -18,10 +18,16 @@ MediaType = Literal[
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "message/rfc822",
+    "application/vnd.ms-outlook",
+    "application/zip",
 ]
 DOCX: Final = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 PPTX: Final = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+EML: Final = "message/rfc822"
+MSG: Final = "application/vnd.ms-outlook"
+ZIP: Final = "application/zip"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +43,16 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A file inside of another that becomes a document of its own."""
+
+    path: str
+    """Where it lies inside, folders first, parted by slashes; no two parts of a document share one."""
+    media_type: MediaType
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedDocument:
     """A document as it is stored, searched and cited.
 
@@ -49,6 +65,9 @@ class ParsedDocument:
     blocks: tuple[Block, ...]
     title: str | None = None
     page_starts: tuple[int, ...] = ()
+    note: str | None = None
+    """What of the file is not in the text, in words for people; it ends a sentence, without a full stop."""
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +83,10 @@ class ParseLimits:
     """Of all the sheets of a workbook together, or of a CSV file."""
     columns: int = 500
     characters: int = 10_000_000
+    parts: int = 1_000
+    """Files inside of one upload, however they are nested."""
+    parts_bytes: int = 100_000_000
+    """Of all that is unpacked of one upload, archives within it included."""
 
 
 DEFAULT_LIMITS = ParseLimits()

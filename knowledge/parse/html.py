@@ -36,8 +36,16 @@ def parse_html(content: bytes) -> ParsedDocument:
 
     Raises  Unreadable: the bytes are no text, or nothing in them is shown.
     """
+    return parse_page(decode_html(content))
+
+
+def parse_page(source: str) -> ParsedDocument:
+    """The same of a page that is text already.
+
+    Raises  Unreadable: nothing in it is shown.
+    """
     reader = _PageReader()
-    reader.feed(decode_html(content))
+    reader.feed(source)
     reader.close()
     page = reader.page
     if not page.blocks:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from knowledge.parse.decode import is_binary
-from knowledge.parse.document import DOCX, PPTX, XLSX, MediaType, Unreadable, UnsupportedFormat
+from knowledge.parse.document import DOCX, EML, MSG, PPTX, XLSX, ZIP, MediaType, Unreadable, UnsupportedFormat
 
 _BY_SUFFIX: dict[str, MediaType] = {
     ".md": "text/markdown",
@@ -20,6 +21,7 @@ _BY_SUFFIX: dict[str, MediaType] = {
     ".csv": "text/csv",
     ".tsv": "text/csv",
     ".log": "text/plain",
+    ".eml": EML,
 }
 _BY_DECLARATION: dict[str, MediaType] = {
     "text/markdown": "text/markdown",
@@ -29,6 +31,7 @@ _BY_DECLARATION: dict[str, MediaType] = {
     "text/csv": "text/csv",
     "application/csv": "text/csv",
     "text/tab-separated-values": "text/csv",
+    EML: EML,
 }
 _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"{\\rtf", "a rich text (RTF) document; save it as DOCX, PDF or text"),
@@ -37,27 +40,33 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"GIF8", "an image, and this server recognizes no text in images"),
     (b"II*\x00", "an image, and this server recognizes no text in images"),
     (b"MM\x00*", "an image, and this server recognizes no text in images"),
-    (b"\x1f\x8b", "a compressed archive; upload what is inside"),
-    (b"7z\xbc\xaf", "a compressed archive; upload what is inside"),
+    (b"\x1f\x8b", "a compressed archive of another kind; pack it as a ZIP"),
+    (b"7z\xbc\xaf", "a compressed archive of another kind; pack it as a ZIP"),
+    (b"Rar!", "a compressed archive of another kind; pack it as a ZIP"),
     (b"\x7fELF", "a program"),
     (b"MZ\x90", "a program"),
 )
-_PACKED: tuple[tuple[bytes, MediaType], ...] = (
-    (b"word/document", DOCX),
-    (b"xl/workbook.xml", XLSX),
-    (b"ppt/presentation.xml", PPTX),
+_PACKED: tuple[tuple[str, MediaType], ...] = (
+    ("word/document", DOCX),
+    ("xl/workbook.xml", XLSX),
+    ("ppt/presentation.xml", PPTX),
 )
-_PACKED_FOREIGN: tuple[tuple[bytes, str], ...] = (
-    (b"xl/workbook.bin", "a binary workbook (XLSB); save it as XLSX"),
-    (b"content.xml", "an OpenDocument file; save it as DOCX, XLSX or PDF"),
-)
+"""How the name of the part begins that makes a package a document."""
 _OFFICE_SUFFIXES = frozenset((".docx", ".docm", ".dotx", ".xlsx", ".xlsm", ".xltx", ".pptx", ".pptm", ".ppsx", ".potx"))
-SUFFIXES = frozenset((*_BY_SUFFIX, *_OFFICE_SUFFIXES, ".pdf"))
+_MARKED = _OFFICE_SUFFIXES | {".zip", ".msg"}
+"""What begins with a mark of its own."""
+SUFFIXES = frozenset((*_BY_SUFFIX, *_OFFICE_SUFFIXES, ".pdf", ".msg", ".zip"))
 """The ends of names by which people know what is read here."""
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0"
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 """What an Office document with a password is kept in: an old container around the packed one."""
+_SAVED_BY_OUTLOOK = "__properties_version1.0".encode("utf-16-le")
+_OPEN_DOCUMENT = b"application/vnd.oasis.opendocument"
+_OPEN_DOCUMENT_WITHIN = 120
+"""Bytes: OpenDocument keeps its type as its first entry.  Source  OpenDocument 1.3 part 2, 3.3."""
 _DIRECTORY_END = b"PK\x05\x06"
+_DIRECTORY_ENTRY = b"PK\x01\x02"
+_ENTRY_HEAD = 46
 _LARGEST_DIRECTORY = 4_000_000
 _HTML_START = re.compile(
     rb"\s*(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!--.{0,500}?-->\s*)?<(?:!doctype\s+html|html)\b",
@@ -78,16 +87,16 @@ def media_type_of(content: bytes, filename: str | None = None, declared: str | N
     if b"%PDF-" in content[:_PDF_HEADER_WITHIN]:
         return "application/pdf"
     suffix = PurePosixPath(filename or "").suffix.lower()
-    if content.startswith(b"PK\x03\x04"):
+    if content.startswith((b"PK\x03\x04", _DIRECTORY_END)):
         return _packed_type(content, suffix)
     if content.startswith(_OLD_OFFICE):
-        raise _old_office(content)
+        return _old_office_type(content)
     for magic, words in _FOREIGN:
         if content.startswith(magic):
             raise UnsupportedFormat(f"it is {words}")
-    if suffix in _OFFICE_SUFFIXES:
-        raise Unreadable(f"it is called {suffix} but does not begin like one; it may be damaged")
     declared = (declared or "").partition(";")[0].strip().lower()
+    if suffix in _MARKED:
+        raise Unreadable(f"it is called {suffix} but does not begin like one; it may be damaged")
     if suffix == ".pdf" or (declared == "application/pdf" and suffix not in _BY_SUFFIX):
         raise Unreadable("it is called a PDF but does not begin like one; it may be damaged")
     if is_binary(content):
@@ -97,16 +106,17 @@ def media_type_of(content: bytes, filename: str | None = None, declared: str | N
 
 def _packed_type(content: bytes, suffix: str) -> MediaType:
     """The kind of an archive by the names of what it holds."""
-    names = _directory(content)
-    for name, media_type in _PACKED:
-        if name in names:
+    if _OPEN_DOCUMENT in content[:_OPEN_DOCUMENT_WITHIN]:
+        raise UnsupportedFormat("it is an OpenDocument file; save it as DOCX, XLSX or PDF")
+    names = list(_names(_directory(content)))
+    for beginning, media_type in _PACKED:
+        if any(name.startswith(beginning) for name in names):
             return media_type
-    for name, words in _PACKED_FOREIGN:
-        if name in names:
-            raise UnsupportedFormat(f"it is {words}")
+    if "xl/workbook.bin" in names:
+        raise UnsupportedFormat("it is a binary workbook (XLSB); save it as XLSX")
     if suffix in _OFFICE_SUFFIXES:
         raise Unreadable(f"it is called {suffix} but does not hold what one holds; it may be damaged or cut short")
-    raise UnsupportedFormat("it is a compressed archive; upload what is inside")
+    return ZIP
 
 
 def _directory(content: bytes) -> bytes:
@@ -122,10 +132,25 @@ def _directory(content: bytes) -> bytes:
     return content[start : start + size] if size <= _LARGEST_DIRECTORY else b""
 
 
-def _old_office(content: bytes) -> Unreadable:
+def _names(directory: bytes) -> Iterator[str]:
+    """The names in a directory: one that merely stands within another name, or in a folder, is none of them.
+
+    Source  PKWARE APPNOTE 4.3.12.
+    """
+    at = 0
+    while directory.startswith(_DIRECTORY_ENTRY, at) and at + _ENTRY_HEAD <= len(directory):
+        name, extra, comment = struct.unpack_from("<HHH", directory, at + 28)
+        yield directory[at + _ENTRY_HEAD : at + _ENTRY_HEAD + name].decode("utf-8", "replace")
+        at += _ENTRY_HEAD + name + extra + comment
+
+
+def _old_office_type(content: bytes) -> MediaType:
+    """Old containers hold messages of Outlook too, and whatever has a password."""
     if _ENCRYPTED in content:
-        return Unreadable("it is protected by a password; save a copy without one")
-    return UnsupportedFormat("it is an old Office document; save it as DOCX, XLSX, PPTX or PDF")
+        raise Unreadable("it is protected by a password; save a copy without one")
+    if _SAVED_BY_OUTLOOK in content:
+        return MSG
+    raise UnsupportedFormat("it is an old Office document; save it as DOCX, XLSX, PPTX or PDF")
 
 
 def _text_type(content: bytes, suffix: str, declared: str) -> MediaType:

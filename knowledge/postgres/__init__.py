@@ -7,10 +7,11 @@ from knowledge.embeddings.postgres import PostgresEmbeddings
 from knowledge.model import EVEN, SearchWeights
 from knowledge.postgres.documents import PostgresDocuments, PostgresFiles
 from knowledge.postgres.indexing import PostgresIndex
+from knowledge.postgres.parts import PostgresParts
 from knowledge.postgres.search import SEARCH
 from knowledge.service import KnowledgeService
 
-__all__ = ["SEARCH", "PostgresDocuments", "PostgresFiles", "PostgresIndex", "knowledge_service"]
+__all__ = ["SEARCH", "PostgresDocuments", "PostgresFiles", "PostgresIndex", "PostgresParts", "knowledge_service"]
 
 
 def knowledge_service(connection: Connection, weights: SearchWeights = EVEN) -> KnowledgeService:
@@ -20,4 +21,5 @@ def knowledge_service(connection: Connection, weights: SearchWeights = EVEN) -> 
         index=PostgresIndex(connection, weights),
         files=PostgresFiles(connection),
         embeddings=PostgresEmbeddings(connection),
+        parts=PostgresParts(connection),
     )

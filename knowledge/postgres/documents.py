@@ -31,8 +31,13 @@ _EMBEDDED_COUNT = """CASE WHEN d.status = 'embedding' THEN coalesce((
 
 _DOCUMENTS = f"""
 SELECT d.document_id, d.title, d.uri, d.media_type, d.audience, d.engagement_id, d.trust, {_STATUS} AS status,
+<<<<<<< HEAD
        d.failure, d.size_bytes, d.content_sha256, cardinality(d.page_starts) AS page_count, d.token_count,
        d.chunk_count, {_EMBEDDED_COUNT} AS embedded_count, d.version,
+=======
+       d.failure, d.size_bytes, d.content_sha256, cardinality(d.page_starts) AS page_count, d.token_count, d.version,
+       d.parent_id, d.note,
+>>>>>>> ea7539e (Messages and archives are taken apart into documents of their own, one level below the upload)
        coalesce(u.email, d.uploaded_by::text) AS uploaded_by, d.created_at, d.updated_at
 FROM knowledge_documents d
 LEFT JOIN users u ON u.user_id = d.uploaded_by
@@ -45,6 +50,7 @@ _LIST = (
   AND ($1::timestamptz IS NULL OR (d.created_at, d.document_id) < ($1, $2::uuid))
   AND ($3::uuid IS NULL OR d.engagement_id = $3)
   AND ($4::text IS NULL OR {_STATUS} = $4)
+  AND ($6::uuid IS NULL OR d.parent_id = $6)
 ORDER BY d.created_at DESC, d.document_id DESC
 LIMIT $5
 """
@@ -130,6 +136,7 @@ class PostgresDocuments:
             query.engagement_id,
             query.status,
             query.page.limit + 1,
+            query.parent_id,
         )
         return [_document(row) for row in rows]
 
@@ -221,6 +228,8 @@ def _document(row: Row) -> Document:
         failure=row["failure"],
         size_bytes=row["size_bytes"],
         content_sha256=row["content_sha256"],
+        parent_id=None if row["parent_id"] is None else DocumentId(row["parent_id"]),
+        note=row["note"],
         page_count=row["page_count"] or None,
         token_count=row["token_count"],
         chunk_count=row["chunk_count"],

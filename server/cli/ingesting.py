@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from domain.kernel import Principal
+from knowledge.model import DocumentId
 from server.cli.failure import CommandFailed
 from server.cli.opening import acting, acting_hub
 from server.cli.printing import complain, plain, say, say_json, why_not
 from server.cli.running import run
 from server.intake import Intake, IntakeFile, document_id_of, document_of
+from tools.outcomes import CallOutcome
 
 LARGEST = 50 * 1024 * 1024
 """Bytes of one file; more is refused unread, as at the other doors."""
@@ -88,22 +90,44 @@ async def _taken_in(
             file = IntakeFile(
                 content=content, title=_utf8(path.name)[:NAME_LIMIT], file_name=_utf8(path.name)[:NAME_LIMIT], said=said
             )
+<<<<<<< HEAD
             yield await _take_in(intake, principal, path, file, progress)
 
 
 async def _take_in(intake: Intake, principal: Principal, path: Path, file: IntakeFile, progress: Progress) -> Ingested:
+=======
+            async for ended in _take_in(intake, principal, path, file):
+                yield ended
+
+
+async def _take_in(intake: Intake, principal: Principal, path: Path, file: IntakeFile) -> AsyncGenerator[Ingested]:
+    """The file, and behind it each that came inside of it."""
+>>>>>>> ea7539e (Messages and archives are taken apart into documents of their own, one level below the upload)
     uploaded = await intake.upload(principal, file)
     if uploaded.outcome != "done":
-        return Ingested(path=path, ending="refused", reason=why_not(uploaded))
+        yield Ingested(path=path, ending="refused", reason=why_not(uploaded))
+        return
     document_id = document_id_of(uploaded)
+<<<<<<< HEAD
     indexed = await intake.index(principal, document_id, partial(progress, path))
+=======
+    indexed = await intake.index(principal, document_id)
+    yield _indexed(path, document_id, indexed)
+    if indexed is not None and indexed.outcome == "done":
+        async for part_id, part in intake.index_parts(principal, document_id):
+            title = "" if part is None else str(document_of(part).get("title", ""))
+            yield _indexed(path / (title or str(part_id)), part_id, part)
+
+
+def _indexed(path: Path, document_id: DocumentId, indexed: CallOutcome | None) -> Ingested:
+>>>>>>> ea7539e (Messages and archives are taken apart into documents of their own, one level below the upload)
     if indexed is None:
         reason = "the organization has no service account to index it"
         return Ingested(path=path, ending="failed", document_id=str(document_id), reason=reason)
     if indexed.outcome != "done":
         return Ingested(path=path, ending="failed", document_id=str(document_id), reason=why_not(indexed))
     document = document_of(indexed)
-    failure = document.get("failure")
+    failure = document.get("failure") or document.get("note")
     return Ingested(
         path=path,
         ending="ready" if document["status"] == "ready" else "failed",

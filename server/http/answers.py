@@ -116,12 +116,15 @@ def status_of(outcome: CallOutcome) -> int:
 
 
 def _about_the_resource(problem: Problem) -> Problem:
-    """An invalid call of a route that names a resource: what is missing is 404, a wrong moment 409.
+    """An invalid call of a route that names a resource: what is missing is 404, a wrong moment 409, a
+    file of a kind that nobody here reads 415.
 
     The call's own code and words stay: a body names more than the resource, and they say which of it there is not.
     """
     if problem.status == 422 and problem.code.endswith("not_found"):
         problem.status = 404
+    elif problem.code == "unsupported_format":
+        problem.status = 415
     elif problem.code in TOO_LATE_OR_EARLY:
         problem.status = 409
     return problem

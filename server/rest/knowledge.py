@@ -120,10 +120,19 @@ async def upload(
 
 @router.get("/documents", responses=shows(listed(DOCUMENT)))
 async def list_documents(
-    visit: Api, page: PageAsked, engagement_id: EngagementAsked, status: DocumentStatus | None = None
+    visit: Api,
+    page: PageAsked,
+    engagement_id: EngagementAsked,
+    status: DocumentStatus | None = None,
+    parent_id: UUID | None = None,
 ) -> Response:
-    """The documents that the caller may see, newest first."""
-    query = DocumentQuery(page=page, status=status, engagement_id=engagement_id)
+    """The documents that the caller may see, newest first; `parent_id`: those that came inside of that one."""
+    query = DocumentQuery(
+        page=page,
+        status=status,
+        engagement_id=engagement_id,
+        parent_id=None if parent_id is None else DocumentId(parent_id),
+    )
     async with visit.session() as session:
         return json_answer(page_json(await session.work.knowledge.list(query), document_json))
 

@@ -443,7 +443,7 @@ async def test_a_file_that_cannot_be_read_leaves_the_document_failed_with_the_re
     ("content", "name", "refusal"),
     [
         (b"PK\x03\x04....", "a.docx", "unreadable_document"),
-        (b"PK\x03\x04....", "a.zip", "unsupported_format"),
+        (b"Rar!....", "a.rar", "unsupported_format"),
         (b"   ", "a.txt", "unreadable_document"),
         (b"no pdf", "a.pdf", "unreadable_document"),
     ],

@@ -29,7 +29,7 @@ from tests.support.database import Database, bare_database, fresh_database, run_
 from tests.support.environment import bare_environment, external, unused_port
 from tests.support.fake_embeddings import served_embeddings
 from tests.support.ledger import KEY, OTHER_KEY, seal
-from tests.support.office import paragraph, word
+from tests.support.office import packed, paragraph, word
 
 ACME = ("--organization", "acme-audit")
 EMPLOYEE = ("--user", "employee@acme.example")
@@ -611,3 +611,20 @@ def test_a_run_that_cannot_be_started_or_found_says_so(glow: Glow) -> None:
     assert glow("tasks", "follow", nothing, *ACME, *EMPLOYEE) == 1
     assert "no task run" in glow.err
     assert glow("tasks", "run", nothing, *ACME, *EMPLOYEE, "--input", "{") == 2
+
+
+def test_an_archive_is_ingested_with_what_lies_inside_and_each_file_is_reported(glow: Glow, tmp_path: Path) -> None:
+    path = tmp_path / "client.zip"
+    path.write_bytes(
+        packed({"2026/gnu.md": "# Gnu\n\nThe gnu clause.", "2026/broken.pdf": "%PDF-1.4 x", "a.exe": b"MZ\x90"})
+    )
+    assert glow("ingest", str(path), *ACME, *EMPLOYEE, "--json") == 1
+    ended = {str(Path(item["path"]).relative_to(tmp_path)): item for item in glow.json["items"]}
+    assert {name: item["status"] for name, item in ended.items()} == {
+        "client.zip": "ready",
+        "client.zip/2026/gnu.md": "ready",
+        "client.zip/2026/broken.pdf": "failed",
+    }
+    assert ended["client.zip"]["reason"] == "1 file in it was not taken in: a.exe (it is a program)"
+    assert glow("search", "gnu clause", *ACME, *READONLY, "--json") == 0
+    assert glow.json["items"][0]["title"] == "2026/gnu.md"

@@ -8,6 +8,7 @@ import pytest
 
 from server.database.connection import Connection
 from tests.support.doors import Doors, problem_of
+from tests.support.office import packed
 
 LETTER = b"# Engagement letters\n\nThe engagement letter is renewed every year, and a partner signs it.\n"
 
@@ -348,19 +349,39 @@ async def test_a_file_that_was_altered_where_it_is_stored_is_not_handed_out(
 async def test_several_files_become_documents_each_and_a_bad_one_is_told_apart(doors: Doors) -> None:
     client = await doors.client()
 
-    answer = await upload(client, ("a.md", LETTER, "text/markdown"), ("b.zip", b"PK\x03\x04zip", "application/zip"))
+    answer = await upload(client, ("a.md", LETTER, "text/markdown"), ("b.rar", b"Rar!\x1a\x07", "application/vnd.rar"))
 
     good, bad = answer.json()["items"]
     assert (answer.status_code, good["status"]) == (201, "ready")
     assert answer.headers["location"] == f"/v1/knowledge/documents/{good['document_id']}"
-    assert (bad["title"], bad["outcome"], bad["error"]["code"]) == ("b.zip", "invalid", "unsupported_format")
+    assert (bad["title"], bad["outcome"], bad["error"]["code"]) == ("b.rar", "invalid", "unsupported_format")
 
 
 async def test_only_bad_files_are_a_problem(doors: Doors) -> None:
-    answer = await upload(await doors.client(), ("b.zip", b"PK\x03\x04zip", "application/zip"))
+    answer = await upload(await doors.client(), ("b.rar", b"Rar!\x1a\x07", "application/vnd.rar"))
 
-    problem = problem_of(answer, 422, "unsupported_format")
+    problem = problem_of(answer, 415, "unsupported_format")
     assert problem["outcome"] == "invalid"
+    assert "compressed archive of another kind; pack it as a ZIP" in problem["detail"]
+
+
+async def test_what_lies_inside_of_an_archive_becomes_documents_that_are_listed_and_deleted_with_it(
+    doors: Doors,
+) -> None:
+    client = await doors.client()
+    content = packed({"2026/letter.md": LETTER, "run.exe": b"MZ\x90"})
+
+    (archive,) = (await upload(client, ("client.zip", content, "application/zip"))).json()["items"]
+    assert (archive["status"], archive["media_type"]) == ("ready", "application/zip")
+    assert archive["note"] == "1 file in it was not taken in: run.exe (it is a program)"
+    inside = {"parent_id": archive["document_id"]}
+    (letter,) = (await client.get("/v1/knowledge/documents", params=inside)).json()["items"]
+    assert (letter["title"], letter["parent_id"]) == ("2026/letter.md", archive["document_id"])
+    handed_out = await client.get(f"/v1/knowledge/documents/{letter['document_id']}/content")
+    assert handed_out.content == LETTER
+
+    assert (await client.delete(f"/v1/knowledge/documents/{archive['document_id']}")).status_code == 204
+    problem_of(await client.get(f"/v1/knowledge/documents/{letter['document_id']}"), 404, "document_not_found")
 
 
 async def test_a_vector_search_without_embeddings_says_so(doors: Doors) -> None:

@@ -116,14 +116,13 @@ async def document_upload(arguments: DocumentUpload, context: CallContext) -> Js
             uri=arguments.uri,
         )
     )
-    context.jobs.append(
-        Job(
-            kind="document_index",
-            organization_id=context.principal.organization_id,
-            subject_id=document.document_id,
-        )
-    )
+    context.jobs.append(index_job(context, document.document_id))
     return {"document": document_json(document)}
+
+
+def index_job(context: CallContext, document_id: DocumentId) -> Job:
+    """The indexing of a document that was taken in."""
+    return Job(kind="document_index", organization_id=context.principal.organization_id, subject_id=document_id)
 
 
 def _belonging(arguments: DocumentUpload, role: Role) -> tuple[Audience, Trust]:
@@ -165,9 +164,10 @@ def document_handlers(
         return Upload(content=content, media_type=media_type_of(content, arguments.file_name, arguments.media_type))
 
     async def document_index(arguments: DocumentIndex, context: CallContext) -> Json:
-        """Effect  writes knowledge_documents, knowledge_chunks, knowledge_terms, knowledge_postings.
+        """Effect  writes knowledge_documents, knowledge_files, knowledge_chunks, knowledge_terms, knowledge_postings.
 
-        Removes what was indexed before, knowledge_embeddings too; vectors follow in calls of their own.
+        Removes what was indexed before, knowledge_embeddings too; vectors follow in calls of their own, and so does
+        the indexing of the files inside of it.
         """
         knowledge, document_id = context.work.knowledge, DocumentId(arguments.document_id)
         match context.prepared:
@@ -179,6 +179,10 @@ def document_handlers(
                     now=context.now,
                     then="ready" if embedder is None else "embedding",
                 )
+                for part_id in await knowledge.keep_parts(
+                    document_id, prepared.parts, new_id=context.new_id, now=context.now
+                ):
+                    context.jobs.append(index_job(context, part_id))
             case unreadable:
                 document = await knowledge.fail(document_id, str(unreadable), now=context.now)
         if document.status == "embedding":

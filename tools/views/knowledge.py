@@ -59,7 +59,11 @@ def document_json(document: Document) -> Json:
         "created_at": document.created_at.isoformat(),
         "updated_at": document.updated_at.isoformat(),
         **given(
-            engagement_id=id_text(document.engagement_id), failure=document.failure, page_count=document.page_count
+            engagement_id=id_text(document.engagement_id),
+            parent_id=id_text(document.parent_id),
+            failure=document.failure,
+            note=document.note,
+            page_count=document.page_count,
         ),
         **_progress_json(document),
     }

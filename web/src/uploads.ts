@@ -6,7 +6,7 @@ import { notice, type Log } from "./log.ts";
 
 /** The names of what is read, for a browser's choice of files; a test holds them to the parsers'. */
 export const TAKEN =
-  ".txt,.text,.log,.md,.markdown,.html,.htm,.xhtml,.csv,.tsv,.pdf,.docx,.docm,.dotx,.xlsx,.xlsm,.xltx,.pptx,.pptm,.ppsx,.potx";
+  ".txt,.text,.log,.md,.markdown,.html,.htm,.xhtml,.csv,.tsv,.pdf,.docx,.docm,.dotx,.xlsx,.xlsm,.xltx,.pptx,.pptm,.ppsx,.potx,.eml,.msg,.zip";
 
 interface Taken {
   title: string;
