@@ -1,10 +1,6 @@
 """Takes a file in within one process, from its bytes to a document that can be found: call by call through the gate."""
 
-<<<<<<< HEAD
-from collections.abc import Callable, Mapping, Sequence
-=======
-from collections.abc import AsyncGenerator, Mapping, Sequence
->>>>>>> ea7539e (Messages and archives are taken apart into documents of their own, one level below the upload)
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 from uuid import UUID

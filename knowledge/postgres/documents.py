@@ -31,13 +31,9 @@ _EMBEDDED_COUNT = """CASE WHEN d.status = 'embedding' THEN coalesce((
 
 _DOCUMENTS = f"""
 SELECT d.document_id, d.title, d.uri, d.media_type, d.audience, d.engagement_id, d.trust, {_STATUS} AS status,
-<<<<<<< HEAD
        d.failure, d.size_bytes, d.content_sha256, cardinality(d.page_starts) AS page_count, d.token_count,
        d.chunk_count, {_EMBEDDED_COUNT} AS embedded_count, d.version,
-=======
-       d.failure, d.size_bytes, d.content_sha256, cardinality(d.page_starts) AS page_count, d.token_count, d.version,
        d.parent_id, d.note,
->>>>>>> ea7539e (Messages and archives are taken apart into documents of their own, one level below the upload)
        coalesce(u.email, d.uploaded_by::text) AS uploaded_by, d.created_at, d.updated_at
 FROM knowledge_documents d
 LEFT JOIN users u ON u.user_id = d.uploaded_by

@@ -74,12 +74,13 @@ async def _ingest(
 ) -> list[Ingested]:
     async with acting_hub() as hub:
         principal = await acting(hub, organization, user)
-        return [each async for each in _taken_in(Intake(hub), principal, files, said, progress)]
+        return [each async for each in taken_in(Intake(hub), principal, files, said, progress)]
 
 
-async def _taken_in(
+async def taken_in(
     intake: Intake, principal: Principal, files: Sequence[Path], said: Mapping[str, str], progress: Progress
 ) -> AsyncGenerator[Ingested]:
+    """What becomes of each file, and behind it of each that lies inside of it."""
     for path in files:
         progress(path)
         try:
@@ -90,28 +91,20 @@ async def _taken_in(
             file = IntakeFile(
                 content=content, title=_utf8(path.name)[:NAME_LIMIT], file_name=_utf8(path.name)[:NAME_LIMIT], said=said
             )
-<<<<<<< HEAD
-            yield await _take_in(intake, principal, path, file, progress)
-
-
-async def _take_in(intake: Intake, principal: Principal, path: Path, file: IntakeFile, progress: Progress) -> Ingested:
-=======
-            async for ended in _take_in(intake, principal, path, file):
+            async for ended in _take_in(intake, principal, path, file, progress):
                 yield ended
 
 
-async def _take_in(intake: Intake, principal: Principal, path: Path, file: IntakeFile) -> AsyncGenerator[Ingested]:
+async def _take_in(
+    intake: Intake, principal: Principal, path: Path, file: IntakeFile, progress: Progress
+) -> AsyncGenerator[Ingested]:
     """The file, and behind it each that came inside of it."""
->>>>>>> ea7539e (Messages and archives are taken apart into documents of their own, one level below the upload)
     uploaded = await intake.upload(principal, file)
     if uploaded.outcome != "done":
         yield Ingested(path=path, ending="refused", reason=why_not(uploaded))
         return
     document_id = document_id_of(uploaded)
-<<<<<<< HEAD
     indexed = await intake.index(principal, document_id, partial(progress, path))
-=======
-    indexed = await intake.index(principal, document_id)
     yield _indexed(path, document_id, indexed)
     if indexed is not None and indexed.outcome == "done":
         async for part_id, part in intake.index_parts(principal, document_id):
@@ -120,7 +113,6 @@ async def _take_in(intake: Intake, principal: Principal, path: Path, file: Intak
 
 
 def _indexed(path: Path, document_id: DocumentId, indexed: CallOutcome | None) -> Ingested:
->>>>>>> ea7539e (Messages and archives are taken apart into documents of their own, one level below the upload)
     if indexed is None:
         reason = "the organization has no service account to index it"
         return Ingested(path=path, ending="failed", document_id=str(document_id), reason=reason)

@@ -362,7 +362,7 @@ async def test_only_bad_files_are_a_problem(doors: Doors) -> None:
 
     problem = problem_of(answer, 415, "unsupported_format")
     assert problem["outcome"] == "invalid"
-    assert "compressed archive of another kind; pack it as a ZIP" in problem["detail"]
+    assert "compressed archive of another kind; pack it as a ZIP" in str(problem["detail"])
 
 
 async def test_what_lies_inside_of_an_archive_becomes_documents_that_are_listed_and_deleted_with_it(
