@@ -1,6 +1,6 @@
 """Every benchmark, one after the other; `python -m benchmarks`."""
 
-from benchmarks import chat_turn, ledger, mcp_call, runs, search, startup, streams
+from benchmarks import chat_turn, ingest, ledger, mcp_call, runs, search, startup, streams
 
 if __name__ == "__main__":
     chat_turn.main()
@@ -8,5 +8,6 @@ if __name__ == "__main__":
     startup.main()
     streams.main()
     runs.main()
+    ingest.main()
     ledger.measure_and_print(ledger.FEW)
     search.measure_and_print()

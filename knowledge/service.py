@@ -28,7 +28,7 @@ from knowledge.model import (
     TextMap,
     TextRange,
 )
-from knowledge.parse.decode import storable
+from knowledge.parse.decode import name_words, storable
 from knowledge.parse.document import Part
 from knowledge.ports import DocumentRepository, FileStore, PartRepository, SearchIndex
 from knowledge.prepare import PreparedDocument
@@ -315,7 +315,7 @@ def document_title(given: str | None, filename: str | None) -> str:
     """The title of a document as it is kept: what was given, else the file's name, on one line and storable."""
     stem = PurePosixPath((filename or "").replace("\\", "/")).stem
     for candidate in (given, stem):
-        if title := " ".join(storable(candidate or "").split()):
+        if title := name_words(candidate or ""):
             return title[:TITLE_LENGTH]
     return "Untitled document"
 

@@ -6,9 +6,11 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import pairwise
 from typing import Final
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
+from knowledge.parse.decode import name_words
 from knowledge.parse.document import ParseLimits, Unreadable
 
 _ENCRYPTED: Final = 0x1 | 0x40
@@ -64,12 +66,15 @@ def entries(content: bytes, allowance: Allowance) -> Iterator[Entry]:
         archive = ZipFile(BytesIO(content))
     except (BadZipFile, ValueError, NotImplementedError, OSError) as damaged:
         raise Unreadable("the archive is damaged or was cut short") from damaged
+    overlapping = _overlapping(archive.infolist())
     for info in archive.infolist():
         path = entry_path(_name(info))
         if info.is_dir() or not path or _is_litter(path):
             continue
         allowance.take_file()
         try:
+            if info.header_offset in overlapping:
+                raise Unreadable("it is packed in the same bytes as another file")
             yield Entry(path=path, content=_unpacked(archive, info, allowance))
         except Unreadable as refusal:
             yield Entry(path=path, refused=refusal.reason)
@@ -77,8 +82,8 @@ def entries(content: bytes, allowance: Allowance) -> Iterator[Entry]:
 
 def entry_path(name: str) -> str:
     """A name as a path below the archive: it names a place in words, and never one on this machine."""
-    steps = name.replace("\\", "/").replace("\x00", "").split("/")
-    return "/".join(step for step in (" ".join(each.split()) for each in steps) if step not in ("", ".", ".."))
+    steps = map(name_words, name.replace("\\", "/").split("/"))
+    return "/".join(step for step in steps if step not in ("", ".", ".."))
 
 
 def _name(info: ZipInfo) -> str:
@@ -89,6 +94,13 @@ def _name(info: ZipInfo) -> str:
         return info.filename.encode("cp437").decode("utf-8")
     except UnicodeError:
         return info.filename
+
+
+def _overlapping(entries: list[ZipInfo]) -> set[int]:
+    """Where entries begin that reach into one another: a few packed bytes would unpack to any number of files."""
+    ordered = sorted(entries, key=lambda each: each.header_offset)
+    pairs = ((a, b) for a, b in pairwise(ordered) if a.header_offset + max(a.compress_size, 1) > b.header_offset)
+    return {each.header_offset for pair in pairs for each in pair}
 
 
 def _is_litter(path: str) -> bool:

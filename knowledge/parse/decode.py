@@ -21,6 +21,7 @@ _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _CONTROLS = re.compile(r"[\x01-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
 _BYTE_CONTROLS = re.compile(_CONTROLS.pattern.encode("ascii"))
+_TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _NEWLINES = re.compile(r"\r\n?|\u2028|\u2029|\x85")
 
 
@@ -41,7 +42,8 @@ def decode_text(content: bytes) -> str:
 def decode_html(content: bytes) -> str:
     """The text of an HTML file, which may name its encoding itself."""
     named = _META_CHARSET.search(content[:4096])
-    if named is None or content.startswith(tuple(mark for mark, _ in _BOMS)):
+    # A page whose bytes could be read up to here is of no encoding with characters wider than a byte.
+    if named is None or content.startswith(tuple(mark for mark, _ in _BOMS)) or b"utf-" in named.group(1).lower():
         return decode_text(content)
     try:
         return _readable(content.decode(named.group(1).decode("ascii"), "replace"))
@@ -58,6 +60,11 @@ def is_binary(content: bytes) -> bool:
         return False
     sample = content[:SAMPLE]
     return b"\x00" in content or _too_strange(len(_BYTE_CONTROLS.findall(sample)), len(sample))
+
+
+def name_words(text: str) -> str:
+    """A name on one line and storable, without the signs that turn letters round to show another ending."""
+    return " ".join(_TURNING.sub("", storable(text)).split())
 
 
 def storable(text: str) -> str:

@@ -33,13 +33,14 @@ _BY_DECLARATION: dict[str, MediaType] = {
     "text/tab-separated-values": "text/csv",
     EML: EML,
 }
+_IMAGE = "an image, and this server recognizes no text in images"
 _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"{\\rtf", "a rich text (RTF) document; save it as DOCX, PDF or text"),
-    (b"\x89PNG", "an image, and this server recognizes no text in images"),
-    (b"\xff\xd8\xff", "an image, and this server recognizes no text in images"),
-    (b"GIF8", "an image, and this server recognizes no text in images"),
-    (b"II*\x00", "an image, and this server recognizes no text in images"),
-    (b"MM\x00*", "an image, and this server recognizes no text in images"),
+    (b"\x89PNG", _IMAGE),
+    (b"\xff\xd8\xff", _IMAGE),
+    (b"GIF8", _IMAGE),
+    (b"II*\x00", _IMAGE),
+    (b"MM\x00*", _IMAGE),
     (b"\x1f\x8b", "a compressed archive of another kind; pack it as a ZIP"),
     (b"7z\xbc\xaf", "a compressed archive of another kind; pack it as a ZIP"),
     (b"Rar!", "a compressed archive of another kind; pack it as a ZIP"),
@@ -156,6 +157,8 @@ def _old_office_type(content: bytes) -> MediaType:
 def _text_type(content: bytes, suffix: str, declared: str) -> MediaType:
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
+    if suffix == ".svg" or declared == "image/svg+xml":
+        raise UnsupportedFormat(f"it is {_IMAGE}")
     if declared in _BY_DECLARATION:
         return _BY_DECLARATION[declared]
     return "text/html" if _HTML_START.match(content[:2048]) else "text/plain"

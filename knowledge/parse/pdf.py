@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from knowledge.parse.decode import storable
 from knowledge.parse.document import Block, Outline, ParsedDocument, ParseLimits, Unreadable, first_heading
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 _DAMAGED = "the PDF is damaged or made in a way that this server cannot read"
 _NO_TEXT = "the PDF holds no text; it may be a scan, and this server recognizes no text in images"
+_SCANNED = "the PDF is a scan: {} no text but pictures, and this server recognizes no text in images"
+_HARDLY_ANY = 16
+"""Characters: a page number or a stamp that a scanner adds to its picture."""
+_DEEPEST = 4
+"""Forms within one another in which a picture is looked for."""
+_MOST_NAMED = 12
+"""Pages that are named one by one."""
 _PAGE_BREAK = "\n\n"
 _TRAILING_BLANKS = re.compile(r"[ \t\f\v\u00a0]+(?=\n|\Z)")
 
@@ -30,13 +37,17 @@ def parse_pdf(content: bytes, limits: ParseLimits) -> ParsedDocument:
     """
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)
     try:
-        pages, title = _read(content, limits)
+        read = _read(content, limits)
     except (Unreadable, MemoryError):
         raise
     # pypdf walks whatever a broken file makes of its objects: nearly any exception type comes out of it.
     except Exception as error:
         raise Unreadable(_DAMAGED) from error
-    return document_of_pages(pages, title)
+    if read.scanned and not read.has_words:
+        raise Unreadable(
+            _SCANNED.format("its page holds" if len(read.texts) == 1 else f"its {len(read.texts):,} pages hold")
+        )
+    return replace(document_of_pages(read.texts, read.title), note=_scans(read.scanned))
 
 
 def document_of_pages(pages: Sequence[str], title: str | None = None) -> ParsedDocument:
@@ -58,7 +69,31 @@ def document_of_pages(pages: Sequence[str], title: str | None = None) -> ParsedD
     )
 
 
-def _read(content: bytes, limits: ParseLimits) -> tuple[list[str], str | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """What was read of a PDF; `scanned` are the numbers of pages that hold a picture and hardly any text."""
+
+    texts: list[str]
+    scanned: list[int]
+    title: str | None
+
+    @property
+    def has_words(self) -> bool:
+        """Whether any page but the scanned ones has."""
+        return any(text.strip() for number, text in enumerate(self.texts, 1) if number not in set(self.scanned))
+
+
+def _scans(scanned: Sequence[int]) -> str | None:
+    """Which pages were not read, in words."""
+    if not scanned:
+        return None
+    named = ", ".join(map(str, scanned[:_MOST_NAMED])) + (" and others" if len(scanned) > _MOST_NAMED else "")
+    if len(scanned) == 1:
+        return f"page {named} is a scan, whose words were not read"
+    return f"{len(scanned):,} pages are scans, whose words were not read: {named}"
+
+
+def _read(content: bytes, limits: ParseLimits) -> _Read:
     from pypdf import PdfReader
 
     reader = PdfReader(BytesIO(content), strict=False)
@@ -66,7 +101,33 @@ def _read(content: bytes, limits: ParseLimits) -> tuple[list[str], str | None]:
         raise Unreadable("the PDF is protected by a password")
     if len(reader.pages) > limits.pages:
         raise Unreadable(f"the PDF has {len(reader.pages):,} pages, and at most {limits.pages:,} are read")
-    return list(_page_texts(reader, limits)), _title(reader)
+    texts = list(_page_texts(reader, limits))
+    scanned = [
+        number
+        for number, (page, text) in enumerate(zip(reader.pages, texts, strict=True), 1)
+        if len(text.strip()) < _HARDLY_ANY and _has_picture(page.get("/Resources"), 1)
+    ]
+    return _Read(texts=texts, scanned=scanned, title=_title(reader))
+
+
+def _has_picture(resources: object, depth: int) -> bool:
+    """Whether anything of these resources is a picture, or a form that has one; nothing of it is decoded."""
+    held = _dictionary(_dictionary(resources).get("/XObject"))
+    for each in held.values():
+        drawn = _dictionary(each)
+        if drawn.get("/Subtype") == "/Image":
+            return True
+        if drawn.get("/Subtype") == "/Form" and depth < _DEEPEST and _has_picture(drawn.get("/Resources"), depth + 1):
+            return True
+    return False
+
+
+def _dictionary(value: object) -> dict[str, object]:
+    """What a reference leads to, where that is a dictionary."""
+    from pypdf.generic import DictionaryObject, IndirectObject
+
+    found: object = value.get_object() if isinstance(value, IndirectObject) else value
+    return cast("dict[str, object]", found) if isinstance(found, DictionaryObject) else {}
 
 
 def _page_texts(reader: PdfReader, limits: ParseLimits) -> Iterator[str]:

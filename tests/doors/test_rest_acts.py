@@ -381,7 +381,7 @@ async def test_what_lies_inside_of_an_archive_becomes_documents_that_are_listed_
     assert handed_out.content == LETTER
 
     assert (await client.delete(f"/v1/knowledge/documents/{archive['document_id']}")).status_code == 204
-    problem_of(await client.get(f"/v1/knowledge/documents/{letter['document_id']}"), 404, "document_not_found")
+    problem_of(await client.get(f"/v1/knowledge/documents/{letter['document_id']}"), 404, "not_found")
 
 
 async def test_a_vector_search_without_embeddings_says_so(doors: Doors) -> None:

@@ -239,7 +239,7 @@ def test_a_pdf_of_too_many_pages_or_characters_is_refused() -> None:
         parse_document(content, media_type="application/pdf", limits=ParseLimits(characters=5))
 
 
-@pytest.mark.parametrize("content", [b"PK\x03\x04rest", b"\x89PNG\r\n", b"{\\rtf1 x}", b"\x7fELF\x02", b"\x1f\x8b\x08"])
+@pytest.mark.parametrize("content", [b"Rar!rest", b"\x89PNG\r\n", b"{\\rtf1 x}", b"\x7fELF\x02", b"\x1f\x8b\x08"])
 def test_formats_that_no_parser_reads_are_told_apart(content: bytes) -> None:
     with pytest.raises(UnsupportedFormat):
         media_type_of(content, "renamed.txt", "text/plain")
