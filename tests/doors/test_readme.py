@@ -53,12 +53,14 @@ class Shell:
 
 @contextmanager
 def shell(folder: Path, port: int) -> Generator[Shell]:
-    """bash, in which `.venv/bin/glow`, `.venv/bin/python` and `manifests` are this tree's, the demo on another port."""
+    """bash, in which programs, `manifests` and `audit` are this tree's, and `.glow` is the demo's on another port."""
     kept = {name: value for name, value in os.environ.items() if name not in names_of_settings()}
     root = str(resource_folder("manifests").parent)
     (folder / "client.py").write_text(python_of(README), encoding="utf-8")
     (folder / "glow.py").write_text(GLOW, encoding="utf-8")
-    (folder / "manifests").symlink_to(resource_folder("manifests"))
+    for name in ("manifests", "audit"):
+        (folder / name).symlink_to(resource_folder(name))
+    (folder / ".glow").symlink_to(folder / "home")
     environment = {**kept, "PYTHONPATH": root, "GLOW_HOME": str(folder / "home")}
     with subprocess.Popen(
         ["bash", "--norc", "--noprofile"],

@@ -7,6 +7,7 @@ import { roleName, titles } from "../words.ts";
 import { showApproval, showApprovals } from "./approvals.ts";
 import { archiveOf } from "./archive.ts";
 import { DECIDING, showAutonomy } from "./autonomy.ts";
+import { showAway } from "./away.ts";
 import { credential, linkedCredential } from "./credential.ts";
 import type { Page } from "./frame.ts";
 import { showMemory } from "./memory.ts";
@@ -18,6 +19,8 @@ import { showTasks } from "./tasks.ts";
 const VIEWS: readonly (readonly [string, string])[] = [
   ["", "Chat"], ["approvals", "Approvals"], ["tasks", "Tasks"], ["schedules", "Schedules"], ["documents", "Documents"], ["activity", "Activity"], ["autonomy", "Autonomy"], ["memory", "Memory"],
 ];
+/** Of views that belong to another one of the list. */
+const TITLES: Readonly<Record<string, string>> = { approval: "Approval", away: "While you are away" };
 const APPROVALS_EVERY_MS = 30_000;
 const SEARCH_AFTER_MS = 200;
 
@@ -115,7 +118,7 @@ async function route(): Promise<void> {
   const found = new URLSearchParams(location.hash.slice(1));
   const view = [...found.keys()][0] ?? "";
   mark(view);
-  document.title = `${view === "approval" ? "Approval" : (VIEWS.find(([name]) => name === viewOf(view))?.[1] ?? "Chat")} · Prisma Glow`;
+  document.title = `${TITLES[view] ?? (VIEWS.find(([name]) => name === viewOf(view))?.[1] ?? "Chat")} · Prisma Glow`;
   try {
     await show(view, found, signal);
   } catch (fault) {
@@ -132,6 +135,8 @@ async function show(view: string, found: URLSearchParams, signal: AbortSignal): 
       return showApproval(hub, main, found.get("approval") ?? "", countApprovals);
     case "approvals":
       return showApprovals(hub, main);
+    case "away":
+      return showAway(main, { hub, signal, who: me?.principal ?? "", role: me?.role ?? "", usable });
     case "tasks":
       return showTasks(hub, main, signal, me?.principal ?? "");
     case "schedules":
@@ -188,7 +193,7 @@ async function awaitTitle(id: string): Promise<void> {
 
 /** The view in the list at the side to which this one belongs. */
 function viewOf(view: string): string {
-  return { conversation: "", approval: "approvals" }[view] ?? view;
+  return { conversation: "", approval: "approvals", away: "approvals" }[view] ?? view;
 }
 
 function mark(view: string, conversation = new URLSearchParams(location.hash.slice(1)).get("conversation")): void {
