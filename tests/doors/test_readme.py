@@ -113,7 +113,7 @@ def test_every_command_that_a_sentence_of_the_readme_names_has_the_options_it_ne
 
 
 @needs_a_shell
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_command_of_the_readme_prints_what_it_shows(folder: Path, port: int) -> None:
     ids = Ids()
     with glow(folder, {"GLOW_HOME": str(folder / "home")}, "demo", "--port", str(port)) as demo:
