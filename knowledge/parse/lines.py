@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from knowledge.parse.document import Block, BlockKind, Outline
+from knowledge.parse.rows import SEPARATOR
 
 _CLAUSE = r"[A-Z]{1,4}-[0-9]{1,3}(?:\.[0-9]{1,3}){0,4}|[0-9]{1,2}(?:\.[0-9]{1,2}){1,4}"
 _ITEM_START = re.compile(rf"\s*(?:[-*•‣◦·–]|\(?[0-9]{{1,3}}[.)]|\(?[a-z][.)]|\([ivx]{{1,5}}\)|{_CLAUSE})\s+\S")
@@ -40,6 +41,16 @@ def blocks_of_lines(text: str, start: int, end: int, outline: Outline) -> Iterat
     gathered: list[Line] = []
     kind: BlockKind = "paragraph"
     for index, line in enumerate(lines):
+        if SEPARATOR in line.text:
+            if gathered and kind != "table":
+                yield _block(kind, gathered, outline)
+                gathered = []
+            kind = "table"
+            gathered.append(line)
+            continue
+        if gathered and kind == "table":
+            yield _block(kind, gathered, outline)
+            gathered, kind = [], "paragraph"
         level = _heading_level(lines, index)
         starts_item = _ITEM_START.match(line.text) is not None
         if gathered and (not line.text.strip() or level or starts_item):

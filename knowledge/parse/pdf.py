@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import accumulate
 from typing import TYPE_CHECKING, cast
 
+from knowledge.parse import ocr
 from knowledge.parse.decode import storable
 from knowledge.parse.document import Block, Outline, ParsedDocument, ParseLimits, Unreadable, first_heading
 from knowledge.parse.lines import blocks_of_lines
+from knowledge.parse.pdf_tables import with_tables
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
 
 _DAMAGED = "the PDF is damaged or made in a way that this server cannot read"
 _NO_TEXT = "the PDF holds no text; it may be a scan, and this server recognizes no text in images"
-_SCANNED = "the PDF is a scan: {} no text but pictures, and this server recognizes no text in images"
+_SCANNED = "the PDF is a scan: {} no text but pictures, and {}"
+_UNREAD = "not read"
+_RECOGNIZED = "read from the picture and may be wrong"
+_NOT_RECOGNIZED = "this server recognizes no text in images"
+_NOTHING_RECOGNIZED = "no words were recognized in them"
 _HARDLY_ANY = 16
 """Characters: a page number or a stamp that a scanner adds to its picture."""
+_DIGIT = re.compile(r"\d")
 _DEEPEST = 4
 """Forms within one another in which a picture is looked for."""
 _MOST_NAMED = 12
@@ -44,10 +51,10 @@ def parse_pdf(content: bytes, limits: ParseLimits) -> ParsedDocument:
     except Exception as error:
         raise Unreadable(_DAMAGED) from error
     if read.scanned and not read.has_words:
-        raise Unreadable(
-            _SCANNED.format("its page holds" if len(read.texts) == 1 else f"its {len(read.texts):,} pages hold")
-        )
-    return replace(document_of_pages(read.texts, read.title), note=_scans(read.scanned))
+        held = "its page holds" if len(read.texts) == 1 else f"its {len(read.texts):,} pages hold"
+        raise Unreadable(_SCANNED.format(held, _NOTHING_RECOGNIZED if ocr.is_installed() else _NOT_RECOGNIZED))
+    said = (_scans(read.recognized, _RECOGNIZED), _scans(read.scanned, _UNREAD))
+    return replace(document_of_pages(read.texts, read.title), note="; ".join(filter(None, said)) or None)
 
 
 def document_of_pages(pages: Sequence[str], title: str | None = None) -> ParsedDocument:
@@ -75,22 +82,23 @@ class _Read:
 
     texts: list[str]
     scanned: list[int]
+    recognized: list[int]
+    """Scanned ones whose words were read from the picture."""
     title: str | None
 
     @property
     def has_words(self) -> bool:
         """Whether any page but the scanned ones has."""
-        return any(text.strip() for number, text in enumerate(self.texts, 1) if number not in set(self.scanned))
+        scanned = set(self.scanned)
+        return any(text.strip() for number, text in enumerate(self.texts, 1) if number not in scanned)
 
 
-def _scans(scanned: Sequence[int]) -> str | None:
-    """Which pages were not read, in words."""
-    if not scanned:
-        return None
-    named = ", ".join(map(str, scanned[:_MOST_NAMED])) + (" and others" if len(scanned) > _MOST_NAMED else "")
-    if len(scanned) == 1:
-        return f"page {named} is a scan, whose words were not read"
-    return f"{len(scanned):,} pages are scans, whose words were not read: {named}"
+def _scans(pages: Sequence[int], what: str) -> str:
+    """Which pages are scans and what became of their words; empty where there is none."""
+    named = ", ".join(map(str, pages[:_MOST_NAMED])) + (" and others" if len(pages) > _MOST_NAMED else "")
+    if len(pages) == 1:
+        return f"page {named} is a scan, whose words were {what}"
+    return f"{len(pages):,} pages are scans, whose words were {what}: {named}" if pages else ""
 
 
 def _read(content: bytes, limits: ParseLimits) -> _Read:
@@ -107,7 +115,22 @@ def _read(content: bytes, limits: ParseLimits) -> _Read:
         for number, (page, text) in enumerate(zip(reader.pages, texts, strict=True), 1)
         if len(text.strip()) < _HARDLY_ANY and _has_picture(page.get("/Resources"), 1)
     ]
-    return _Read(texts=texts, scanned=scanned, title=_title(reader))
+    found = _recognized(content, scanned)
+    for number, text in found.items():
+        texts[number - 1] = storable(text)
+    unread = [number for number in scanned if number not in found]
+    return _Read(texts=texts, scanned=unread, recognized=list(found), title=_title(reader))
+
+
+def _recognized(content: bytes, scanned: Sequence[int]) -> Mapping[int, str]:
+    if not scanned or not ocr.is_installed():
+        return {}
+    try:
+        found = ocr.recognized(content, scanned)
+        return {number: text for number, text in found.items() if len(text) >= _HARDLY_ANY}
+    # What another program makes of the same file must not cost the pages that were read.
+    except ocr.NotRecognized:
+        return {}
 
 
 def _has_picture(resources: object, depth: int) -> bool:
@@ -134,10 +157,17 @@ def _page_texts(reader: PdfReader, limits: ParseLimits) -> Iterator[str]:
     characters = 0
     for page in reader.pages:
         text = _TRAILING_BLANKS.sub("", storable(page.extract_text())).strip("\n")
+        if _may_hold_table(text):
+            text = with_tables(text, storable(page.extract_text(extraction_mode="layout")))
         characters += len(text)
         if characters > limits.characters:
             raise Unreadable(f"the PDF holds more than {limits.characters:,} characters of text")
         yield text
+
+
+def _may_hold_table(text: str) -> bool:
+    """A page without a number on three of its lines has no table that is worth being set anew."""
+    return sum(1 for line in text.split("\n") if _DIGIT.search(line)) >= 3
 
 
 def _title(reader: PdfReader) -> str | None:

@@ -8,6 +8,7 @@ import pytest
 
 from knowledge.isolate import IsolatedPreparer
 from knowledge.parse.document import Unreadable
+from knowledge.parse.ocr import in_reading_order, is_installed
 from knowledge.parse.reader import parse_document
 
 fpdf = pytest.importorskip("fpdf", reason="fpdf2 makes these PDFs; it is not installed")
@@ -27,6 +28,20 @@ def pdf(*pages: str | None) -> bytes:
         elif words:
             made.multi_cell(0, 8, words)
     buffer = BytesIO()
+    made.output(buffer)
+    return buffer.getvalue()
+
+
+def scan() -> bytes:
+    """A page as a scanner makes it of a letter."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    page = Image.new("L", (1_240, 1_754), 255)
+    words = "The balance of account 4711 is EUR 174,000.50."
+    ImageDraw.Draw(page).text((120, 140), words, font=ImageFont.load_default(size=34), fill=0)
+    made, buffer = fpdf.FPDF(), BytesIO()
+    made.add_page()
+    made.image(page, x=0, y=0, w=210)
     made.output(buffer)
     return buffer.getvalue()
 
@@ -57,7 +72,25 @@ def test_a_document_of_nothing_but_pictures_cannot_be_read_and_says_why(
 ) -> None:
     with pytest.raises(Unreadable, match=words) as refused:
         parse_document(pdf(*pages), media_type="application/pdf")
-    assert "recognizes no text in images" in refused.value.reason
+    assert "recognizes no text in images" in refused.value.reason or "no words were recognized" in refused.value.reason
+
+
+def test_pieces_of_lines_are_put_in_reading_order_without_those_that_are_unsure() -> None:
+    found = [
+        ([(50, 41), (90, 41), (90, 60), (50, 60)], "below", 0.9),
+        ([(60, 10), (90, 10), (90, 30), (60, 30)], "right", 0.9),
+        ([(0, 12), (50, 12), (50, 31), (0, 31)], "left", 0.8),
+        ([(0, 80), (50, 80), (50, 99), (0, 99)], "smudge", 0.2),
+    ]
+    assert in_reading_order(found) == "left right\nbelow"
+
+
+@pytest.mark.skipif(not is_installed(), reason="the extra `ocr` is not installed: no page is recognized")
+async def test_the_words_of_a_scan_are_read_in_the_process_apart_and_said_to_be_so() -> None:
+    async with IsolatedPreparer() as preparer:
+        prepared = await preparer.prepare(scan(), title="Letter", media_type="application/pdf")
+    assert "The balance of account 4711 is EUR 174,000.50." in prepared.text
+    assert prepared.note == "page 1 is a scan, whose words were read from the picture and may be wrong"
 
 
 async def test_what_is_said_of_a_document_comes_back_from_the_process_apart() -> None:
