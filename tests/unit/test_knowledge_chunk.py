@@ -135,3 +135,21 @@ def test_a_word_longer_than_the_budget_is_cut_and_nothing_is_lost() -> None:
 def test_a_budget_that_a_few_characters_may_exceed_is_refused() -> None:
     with pytest.raises(ValueError, match="16 tokens or more"):
         chunk_document(parse_plain(b"x"), budget=15)
+
+
+PLAIN = st.sampled_from(["the", "letter", "is", "renewed", "Émile", "IFRS 16.22(b)", "1,250.00", "VAT-2024/07", "by"])
+PROSE = st.lists(
+    st.lists(PLAIN, min_size=1, max_size=7).map(lambda words: "The " + " ".join(words) + "s."), min_size=1, max_size=12
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(PROSE, min_size=1, max_size=5), st.sampled_from([64, 96, 320]))
+def test_no_sentence_that_fits_the_budget_is_cut(paragraphs: list[list[str]], budget: int) -> None:
+    text = "\n\n".join(map(" ".join, paragraphs))
+    chunks = chunk_document(parse_plain(text.encode()), budget=budget)
+    at = 0
+    for sentence in (sentence for paragraph in paragraphs for sentence in paragraph):
+        at = text.index(sentence, at)
+        assert any(chunk.start <= at and at + len(sentence) <= chunk.end for chunk in chunks), sentence
+        at += len(sentence)
