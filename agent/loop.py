@@ -274,6 +274,7 @@ class _Loop:
                 spent=spent,
                 words=None if heard.own_words == heard.text else heard.own_words,
                 out_of_time=heard.out_of_time,
+                unpaid=heard.unpaid,
                 told=heard.told,
             )
         )

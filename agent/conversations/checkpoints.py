@@ -38,6 +38,8 @@ class Checkpoint:
     words: str | None = None
     """What the model itself said in it, where the text that was shown has more words than those."""
     out_of_time: bool = False
+    unpaid: str = ""
+    """Why the model was not asked: which of the firm's budgets had too little left."""
     told: Told | None = None
     """None: the model was not asked; or the turn is of a time when this was not kept."""
 
@@ -62,6 +64,8 @@ def checkpoint_text(checkpoint: Checkpoint) -> str:
         mark["words"] = checkpoint.words
     if checkpoint.out_of_time:
         mark["out_of_time"] = True
+    if checkpoint.unpaid:
+        mark["unpaid"] = checkpoint.unpaid
     if checkpoint.told is not None:
         mark["told"] = checkpoint.told
     return json_text(mark)
@@ -77,6 +81,7 @@ def checkpoint_of(content: str) -> Checkpoint:
         spent=_spent(mapping(raw["spent"])),
         words=cast("str | None", raw.get("words")),
         out_of_time=raw.get("out_of_time") is True,
+        unpaid=cast(str, raw.get("unpaid", "")),
         told=_told(mapping(raw["told"])) if "told" in raw else None,
     )
 

@@ -25,6 +25,7 @@ class RecordedTurn:
     provider_items: tuple[ProviderItem, ...] = ()
     told: Told | None = None
     out_of_time: bool = False
+    unpaid: str = ""
     marked: SpentSoFar | None = None
     """What the run had spent when the turn was whole; None: it came to no end."""
 

@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import cast
 from uuid import UUID
 
+from agent.budget import Allowance, NoBudget
 from agent.calling import CUT_OFF
 from agent.citations import SEARCH
 from agent.events import RunFailed
 from agent.json_values import items, mapping, text
 from agent.model import (
     BrokenOff,
+    BudgetExhausted,
     CallRequested,
     Finished,
     ItemMade,
@@ -94,6 +96,11 @@ class RecordedModel:
         del model, read, cached, written
         return self._cost
 
+    @property
+    def unpaid(self) -> str:
+        """Why nobody was asked for the next turn: which budget had too little left; empty where somebody was."""
+        return self._turns[0][0].unpaid if self._turns else ""
+
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
         """The next turn."""
         del request
@@ -130,6 +137,22 @@ def _said(turn: RecordedTurn, spent: TurnSpent) -> Iterator[ModelEvent]:
     yield Usage(input_tokens=spent.read, cached_tokens=spent.cached, output_tokens=spent.written)
     for _ in range(spent.untold):
         yield BrokenOff()
+
+
+class RecordedPurse(NoBudget):
+    """Has too little left where the run's budgets had; satisfies agent.budget.Purse."""
+
+    def __init__(self, model: RecordedModel) -> None:
+        self._model = model
+
+    async def hold(self, model: str, words: Sequence[str], written: int | None, seconds: float) -> Allowance | None:
+        """Nothing is held.
+
+        Raises  BudgetExhausted: here the run was told so.
+        """
+        if self._model.unpaid:
+            raise BudgetExhausted(self._model.unpaid)
+        return await super().hold(model, words, written, seconds)
 
 
 class RecordedTools:

@@ -27,7 +27,15 @@ from agent.loop import TurnContext, TurnSetup, run_turn
 from agent.model import ModelFailed
 from agent.replay.comparing import Comparison
 from agent.replay.model import RecordedTurn, Stretch
-from agent.replay.parts import RecordedIds, RecordedModel, RecordedTools, RecordingEnds, Stopped, what_ends
+from agent.replay.parts import (
+    RecordedIds,
+    RecordedModel,
+    RecordedPurse,
+    RecordedTools,
+    RecordingEnds,
+    Stopped,
+    what_ends,
+)
 from agent.replay.reading import stretches_of
 from agent.replay.spending import TurnSpent, spent_before, spent_in, untold_else
 from agent.resuming import Resumed, resumed_of
@@ -152,6 +160,7 @@ class _Telling:
                 raise ends
             return TurnContext(model=model, offers=())
 
+        spent.purse = RecordedPurse(model)
         run = self._run.run
         steps = () if resumed is None else resumed.steps
         transcript = Transcript(system="", history=History(), message=run.message, window=WIDE)

@@ -4,13 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from domain.kernel import utc_now
+from agent.replay.model import Replayed
+from agent.replay.service import Replays
+from domain.kernel import RunId, utc_now
 from server.database.connection import Connection
+from server.database.conversations import PostgresSessions
 from server.settings import Settings
 from server.system_config import Price, SystemConfig
 from tests.support.database import Database
@@ -156,6 +160,31 @@ async def test_a_run_whose_budget_is_gone_on_the_way_answers_with_what_it_has(
     )
     assert "Done: task_list." in answer["text"]
     assert len(fake.requests) == 1
+
+
+@pytest.mark.parametrize("where", ["at its beginning", "on the way", "on the way, after words"])
+async def test_a_run_that_a_budget_ended_is_told_again_the_same_though_the_budget_is_lifted(
+    talking: Doors, fake: FakeOpenAI, script: list[Answer], where: str
+) -> None:
+    partner, client = await talking.client("partner@acme"), await talking.client()
+    await set_budget(partner, scope="run", measure="tokens", limit=20_000 if where.startswith("on") else 100)
+    words = "Let me look. " if where.endswith("words") else ""
+    script[:] = [Turn(text=words, calls=(LOOK,), usage=(1_000, 19_000))]
+    answer = await said(client)
+    assert len(fake.requests) == (1 if where.startswith("on") else 0)
+    await set_budget(partner, scope="run", measure="tokens", limit=None)
+    found = await replayed(talking, answer["run_id"])
+    assert found.divergence is None, found.divergence
+    events: str = (await client.get(f"/v1/runs/{answer['run_id']}/events")).text
+    assert (found.status, found.same) == (answer["status"], events.count("\ndata: "))
+    assert len(fake.requests) == (1 if where.startswith("on") else 0), "nobody was asked again"
+
+
+async def replayed(doors: Doors, run_id: str) -> Replayed:
+    hub = doors.hub
+    caller = await hub.authenticator.caller_of(await doors.token("employee@acme"), None)
+    replays = Replays(PostgresSessions(hub.transactions), hub.rules.personas, lambda budget: budget, 200)
+    return await replays.replay(caller.principal("rest"), RunId(UUID(run_id)))
 
 
 async def test_what_is_left_pays_for_a_shorter_answer(talking: Doors, fake: FakeOpenAI) -> None:
