@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -81,7 +81,13 @@ class Nursery:
         assert self.process.stdin is not None
         self.process.stdin.write(orjson.dumps({"step": step, "nth": nth, "works": works}) + b"\n")
         born = await self.line()
-        yield FaultyServer(url=f"http://127.0.0.1:{born['port']}", nursery=self)
+        try:
+            yield FaultyServer(url=f"http://127.0.0.1:{born['port']}", nursery=self)
+        except BaseException:
+            # The nursery waits for it: a test that fails is not to wait with it.
+            with suppress(ProcessLookupError):
+                os.kill(born["pid"], signal.SIGKILL)
+            raise
         if step is None:
             os.kill(born["pid"], signal.SIGKILL)
             await self.line()
