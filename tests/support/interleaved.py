@@ -1,8 +1,9 @@
 """Two servers, a run that waits for two answers, and what can come between: drawn from a seed, at once or in turn.
 
 The run's model asks for a task, which anybody may approve, and for a release, which takes a second person and a control
-that holds. Between question and answer people approve, reject and cancel, time runs out, the rules are edited, the
-control lapses, and servers are killed, also in the midst of a decision.
+that holds. Between question and answer people approve, reject and cancel, time runs out, the rules are edited, for one
+server by other manifests and for both by policies of the firm's own that are put in force and taken back, the control
+lapses, and servers are killed, also in the midst of a decision.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from tests.support.firms import FIRM_A
 from tests.support.replicas import Replica, Replicas
 
 Json = dict[str, Any]
-Kind = Literal["approve", "reject", "cancel", "expire", "edit", "lapse", "kill", "kill within"]
+Kind = Literal["approve", "reject", "cancel", "expire", "edit", "put", "withdraw", "lapse", "kill", "kill within"]
 Edit = Literal["as they are", "no tasks", "no releases", "another task_create"]
 Point = Literal["decided", "worked", "recorded", "going on"]
 """Before a decision is written, its work, the record of that; before the run goes on."""
@@ -34,7 +35,8 @@ TOOLS = ("task_create", "release_submit")
 ENGAGEMENT = str(FIRM_A.id("other_engagement"))
 KEYS: Mapping[Point, int] = {"decided": 11, "worked": 12, "recorded": 13, "going on": 14}
 LIKELY: Mapping[Kind, int] = {
-    "approve": 7, "reject": 3, "cancel": 1, "expire": 2, "edit": 2, "lapse": 2, "kill": 2, "kill within": 3
+    "approve": 7, "reject": 3, "cancel": 1, "expire": 2, "edit": 2, "put": 3, "withdraw": 2, "lapse": 2,
+    "kill": 2, "kill within": 3
 }  # fmt: skip
 WITHIN_S = 180
 LOOK_S = 0.01
@@ -72,6 +74,20 @@ FORBIDS = """@id("no_{tool}")
 @says("Not any more.")
 forbid (principal, action == Action::"call", resource == Tool::"{tool}");
 """
+# Of the firm's own: not another program's files, but rows, which hold at both servers from the next call on.
+OWN = """@id("{id}")
+@says("Not in this firm any more.")
+forbid (principal, action == Action::"call", resource == Tool::"{tool}");
+"""
+CHANGES = """
+SELECT policy_id, text IS NOT NULL AS in_force FROM organization_policies WHERE organization_id = $1
+ORDER BY changed_at, change_id
+"""
+
+
+def own_id(tool: str) -> str:
+    """What the firm's own policy against this tool is known by."""
+    return f"own_no_{tool}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +107,8 @@ class Step:
     after_s: float
 
     def __str__(self) -> str:
-        told = {"edit": f" {self.edit}", "kill within": f" {self.point}, approving {TOOLS[self.of]}"}
+        own = {kind: f" {own_id(TOOLS[self.of])}" for kind in ("put", "withdraw")}
+        told = {**own, "edit": f" {self.edit}", "kill within": f" {self.point}, approving {TOOLS[self.of]}"}
         decides = f" {TOOLS[self.of]} by {self.who}" if self.kind in ("approve", "reject", "expire") else ""
         return f"{self.kind}{decides}{told.get(self.kind, '')} at {self.at}"
 
@@ -127,6 +144,10 @@ class Answered:
     """The rules of the server that was asked."""
     lapsed: bool
     """Whether the control had lapsed before the question was put."""
+    forbidden: bool
+    """Whether the firm's own policy against the tool was in force all the while."""
+    allowed: bool
+    """Whether it was in force at no time of that."""
     status: int
     body: Json
 
@@ -204,6 +225,11 @@ class Pair:
         async with self.asking:
             return [dict(row) for row in await self.inspector.fetch(query, *values)]
 
+    async def own_changes(self) -> list[tuple[str, bool]]:
+        """The changes of the firm's own policies, in order: of which, and whether it was in force from then on."""
+        rows = await self.fetch(CHANGES, FIRM_A.organization_id)
+        return [(row["policy_id"], row["in_force"]) for row in rows]
+
     async def expire(self, question: UUID) -> None:
         """The time of a question is over, unless it is answered."""
         async with self.expiring:
@@ -261,6 +287,11 @@ class Case:
             case "edit":
                 self.killed = True
                 await self.pair.replace(step.at, step.edit, signal.SIGTERM if step.gently else signal.SIGKILL)
+            case "put":
+                await self._put(server, TOOLS[step.of])
+            case "withdraw":
+                answer = await self._withdraw(server, own_id(TOOLS[step.of]))
+                assert answer is None or answer.status_code in {200, 404, 409, 422, 503, 504}, answer.text
             case "lapse":
                 await self._lapse(server)
             case "kill":
@@ -272,10 +303,37 @@ class Case:
     async def decide(self, step: Step, decision: Literal["approve", "reject"], server: Server) -> None:
         """What is told of it is kept."""
         lapsed, path = self.lapsed, f"/v1/approvals/{self.questions[step.of]}/decision"
+        before = await self.pair.own_changes()
         answer = await self.post(server, step.who, path, {"decision": decision})
         if answer is not None:
-            told = Answered(step=step, edit=server.edit, lapsed=lapsed, status=answer.status_code, body=answer.json())
+            stood = _stood(own_id(TOOLS[step.of]), before, await self.pair.own_changes())
+            told = Answered(
+                step=step,
+                edit=server.edit,
+                lapsed=lapsed,
+                forbidden=stood == {True},
+                allowed=stood == {False},
+                status=answer.status_code,
+                body=answer.json(),
+            )
             self.answered.append(told)
+
+    async def withdraw_all(self) -> None:
+        """None of the firm's own policies is in force any more."""
+        for policy_id, in_force in dict(await self.pair.own_changes()).items():
+            if in_force:
+                answer = await self._withdraw(self.pair.servers[0], policy_id)
+                assert answer is not None
+                assert answer.status_code == 200, answer.text
+
+    async def _put(self, server: Server, tool: str) -> None:
+        body = {"text": OWN.format(id=own_id(tool), tool=tool), "reason": "So it is.", "replace": True}
+        answer = await self.post(server, DECIDER, "/v1/policies", body)
+        # One that says the same already is not put again.
+        assert answer is None or answer.status_code in {201, 409, 422, 503, 504}, answer.text
+
+    async def _withdraw(self, server: Server, policy_id: str) -> httpx.Response | None:
+        return await self.post(server, DECIDER, f"/v1/policies/{policy_id}?reason=Over.", None, "DELETE")
 
     async def _lapse(self, server: Server) -> None:
         """A newer version of what leaves is signed by one of the two who sign: the other's word is of the older one."""
@@ -292,14 +350,22 @@ class Case:
                 await self.pair.fetch(BURY)
             await deciding
 
-    async def post(self, server: Server, who: str, path: str, body: Json | None) -> httpx.Response | None:
+    async def post(
+        self, server: Server, who: str, path: str, body: Json | None, method: str = "POST"
+    ) -> httpx.Response | None:
         """None: the server was killed before it had answered."""
         try:
             async with server.replica.client(who) as client:
-                return await client.post(path, json=body)
+                return await client.request(method, path, json=body)
         except httpx.TransportError:
             assert self.killed, "a server that lives has not answered"
             return None
+
+
+def _stood(policy_id: str, before: Sequence[tuple[str, bool]], after: Sequence[tuple[str, bool]]) -> set[bool]:
+    """Whether it was in force, and whether it was not, at any time from the one look to the other."""
+    changed = [in_force for changed_id, in_force in after[len(before) :] if changed_id == policy_id]
+    return {dict(before).get(policy_id, False), *changed}
 
 
 def sign_off(kind: str, version: str) -> Json:
