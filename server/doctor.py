@@ -20,7 +20,15 @@ from server.database.binaries import installed
 from server.database.embedded import EmbeddedOptions, acquire
 from server.database.embedding_index import is_indexed
 from server.database.errors import DatabaseError, DatabaseMisconfigured, DatabaseUnavailable, MigrationRefused
-from server.database.inspection import BackgroundWork, Found, answering, background_work, sendings, unapplied
+from server.database.inspection import (
+    BackgroundWork,
+    Found,
+    answering,
+    background_work,
+    policies_in_force,
+    sendings,
+    unapplied,
+)
 from server.database.migrate import OLDEST_PGVECTOR, OLDEST_POSTGRES, load_migrations
 from server.database.sendings import PlaceState
 from server.database.workers import WorkersHeard
@@ -44,7 +52,8 @@ from server.settings import (
 )
 from server.slack_app import SlackApp, SlackRefused, SlackUnreachable, installed_in
 from server.system_config import SystemConfigFile, SystemConfigInvalid
-from tools.policy import PolicyFilesError
+from tools.policy import PolicyFilesError, Rulebook
+from tools.policy.standing import standing_of
 from tools.registry import RegistryError
 from tools.workflows import WorkflowFilesError
 
@@ -56,6 +65,8 @@ State = Literal["ok", "note", "wrong"]
 LEAST_FREE_BYTES = 1024**3
 MODEL_TIMEOUT_S = 10.0
 HUB_TIMEOUT_S = 3.0
+RULES_FAULTY = (RegistryError, PolicyFilesError, WorkflowFilesError)
+RULES_UNUSABLE = (*RULES_FAULTY, PersonaInvalid)
 MANIFESTS_AT_FAULT = "mend the file that is named; `glow tools validate` checks again"
 
 
@@ -111,7 +122,7 @@ async def examine(address: Address) -> AsyncGenerator[Finding]:
 def _rules() -> Iterator[Finding]:
     try:
         rules = load_rules(IsolatedPreparer())
-    except (RegistryError, PolicyFilesError, WorkflowFilesError) as unusable:
+    except RULES_FAULTY as unusable:
         yield from (_wrong("manifests", fault, MANIFESTS_AT_FAULT) for fault in unusable.faults)
     except PersonaInvalid as unusable:
         yield _wrong("manifests", str(unusable), MANIFESTS_AT_FAULT)
@@ -234,6 +245,8 @@ async def _database(settings: Settings) -> AsyncGenerator[Finding]:
             async for finding in _background(settings, urls.service):
                 yield finding
             async for finding in _heads(settings, urls.service):
+                yield finding
+            async for finding in _policies(urls.service):
                 yield finding
             yield await _embeddings(settings, urls.app)
     except SettingsInvalid as invalid:
@@ -391,6 +404,34 @@ def _head_place(place: Place, state: PlaceState | None) -> Finding:
         says = f"of {state.failing} organizations do not get to {place.name} since {since}"
         return _wrong("heads", says, "mend the place, or `heads` in the configuration (docs/ledger.md)")
     return Finding(part="heads", state="ok", says=f"of {state.reached} organizations are at {place.name}")
+
+
+async def _policies(service_url: str) -> AsyncGenerator[Finding]:
+    """Whether the organizations' own policies can still be used; of those that can, nothing is said but how many."""
+    try:
+        rules = load_rules(IsolatedPreparer())
+        held = await policies_in_force(service_url)
+    except (DatabaseUnavailable, *RULES_UNUSABLE):
+        # Said elsewhere.
+        return
+    tools, rulebook, wrong = {tool.manifest.name for tool in rules.registry.all()}, Rulebook(rules.policies), 0
+    for each in held:
+        standing = standing_of(each.policy, rulebook, tools)
+        named = f"{each.organization}'s own {each.policy.id}"
+        mend = (
+            f"a SYSTEM_ADMIN runs `glow policy remove {each.policy.id}`, or puts it right: `glow policy add --replace`"
+        )
+        if standing.faults:
+            says = f"{named} cannot be used, so that its calls are denied (policy_error): {'; '.join(standing.faults)}"
+            yield _wrong("policies", says, mend)
+        elif standing.gone:
+            says = (
+                f"{named} speaks of {', '.join(standing.gone)}, which there is not, so that it holds for nothing there"
+            )
+            yield _wrong("policies", says, mend)
+        wrong += bool(standing.faults or standing.gone)
+    if held and not wrong:
+        yield Finding(part="policies", state="ok", says=f"{len(held)} of organizations' own, all usable")
 
 
 async def _embeddings(settings: Settings, app_url: str) -> Finding:

@@ -97,8 +97,10 @@ def replay(
     from server.cli import policy_replaying
     from server.cli.own_policies import policy_text
 
+    text = None if add is None else policy_text(add)
+    policy_replaying.usable(policies, text)
     narrowed: dict[str, object] = {"limit": limit}
-    given = {"from": since, "to": until, "add": None if add is None else policy_text(add), "remove": remove}
+    given = {"from": since, "to": until, "add": text, "remove": remove}
     narrowed |= {name: value for name, value in given.items() if value is not None}
     if not policy_replaying.replay(policies, narrowed, organization, user, as_json=as_json):
         raise typer.Exit(REFUSED)

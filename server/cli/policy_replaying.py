@@ -1,16 +1,44 @@
 """`glow policy replay`: one policy_replay through the gate, and what a proposed policy would change laid out."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+import typer
+
 from domain.kernel import CallId
+from domain.policies.model import own_policies
+from domain.resources import resource_folder
 from server.cli.opening import acting, acting_hub
 from server.cli.printing import complain, say, say_json, say_table, why_not
 from server.cli.running import run
 from tools.outcomes import CallOutcome, CallRequest, Json, envelope
+from tools.policy import Policies, PolicyFilesError, Rulebook
 from tools.policy.files import read_policy_texts
+from tools.policy.own import accept
 
 DIGEST_SHOWN = 12
+
+
+def usable(folder: Path | None, add: str | None) -> None:
+    """Whether the proposal is one: before anything is opened, asked or recorded.
+
+    Raises  BadParameter: the folder's policies cannot be used, or the one to be added is none of an organization's own.
+    """
+    with _refused("--policies"):
+        firm = Policies.load(folder or resource_folder("manifests") / "policies")
+    if add is not None:
+        with _refused("--add"):
+            Rulebook(firm).checked(own_policies([accept(add)[0]]))
+
+
+@contextmanager
+def _refused(option: str) -> Generator[None]:
+    try:
+        yield
+    except PolicyFilesError as fault:
+        raise typer.BadParameter("; ".join(fault.faults), param_hint=option) from None
 
 
 def replay(folder: Path | None, narrowed: Json, organization: str, user: str | None, *, as_json: bool) -> bool:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from domain.policies.model import OwnPolicy
 from domain.resources import resource_folder
 from server.database.connection import Connection, connected
 from server.database.errors import DatabaseMisconfigured, DatabaseUnavailable
@@ -24,6 +25,18 @@ SELECT current_setting('server_version_num')::integer / 10000 AS major,
        has_any_column_privilege(to_regclass('public.activity_events'), 'INSERT') AS records,
        has_any_column_privilege(to_regclass('public.activity_events'), 'SELECT, UPDATE')
            OR has_table_privilege(to_regclass('public.activity_events'), 'DELETE, TRUNCATE') AS reads
+"""
+
+# The newest change of each policy, where it does not take the policy away.
+_POLICIES = """
+SELECT o.slug, p.policy_id, p.text
+FROM (
+    SELECT DISTINCT ON (c.organization_id, c.policy_id) c.organization_id, c.policy_id, c.text
+    FROM organization_policies c
+    ORDER BY c.organization_id, c.policy_id, c.changed_at DESC, c.change_id DESC
+) p JOIN organizations o USING (organization_id)
+WHERE p.text IS NOT NULL
+ORDER BY o.slug, p.policy_id
 """
 
 
@@ -118,6 +131,31 @@ async def sendings(url: str, places: Sequence[str]) -> Sequence[PlaceState]:
 async def _unapplied(connection: Connection) -> tuple[str, ...]:
     missing = await pending(connection, load_migrations(resource_folder("migrations")))
     return tuple(migration.name for migration in missing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrganizationsPolicy:
+    """One of an organization's own policies that is in force."""
+
+    organization: str
+    """Its slug."""
+    policy: OwnPolicy
+
+
+async def policies_in_force(url: str) -> Sequence[OrganizationsPolicy]:
+    """The organizations' own policies, asked as glow_service.
+
+    Raises  DatabaseUnavailable: also where its migrations are not applied.
+    """
+    try:
+        async with connected(url, application_name="glow doctor") as connection:
+            rows = await connection.fetch(_POLICIES)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DatabaseUnavailable(Login.SERVICE, f"{_place(url)}: {error or type(error).__name__}") from error
+    return [
+        OrganizationsPolicy(organization=row["slug"], policy=OwnPolicy(id=row["policy_id"], text=row["text"]))
+        for row in rows
+    ]
 
 
 def _place(url: str) -> str:

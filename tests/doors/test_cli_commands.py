@@ -326,7 +326,7 @@ def test_policy_replay_lists_what_a_proposed_policy_would_change_and_the_one_in_
 def test_policy_replay_is_for_who_reads_the_record_and_takes_nothing_but_policies(glow: Glow, tmp_path: Path) -> None:
     assert glow("policy", "replay", *ACME, *EMPLOYEE) == 1
     assert "role_too_low" in glow.err
-    assert glow("policy", "replay", *ACME, "--user", "manager@acme.example", "--policies", str(tmp_path)) == 1
+    assert glow("policy", "replay", *ACME, "--user", "manager@acme.example", "--policies", str(tmp_path)) == 2
     assert "has no policies" in glow.err
 
 

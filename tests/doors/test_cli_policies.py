@@ -1,9 +1,16 @@
 """`glow policy list|add|remove` on a real database, and a dry run over all that was recorded."""
 
 import json
+import shutil
 from pathlib import Path
 
+import pytest
+
+from domain.resources import resource_folder
+from server.database.connection import connected
 from tests.doors.test_cli_commands import Glow, firm, glow, installation
+from tests.support.database import Database, run_apart
+from tests.support.environment import unused_port
 
 __all__ = ["firm", "glow", "installation"]
 
@@ -65,6 +72,134 @@ def test_what_is_no_policy_of_an_organization_is_refused_in_words(glow: Glow, tm
     assert "cannot be read" in glow.err
     assert glow("policy", "remove", "nobody", *ADMIN, "--reason", "none") == 1
     assert "no policy of the organization's own" in glow.err
+
+
+DEEP = "forbid (principal, action, resource) when { " + "(" * 5_000 + "true" + ")" * 5_000 + " };"
+SHUT: dict[str, tuple[str, str]] = {
+    "does not parse": ("ours.cedar", '@id("ours")\nforbid (principal, action resource);'),
+    "is not shut": ("ours.cedar", '@id("ours")\nforbid (principal, action, resource) when { (true };'),
+    "is nested too deeply": ("ours.cedar", f'@id("ours")\n{DEEP}'),
+    "is a chain too long": (
+        "ours.cedar",
+        '@id("ours")\nforbid (principal, action, resource) when { 1' + " + 1" * 2_000 + " == 1 };",
+    ),
+    "has no id": ("ours.cedar", "forbid (principal, action, resource);"),
+    "speaks of a fact that there is not": (
+        "ours.cedar",
+        '@id("ours")\nforbid (principal, action, resource) when { context.moon == "full" };',
+    ),
+    "is of another kind": ("notes.txt", "To be done."),
+    "has another schema": ("schema.cedarschema", "entity " + "Set<" * 3_000),
+    "is no text": ("ours.cedar", "\udc80"),
+}
+"""One file more, or another, in a folder of policies that can be used."""
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)], ids=["for people", "for machines"])
+@pytest.mark.parametrize("what", SHUT)
+def test_a_folder_that_cannot_be_used_is_refused_before_anything_is_asked(
+    glow: Glow, firm: Database, tmp_path: Path, what: str, as_json: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "proposed"
+    shutil.copytree(resource_folder("manifests") / "policies", folder)
+    name, text = SHUT[what]
+    (folder / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    before = replays_of(firm)
+    assert glow("policy", "replay", "--policies", str(folder), *ADMIN, *as_json) == 2
+    assert glow.out == ""
+    assert name in glow.err or "moon" in glow.err
+    assert len(glow.err) < 2_000
+    assert replays_of(firm) == before
+
+
+@pytest.mark.parametrize("made", [True, False], ids=["empty", "none"])
+def test_a_folder_without_policies_is_none_of_policies(glow: Glow, tmp_path: Path, made: bool) -> None:
+    folder = tmp_path / "proposed"
+    if made:
+        folder.mkdir()
+    assert glow("policy", "replay", "--policies", str(folder), *ADMIN) == 2
+    assert glow.out == ""
+    assert "has no schema.cedarschema" in glow.err
+    assert "has no policies" in glow.err
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (TEXT.replace("};", ";"), "unexpected"),
+        (TEXT.replace("{ principal", "{ (principal"), "unexpected"),
+        (TEXT.replace("principal.door", "(" * 3_000 + "principal.door"), "brackets"),
+        (TEXT.replace("forbid", "permit"), "it permits"),
+        (TEXT + TEXT, "2 policies"),
+        ("", "no policies"),
+        (TEXT.replace("principal.door", "context.moon"), "moon"),
+    ],
+)
+def test_a_policy_of_ones_own_that_is_none_is_refused_before_anything_is_asked(
+    glow: Glow, firm: Database, tmp_path: Path, text: str, told: str
+) -> None:
+    written = tmp_path / "ours.cedar"
+    written.write_text(text, encoding="utf-8")
+    before = replays_of(firm)
+    assert glow("policy", "replay", "--add", str(written), *ADMIN) == 2
+    assert glow.out == ""
+    assert told in " ".join(glow.err.split())
+    assert replays_of(firm) == before
+
+
+def replays_of(database: Database) -> int:
+    """How many times it was asked what a policy would have decided."""
+
+    async def ask() -> int:
+        async with connected(database.dsn("postgres")) as connection:
+            return await connection.fetchval("SELECT count(*) FROM activity_events WHERE tool = 'policy_replay'")
+
+    return run_apart(ask())
+
+
+def test_the_doctor_names_a_policy_that_an_upgrade_has_left_without_its_fact_or_its_tool(
+    glow: Glow, firm: Database, tmp_path: Path
+) -> None:
+    def findings() -> list[dict[str, str]]:
+        glow("doctor", "--port", str(unused_port()), "--json")
+        return [each for each in glow.json["items"] if each["part"] == "policies"]
+
+    def bend(old: str, new: str) -> None:
+        """As though the policy had been put in force by a version that had that."""
+
+        async def change() -> None:
+            async with connected(firm.dsn("postgres")) as connection:
+                await connection.execute("SET session_replication_role = replica")
+                await connection.execute(
+                    "UPDATE organization_policies SET text = replace(text, $2, $3) WHERE policy_id = $1",
+                    "no_tasks_by_command",
+                    old,
+                    new,
+                )
+
+        run_apart(change())
+
+    before = findings()
+    assert [each["state"] for each in before] in ([], ["ok"])
+    written = tmp_path / "ours.cedar"
+    written.write_text(TEXT, encoding="utf-8")
+    assert glow("policy", "add", str(written), *ADMIN, "--reason", "quarter end") == 0
+    assert [(each["state"], "all usable" in each["says"]) for each in findings()] == [("ok", True)]
+    for old, new, told in (
+        ("principal.door", "context.moon", "so that its calls are denied (policy_error)"),
+        ('"task_create"', '"task_make"', "speaks of task_make, which there is not"),
+        ('"call"', '"calls"', "so that its calls are denied (policy_error)"),
+    ):
+        bend(old, new)
+        (found,) = findings()
+        assert found["state"] == "wrong"
+        assert "acme-audit's own no_tasks_by_command" in found["says"]
+        assert told in found["says"]
+        assert "glow policy remove no_tasks_by_command" in found["mend"]
+        bend(new, old)
+    bend("principal.door", "context.moon")
+    assert glow("policy", "remove", "no_tasks_by_command", *ADMIN, "--reason", "it fits no more") == 0
+    assert findings() == before
 
 
 def test_what_a_release_control_would_have_to_be_is_supposed(glow: Glow) -> None:

@@ -23,6 +23,12 @@ APPROVED = "approved"
 
 _RESERVED = frozenset({NO_PERMIT, POLICY_ERROR, APPROVED})
 _RULE_ID = re.compile(r"[a-z][a-z0-9_]{0,63}")
+DEPTH = 100
+LENGTH = 10_000
+"""Brackets within one another, and characters of one policy besides its strings and comments: the parsers descend once
+for each level, and beyond some thousands the engine would take the process down with it."""
+_UNREAD = re.compile(r'//[^\n]*|"(?:\\.|[^"\\])*"')
+_BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 
 
 class PolicyFilesError(Exception):
@@ -71,6 +77,9 @@ def policy_files(texts: Mapping[str, str]) -> PolicyFiles:
     """
     policies = {name: text for name, text in sorted(texts.items()) if name != SCHEMA_NAME}
     _refuse_incomplete(texts, [])
+    # A set of sets is written in angle brackets there, which are no brackets elsewhere.
+    if too_large(texts[SCHEMA_NAME].translate(str.maketrans("<>", "()"))):
+        raise PolicyFilesError([f"{SCHEMA_NAME}: it is nested too deeply"])
     return PolicyFiles(
         policies="\n".join(policies.values()),
         schema=texts[SCHEMA_NAME],
@@ -132,10 +141,16 @@ def rules_in(name: str, text: str, faults: list[str]) -> Iterator[Rule]:
     """The policies of one text; what is wrong with them goes to `faults`."""
     import cedarpy
 
+    if too_large(text):
+        faults.append(f"{name}: a policy is nested too deeply, or longer than {LENGTH:,} characters")
+        return
     try:
         parsed = cast(Json, json.loads(cedarpy.policies_to_json_str(text)))
     except ValueError as fault:
         faults.append(f"{name}: {fault}")
+        return
+    except RecursionError:
+        faults.append(f"{name}: it is nested too deeply")
         return
     if parsed["templates"]:
         faults.append(f"{name}: holds a template, which forbids nothing until it is linked; write it as a policy")
@@ -150,6 +165,18 @@ def rules_in(name: str, text: str, faults: list[str]) -> Iterator[Rule]:
         else:
             effect = cast(Literal["permit", "forbid"], policy["effect"])
             yield Rule(id=annotation, effect=effect, file=name, says=says if isinstance(says, str) else None)
+
+
+def too_large(text: str) -> bool:
+    """Whether one of the text's policies, or of its schema's declarations, is more than a parser may be given."""
+    for each in _UNREAD.sub("", text).split(";"):
+        depth = deepest = 0
+        for character in each:
+            depth = max(0, depth + _BRACKETS.get(character, 0))
+            deepest = max(deepest, depth)
+        if deepest > DEPTH or len(each) > LENGTH:
+            return True
+    return False
 
 
 def _unknown_roles(node: object) -> set[str]:

@@ -51,10 +51,7 @@ def own_rule(text: str) -> OwnRule:
     if sum(map(text.count, "([{")) > BRACKETS:
         raise PolicyFilesError([f"it opens more than {BRACKETS} brackets"])
     faults: list[str] = []
-    try:
-        rules = list(rules_in(OWN_FILE, text, faults))
-    except RecursionError:
-        raise PolicyFilesError(["it is nested too deeply"]) from None
+    rules = list(rules_in(OWN_FILE, text, faults))
     if not faults and len(rules) != 1:
         faults.append(f"it holds {len(rules) or 'no'} policies; each is put in force by itself")
     if faults:
@@ -79,7 +76,7 @@ def accept(text: str) -> tuple[OwnPolicy, tuple[str, ...]]:
     faults = [*_annotation_faults(held), *_scope_faults(held.parsed), *_condition_faults(held.parsed)]
     if faults:
         raise PolicyFilesError(list(dict.fromkeys(faults)))
-    return OwnPolicy(id=held.rule.id, text=text), tuple(sorted(_tools(held.parsed)))
+    return OwnPolicy(id=held.rule.id, text=text), tuple(sorted(tools_in(held.parsed)))
 
 
 def _parsed(text: str) -> Json:
@@ -144,13 +141,13 @@ def _parts(operator: str, operand: object) -> list[object]:
     return [held[name] for name in _PARTS if isinstance(held.get(name), dict)]
 
 
-def _tools(node: object) -> set[str]:
+def tools_in(node: object) -> set[str]:
     """The tools that a policy names; of one that is not there the schema says nothing, and it would never fire."""
     if isinstance(node, list):
-        return {name for item in cast("list[object]", node) for name in _tools(item)}
+        return {name for item in cast("list[object]", node) for name in tools_in(item)}
     if not isinstance(node, dict):
         return set()
     parts = cast(Json, node)
     if parts.get("type") == "Tool" and isinstance(name := parts.get("id"), str):
         return {name}
-    return {name for item in parts.values() for name in _tools(item)}
+    return {name for item in parts.values() for name in tools_in(item)}
