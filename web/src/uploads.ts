@@ -13,6 +13,7 @@ interface Taken {
   outcome: string;
   status?: string;
   failure?: string | null;
+  note?: string;
   error?: { message?: string };
 }
 
@@ -35,5 +36,6 @@ function takenIn(item: Taken, name: string): string {
   const title = item.title || name;
   if (item.outcome !== "done") return `${title} was not taken in: ${item.error?.message ?? item.outcome}`;
   if (item.status === "failed") return `${title} cannot be read: ${item.failure ?? "the reason is not known"}`;
-  return item.status === "ready" ? `${title} was taken in and can be searched.` : `${title} was taken in; it can be searched in a moment.`;
+  const said = item.note ? ` Of it, ${item.note}.` : "";
+  return item.status === "ready" ? `${title} was taken in and can be searched.${said}` : `${title} was taken in; it can be searched in a moment.`;
 }
