@@ -16,6 +16,7 @@ from agent.conversations.model import MadeCall
 from agent.events import AgentEvent, ApprovalRequested, Json, ToolCalled, ToolCompleted, ToolDecided, ToolProgress
 from agent.model import ToolCall
 from domain.kernel import ApprovalId, CallId, NewId, Principal, Trust
+from domain.taint import NOTHING
 from tools.outcomes import (
     OUTCOME_UNKNOWN,
     CallError,
@@ -230,7 +231,9 @@ class Calls:
     def _text(self, outcome: CallOutcome) -> str:
         url = None if outcome.approval is None else self.setup.approval_url(outcome.approval.approval_id)
         shown = envelope(outcome, approval_url=url)
-        return result_text(shown, tool=outcome.tool, trust=self.setup.trust_of(outcome.tool))
+        told = outcome.taint
+        trust = self.setup.trust_of(outcome.tool) if told == NOTHING else told.trust
+        return result_text(shown, tool=outcome.tool, trust=trust, audience=told.audience)
 
 
 def gate_arguments(text: str) -> object:

@@ -101,12 +101,13 @@ def summarised_turns(history: History, summary: Summary, covered: int) -> Histor
     return replace(history, turns=history.turns[covered:], summary=summary, crowded=False, unshown=False)
 
 
-def result_text(envelope: Json, *, tool: str, trust: str) -> str:
+def result_text(envelope: Json, *, tool: str, trust: str, audience: str | None = None) -> str:
     """A call's result as the model reads it: one JSON object, so that nothing in it can end the wrapping early.
 
-    Trust: of what the tool returns, internal, client or external; never in the system role, whatever it is.
+    Trust: of what the tool returned, internal, client or external; never in the system role, whatever it is.
+    Audience: whom the narrowest thing in it was meant for, firm or client; None: nothing in it is kept from anybody.
     """
-    told: Json = {"source": f"tool {tool}", "trust": trust, **envelope}
+    told: Json = {"source": f"tool {tool}", "trust": trust, **({"audience": audience} if audience else {}), **envelope}
     if "result" in told:
         told["result"] = shortened(mapping(told["result"]), RESULT_LENGTH)
     return json_text(told)

@@ -21,7 +21,7 @@ from agent.conversations.runs import AskedTurn, NewRun, OpenedRun
 from agent.orchestrator import Orchestrator
 from agent.resuming import Resumed, resumed_of
 from domain.idempotency.model import Claim, IdempotencyKey
-from domain.kernel import Clock, ConversationId, EngagementId, Level, NewId, Principal, RunId
+from domain.kernel import Clock, ConversationId, EngagementId, Level, NewId, Principal, RunId, Trust
 
 _CONVERSATIONS = UUID("6f2b3c51-5f0e-4c0e-9d53-5b8f6f0c3a77")
 """Namespace of the ids of conversations that begin with a client's own message id."""
@@ -48,6 +48,8 @@ class NewMessage:
     idempotency: IdempotencyKey | None = None
     request_id: str | None = None
     trace_id: str | None = None
+    trust: Trust = "internal"
+    """Of its words: a person's own, or of a task that the agent is to do."""
 
     def claim(self, principal: Principal) -> Claim | None:
         """The key that the message came under, bound to what it says."""
@@ -220,6 +222,7 @@ class RunOpener:
             branches=parent != conversation.active_run_id,
             request_id=asked.request_id,
             trace_id=asked.trace_id,
+            trust=asked.trust,
         )
 
     async def refuse_again(self, principal: Principal, asked: NewMessage) -> None:

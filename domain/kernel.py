@@ -32,6 +32,8 @@ PrincipalKind = Literal["person", "service_account"]
 
 DOORS: tuple[Door, ...] = get_args(Door)
 EFFECTS: tuple[Effect, ...] = get_args(Effect)
+TRUSTS: tuple[Trust, ...] = get_args(Trust)
+"""From the most trusted to the least."""
 
 
 class Role(StrEnum):

@@ -152,6 +152,7 @@ class Passage:
     uri: str
     trust: Trust
     audience: Audience
+    engagement_id: EngagementId | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +179,8 @@ class TextMap:
     title: str
     uri: str
     trust: Trust
+    audience: Audience
+    engagement_id: EngagementId | None
     status: DocumentStatus
     length: int
     page_starts: tuple[int, ...]
@@ -191,6 +194,8 @@ class DocumentText:
     title: str
     uri: str
     trust: Trust
+    audience: Audience
+    engagement_id: EngagementId | None
     text: str
     start: int
     end: int

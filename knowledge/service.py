@@ -135,6 +135,8 @@ class KnowledgeService:
             title=found.title,
             uri=found.uri,
             trust=found.trust,
+            audience=found.audience,
+            engagement_id=found.engagement_id,
             text=await self.documents.text(document_id, start, end),
             start=start,
             end=end,

@@ -10,8 +10,8 @@ import orjson
 from domain.activity.model import EventKind
 from domain.budgets.model import calls_of
 from domain.idempotency.model import Claim
-from domain.kernel import ApprovalId, Outcome, Principal
-from tools.facts import Facts
+from domain.kernel import ApprovalId, Outcome, Principal, Role
+from tools.facts import Facts, shown_by
 from tools.manifest import Manifest, Subject
 from tools.outcomes import CallError, CallOutcome, CallRequest, Json, Tell
 from tools.ports import CallTransaction, Transactions
@@ -67,7 +67,40 @@ class Call:
             named["statement"] = orjson.dumps({"run_id": run_id, "words": words}).decode()
         if self.request.task_run_id is not None:
             named["step_of"] = str(self.request.task_run_id)
+        if self.by_agent and self.manifest.may_write:
+            named["turn"] = orjson.dumps(self._turn).decode()
         return named
+
+    @property
+    def by_agent(self) -> bool:
+        """A model chose it, or a workflow on somebody's behalf; not what the worker does of itself, nor a person."""
+        in_a_run = self.request.conversation_id is not None or self.request.task_run_id is not None
+        return self.principal.mode == "agent" and (in_a_run or self.principal.door != "worker")
+
+    @property
+    def _turn(self) -> Json:
+        """Where what the agent was told before is to be found."""
+        request = self.request
+        return {
+            "conversation_id": request.conversation_id,
+            "task_run_id": request.task_run_id,
+            "door": self.principal.door,
+        }
+
+    def widens(self, facts: Facts) -> bool | None:
+        """Whether it would show clients what was kept from them, or what untrusted words may have dictated.
+
+        None: it shows them nothing. What a CLIENT's own agent reads is nobody's but the client's. Of a workflow's step
+        the firm has written down which words go where; whoever made them is the turn's trust.
+        """
+        turn, request = facts.turn, self.request
+        by_workflow = request.task_run_id is not None and request.conversation_id is None
+        if turn is None or by_workflow or facts.role is Role.CLIENT:
+            return None
+        shown = shown_by(self.manifest.name, self.parsed.arguments, facts)
+        if shown is None:
+            return None
+        return shown == "firm" or turn.trust != "internal" or turn.is_kept_from(facts.shown_in or request.engagement_id)
 
     @property
     def claim(self) -> Claim | None:

@@ -10,6 +10,7 @@ from domain.activity.model import ActivityEvent
 from domain.approvals.model import Approval
 from domain.budgets.service import exhausted_words
 from domain.kernel import ApprovalId, CallId, EventId, NewId, Outcome, Role
+from domain.taint import NOTHING, Taint
 from tools.calls import KIND_OF, Call, Progress, Undone, duplicate_call, not_found
 from tools.outcomes import Allow, ApprovalAsked, CallError, CallOutcome, Deny, Json, NeedsApproval, reference_of
 from tools.record import Judged, Recorded, Scribe
@@ -34,6 +35,7 @@ class Endings:
         result: Json | None = None,
         error: CallError | None = None,
         approval: ApprovalAsked | None = None,
+        taint: Taint = NOTHING,
     ) -> CallOutcome:
         """What the caller is told."""
         return CallOutcome(
@@ -45,6 +47,7 @@ class Endings:
             error=error,
             approval=approval,
             duration_ms=self.elapsed(call.started),
+            taint=taint,
         )
 
     def elapsed(self, started: float) -> float:

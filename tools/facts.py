@@ -1,5 +1,6 @@
 """The facts a verdict rests on: what the database said of principal, tool and arguments, typed once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 from uuid import UUID
@@ -8,8 +9,10 @@ import orjson
 
 from domain.autonomy.model import AutonomyRange
 from domain.budgets.model import BudgetLeft, BudgetScope, Measure
-from domain.kernel import DEFAULT_LEVEL, EngagementId, Level, Role, RunId
+from domain.kernel import DEFAULT_LEVEL, Audience, EngagementId, Level, Role, RunId
 from domain.policies.model import OwnPolicies, UnreadPolicies
+from domain.taint import Taint, parse_taint
+from domain.tasks.model import OBJECTIVE
 
 Json = dict[str, object]
 
@@ -52,10 +55,49 @@ class Facts:
                 return EngagementId(UUID(found))
         return None
 
+    @property
+    def turn(self) -> Taint | None:
+        """What has entered the turn that the call belongs to; None: it was not asked for."""
+        found = self.subjects.get("turn")
+        return None if found is None else parse_taint(found)
+
+    @property
+    def shown_in(self) -> EngagementId | None:
+        """The engagement in which the call would show something; of a task that moves, the one that it enters."""
+        for subject in ("engagement", "task"):
+            found = self.of(subject, "engagement_id")
+            if isinstance(found, str):
+                return EngagementId(UUID(found))
+        return None
+
     def of(self, subject: str, key: str) -> object:
         """One fact about a subject; None where there is none."""
         found = self.subjects.get(subject)
         return None if found is None else found.get(key)
+
+
+def shown_by(tool: str, arguments: Mapping[str, object], facts: Facts) -> Audience | None:
+    """For whom that was meant which a call would show to clients; None: it shows clients nothing.
+
+    `client`: the call's own words, which are as restricted as what they were made of. `firm`: besides those something
+    that no client sees so far, whatever the words: a task of the firm's own that is given to a client, or the answer of
+    an agent that will read what the client may not, on a task that the client sees.
+    """
+    seen = facts.of("task", "audience") == "client"
+    match tool:
+        case "task_create":
+            return "client" if facts.of("assignee", "client") is True else None
+        case "task_update":
+            given = facts.of("assignee", "client") is True
+            return "client" if seen else ("firm" if given else None)
+        case "task_remind":
+            return "client" if seen else None
+        case "task_run":
+            return "firm" if seen and facts.of("task", "kind") == OBJECTIVE else None
+        case "document_upload":
+            return "client" if arguments.get("audience") == "client" else None
+        case _:
+            return None
 
 
 def parse_facts(text: str | bytes, asked: frozenset[str]) -> Facts:

@@ -404,7 +404,8 @@ class Gate:
         if error is not None:
             log.error("result.refused", tool=call.manifest.name, callId=str(call.request.call_id), code=error.code)
             raise self._endings.failed(call, judged, error, ticket=ticket)
-        return self._endings.ended(call, "done", judged, result=result)
+        taint = context.told.taint(call.manifest.trust)
+        return self._endings.ended(call, "done", judged, result=result, taint=taint)
 
     def _context(
         self, call: Call, transaction: CallTransaction, judged: Judged, prepared: object, jobs: list[Job]

@@ -32,6 +32,7 @@ class Judge:
             control=call.control,
             sign_off_kind=call.sign_off_kind,
             budget_exhausted=call.budget_exhausted(facts),
+            widens=call.widens(facts),
         )
         policies = self.rulebook.of(facts.policies)
         return Judged(
@@ -63,6 +64,8 @@ class Judge:
             delegate_role=None,
             delegation_concerned=None,
             budget_exhausted=None,
+            taint=None,
+            widens=None,
             approved=False,
         )
         return self.rulebook.of(judged.facts.policies).decide(plain)

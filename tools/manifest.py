@@ -22,8 +22,10 @@ Subject = Literal[
     "statement",
     "delegate",
     "delegation",
+    "turn",
 ]
-"""`step_of` is no argument's: the task run that a call is a step of. `statement`: words, as said in a run's message."""
+"""`step_of` is no argument's: the task run that a call is a step of. `statement`: words, as said in a run's message.
+`turn` neither: what has entered the turn of the agent's that the call belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from domain.kernel import (
     RunId,
     TaskRunId,
 )
+from domain.taint import NOTHING, Taint
 
 Json = dict[str, object]
 Tell = Callable[[float, str], None]
@@ -145,6 +146,8 @@ class CallOutcome:
     error: CallError | None = None
     approval: ApprovalAsked | None = None
     duration_ms: float = 0.0
+    taint: Taint = NOTHING
+    """What its result told."""
     replayed: bool = False
     """Made before, under the same idempotency key: this is how it ended then."""
 

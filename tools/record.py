@@ -8,6 +8,7 @@ import orjson
 
 from domain.activity.model import ActivityEvent, EventKind, Payload
 from domain.kernel import ApprovalId, Clock, EngagementId, EventId, NewId, Outcome, Principal, Role
+from domain.taint import NOTHING, Taint
 from tools.facts import Facts
 from tools.manifest import Manifest
 from tools.outcomes import CallError, CallOutcome, CallRequest, Verdict, decision_of
@@ -64,6 +65,7 @@ class Scribe:
         error: CallError | None = None,
         result: str | None = None,
         duration_ms: float | None = None,
+        taint: Taint = NOTHING,
     ) -> ActivityEvent:
         """One event. An outcome after a ticket carries the result; every other event the arguments as well."""
         manifest = call.manifest
@@ -105,6 +107,7 @@ class Scribe:
             request_id=call.request.request_id,
             trace_id=call.request.trace_id,
             payload=_payload(None if follows_ticket else call.arguments, result),
+            taint=taint,
         )
 
     def completed(self, call: Recorded, judged: Judged, ended: CallOutcome, *, opens: bool) -> ActivityEvent:
@@ -117,6 +120,7 @@ class Scribe:
             outcome="done",
             result=None if ended.result is None else canonical(ended.result),
             duration_ms=ended.duration_ms,
+            taint=ended.taint,
         )
 
 

@@ -31,6 +31,7 @@ from domain.kernel import (
     Principal,
     Role,
     TaskRunId,
+    Trust,
 )
 from domain.ledger.service import LedgerService
 from domain.policies.service import PolicyService
@@ -38,6 +39,7 @@ from domain.preferences.service import PreferenceService
 from domain.privacy.service import PrivacyService
 from domain.releases.service import ReleaseService
 from domain.schedules.service import ScheduleService
+from domain.taint import Taint, joined, less_trusted
 from domain.tasks.model import TaskRun
 from domain.tasks.service import TaskService
 from domain.workspaces.service import WorkspaceService
@@ -153,6 +155,22 @@ class CancelWaiting(Protocol):
     def __call__(self, approval: Approval, /) -> Awaitable[CallOutcome]: ...
 
 
+@dataclass(slots=True)
+class Told:
+    """What the result of a call tells, as its handler says it."""
+
+    parts: list[Taint] | None = None
+    """None: the handler says nothing of it."""
+
+    def add(self, *taints: Taint) -> None:
+        """The result tells of these, and of nothing else unless that is added too."""
+        self.parts = [*(self.parts or ()), *taints]
+
+    def taint(self, trust: Trust) -> Taint:
+        """Of the whole result; `trust`: of a tool's results whose handler says nothing."""
+        return Taint(trust=trust) if self.parts is None else joined(self.parts)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallContext:
     """One call's surroundings: everything a handler may know or do besides its arguments."""
@@ -181,8 +199,17 @@ class CallContext:
     reject_waiting: RejectWaiting
     cancel_waiting: CancelWaiting
     expire_waiting: ExpireWaiting
+    told: Told = field(default_factory=Told)
+    """Where the handler says whose words its result holds, and for whom they were meant."""
     jobs: list[Job] = field(default_factory=list[Job])
     """Filled by the handler, enqueued after the commit; the row it wrote is the outbox a sweep falls back on."""
+
+    @property
+    def trust(self) -> Trust:
+        """Of what the call makes: a client's own words, or those of the least trusted thing that entered its turn."""
+        own: Trust = "client" if self.role is Role.CLIENT else "internal"
+        turn = self.facts.turn
+        return own if turn is None else less_trusted(own, turn.trust)
 
 
 class Asking(Protocol):

@@ -9,7 +9,7 @@ from uuid import UUID
 from agent.conversations.checkpoints import Checkpoint
 from agent.conversations.model import Conversation, History, RunStatus, Step, Surroundings
 from agent.events import Json, RunFailed, RunFrame, RunUsage
-from domain.kernel import ApprovalId, CallId, ConversationId, Door, RunId
+from domain.kernel import ApprovalId, CallId, ConversationId, Door, RunId, Trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,8 @@ class NewRun:
     """It follows another run than the one that the conversation ended with."""
     request_id: str | None = None
     trace_id: str | None = None
+    trust: Trust = "internal"
+    """Of the message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from domain.kernel import (
     TaskRunId,
 )
 from domain.paging import FIRST_PAGE, PageRequest
+from domain.taint import NOTHING, Taint
 
 EventKind = Literal[
     "tool.allowed",
@@ -97,6 +98,8 @@ class ActivityEvent:
     request_id: str | None
     trace_id: str | None
     payload: Payload | None
+    taint: Taint = NOTHING
+    """What its result told; kept beside it, and no part of what is sealed."""
 
     @property
     def arguments_digest(self) -> bytes | None:

@@ -14,6 +14,7 @@ from domain.activity.model import (
 )
 from domain.kernel import CallId, TaskRunId
 from domain.paging import Position
+from domain.taint import Taint
 
 
 class ActivityRepository(Protocol):
@@ -46,6 +47,10 @@ class ActivityRepository(Protocol):
 
     async def nth_newest(self, count: int) -> datetime | None:
         """When the call was made that this many calls, with itself, have come after; None: there are fewer."""
+        ...
+
+    async def taint_of(self, call_id: CallId) -> Taint:
+        """What whoever reads of a call is told: its result and arguments, with what its turn was told."""
         ...
 
     async def write(self, events: Sequence[ActivityEvent]) -> None: ...

@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import cast
 from uuid import UUID
 
+import orjson
+
 from domain.activity.model import (
     ActivityCall,
     ActivityEvent,
@@ -30,9 +32,12 @@ from domain.kernel import (
 )
 from domain.paging import Position
 from domain.storage.postgres import Connection, Row
+from domain.taint import NOTHING, Taint, parse_taint
 
 _WORDS_APART = "\x1f"
 """Between the words of a list on its way into the database: unnest() would flatten an array of arrays."""
+
+_TAINT_OF = "SELECT coalesce(glow.call_taint($1), '{}')::text"
 
 # Each column, its type, and where an event has it; the payload's come last.
 _COLUMNS: tuple[tuple[str, str, Callable[[ActivityEvent], object]], ...] = (
@@ -77,29 +82,56 @@ _PAYLOAD: tuple[tuple[str, str, Callable[[ActivityEvent], object]], ...] = (
     ("arguments", "text", lambda e: None if e.payload is None else e.payload.arguments),
     ("result", "text", lambda e: None if e.payload is None else e.payload.result),
 )
+# A trust of NULL: the event told nothing that is kept beside it.
+_TAINT: tuple[tuple[str, str, Callable[[ActivityEvent], object]], ...] = (
+    ("trust", "text", lambda e: None if e.taint == NOTHING else e.taint.trust),
+    ("firm", "boolean", lambda e: e.taint.firm),
+    ("engagements", "text[]", lambda e: tuple(map(str, sorted(e.taint.engagements)))),
+)
+_TAINTED = (
+    "organization_id",
+    "event_id",
+    "call_id",
+    "principal_id",
+    "door",
+    "mode",
+    "conversation_id",
+    "task_run_id",
+)
+_INSERT_TAINT = """INSERT INTO activity_taints (organization_id, event_id, call_id, principal_id, door, mode,
+            conversation_id, task_run_id, trust, firm, engagements)"""
 
 
 def _insert_one() -> str:
     names = ", ".join(name for name, _, _ in _COLUMNS)
     values = ", ".join(f"${number}::{kind}" for number, (_, kind, _) in enumerate(_COLUMNS, 1))
     salt = len(_COLUMNS) + 1
+    trust = salt + len(_PAYLOAD)
+    at = {name: f"${number}::{kind}" for number, (name, kind, _) in enumerate(_COLUMNS, 1)}
+    whose = ", ".join(at[name] for name in _TAINTED)
     # The payload's foreign key is checked at the end of the statement, when its event stands.
     return f"""
-        WITH written AS (INSERT INTO activity_events ({names}) VALUES ({values}))
+        WITH written AS (INSERT INTO activity_events ({names}) VALUES ({values})),
+        tainted AS ({_INSERT_TAINT}
+            SELECT {whose}, ${trust}::text, ${trust + 1}::boolean, ${trust + 2}::text[]::uuid[]
+            WHERE ${trust}::text IS NOT NULL)
         INSERT INTO activity_payloads (organization_id, event_id, salt, arguments, result)
         SELECT $1, $2, ${salt}::bytea, ${salt + 1}::text, ${salt + 2}::text WHERE ${salt}::bytea IS NOT NULL
     """
 
 
 def _insert_many() -> str:
-    columns = (*_COLUMNS, *_PAYLOAD)
+    columns = (*_COLUMNS, *_PAYLOAD, *_TAINT)
     names = ", ".join(name for name, _, _ in _COLUMNS)
     values = ", ".join(_value(name, kind) for name, kind, _ in _COLUMNS)
     arrays = ", ".join(f"${number}::{_element(kind)}[]" for number, (_, kind, _) in enumerate(columns, 1))
     aliases = ", ".join(name for name, _, _ in columns)
     return f"""
         WITH given AS MATERIALIZED (SELECT * FROM unnest({arrays}) AS given ({aliases})),
-        written AS (INSERT INTO activity_events ({names}) SELECT {values} FROM given)
+        written AS (INSERT INTO activity_events ({names}) SELECT {values} FROM given),
+        tainted AS ({_INSERT_TAINT}
+            SELECT {", ".join(_TAINTED)}, trust, firm, {_value("engagements", "text[]")}::uuid[]
+            FROM given WHERE trust IS NOT NULL)
         INSERT INTO activity_payloads (organization_id, event_id, salt, arguments, result)
         SELECT organization_id, event_id, salt, arguments, result FROM given WHERE salt IS NOT NULL
     """
@@ -123,9 +155,9 @@ async def insert_events(connection: Connection, events: Sequence[ActivityEvent])
     Works as the application (events of the context's organization) and as the recorder (events of any).
     """
     if len(events) == 1:
-        await connection.execute(_INSERT_ONE, *(read(events[0]) for _, _, read in (*_COLUMNS, *_PAYLOAD)))
+        await connection.execute(_INSERT_ONE, *(read(events[0]) for _, _, read in (*_COLUMNS, *_PAYLOAD, *_TAINT)))
     elif events:
-        await connection.execute(_INSERT_MANY, *(_array(column, events) for column in (*_COLUMNS, *_PAYLOAD)))
+        await connection.execute(_INSERT_MANY, *(_array(column, events) for column in (*_COLUMNS, *_PAYLOAD, *_TAINT)))
 
 
 def _array(column: tuple[str, str, Callable[[ActivityEvent], object]], events: Sequence[ActivityEvent]) -> list[object]:
@@ -304,6 +336,10 @@ class PostgresActivity:
 
     async def write(self, events: Sequence[ActivityEvent]) -> None:
         await insert_events(self._connection, events)
+
+    async def taint_of(self, call_id: CallId) -> Taint:
+        told = cast("dict[str, object]", orjson.loads(await self._connection.fetchval(_TAINT_OF, call_id)))
+        return parse_taint(told)
 
 
 def _item(row: Row, *, result: str | None) -> ActivityItem:

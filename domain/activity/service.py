@@ -9,6 +9,7 @@ from domain.activity.model import ActivityCall, ActivityEvent, ActivityItem, Act
 from domain.activity.ports import ActivityRepository
 from domain.kernel import CallId, NotFound, TaskRunId
 from domain.paging import Page, Position, page_of
+from domain.taint import Taint
 
 CALLS_A_PAGE = 1000
 
@@ -66,6 +67,10 @@ class ActivityService:
     async def last_calls(self, count: int, until: datetime) -> Span:
         """The period in which the newest calls before a moment were made; a few more of one moment may be in it."""
         return Span(since=await self.activity.nth_newest(count), until=until)
+
+    async def taint_of(self, call_id: CallId) -> Taint:
+        """What whoever reads of a call is told: its result and arguments, with what its turn was told."""
+        return await self.activity.taint_of(call_id)
 
     async def write(self, events: Sequence[ActivityEvent]) -> None:
         """Add events to the record, in this transaction."""

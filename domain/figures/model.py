@@ -5,6 +5,8 @@ from decimal import Decimal
 from typing import NewType
 from uuid import UUID
 
+from domain.taint import Taint
+
 FigureId = NewType("FigureId", UUID)
 
 
@@ -32,3 +34,5 @@ class FoundFigure:
     document_id: UUID
     title: str
     figure: Figure
+    taint: Taint
+    """The document's."""

@@ -7,6 +7,7 @@ from uuid import UUID
 from domain.figures.model import Figure, FigureId, FoundFigure
 from domain.kernel import CallId
 from domain.storage.postgres import Connection, Row
+from domain.taint import taint_of
 
 _CLEAR = "DELETE FROM document_figures WHERE organization_id = glow.organization_id() AND document_id = $1"
 
@@ -21,7 +22,8 @@ FROM unnest($4::uuid[], $5::text[], $6::text[], $7::numeric[], $8::text[], $9::i
 
 # A deleted document is seen by nobody, and so are its figures.
 _LIST = """
-SELECT f.figure_id, f.document_id, d.title, f.label, f.printed, f.amount, f.unit, f.start_at, f.end_at, f.page
+SELECT f.figure_id, f.document_id, d.title, f.label, f.printed, f.amount, f.unit, f.start_at, f.end_at, f.page,
+       d.trust, d.audience, d.engagement_id
 FROM document_figures f
 JOIN knowledge_documents d ON d.organization_id = f.organization_id AND d.document_id = f.document_id
 WHERE f.organization_id = glow.organization_id() AND d.deleted_at IS NULL
@@ -79,4 +81,5 @@ def _found(row: Row) -> FoundFigure:
             end=row["end_at"],
             page=row["page"],
         ),
+        taint=taint_of(row["trust"], row["audience"], row["engagement_id"]),
     )

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal, NewType
 from uuid import UUID
 
-from domain.kernel import CallId, Outcome, PrincipalId, TaskId, TaskRunId
+from domain.kernel import CallId, Outcome, PrincipalId, TaskId, TaskRunId, Trust
 from domain.paging import FIRST_PAGE, PageRequest
 from domain.schedules.timing import Timing
 from domain.tasks.model import TaskRunStatus, TaskStatus
@@ -81,6 +81,8 @@ class Schedule:
     created_at: datetime
     updated_at: datetime
     last_run: LastRun | None
+    trust: Trust = "internal"
+    """The task's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ _COUNT = "SELECT count(*) FROM schedules WHERE organization_id = glow.organizati
 # How the call went is the record's to say: a question may have been answered since.
 _SCHEDULES = """
 SELECT s.schedule_id, s.task_id, s.cron, s.time_zone, s.input, s.paused, p.next_run_at,
-       t.title AS task_title, t.kind AS task_kind, t.status AS task_status,
+       t.title AS task_title, t.kind AS task_kind, t.status AS task_status, t.trust,
        coalesce(u.email, s.created_by::text) AS created_by, s.created_at, s.updated_at,
        p.last_due_at, p.last_started_at, p.last_missed, p.last_call_id,
        called.outcome, called.error_code,
@@ -179,6 +179,7 @@ def _schedule(row: Row) -> Schedule:
         created_by=row["created_by"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        trust=row["trust"],
         last_run=None if row["last_due_at"] is None else _last_run(row),
     )
 

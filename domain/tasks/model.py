@@ -16,8 +16,10 @@ from domain.kernel import (
     RunId,
     TaskId,
     TaskRunId,
+    Trust,
 )
 from domain.paging import FIRST_PAGE, PageRequest
+from domain.taint import Taint, taint_of
 
 ReminderId = NewType("ReminderId", UUID)
 OBJECTIVE = "objective"
@@ -70,6 +72,8 @@ class TaskChange:
     assignee_id: PrincipalId | None
     audience: Audience | None
     changed_at: datetime
+    trust: Trust
+    """Of the new words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +86,7 @@ class NewTask:
     audience: Audience
     created_by: PrincipalId
     created_at: datetime
+    trust: Trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +129,13 @@ class Task:
     version: int
     """Grows by one with each change."""
     latest_run: LatestRun | None
+    trust: Trust
+    """Of the least trusted thing that its words were made of."""
+
+    @property
+    def taint(self) -> Taint:
+        """What whoever reads it is told."""
+        return taint_of(self.trust, self.audience, self.engagement_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +148,7 @@ class NewReminder:
     call_id: CallId
     reminded_by: PrincipalId
     reminded_at: datetime
+    trust: Trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +161,7 @@ class Reminder:
     reminded_by: str
     """An e-mail address."""
     reminded_at: datetime
+    trust: Trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +227,8 @@ class NewTaskRun:
     """The call that asked for it."""
     requested_by: PrincipalId
     created_at: datetime
+    trust: Trust
+    """Of the input that it is started with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,3 +319,5 @@ class TaskRun:
     progress: Progress
     answer: TaskRunAnswer | None = None
     """Of a task that the agent does, once it was begun."""
+    trust: Trust = "internal"
+    """Of the least trusted thing that it was started with or told."""

@@ -7,7 +7,7 @@ from typing import ClassVar, cast
 
 import orjson
 
-from domain.kernel import Audience, CallId, DomainError, EngagementId, NotFound, PrincipalId, TaskId, TaskRunId
+from domain.kernel import Audience, CallId, DomainError, EngagementId, NotFound, PrincipalId, TaskId, TaskRunId, Trust
 from domain.paging import Page, Position, page_of
 from domain.tasks.model import (
     Assignee,
@@ -164,8 +164,10 @@ class TaskService:
     kinds: frozenset[str]
     """The names of all workflows."""
 
-    async def create(self, asked: CreateTask, *, task_id: TaskId, created_by: PrincipalId, now: datetime) -> Task:
-        """A new open task.
+    async def create(
+        self, asked: CreateTask, *, task_id: TaskId, created_by: PrincipalId, now: datetime, trust: Trust
+    ) -> Task:
+        """A new open task; `trust`: of its words.
 
         Effect  writes tasks.
         Raises  UnknownWorkflow, EngagementNotFound, AssigneeNotFound, AssigneeNotOnEngagement, InputTooLarge.
@@ -184,11 +186,12 @@ class TaskService:
             audience=_audience(assignee),
             created_by=created_by,
             created_at=now,
+            trust=trust,
         )
         await self.tasks.add(new)
         return await self.get(task_id)
 
-    async def update(self, task_id: TaskId, asked: UpdateTask, now: datetime) -> Task:
+    async def update(self, task_id: TaskId, asked: UpdateTask, now: datetime, trust: Trust) -> Task:
         """The task with the given fields changed and all others as they are, whoever changes those meanwhile.
 
         Effect  writes tasks.
@@ -209,6 +212,7 @@ class TaskService:
             assignee_id=None if assignee is None else assignee.principal_id,
             audience=_audience(assignee) if "assignee" in asked.given else None,
             changed_at=now,
+            trust=trust,
         )
         await self.tasks.change(change)
         return await self.get(task_id)
@@ -262,6 +266,7 @@ class TaskService:
         call_id: CallId,
         requested_by: PrincipalId,
         now: datetime,
+        trust: Trust,
     ) -> TaskRun:
         """A new run, queued; `given` is a JSON object whose members take the place of the task's own input.
 
@@ -277,6 +282,7 @@ class TaskService:
             call_id=call_id,
             requested_by=requested_by,
             created_at=now,
+            trust=trust,
         )
         await self.tasks.add_run(run)
         return await self.get_run(task_run_id)

@@ -55,7 +55,8 @@ LIMIT $5
 _GET = _DOCUMENTS + "  AND d.document_id = $1"
 
 _TEXT_MAP = f"""
-SELECT d.title, d.uri, d.trust, {_STATUS} AS status, coalesce(char_length(d.text), 0) AS length, d.page_starts
+SELECT d.title, d.uri, d.trust, d.audience, d.engagement_id, {_STATUS} AS status,
+       coalesce(char_length(d.text), 0) AS length, d.page_starts
 FROM knowledge_documents d
 WHERE document_id = $1 AND deleted_at IS NULL
 """
@@ -148,6 +149,8 @@ class PostgresDocuments:
             title=row["title"],
             uri=row["uri"],
             trust=row["trust"],
+            audience=row["audience"],
+            engagement_id=row["engagement_id"],
             status=row["status"],
             length=row["length"],
             page_starts=tuple(row["page_starts"]),

@@ -56,7 +56,7 @@ lexical AS MATERIALIZED (
 )"""
 _PASSAGES = """
 SELECT c.document_id, c.chunk_id, d.title, c.text, best.score, c.page, c.section, c.start_offset, c.end_offset, d.uri,
-       c.trust, c.audience
+       c.trust, c.audience, c.engagement_id
 FROM best
 JOIN knowledge_chunks c USING (chunk_id)
 JOIN knowledge_documents d USING (organization_id, document_id)
@@ -154,4 +154,5 @@ def _passage(row: Row) -> Passage:
         uri=row["uri"],
         trust=row["trust"],
         audience=row["audience"],
+        engagement_id=row["engagement_id"],
     )

@@ -45,7 +45,7 @@ def service(app: Connection) -> TaskService:
 async def created(app: Connection, asked: CreateTask, who: str = "employee") -> Task:
     async with acting(app, who, "tasks"):
         return await service(app).create(
-            asked, task_id=TaskId(uuid4()), created_by=PrincipalId(FIRM_A.id(who)), now=NOW
+            asked, task_id=TaskId(uuid4()), created_by=PrincipalId(FIRM_A.id(who)), now=NOW, trust="internal"
         )
 
 
@@ -63,6 +63,7 @@ async def started(app: Connection, task_id: TaskId, given: str = "{}", who: str 
             call_id=CallId(uuid4()),
             requested_by=PrincipalId(FIRM_A.id(who)),
             now=NOW,
+            trust="internal",
         )
 
 
@@ -141,6 +142,7 @@ async def test_without_a_ticket_no_task_is_written(app: Connection) -> None:
                 task_id=TaskId(uuid4()),
                 created_by=PrincipalId(FIRM_A.id("employee")),
                 now=NOW,
+                trust="internal",
             )
     assert refused.value.sqlstate == "GL001"
 
@@ -169,6 +171,7 @@ async def test_each_filter_leaves_the_tasks_it_names(app: Connection, query: Tas
                 task_id=TaskId(uuid4()),
                 created_by=PrincipalId(FIRM_A.id("partner")),
                 now=later(60 * minute),
+                trust="internal",
             )
     async with acting(app, "partner"):
         found = await service(app).list(query)

@@ -69,6 +69,7 @@ PLUMBING = {
     "ledger_heads",
     "ledger_rotations",
     "ledger_sendings",
+    "activity_taints",
 }
 """Tables that no ticket guards. Source  ADR-0011; users: the application may not write it at all."""
 

@@ -34,6 +34,7 @@ from tests.support.gates import GateOnTest, gate_on, principal_of
 from tests.support.scripted_model import Pace
 from tools.gate import Fault, no_fault
 from tools.outcomes import CallOutcome, CallRequest
+from tools.policy import Policies
 
 EVA = principal_of()
 """The first firm's employee, chatting."""
@@ -109,16 +110,18 @@ async def process_on(
     cost_of: CostOf = no_price,
     log_around: Callable[[RunLog], RunLog] = lambda run_log: run_log,
     keeper_around: Callable[[RunKeeper], RunKeeper] = lambda keeper: keeper,
+    policies: Policies | None = None,
 ) -> AsyncGenerator[Process]:
     """A process for the length of the block; `gate` may put something in the real one's place or around it.
 
     `around`, `log_around`, `keeper_around`: the same for what runs read and write of the database.
     `fault`: happens between the steps of a call. `ledger_around`: as `gate`, for the record of what was made.
-    `titled`: the model names conversations. `cost_of`: what its calls cost.
+    `policies`: in the place of those that ship. `titled`: the model names conversations.
+    `cost_of`: what its calls cost.
 
     Its heart beats once, at the start; further beats are the test's to make.
     """
-    async with gate_on(pools, fault=fault) as stands_on:
+    async with gate_on(pools, fault=fault, policies=policies) as stands_on:
         sessions = PostgresSessions(stands_on.transactions)
         expiry = ApprovalWorker(gate=stands_on.gate, identities=PostgresIdentities(pools.app), new_id=new_id)
         orchestrator = Orchestrator(

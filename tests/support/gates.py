@@ -102,8 +102,12 @@ def rules_of_the_project(
     timeout: timedelta | None = None,
     embedder: Embedder | None = None,
     more: Sequence[Manifest] = (),
+    policies: Policies | None = None,
 ) -> tuple[Registry, Policies, Workflows, Staging]:
-    """Everything under manifests/, with some handlers replaced and `more` tools, whose handlers are among those."""
+    """Everything under manifests/, with some handlers replaced and `more` tools, whose handlers are among those.
+
+    `policies`: in the place of those that ship.
+    """
     folder = resource_folder("manifests")
     staging = Staging()
 
@@ -112,7 +116,7 @@ def rules_of_the_project(
 
     documents = document_handlers(staging, prepare_file, embedder)
     agents = agent_handlers(introductions(load_personas(folder)))
-    policies = Policies.load(folder / "policies")
+    policies = policies or Policies.load(folder / "policies")
     again = policy_handlers(Rulebook(policies))
     search = {} if embedder is None else {"knowledge_search": search_by_meaning(QueryVectors(embedder))}
     held = load_manifests(folder)
@@ -138,10 +142,11 @@ async def gate_on(
     more: Sequence[Manifest] = (),
     price_of: PriceOf = no_price,
     earned: Callable[[], EarnedRules] = EarnedRules,
+    policies: Policies | None = None,
 ) -> AsyncGenerator[GateOnTest]:
-    """The gate for the length of the block."""
+    """The gate for the length of the block; `policies`: in the place of those that ship."""
     preparer = IsolatedPreparer()
-    registry, policies, workflows, staging = rules_of_the_project(preparer, replaced, timeout, embedder, more)
+    registry, policies, workflows, staging = rules_of_the_project(preparer, replaced, timeout, embedder, more, policies)
     transactions = PostgresTransactions(pools.app, workflows, earned=earned)
     recorder = GroupRecorder(pools.recorder, time.monotonic)
     queue, task_runs = KeptJobs(), TaskRunFeed(transactions)

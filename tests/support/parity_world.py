@@ -455,7 +455,7 @@ VALUES ($1, $2, 'Refresh', 'refresh_analytics', 'in_progress', 'client', $3, $4,
 _OWN_TASK = """
 INSERT INTO tasks (organization_id, task_id, title, status, audience, engagement_id, assignee_id, created_by,
     created_at, updated_at)
-VALUES ($1, $2, 'Bring the letter', 'open', 'client', $3, $4, $5, now(), now())
+VALUES ($1, $2, 'Bring the letter', 'open', $6, $3, $4, $5, now(), now())
 """
 _TASK_LEFT_ALONE = """
 INSERT INTO tasks (organization_id, task_id, title, status, audience, engagement_id, created_by, created_at, updated_at)
@@ -498,6 +498,11 @@ VALUES ($1, $2, $2, 'task_create', '', '', '{"title":"Asked"}', '', '{}', $3, 'p
 """
 
 
+def _seen_by(who: Who) -> str:
+    """Only a CLIENT's tasks are seen by clients: what an agent would show them hangs on what it has read before."""
+    return "client" if who.role is Role.CLIENT else "firm"
+
+
 async def seed_world(owner: Connection, entrances: Sequence[str]) -> None:
     """The firm, its members of every role and level, and what their calls name."""
     await seed_firms(owner)
@@ -510,11 +515,18 @@ async def seed_world(owner: Connection, entrances: Sequence[str]) -> None:
     await owner.execute(_TASK_LEFT_ALONE, ORGANIZATION, FIRM_A.id("task left alone"), engagement, partner)
     await owner.execute(_CONTROL, ORGANIZATION, ["REPORT_FINAL", "EQR_REVIEW", "VAT_RETURN"])
     used_up = [(who, entrance) for who in WHOS for entrance in entrances]
-    own = [(ORGANIZATION, one_of("own task", *each), engagement, each[0].id, partner) for each in used_up]
+    own = [
+        (ORGANIZATION, one_of("own task", *each), engagement, each[0].id, partner, _seen_by(each[0]))
+        for each in used_up
+    ]
     await owner.executemany(_OWN_TASK, own)
     # One for each case: at the command line a member makes some of the cases only, and must find the thing as it was.
     kinds = ("task", "task to give", "task to remind of")
-    others = [(ORGANIZATION, one_of(kind, *each), engagement, None, partner) for each in used_up for kind in kinds]
+    others = [
+        (ORGANIZATION, one_of(kind, *each), engagement, None, partner, _seen_by(each[0]))
+        for each in used_up
+        for kind in kinds
+    ]
     await owner.executemany(_OWN_TASK, others)
     runs = [(ORGANIZATION, one_of("run", *each), FIRM_A.id("workflow task"), partner) for each in used_up]
     await owner.executemany(_RUN, runs)

@@ -74,6 +74,8 @@ def situation(**changes: Any) -> Situation:
         "approval_deputy_own": False,
         "delegate_role": None,
         "delegation_concerned": None,
+        "taint": None,
+        "widens": None,
         "approved": False,
     }
     return Situation(**(plain | changes))

@@ -114,6 +114,15 @@ FIRES: dict[str, list[dict[str, Any]]] = {
         {"tool": "document_upload", "level": 0, "effect": "prepare"},
     ],
     "autonomy_needs_approval_commit": [{"level": 2, "effect": "commit"}],
+    "untrusted_content_read": [
+        {"effect": "commit", "level": 3, "taint": "client"},
+        {"effect": "commit", "level": 3, "taint": "external", "door": "worker", "attended": False},
+    ],
+    "wider_audience": [
+        {"effect": "prepare", "widens": True},
+        {"effect": "prepare", "level": 3, "widens": True, "taint": "internal"},
+    ],
+    "upload_to_wider_audience": [{"tool": "document_upload", "level": 3, "effect": "prepare", "widens": True}],
     "irreversible_needs_approval": [{"level": 3, "effect": "irreversible"}, {**BY_HAND, "effect": "irreversible"}],
     "control_not_satisfied": [
         {"level": 3, "effect": "commit", "control": "period_lock", "control_state": "pending"},
@@ -195,7 +204,7 @@ def test_without_the_rule_the_call_would_be_allowed(rule: str, changes: dict[str
     verdict = verdict_on(situation(**changes), policies)
     if rule == "not_a_member":
         assert verdict == Deny(reasons=("no_permit",))
-    elif rule in ("upload_cannot_wait", "preference_takes_own_hand"):
+    elif rule in ("upload_cannot_wait", "upload_to_wider_audience", "preference_takes_own_hand"):
         assert isinstance(verdict, NeedsApproval)
     else:
         assert isinstance(verdict, Allow)

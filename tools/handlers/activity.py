@@ -17,6 +17,7 @@ class CallGet(Arguments):
 async def call_get(arguments: CallGet, context: CallContext) -> Json:
     """The call as the record shows it, and, where it was asked for, what became of the question."""
     item = (await context.work.activity.call(CallId(arguments.call_id))).item
+    context.told.add(await context.work.activity.taint_of(item.call_id))
     shown = activity_json(item)
     if item.decision is None and item.arguments is not None:
         # No schema has passed them: as the text that was kept of them they can do no harm to a reader of this result.

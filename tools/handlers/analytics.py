@@ -7,6 +7,7 @@ from pydantic import Field
 from domain.analytics.model import GroupBy, ReportName
 from domain.analytics.service import period_of
 from domain.kernel import EngagementId
+from domain.taint import Taint
 from tools.handlers.arguments import Arguments
 from tools.handlers.moments import Moment
 from tools.outcomes import Json
@@ -26,6 +27,7 @@ async def analytics_report(arguments: AnalyticsReport, context: CallContext) -> 
     period = period_of(arguments.since, arguments.until, now=context.now)
     engagement_id = None if arguments.engagement_id is None else EngagementId(arguments.engagement_id)
     report = await context.work.analytics.report(arguments.report, period, arguments.group_by, engagement_id)
+    context.told.add(Taint(firm=True))
     return report_json(report)
 
 

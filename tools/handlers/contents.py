@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from domain.taint import taint_of
 from knowledge.model import DocumentId
 from tools.handlers.arguments import Arguments
 from tools.outcomes import Json
@@ -18,6 +19,7 @@ async def document_content(arguments: DocumentContent, context: CallContext) -> 
     Raises  DocumentNotFound.
     """
     document = await context.work.knowledge.get(DocumentId(arguments.document_id))
+    context.told.add(taint_of(document.trust, document.audience, document.engagement_id))
     return {
         "document_id": str(document.document_id),
         "title": document.title,

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from domain.kernel import Audience, DomainError, EngagementId, Role, Trust
+from domain.taint import less_trusted
 from knowledge.embeddings.ports import Embedder
 from knowledge.model import DocumentId, NewDocument, StoredFile
 from knowledge.parse.document import MediaType, Unreadable
@@ -110,7 +111,7 @@ async def document_upload(arguments: DocumentUpload, context: CallContext) -> Js
             content=upload.content,
             audience=audience,
             engagement_id=None if arguments.engagement_id is None else EngagementId(arguments.engagement_id),
-            trust=trust,
+            trust=less_trusted(trust, context.trust),
             uploaded_by=context.principal.principal_id,
             created_at=context.now,
             uri=arguments.uri,

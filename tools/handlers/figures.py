@@ -6,6 +6,7 @@ from domain.figures.extraction import figures_in
 from domain.figures.model import FoundFigure
 from domain.kernel import EngagementId
 from domain.paging import DEFAULT_PAGE, page_request
+from domain.taint import Taint, taint_of
 from knowledge.model import Document, DocumentId, DocumentQuery, DocumentStatus, TextRange
 from tools.handlers.arguments import Arguments
 from tools.outcomes import Json
@@ -40,7 +41,9 @@ async def document_list(arguments: DocumentList, context: CallContext) -> Json:
         engagement_id=None if arguments.engagement_id is None else EngagementId(arguments.engagement_id),
         status=arguments.status,
     )
-    return page_json(await context.work.knowledge.list(query), _document_line_json)
+    page = await context.work.knowledge.list(query)
+    context.told.add(*map(_taint, page.items))
+    return page_json(page, _document_line_json)
 
 
 async def document_extract(arguments: DocumentExtract, context: CallContext) -> Json:
@@ -50,6 +53,7 @@ async def document_extract(arguments: DocumentExtract, context: CallContext) -> 
     """
     document_id, parts = DocumentId(arguments.document_id), list[str]()
     document = await context.work.knowledge.get(document_id)
+    context.told.add(_taint(document))
     page_starts, length = await context.work.knowledge.page_starts(document_id), 1
     while (start := sum(map(len, parts))) < min(length, MOST_CHARACTERS):
         part = await context.work.knowledge.read(document_id, TextRange(start=start, end=start + PART))
@@ -73,7 +77,12 @@ async def figure_list(arguments: FigureList, context: CallContext) -> Json:
     found = await context.work.figures.list(
         arguments.document_id, arguments.engagement_id, arguments.words, arguments.limit
     )
+    context.told.add(*(each.taint for each in found))
     return {"items": [_figure_json(each) for each in found]}
+
+
+def _taint(document: Document) -> Taint:
+    return taint_of(document.trust, document.audience, document.engagement_id)
 
 
 def _figure_json(found: FoundFigure) -> Json:

@@ -7,6 +7,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict
 
 from domain.kernel import EngagementId
+from domain.taint import taint_of
 from knowledge.embeddings.model import EmbeddingsRefused, EmbeddingsUnavailable, Vector
 from knowledge.embeddings.queries import QueryVectors
 from knowledge.model import DocumentId, SearchFilters, SearchMode, SearchQuery, TextRange
@@ -53,13 +54,17 @@ async def knowledge_search(arguments: KnowledgeSearch, context: CallContext) -> 
         text=arguments.query, limit=arguments.limit, mode=arguments.mode, filters=_filters(arguments.filters)
     )
     vector = context.prepared if isinstance(context.prepared, Vector) else None
-    return search_json(await context.work.knowledge.search(query, vector))
+    found = await context.work.knowledge.search(query, vector)
+    context.told.add(*(taint_of(each.trust, each.audience, each.engagement_id) for each in found.items))
+    return search_json(found)
 
 
 async def knowledge_read(arguments: KnowledgeRead, context: CallContext) -> Json:
     """A page, a range, or the beginning of a document's text."""
     part = TextRange(page=arguments.page, start=arguments.start, end=arguments.end)
-    return document_text_json(await context.work.knowledge.read(DocumentId(arguments.document_id), part))
+    text = await context.work.knowledge.read(DocumentId(arguments.document_id), part)
+    context.told.add(taint_of(text.trust, text.audience, text.engagement_id))
+    return document_text_json(text)
 
 
 def _filters(given: Filters) -> SearchFilters:

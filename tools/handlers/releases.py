@@ -13,6 +13,7 @@ from domain.releases.model import (
     SignOffDecision,
     SignOffId,
 )
+from domain.taint import Taint
 from tools.handlers.arguments import Arguments
 from tools.outcomes import Json
 from tools.views.releases import release_json, release_state_json, sign_off_json
@@ -51,6 +52,7 @@ class SignoffRecord(Arguments):
 
 async def release_check(arguments: ReleaseCheck, context: CallContext) -> Json:
     state, releases = await context.work.releases.check(arguments.control, EngagementId(arguments.engagement_id))
+    context.told.add(Taint(firm=True))
     return {**release_state_json(state), "releases": [release_json(release) for release in releases]}
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from domain.kernel import TaskId
 from domain.paging import DEFAULT_PAGE, page_request
 from domain.schedules.model import CreateSchedule, ScheduleField, ScheduleId, ScheduleQuery, UpdateSchedule
+from domain.taint import Taint
 from tools.handlers.arguments import Arguments, OpenObject
 from tools.outcomes import Json
 from tools.views.tasks import schedule_json
@@ -81,7 +82,9 @@ async def schedule_list(arguments: ScheduleList, context: CallContext) -> Json:
         page=page_request(arguments.cursor, arguments.limit),
         task_id=None if arguments.task_id is None else TaskId(arguments.task_id),
     )
-    return page_json(await context.work.schedules.list(query), schedule_json)
+    page = await context.work.schedules.list(query)
+    context.told.add(*(Taint(trust=schedule.trust, firm=True) for schedule in page.items))
+    return page_json(page, schedule_json)
 
 
 def _text(value: Json) -> str:

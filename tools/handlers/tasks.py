@@ -11,6 +11,7 @@ from pydantic import Field
 
 from domain.kernel import Audience, DomainError, EngagementId, Role, TaskId, TaskRunId
 from domain.paging import DEFAULT_PAGE, page_request
+from domain.taint import Taint
 from domain.tasks.model import (
     OBJECTIVE,
     TERMINAL,
@@ -24,6 +25,7 @@ from domain.tasks.model import (
     TaskStatus,
     UpdateTask,
 )
+from domain.tasks.model import TaskRun as Run
 from tools.handlers.arguments import Arguments, OpenObject
 from tools.outcomes import Json
 from tools.views.tasks import reminded_task_json, reminder_json, task_json, task_line_json, task_run_json
@@ -123,8 +125,13 @@ async def task_create(arguments: TaskCreate, context: CallContext) -> Json:
         input=_text(arguments.input),
     )
     task = await context.work.tasks.create(
-        asked, task_id=TaskId(context.new_id()), created_by=context.principal.principal_id, now=context.now
+        asked,
+        task_id=TaskId(context.new_id()),
+        created_by=context.principal.principal_id,
+        now=context.now,
+        trust=context.trust,
     )
+    context.told.add(task.taint)
     return {"task": task_json(task)}
 
 
@@ -146,7 +153,9 @@ async def task_update(arguments: TaskUpdate, context: CallContext) -> Json:
         engagement_id=_engagement(arguments.engagement_id),
         expected_version=arguments.expected_version,
     )
-    return {"task": task_json(await context.work.tasks.update(TaskId(arguments.task_id), asked, context.now))}
+    task = await context.work.tasks.update(TaskId(arguments.task_id), asked, context.now, context.trust)
+    context.told.add(task.taint)
+    return {"task": task_json(task)}
 
 
 async def task_list(arguments: TaskList, context: CallContext) -> Json:
@@ -162,12 +171,16 @@ async def task_list(arguments: TaskList, context: CallContext) -> Json:
         audience=arguments.audience,
         unfinished=arguments.unfinished,
     )
-    return page_json(await context.work.tasks.list(query), task_line_json)
+    page = await context.work.tasks.list(query)
+    context.told.add(*(task.taint for task in page.items))
+    return page_json(page, task_line_json)
 
 
 async def task_get(arguments: TaskGet, context: CallContext) -> Json:
     task = await context.work.tasks.get(TaskId(arguments.task_id))
-    return {"task": reminded_task_json(task, await context.work.tasks.reminders(task.task_id))}
+    reminders = await context.work.tasks.reminders(task.task_id)
+    context.told.add(task.taint, *(Taint(trust=reminder.trust) for reminder in reminders))
+    return {"task": reminded_task_json(task, reminders)}
 
 
 async def task_remind(arguments: TaskRemind, context: CallContext) -> Json:
@@ -183,6 +196,7 @@ async def task_remind(arguments: TaskRemind, context: CallContext) -> Json:
             call_id=context.call_id,
             reminded_by=context.principal.principal_id,
             reminded_at=context.now,
+            trust=context.trust,
         )
     )
     return {"reminder": reminder_json(reminder)}
@@ -203,7 +217,9 @@ async def task_run(arguments: TaskRun, context: CallContext) -> Json:
         call_id=context.call_id,
         requested_by=context.principal.principal_id,
         now=context.now,
+        trust=context.trust,
     )
+    context.told.add(_run_taint(run))
     context.jobs.append(
         Job(kind="task_run", organization_id=context.principal.organization_id, subject_id=run.task_run_id)
     )
@@ -230,7 +246,14 @@ async def await_run(arguments: TaskRunGet, context: PrepareContext) -> None:
 
 
 async def task_run_get(arguments: TaskRunGet, context: CallContext) -> Json:
-    return {"task_run": task_run_json(await context.work.tasks.get_run(TaskRunId(arguments.task_run_id)))}
+    run = await context.work.tasks.get_run(TaskRunId(arguments.task_run_id))
+    context.told.add(_run_taint(run))
+    return {"task_run": task_run_json(run)}
+
+
+def _run_taint(run: Run) -> Taint:
+    """Its input is its task's; an answer may tell of anything that its requester may see."""
+    return Taint(trust=run.trust, firm=run.answer is not None)
 
 
 async def task_run_cancel(arguments: TaskRunCancel, context: CallContext) -> Json:

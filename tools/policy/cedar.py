@@ -163,6 +163,18 @@ def _tool(situation: Situation) -> Json:
     return tool
 
 
+_SAID = (
+    "sign_off_kind",
+    "own_statement",
+    "client_own_task",
+    "client_own_engagement",
+    "budget_exhausted",
+    "delegation_concerned",
+    "widens",
+)
+"""Facts that are told as they are, where there are any."""
+
+
 def _context(situation: Situation) -> Json:
     """What the database said about the arguments."""
     context: Json = {
@@ -170,22 +182,13 @@ def _context(situation: Situation) -> Json:
         "control_state": _entity("ControlState", situation.control_state),
         "run_cancelled": situation.run_cancelled,
     }
-    if situation.sign_off_kind is not None:
-        context["sign_off_kind"] = situation.sign_off_kind
-    if situation.own_statement is not None:
-        context["own_statement"] = situation.own_statement
-    if situation.client_own_task is not None:
-        context["client_own_task"] = situation.client_own_task
-    if situation.client_own_engagement is not None:
-        context["client_own_engagement"] = situation.client_own_engagement
-    if situation.budget_exhausted is not None:
-        context["budget_exhausted"] = situation.budget_exhausted
+    context |= {name: said for name in _SAID if (said := getattr(situation, name)) is not None}
+    if situation.taint is not None:
+        context["taint"] = _entity("Trust", situation.taint)
     if situation.approval_needs_role is not None:
         context["approval"] = _approval(situation, situation.approval_needs_role)
     if situation.delegate_role is not None:
         context["delegate_role"] = _entity("Role", Role(situation.delegate_role))
-    if situation.delegation_concerned is not None:
-        context["delegation_concerned"] = situation.delegation_concerned
     return context
 
 

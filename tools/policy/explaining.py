@@ -6,7 +6,7 @@ from typing import cast, get_args
 
 import orjson
 
-from domain.kernel import DOORS, Level, Mode, Role
+from domain.kernel import DOORS, TRUSTS, Level, Mode, Role
 from tools.explanations import Because, Change, Explanation
 from tools.outcomes import Verdict, decision_of
 from tools.policy.files import APPROVED, NO_PERMIT, POLICY_ERROR
@@ -67,6 +67,7 @@ def _others(situation: Situation) -> dict[str, tuple[object, ...]]:
         "level": tuple(Level),
         "approved": _TRUTH,
         "control_state": () if situation.control is None else CONTROL_STATES,
+        "taint": () if situation.taint is None else TRUSTS,
         "approval_needs_role": () if situation.approval_needs_role is None else _LADDER,
         "approval_deputy_role": () if situation.approval_needs_role is None else (None, *_LADDER),
     }

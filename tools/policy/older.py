@@ -24,8 +24,12 @@ THEN: Mapping[str, object] = {
     "delegate_role": None,
     "delegation_concerned": None,
     "budget_exhausted": None,
+    "taint": None,
+    "widens": None,
 }
-"""What a member was before it was recorded, since nobody stood in for anybody yet, and there were no budgets."""
+"""What a member was before it was recorded, since nobody stood in for anybody yet, and there were no budgets.
+
+What had entered a turn was not looked at."""
 
 
 class LacksFacts(ValueError):

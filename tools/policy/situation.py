@@ -7,7 +7,7 @@ from typing import Literal, cast
 import orjson
 from pydantic import TypeAdapter
 
-from domain.kernel import Door, Effect, Level, Mode, Principal, PrincipalKind, Role
+from domain.kernel import Door, Effect, Level, Mode, Principal, PrincipalKind, Role, Trust
 from tools.facts import Facts
 from tools.manifest import Manifest, Subject
 
@@ -76,6 +76,14 @@ class Situation:
     budget_exhausted: bool | None
     """Nothing is left of a budget that the call counts in. None: none is set."""
 
+    taint: Trust | None
+    """Of the least trusted thing that has entered the agent's turn. None: a person's own hand, or a call that reads."""
+    widens: bool | None
+    """It would show clients what was kept from them, or anything after untrusted words.
+
+    None: as above, or it shows clients nothing.
+    """
+
     approved: bool
     """A person's approval stands behind this very execution."""
 
@@ -101,6 +109,7 @@ def situation_of(
     control: str | None,
     sign_off_kind: str | None,
     budget_exhausted: bool | None = None,
+    widens: bool | None = None,
 ) -> Situation:
     """What policy sees of a call of this tool by this principal, where the database said these facts.
 
@@ -139,6 +148,8 @@ def situation_of(
         delegate_role=_role(facts.of("delegate", "role")),
         delegation_concerned=_true_of(facts, "delegation", "concerned"),
         budget_exhausted=budget_exhausted,
+        taint=None if facts.turn is None else facts.turn.trust,
+        widens=widens,
         approved=approved,
     )
 

@@ -155,4 +155,6 @@ def _before_arguments(situation: Situation) -> Situation:
         approval_deputy_own=False,
         delegate_role=None,
         delegation_concerned=None,
+        taint=None,
+        widens=None,
     )

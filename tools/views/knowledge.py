@@ -22,6 +22,7 @@ def _passage_json(passage: Passage) -> Json:
         "end": passage.end,
         "uri": passage.uri,
         "trust": passage.trust,
+        "audience": passage.audience,
         **given(page=passage.page, section=passage.section),
     }
 
@@ -33,6 +34,7 @@ def document_text_json(text: DocumentText) -> Json:
         "title": text.title,
         "uri": text.uri,
         "trust": text.trust,
+        "audience": text.audience,
         "text": text.text,
         "start": text.start,
         "end": text.end,

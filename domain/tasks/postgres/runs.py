@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from typing import cast
 
-from domain.kernel import CallId, ConversationId, EngagementId, PrincipalId, RunId, TaskId, TaskRunId
+from domain.kernel import CallId, ConversationId, EngagementId, PrincipalId, RunId, TaskId, TaskRunId, Trust
 from domain.storage.postgres import Connection, Row
 from domain.tasks.model import QUEUED, Cancellation, NewTaskRun, TaskRun, TaskRunAnswer, TaskRunStep, share_done
 from domain.tasks.postgres.progress import progress_of
 from domain.tasks.postgres.steps import steps_text
 
 _ADD_RUN = """
-INSERT INTO task_runs (organization_id, task_run_id, task_id, kind, input, call_id, requested_by, created_at)
-VALUES (glow.organization_id(), $1, $2, $3, $4, $5, $6, $7)
+INSERT INTO task_runs (organization_id, task_run_id, task_id, kind, input, call_id, requested_by, created_at,
+    trust)
+VALUES (glow.organization_id(), $1, $2, $3, $4, $5, $6, $7, $8)
 """
 
 _GET_RUN = """
@@ -19,7 +20,8 @@ SELECT r.task_run_id, r.task_id, r.kind, r.input, r.call_id, r.requested_by AS r
        coalesce(u.email, r.requested_by::text) AS requested_by, t.engagement_id, r.created_at,
        p.status, p.progress, p.message, p.steps, p.failure, p.started_at, p.updated_at, p.finished_at,
        p.version, p.deadline,
-       a.conversation_id, a.run_id, a.attempt, a.text AS answer_text, a.citations
+       a.conversation_id, a.run_id, a.attempt, a.text AS answer_text, a.citations,
+       glow.task_run_trust(r.task_run_id) AS trust
 FROM task_runs r
 JOIN tasks t ON t.organization_id = r.organization_id AND t.task_id = r.task_id
 LEFT JOIN task_run_progress p ON p.organization_id = r.organization_id AND p.task_run_id = r.task_run_id
@@ -66,6 +68,7 @@ class TaskRunRows:
             run.call_id,
             run.requested_by,
             run.created_at,
+            run.trust,
         )
 
     async def get_run(self, task_run_id: TaskRunId) -> TaskRun | None:
@@ -104,6 +107,7 @@ def _task_run(row: Row) -> TaskRun:
         created_at=row["created_at"],
         progress=QUEUED if row["status"] is None else progress_of(row),
         answer=None if row["run_id"] is None else _answer(row),
+        trust=cast(Trust, row["trust"]),
     )
 
 

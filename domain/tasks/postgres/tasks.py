@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import cast
 
-from domain.kernel import Audience, EngagementId, PrincipalId, TaskId, TaskRunId
+from domain.kernel import Audience, EngagementId, PrincipalId, TaskId, TaskRunId, Trust
 from domain.storage.postgres import Row
 from domain.tasks.model import (
     Assignee,
@@ -22,13 +22,14 @@ from domain.tasks.postgres.runs import TaskRunRows
 
 _ADD = """
 INSERT INTO tasks (organization_id, task_id, title, description, kind, status, audience, engagement_id, assignee_id,
-    due_on, input, created_by, created_at, updated_at)
-VALUES (glow.organization_id(), $1, $2, $3, $4, 'open', $5, $6, $7, $8, $9, $10, $11, $11)
+    due_on, input, created_by, created_at, updated_at, trust)
+VALUES (glow.organization_id(), $1, $2, $3, $4, 'open', $5, $6, $7, $8, $9, $10, $11, $11, $12)
 """
 
 _TASKS = """
 SELECT t.task_id, t.title, t.description, t.kind, t.status, t.audience, t.engagement_id, a.email AS assignee, t.due_on,
        t.input, coalesce(c.email, t.created_by::text) AS created_by, t.created_at, t.updated_at, t.version,
+       t.trust,
        latest.task_run_id, latest.created_at AS run_created_at, coalesce(latest.status, 'queued') AS run_status
 FROM tasks t
 LEFT JOIN users a ON a.user_id = t.assignee_id
@@ -76,17 +77,21 @@ UPDATE tasks SET
     engagement_id = CASE WHEN 'engagement_id' = ANY ($2) THEN $8 ELSE engagement_id END,
     audience = coalesce($9, audience),
     updated_at = greatest($10, updated_at),
+    -- Other words of it may stay.
+    trust = glow.less_trusted(trust, $11),
     version = version + 1
 WHERE organization_id = glow.organization_id() AND task_id = $1
 """
 
 _REMIND = """
-INSERT INTO task_reminders (organization_id, reminder_id, task_id, text, call_id, reminded_by, reminded_at)
-VALUES (glow.organization_id(), $1, $2, $3, $4, $5, $6)
+INSERT INTO task_reminders (organization_id, reminder_id, task_id, text, call_id, reminded_by, reminded_at,
+    trust)
+VALUES (glow.organization_id(), $1, $2, $3, $4, $5, $6, $7)
 """
 
 _REMINDERS = """
-SELECT m.reminder_id, m.task_id, m.text, coalesce(u.email, m.reminded_by::text) AS reminded_by, m.reminded_at
+SELECT m.reminder_id, m.task_id, m.text, coalesce(u.email, m.reminded_by::text) AS reminded_by, m.reminded_at,
+       m.trust
 FROM task_reminders m LEFT JOIN users u ON u.user_id = m.reminded_by
 WHERE m.organization_id = glow.organization_id() AND m.task_id = $1
 ORDER BY m.reminded_at DESC, m.reminder_id DESC LIMIT 20
@@ -125,6 +130,7 @@ class PostgresTasks(TaskRunRows):
             asked.input,
             task.created_by,
             task.created_at,
+            task.trust,
         )
 
     async def list(self, query: TaskQuery) -> Sequence[Task]:
@@ -165,6 +171,7 @@ class PostgresTasks(TaskRunRows):
             asked.engagement_id,
             change.audience,
             change.changed_at,
+            change.trust,
         )
 
     async def remind(self, reminder: NewReminder) -> None:
@@ -176,6 +183,7 @@ class PostgresTasks(TaskRunRows):
             reminder.call_id,
             reminder.reminded_by,
             reminder.reminded_at,
+            reminder.trust,
         )
 
     async def reminders(self, task_id: TaskId) -> Sequence[Reminder]:
@@ -210,6 +218,7 @@ def _task(row: Row) -> Task:
         updated_at=row["updated_at"],
         version=row["version"],
         latest_run=None if row["task_run_id"] is None else _latest_run(row),
+        trust=cast(Trust, row["trust"]),
     )
 
 
@@ -228,4 +237,5 @@ def _reminder(row: Row) -> Reminder:
         text=row["text"],
         reminded_by=row["reminded_by"],
         reminded_at=row["reminded_at"],
+        trust=cast(Trust, row["trust"]),
     )

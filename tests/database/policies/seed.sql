@@ -88,6 +88,8 @@ INSERT INTO activity_events (organization_id, event_id, kind, opens, occurred_at
     VALUES (:org, :thing, 'tool.completed', true, now(), :thing, 'task_list', 'read', 'chat', :employee, 'person',
         'agent', true, '{}');
 INSERT INTO activity_payloads (organization_id, event_id, salt, arguments) VALUES (:org, :thing, '', '{}');
+INSERT INTO activity_taints (organization_id, event_id, call_id, principal_id, door, mode, conversation_id, trust, firm)
+    VALUES (:org, :thing, :thing, :employee, 'chat', 'agent', :thing, 'internal', true);
 INSERT INTO idempotency_keys (organization_id, principal_id, mode, route, key, part, content_digest, answer)
     VALUES (:org, :employee, 'person', 'POST /v1/tasks', 'key', 0, '', '{}');
 INSERT INTO document_figures (organization_id, figure_id, document_id, label, printed, amount, unit, start_at, end_at,
