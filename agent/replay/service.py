@@ -34,16 +34,18 @@ class Replays:
                 UnknownAgent: its persona is none any more.
         """
         async with self._sessions.session(principal, read_only=True) as store:
-            recorded, run = await store.recorded(run_id), await store.run(run_id)
+            # In this order: what the row of a run promises and its log lacks may come to be in the log meanwhile.
+            run, recorded = await store.run(run_id), await store.recorded(run_id)
             past = History()
             if recorded is not None:
                 past = await store.history(recorded.run.conversation_id, run_id, self._history_limit)
         if recorded is None or run is None:
             raise RunNotFound(run_id)
-        if recorded.status in GOING and recorded.status != "waiting":
+        if {run.status, recorded.status} & GOING and {run.status, recorded.status} != {"waiting"}:
             raise NotReplayable("it is still going")
         budget = self._bounded(self._personas.get(recorded.run.agent).budget)
         # What a process that was lost then had still to tell, every reader is told.
-        recorded = replace(recorded, frames=(*recorded.frames, *owed(run, 0)))
+        seen = recorded.frames[-1].sequence if recorded.frames else 0
+        recorded = replace(recorded, frames=(*recorded.frames, *owed(run, seen)))
         compared = await told_again(recorded, past, principal, budget)
         return Replayed(run_id=run_id, status=recorded.status, same=compared.same, divergence=compared.divergence)
