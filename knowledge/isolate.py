@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from knowledge.chunk import DEFAULT_BUDGET
+from knowledge.languages import Language
 from knowledge.parse.document import DEFAULT_LIMITS, MediaType, ParseLimits, Unreadable
 from knowledge.prepare import PreparedDocument
 from knowledge.wire import TAKEN_UP, PrepareRequest, ProcessLimits, parsed_answer, request_bytes
@@ -79,7 +80,13 @@ class IsolatedPreparer:
         await self.aclose()
 
     async def prepare(
-        self, content: bytes, *, title: str, media_type: MediaType, unpack: bool = True
+        self,
+        content: bytes,
+        *,
+        title: str,
+        media_type: MediaType,
+        unpack: bool = True,
+        language: Language | None = None,
     ) -> PreparedDocument:
         """What `prepare_document` gives, within the limits of time and memory.
 
@@ -94,6 +101,7 @@ class IsolatedPreparer:
             budget=self._budget,
             process=self._process_limits,
             unpack=unpack,
+            language=language,
         )
         async with self._places:
             received = await self._asked(request_bytes(request, content))

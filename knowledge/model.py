@@ -9,7 +9,10 @@ from uuid import UUID
 
 from domain.kernel import Audience, EngagementId, PrincipalId, Trust
 from domain.paging import PageRequest
+from knowledge.fingerprint import Fingerprint
+from knowledge.languages import Language
 from knowledge.parse.document import MediaType
+from knowledge.questions import Phrase
 
 DocumentId = NewType("DocumentId", UUID)
 ChunkId = NewType("ChunkId", UUID)
@@ -33,6 +36,8 @@ class NewDocument:
     created_at: datetime
     uri: str | None = None
     """Where it came from; None: from here, where its content is served."""
+    language: Language | None = None
+    """What it is said to be written in; None: its words tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +92,8 @@ class StoredFile:
     content: bytes
     is_part: bool = False
     """It came inside of another document, with all that it holds itself."""
+    language: Language | None = None
+    """What it is said to be written in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,10 +110,18 @@ class SearchFilters:
     """Which documents a search looks at; None leaves a filter out. What the principal may not see, no filter opens."""
 
     document_id: DocumentId | None = None
-    engagement_id: EngagementId | None = None
-    media_type: MediaType | None = None
+    engagement_ids: tuple[EngagementId, ...] | None = None
+    """Of one of these."""
+    media_types: tuple[MediaType, ...] | None = None
+    """Of one of these kinds."""
     title: str | None = None
     """Words that stand in the title as they are written here, whatever their case."""
+    after: datetime | None = None
+    """Taken in then or later."""
+    before: datetime | None = None
+    """Taken in earlier."""
+    phrases: tuple[Phrase, ...] = ()
+    """Passages that hold all of these."""
 
 
 NO_FILTERS = SearchFilters()
@@ -120,6 +135,8 @@ class SearchQuery:
     limit: int = 10
     mode: SearchMode = "hybrid"
     filters: SearchFilters = NO_FILTERS
+    explain: bool = False
+    """Whether each passage says which words of the question it matched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +151,44 @@ EVEN = SearchWeights()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MatchedTerm:
+    """A word of a question as a passage has it.
+
+    Units   weight: how rare the word is (BM25's idf). frequency: how often it stands there, title and heading counted
+            more than once. score: what it adds to the passage's sum.
+    """
+
+    written: str
+    term: str
+    weight: float
+    frequency: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranks:
+    """Where a passage stood in the order by words and in that by meaning, from 1; None: not among its first."""
+
+    lexical: int | None
+    lexical_score: float | None
+    vector: int | None
+    similarity: float | None
+    """Cosine, -1 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folded:
+    """Where else the same is said."""
+
+    document_id: DocumentId
+    chunk_id: ChunkId
+    title: str
+    uri: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A chunk that answers a search, with all that a pinpoint citation needs.
+    """One chunk or a few side by side that answer a search, with all that a pinpoint citation needs.
 
     Units   start, end: code points into the document's text. score: BM25, unitless, comparable within one search only.
     """
@@ -153,6 +206,14 @@ class Passage:
     trust: Trust
     audience: Audience
     engagement_id: EngagementId | None
+    chunk_ids: tuple[ChunkId, ...]
+    """All that it is made of, in the order of the document; `chunk_id` is the best of them."""
+    first_ordinal: int
+    last_ordinal: int
+    fingerprint: Fingerprint | None
+    ranks: Ranks
+    also_in: tuple[Folded, ...] = ()
+    matched: tuple[MatchedTerm, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

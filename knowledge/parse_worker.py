@@ -55,6 +55,7 @@ def answer(link: socket.socket) -> None:
             limits=request.limits,
             budget=request.budget,
             unpack=request.unpack,
+            language=request.language,
         )
         for piece in prepared_pieces(document):
             link.sendall(piece)

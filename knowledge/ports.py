@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
+from domain.kernel import EngagementId
 from knowledge.embeddings.model import Vector
+from knowledge.languages import Language
 from knowledge.model import (
     ChunkId,
     Document,
     DocumentId,
     DocumentQuery,
     KnownPart,
+    MatchedTerm,
     NewDocument,
     Passage,
     SearchFilters,
@@ -20,6 +23,8 @@ from knowledge.model import (
 )
 from knowledge.parse.document import Part
 from knowledge.prepare import PreparedDocument
+from knowledge.reanalysis import AnalysedDocument, AnalysedPassage, StoredPassages
+from knowledge.terms import QueryTerm
 
 
 class FileStore(Protocol):
@@ -53,12 +58,24 @@ class DocumentRepository(Protocol):
         """One document, without its text."""
         ...
 
+    async def language_said(self, document_id: DocumentId) -> Language | None:
+        """What whoever uploaded it says it is written in."""
+        ...
+
     async def text_map(self, document_id: DocumentId) -> TextMap | None:
         """How long its text is and where its pages begin."""
         ...
 
     async def text(self, document_id: DocumentId, start: int, end: int) -> str:
         """The characters from `start` up to `end`."""
+        ...
+
+    async def texts(self, ranges: Sequence[tuple[DocumentId, int, int]]) -> Sequence[str]:
+        """The characters of each range, in step."""
+        ...
+
+    async def engagements(self, name: str) -> Sequence[EngagementId]:
+        """Those that are called so, or whose client is, in part or in whole, or that have this id."""
         ...
 
     async def lock(self, document_id: DocumentId) -> bool:
@@ -69,6 +86,14 @@ class DocumentRepository(Protocol):
         self, document_id: DocumentId, prepared: PreparedDocument, then: Literal["embedding", "ready"], now: datetime
     ) -> None:
         """Its text, pages and counts; from now on it is `then`."""
+        ...
+
+    async def passages(self, document_id: DocumentId) -> StoredPassages | None:
+        """All its passages, to be analysed again; None: there is no such document."""
+        ...
+
+    async def analysed(self, document_id: DocumentId, analysed: AnalysedDocument) -> None:
+        """Its language and how many terms it has, by the analysis of today."""
         ...
 
     async def embedding(self, document_id: DocumentId, now: datetime) -> None:
@@ -107,18 +132,28 @@ class PartRepository(Protocol):
 class SearchIndex(Protocol):
     """Passages, and what finds them: postings for their words, vectors for their meaning."""
 
-    async def search(self, terms: Sequence[str], limit: int, filters: SearchFilters) -> Sequence[Passage]:
+    async def search(self, terms: Sequence[QueryTerm], limit: int, filters: SearchFilters) -> Sequence[Passage]:
         """Exact BM25 over what the principal may see, best first."""
         ...
 
     async def search_near(
-        self, terms: Sequence[str], vector: Vector, limit: int, filters: SearchFilters
+        self, terms: Sequence[QueryTerm], vector: Vector, limit: int, filters: SearchFilters
     ) -> Sequence[Passage]:
         """By words and by meaning, the two orders fused; by meaning alone without terms. Empty without any vector."""
         ...
 
+    async def matched(
+        self, terms: Sequence[QueryTerm], chunk_ids: Sequence[ChunkId]
+    ) -> Mapping[ChunkId, Sequence[MatchedTerm]]:
+        """Which words of a question some passages have, the weightiest first."""
+        ...
+
     async def write(self, document_id: DocumentId, prepared: PreparedDocument, chunk_ids: Sequence[ChunkId]) -> None:
         """Store the passages under these ids, and the postings that find them."""
+        ...
+
+    async def rewrite(self, document_id: DocumentId, passages: Mapping[ChunkId, AnalysedPassage]) -> bool:
+        """Postings of these terms in place of those that its passages have; False: they are others by now."""
         ...
 
     async def remove(self, document_id: DocumentId) -> None:

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import ClassVar, Literal
 
 from domain.kernel import DomainError, NewId, NotFound
-from domain.paging import InvalidLimit, Page, Position, page_of
+from domain.paging import Page, Position, page_of
 from knowledge.embeddings.model import Embedded, PendingChunk, Vector
 from knowledge.embeddings.ports import EmbeddingStore
 from knowledge.model import (
@@ -21,7 +21,6 @@ from knowledge.model import (
     DocumentStatus,
     DocumentText,
     NewDocument,
-    SearchMode,
     SearchQuery,
     SearchResult,
     StoredFile,
@@ -32,9 +31,9 @@ from knowledge.parse.decode import name_words, storable
 from knowledge.parse.document import Part
 from knowledge.ports import DocumentRepository, FileStore, PartRepository, SearchIndex
 from knowledge.prepare import PreparedDocument
-from knowledge.terms import query_terms
+from knowledge.reanalysis import AnalysedDocument, StoredPassages
+from knowledge.searching import KnowledgeSearch
 
-SEARCH_LIMIT = 100
 TITLE_LENGTH = 300
 READABLE: frozenset[DocumentStatus] = frozenset({"embedding", "ready"})
 """Its text stands, and its words find it."""
@@ -69,15 +68,6 @@ class NoSuchPart(DomainError):
     code: ClassVar[str] = "no_such_part"
 
 
-class NoEmbeddings(DomainError):
-    """A vector search needs embeddings, and there are none."""
-
-    code: ClassVar[str] = "no_embeddings"
-
-    def __init__(self) -> None:
-        super().__init__("mode: there are no embeddings to search; ask for hybrid or lexical")
-
-
 @dataclass(frozen=True, slots=True)
 class KnowledgeService:
     """The documents of one organization, as far as the principal may see them."""
@@ -93,31 +83,11 @@ class KnowledgeService:
 
         Shape   `hybrid` is answered as `lexical` where nothing that the filters leave can be compared by meaning, and
                 the result says so; a search by words finds nothing where the question holds only common ones.
-        Raises  NoEmbeddings; InvalidLimit.
+                Phrases and filters in the question are understood (docs/search.md). Near-duplicates are folded, and
+                neighbours joined.
+        Raises  NoEmbeddings; InvalidLimit; InvalidFilter.
         """
-        if query.mode == "vector" and vector is None:
-            raise NoEmbeddings
-        if not 1 <= query.limit <= SEARCH_LIMIT:
-            raise InvalidLimit(query.limit)
-        filters = replace(query.filters, title=query.filters.title and storable(query.filters.title))
-        terms = () if query.mode == "vector" else query_terms(query.text)
-        if vector is not None and query.mode != "lexical":
-            found = await self.index.search_near(terms, vector, query.limit, filters)
-            if found:
-                return SearchResult(mode=query.mode, items=tuple(found))
-        # What the filters leave may have no vectors though others have: its words answer.
-        lexical = await self.index.search(terms, query.limit, filters) if terms else ()
-        if lexical or vector is None or query.mode == "lexical":
-            return SearchResult(mode="lexical", items=tuple(lexical))
-        return await self._nothing(query.mode, vector)
-
-    async def _nothing(self, mode: SearchMode, vector: Vector) -> SearchResult:
-        """Neither words nor meaning found anything; by meaning only where there was any to compare with."""
-        if await self.embeddings.has_any(vector.space.model_id):
-            return SearchResult(mode=mode, items=())
-        if mode == "vector":
-            raise NoEmbeddings
-        return SearchResult(mode="lexical", items=())
+        return await KnowledgeSearch(self.documents, self.index, self.embeddings).search(query, vector)
 
     async def read(self, document_id: DocumentId, part: TextRange) -> DocumentText:
         """A page, or a range of characters, of a document's text; at most 20,000 characters at once.
@@ -178,6 +148,7 @@ class KnowledgeService:
             media_type=document.media_type,
             content=content,
             is_part=document.parent_id is not None,
+            language=await self.documents.language_said(document_id),
         )
 
     async def add(self, new: NewDocument) -> Document:
@@ -234,6 +205,28 @@ class KnowledgeService:
         for gone in known.values():
             await self.delete(gone, now=now)
         return added
+
+    async def passages(self, document_id: DocumentId) -> StoredPassages:
+        """All passages of a document, to be analysed again.
+
+        Raises  DocumentNotFound.
+        """
+        stored = await self.documents.passages(document_id)
+        if stored is None:
+            raise DocumentNotFound(document_id)
+        return stored
+
+    async def reanalyse(self, document_id: DocumentId, analysed: AnalysedDocument) -> Document:
+        """Lets a document be found by the terms of today, all at once; one that was indexed anew meanwhile has them.
+
+        Effect  writes knowledge_documents, knowledge_chunks, knowledge_terms, knowledge_postings.
+        Raises  DocumentNotFound: none, or deleted meanwhile.
+        """
+        if not await self.documents.lock(document_id):
+            raise DocumentNotFound(document_id)
+        if await self.index.rewrite(document_id, analysed.passages):
+            await self.documents.analysed(document_id, analysed)
+        return await self.get(document_id)
 
     async def unembedded(self, document_id: DocumentId, model_id: str, limit: int) -> list[PendingChunk]:
         """Passages of a document that have no vector of this model yet, at most `limit`; none of one that is gone."""

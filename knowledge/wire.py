@@ -11,6 +11,8 @@ import orjson
 from pydantic import Field, TypeAdapter
 
 from knowledge.chunk import Chunk
+from knowledge.fingerprint import Fingerprint
+from knowledge.languages import Language
 from knowledge.parse.document import MediaType, ParseLimits, Part, Unreadable
 from knowledge.prepare import PreparedChunk, PreparedDocument
 
@@ -42,6 +44,7 @@ class PrepareRequest:
     budget: int
     process: ProcessLimits
     unpack: bool = True
+    language: Language | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,7 @@ class _SentChunk:
     section: str | None
     token_count: int
     terms: dict[str, int]
+    fingerprint: Fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,7 @@ class _Done:
     text: str
     page_starts: tuple[int, ...]
     chunks: list[_SentChunk]
+    language: Language | None
     note: str | None
     parts: list[_SentPart]
     """Their bytes follow one another behind the answer."""
@@ -107,6 +112,7 @@ def prepared_pieces(document: PreparedDocument) -> Iterator[bytes]:
         text=document.text,
         page_starts=document.page_starts,
         chunks=[_sent(prepared) for prepared in document.chunks],
+        language=document.language,
         note=document.note,
         parts=[
             _SentPart(path=part.path, media_type=part.media_type, size=len(part.content)) for part in document.parts
@@ -139,6 +145,7 @@ def parsed_answer(received: bytes | bytearray) -> PreparedDocument:
         text=answer.text,
         page_starts=answer.page_starts,
         chunks=chunks,
+        language=answer.language,
         note=answer.note,
         parts=tuple(_parts(answer.parts, memoryview(received)[end:])),
     )
@@ -168,6 +175,7 @@ def _sent(prepared: PreparedChunk) -> _SentChunk:
         section=chunk.section,
         token_count=chunk.token_count,
         terms=dict(prepared.terms),
+        fingerprint=prepared.fingerprint,
     )
 
 
@@ -181,4 +189,4 @@ def _received(text: str, sent: _SentChunk) -> PreparedChunk:
         text=text[sent.start : sent.end],
         token_count=sent.token_count,
     )
-    return PreparedChunk(chunk=chunk, terms=sent.terms)
+    return PreparedChunk(chunk=chunk, terms=sent.terms, fingerprint=sent.fingerprint)

@@ -21,7 +21,7 @@ class IntakeFile:
     title: str
     file_name: str
     said: Mapping[str, str]
-    """More of document_upload's arguments: uri, audience, trust, engagement_id."""
+    """More of document_upload's arguments: uri, audience, trust, engagement_id, language."""
 
 
 def _untold(share: float, words: str) -> None:

@@ -57,7 +57,11 @@ def load_rules(
 
     async def prepare_file(stored: StoredFile) -> PreparedDocument:
         return await preparer.prepare(
-            stored.content, title=stored.title, media_type=stored.media_type, unpack=not stored.is_part
+            stored.content,
+            title=stored.title,
+            media_type=stored.media_type,
+            unpack=not stored.is_part,
+            language=stored.language,
         )
 
     personas = load_personas(folder)

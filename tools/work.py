@@ -89,6 +89,7 @@ class Job:
         "schedule",
         "document_index",
         "document_embed",
+        "document_analyse",
         "approval_expire",
         "approval_remind",
         "autonomy_review",

@@ -9,7 +9,7 @@ from domain.storage.postgres import Connection
 from knowledge.embeddings.model import Embedded, PendingChunk
 from knowledge.model import ChunkId, DocumentId
 
-# What is embedded of a passage is what its words are indexed by (prepare.indexed_text).
+# What is embedded of a passage is what its words are indexed by (prepare.passage_terms).
 _PENDING = """
 SELECT c.chunk_id, concat_ws(E'\n', d.title, c.section, c.text) AS text
 FROM knowledge_documents d JOIN knowledge_chunks c USING (organization_id, document_id)
@@ -45,21 +45,23 @@ WHERE c.document_id = $1 AND e.organization_id = c.organization_id AND e.chunk_i
 # rows from all of them.
 _NEAREST = """
 nearest AS MATERIALIZED (
-    SELECT e.chunk_id, e.embedding::halfvec(DIMENSIONS) <=> $7::text::halfvec(DIMENSIONS) AS distance
+    SELECT e.chunk_id, e.embedding::halfvec(DIMENSIONS) <=> $14::text::halfvec(DIMENSIONS) AS distance
     FROM knowledge_embeddings e
-    WHERE e.organization_id = glow.organization_id() AND e.model = $8
-      AND (($3::uuid IS NULL AND $4::uuid IS NULL AND $5::text IS NULL AND $6::text IS NULL)
-           OR e.chunk_id IN (SELECT chunk_id FROM eligible))
-    ORDER BY (e.embedding::halfvec(DIMENSIONS) <=> $7::text::halfvec(DIMENSIONS)) EXACTLY
-    LIMIT $9
+    WHERE e.organization_id = glow.organization_id() AND e.model = $15
+      AND (UNFILTERED OR e.chunk_id IN (SELECT chunk_id FROM eligible))
+    ORDER BY (e.embedding::halfvec(DIMENSIONS) <=> $14::text::halfvec(DIMENSIONS)) EXACTLY
+    LIMIT $16
 )
 """
 
 
 @functools.lru_cache(maxsize=64)
-def nearest_sql(dimensions: int, *, exactly: bool) -> str:
-    """The part of a search that gives `nearest`: chunk_id and distance of the $9 nearest, by $7 in the model $8."""
-    sql = _NEAREST.replace("DIMENSIONS", str(dimensions))
+def nearest_sql(dimensions: int, unfiltered: str, *, exactly: bool) -> str:
+    """The part of a search that gives `nearest`: chunk_id and distance of the $16 nearest, by $14 in the model $15.
+
+    `unfiltered` is SQL that holds where every passage is `eligible`.
+    """
+    sql = _NEAREST.replace("DIMENSIONS", str(dimensions)).replace("UNFILTERED", unfiltered)
     return sql.replace("EXACTLY", "+ 0" if exactly else "")
 
 

@@ -8,10 +8,18 @@ from knowledge.model import EVEN, SearchWeights
 from knowledge.postgres.documents import PostgresDocuments, PostgresFiles
 from knowledge.postgres.indexing import PostgresIndex
 from knowledge.postgres.parts import PostgresParts
-from knowledge.postgres.search import SEARCH
+from knowledge.postgres.search import SEARCH, search_values
 from knowledge.service import KnowledgeService
 
-__all__ = ["SEARCH", "PostgresDocuments", "PostgresFiles", "PostgresIndex", "PostgresParts", "knowledge_service"]
+__all__ = [
+    "SEARCH",
+    "PostgresDocuments",
+    "PostgresFiles",
+    "PostgresIndex",
+    "PostgresParts",
+    "knowledge_service",
+    "search_values",
+]
 
 
 def knowledge_service(connection: Connection, weights: SearchWeights = EVEN) -> KnowledgeService:

@@ -9,13 +9,16 @@ from typing import Literal
 
 from domain.kernel import EngagementId
 from domain.storage.postgres import Connection, Row
-from knowledge.model import Document, DocumentId, DocumentQuery, NewDocument, TextMap
+from knowledge.languages import Language
+from knowledge.model import ChunkId, Document, DocumentId, DocumentQuery, NewDocument, TextMap
 from knowledge.prepare import PreparedDocument
+from knowledge.reanalysis import AnalysedDocument, StoredPassage, StoredPassages
+from knowledge.terms import ANALYSIS_VERSION
 
 _ADD = """
 INSERT INTO knowledge_documents (organization_id, document_id, title, uri, media_type, audience, engagement_id, trust,
-    status, size_bytes, content_sha256, uploaded_by, created_at, updated_at)
-VALUES (glow.organization_id(), $1, $2, $3, $4, $5, $6, $7, 'queued', $8, $9, $10, $11, $11)
+    status, size_bytes, content_sha256, uploaded_by, created_at, updated_at, language_said)
+VALUES (glow.organization_id(), $1, $2, $3, $4, $5, $6, $7, 'queued', $8, $9, $10, $11, $11, $12)
 """
 
 # No call writes `parsing`: while a worker reads a document the row is still queued, and the queue knows of the worker.
@@ -67,15 +70,41 @@ FROM knowledge_documents
 WHERE document_id = $1 AND deleted_at IS NULL
 """
 
+_TEXTS = """
+SELECT substring(d.text FROM n.first + 1 FOR n.behind - n.first) AS text
+FROM unnest($1::uuid[], $2::integer[], $3::integer[]) WITH ORDINALITY AS n (document_id, first, behind, place)
+JOIN knowledge_documents d ON d.document_id = n.document_id
+ORDER BY n.place
+"""
+
+_ENGAGEMENTS = """
+SELECT engagement_id FROM engagements
+WHERE engagement_id::text = lower($1) OR strpos(lower(name), lower($1)) > 0 OR strpos(lower(client_name), lower($1)) > 0
+ORDER BY engagement_id LIMIT 100
+"""
+
 _LOCK = "SELECT FROM knowledge_documents WHERE document_id = $1 AND deleted_at IS NULL FOR UPDATE"
 
 # The version says how often it was made ready: a citation of an earlier one can be told from today's.
 _FINISH = """
 UPDATE knowledge_documents
 SET status = $8, failure = NULL, text = $2, page_starts = $3, token_count = $4, updated_at = $5,
-    chunk_count = $6, term_count = $7, embedding_model = NULL, embedding_models = '{}',
+    chunk_count = $6, term_count = $7, language = $9, analysis_version = $10,
+    embedding_model = NULL, embedding_models = '{}',
     version = version + CASE WHEN text IS NULL THEN 0 ELSE 1 END
 WHERE document_id = $1
+"""
+
+# Its own row where it has no passages.
+_PASSAGES = """
+SELECT d.title, d.language_said, c.chunk_id, c.section, c.text
+FROM knowledge_documents d LEFT JOIN knowledge_chunks c USING (organization_id, document_id)
+WHERE d.document_id = $1 AND d.deleted_at IS NULL
+ORDER BY c.ordinal
+"""
+
+_ANALYSED = """
+UPDATE knowledge_documents SET term_count = $2, language = $3, analysis_version = $4 WHERE document_id = $1
 """
 
 _EMBEDDING = "UPDATE knowledge_documents SET status = 'embedding', updated_at = $2 WHERE document_id = $1"
@@ -124,6 +153,7 @@ class PostgresDocuments:
             hashlib.sha256(document.content).digest(),
             document.uploaded_by,
             document.created_at,
+            document.language,
         )
 
     async def list(self, query: DocumentQuery) -> Sequence[Document]:
@@ -140,6 +170,11 @@ class PostgresDocuments:
     async def get(self, document_id: DocumentId) -> Document | None:
         row = await self._connection.fetchrow(_GET, document_id)
         return None if row is None else _document(row)
+
+    async def language_said(self, document_id: DocumentId) -> Language | None:
+        return await self._connection.fetchval(
+            "SELECT language_said FROM knowledge_documents WHERE document_id = $1", document_id
+        )
 
     async def text_map(self, document_id: DocumentId) -> TextMap | None:
         row = await self._connection.fetchrow(_TEXT_MAP, document_id)
@@ -159,6 +194,14 @@ class PostgresDocuments:
     async def text(self, document_id: DocumentId, start: int, end: int) -> str:
         return await self._connection.fetchval(_TEXT, document_id, start, end) or ""
 
+    async def texts(self, ranges: Sequence[tuple[DocumentId, int, int]]) -> Sequence[str]:
+        if not ranges:
+            return ()
+        return [row["text"] for row in await self._connection.fetch(_TEXTS, *map(list, zip(*ranges, strict=True)))]
+
+    async def engagements(self, name: str) -> Sequence[EngagementId]:
+        return [EngagementId(row["engagement_id"]) for row in await self._connection.fetch(_ENGAGEMENTS, name)]
+
     async def lock(self, document_id: DocumentId) -> bool:
         return await self._connection.fetchrow(_LOCK, document_id) is not None
 
@@ -175,7 +218,26 @@ class PostgresDocuments:
             len(prepared.chunks),
             sum(chunk.length for chunk in prepared.chunks),
             then,
+            prepared.language,
+            ANALYSIS_VERSION,
         )
+
+    async def passages(self, document_id: DocumentId) -> StoredPassages | None:
+        rows = await self._connection.fetch(_PASSAGES, document_id)
+        if not rows:
+            return None
+        return StoredPassages(
+            title=rows[0]["title"],
+            language=rows[0]["language_said"],
+            passages=tuple(
+                StoredPassage(chunk_id=ChunkId(row["chunk_id"]), section=row["section"], text=row["text"])
+                for row in rows
+                if row["chunk_id"] is not None
+            ),
+        )
+
+    async def analysed(self, document_id: DocumentId, analysed: AnalysedDocument) -> None:
+        await self._connection.execute(_ANALYSED, document_id, analysed.term_count, analysed.language, ANALYSIS_VERSION)
 
     async def embedding(self, document_id: DocumentId, now: datetime) -> None:
         await self._connection.execute(_EMBEDDING, document_id, now)

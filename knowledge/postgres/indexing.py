@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from knowledge.fingerprint import Fingerprint
 from knowledge.model import ChunkId, DocumentId
 from knowledge.postgres.search import PostgresSearch
 from knowledge.prepare import PreparedDocument
+from knowledge.reanalysis import AnalysedPassage
 
 _REMOVE_POSTINGS = """
 DELETE FROM knowledge_postings p USING knowledge_chunks c
 WHERE c.document_id = $1 AND p.organization_id = c.organization_id AND p.chunk_id = c.chunk_id
+"""
+
+_CHUNK_IDS = "SELECT chunk_id FROM knowledge_chunks WHERE document_id = $1"
+
+_SET_ANALYSIS = """
+UPDATE knowledge_chunks c SET length = n.length, simhash = n.simhash, figures = n.figures, words = n.words
+FROM unnest($1::uuid[], $2::integer[], $3::bigint[], $4::bigint[], $5::integer[])
+    AS n (chunk_id, length, simhash, figures, words)
+WHERE c.chunk_id = n.chunk_id
 """
 
 _REMOVE_CHUNKS = "DELETE FROM knowledge_chunks WHERE document_id = $1"
@@ -18,13 +29,14 @@ _REMOVE_CHUNKS = "DELETE FROM knowledge_chunks WHERE document_id = $1"
 # A passage carries what decides who sees it from its document, in the same transaction.
 _ADD_CHUNKS = """
 INSERT INTO knowledge_chunks (organization_id, chunk_id, document_id, ordinal, start_offset, end_offset, page, section,
-    text, token_count, length, audience, engagement_id, trust)
+    text, token_count, length, simhash, figures, words, audience, engagement_id, trust)
 SELECT d.organization_id, n.chunk_id, d.document_id, n.ordinal, n.start_offset, n.end_offset, n.page, n.section,
-    n.text, n.token_count, n.length, d.audience, d.engagement_id, d.trust
+    n.text, n.token_count, n.length, n.simhash, n.figures, n.words, d.audience, d.engagement_id, d.trust
 FROM knowledge_documents d,
      unnest($2::uuid[], $3::integer[], $4::integer[], $5::integer[], $6::integer[], $7::text[], $8::text[],
-            $9::integer[], $10::integer[])
-         AS n (chunk_id, ordinal, start_offset, end_offset, page, section, text, token_count, length)
+            $9::integer[], $10::integer[], $11::bigint[], $12::bigint[], $13::integer[])
+         AS n (chunk_id, ordinal, start_offset, end_offset, page, section, text, token_count, length, simhash, figures,
+               words)
 WHERE d.document_id = $1
 ORDER BY n.ordinal
 """
@@ -55,10 +67,28 @@ class PostgresIndex(PostgresSearch):
 
     async def write(self, document_id: DocumentId, prepared: PreparedDocument, chunk_ids: Sequence[ChunkId]) -> None:
         await self._write_chunks(document_id, prepared, chunk_ids)
+        chunks = zip(chunk_ids, prepared.chunks, strict=True)
+        await self._write_postings({chunk_id: chunk.terms for chunk_id, chunk in chunks})
+
+    async def rewrite(self, document_id: DocumentId, passages: Mapping[ChunkId, AnalysedPassage]) -> bool:
+        stored: set[ChunkId] = {row["chunk_id"] for row in await self._connection.fetch(_CHUNK_IDS, document_id)}
+        if stored != set(passages):
+            return False
+        await self._connection.execute(_REMOVE_POSTINGS, document_id)
+        await self._connection.execute(
+            _SET_ANALYSIS,
+            list(passages),
+            [passage.length for passage in passages.values()],
+            *_fingerprints([passage.fingerprint for passage in passages.values()]),
+        )
+        await self._write_postings({chunk_id: passage.terms for chunk_id, passage in passages.items()})
+        return True
+
+    async def _write_postings(self, terms: Mapping[ChunkId, Mapping[str, int]]) -> None:
         postings = [
             (term, chunk_id, frequency)
-            for chunk_id, chunk in zip(chunk_ids, prepared.chunks, strict=True)
-            for term, frequency in chunk.terms.items()
+            for chunk_id, frequencies in terms.items()
+            for term, frequency in frequencies.items()
         ]
         await self._connection.execute(_ADD_TERMS, list({term for term, _, _ in postings}))
         await self._connection.execute(
@@ -88,4 +118,10 @@ class PostgresIndex(PostgresSearch):
             [chunk.text for chunk in chunks],
             [chunk.token_count for chunk in chunks],
             [prepared_chunk.length for prepared_chunk in prepared.chunks],
+            *_fingerprints([prepared_chunk.fingerprint for prepared_chunk in prepared.chunks]),
         )
+
+
+def _fingerprints(each: Sequence[Fingerprint]) -> tuple[list[int], list[int], list[int]]:
+    """Sketches, figures and counts of words, in step."""
+    return [one.simhash for one in each], [one.figures for one in each], [one.words for one in each]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from domain.storage.postgres import Connection, Row
 from knowledge.embeddings.model import Vector
 from knowledge.embeddings.postgres import nearest_sql, vector_text
-from knowledge.model import EVEN, ChunkId, DocumentId, Passage, SearchFilters, SearchWeights
+from knowledge.fingerprint import Fingerprint
+from knowledge.model import EVEN, ChunkId, DocumentId, MatchedTerm, Passage, Ranks, SearchFilters, SearchWeights
+from knowledge.terms import QueryTerm, without_mark
 
 COMPARED_EXACTLY: Final = 4_000
 """Passages that are all compared with the question; where more are eligible the model's index is asked, which finds the
@@ -21,26 +23,52 @@ LEAST_DEPTH: Final = 60
 # Each table is read through row level security, so that the statistics are those of the passages which this principal
 # may see: a score tells nothing of hidden ones. They are the organization's whichever filters are set, for a filter
 # says where to look and not how rare a word is. Filters that are not set fold away when the statement is planned.
-_ELIGIBLE = """
+_DOCUMENTS = """($4::uuid IS NULL OR d.document_id = $4)
+      AND ($5::uuid[] IS NULL OR d.engagement_id = ANY ($5))
+      AND ($6::text[] IS NULL OR d.media_type = ANY ($6))
+      AND ($7::text IS NULL OR strpos(lower(d.title), lower($7)) > 0)
+      AND ($8::timestamptz IS NULL OR d.created_at >= $8) AND ($9::timestamptz IS NULL OR d.created_at < $9)"""
+_UNFILTERED = (
+    "num_nonnulls($4::uuid, $5::uuid[], $6::text[], $7::text, $8::timestamptz, $9::timestamptz, $10::text[]) = 0"
+)
+# Phrases are looked for in the text itself, but only of passages whose postings have their words ($11, in step with
+# $12, of $13 words). "x0x" parts title, headings and text: no phrase reaches over it. CASE keeps that order of
+# the two.
+_FOLDED = (
+    "replace(replace(lower(regexp_replace(normalize(concat_ws(' x0x ', d.title, c.section, c.text), NFKD), "
+    "'[\u0300-\u036f]', '', 'g')), 'ß', 'ss'), 'ς', 'σ')"
+)
+_PHRASES = f"""CASE WHEN c.chunk_id IN (
+        SELECT p.chunk_id FROM knowledge_terms t JOIN knowledge_postings p USING (organization_id, term_id)
+        WHERE t.term = ANY ($11::text[])
+        GROUP BY p.chunk_id
+        HAVING count(DISTINCT ($12::int[])[array_position($11::text[], t.term)]) = $13::int)
+        THEN {_FOLDED} ~ ALL ($10) ELSE false END"""
+_ELIGIBLE = f"""
 eligible AS NOT MATERIALIZED (
     SELECT c.chunk_id
     FROM knowledge_documents d JOIN knowledge_chunks c USING (organization_id, document_id)
-    WHERE ($3::uuid IS NULL OR d.document_id = $3) AND ($4::uuid IS NULL OR d.engagement_id = $4)
-      AND ($5::text IS NULL OR d.media_type = $5)
-      AND ($6::text IS NULL OR strpos(lower(d.title), lower($6)) > 0)
+    WHERE {_DOCUMENTS} AND ($10::text[] IS NULL OR ({_PHRASES}))
 )"""
-_LEXICAL = """
+_WEIGHTS = """
 corpus AS MATERIALIZED (
     SELECT sum(chunk_count)::float8 AS chunks, sum(term_count)::float8 / nullif(sum(chunk_count), 0) AS mean_length
     FROM knowledge_documents WHERE deleted_at IS NULL
 ),
--- How rare each term is, by an index-only scan of its postings that keeps none of them.
-weights AS MATERIALIZED (
-    SELECT t.term_id, ln(1 + (c.chunks - m.passages + 0.5) / (m.passages + 0.5)) AS idf, c.mean_length
-    FROM knowledge_terms t CROSS JOIN corpus c CROSS JOIN LATERAL (
+-- How many passages have each term, by an index-only scan of its postings that keeps none of them; and which word of
+-- the question ($2, in step with $1) it is a form of.
+forms AS MATERIALIZED (
+    SELECT t.term_id, ($2::int[])[array_position($1::text[], t.term)] AS word, m.passages
+    FROM knowledge_terms t CROSS JOIN LATERAL (
         SELECT count(*)::float8 AS passages FROM knowledge_postings p WHERE p.term_id = t.term_id) m
     WHERE t.term = ANY ($1::text[])
 ),
+-- How rare a word is in all languages together: a rare language makes no common word rare.
+weights AS MATERIALIZED (
+    SELECT f.term_id, ln(1 + greatest(c.chunks - f.passages + 0.5, 0) / (f.passages + 0.5)) AS idf, c.mean_length
+    FROM (SELECT term_id, sum(passages) OVER (PARTITION BY word) AS passages FROM forms) f CROSS JOIN corpus c
+)"""
+_LEXICAL = f"""{_WEIGHTS},
 -- And by another its share in each passage. generate_series gives one row and is taken for a thousand: the planner
 -- cannot know how common the terms are, and for the few rows it expects it would sort what is faster summed by hashing.
 lexical AS MATERIALIZED (
@@ -48,50 +76,74 @@ lexical AS MATERIALIZED (
            sum(w.idf * h.frequency::float8 * 2.2::float8
                / (h.frequency::float8 + 0.3::float8 + 0.9::float8 * h.length::float8 / w.mean_length)) AS score
     FROM weights w JOIN knowledge_postings h USING (term_id) CROSS JOIN generate_series(1, (SELECT 1))
-    WHERE ($3::uuid IS NULL AND $4::uuid IS NULL AND $5::text IS NULL AND $6::text IS NULL)
-       OR h.chunk_id IN (SELECT chunk_id FROM eligible)
+    WHERE {_UNFILTERED} OR h.chunk_id IN (SELECT chunk_id FROM eligible)
     GROUP BY h.chunk_id
     ORDER BY score DESC, h.chunk_id
-    LIMIT $2
+    LIMIT $3
 )"""
 _PASSAGES = """
 SELECT c.document_id, c.chunk_id, d.title, c.text, best.score, c.page, c.section, c.start_offset, c.end_offset, d.uri,
-       c.trust, c.audience, c.engagement_id
+       c.trust, c.audience, c.engagement_id, c.ordinal, c.simhash, c.figures, c.words, best.lexical_rank,
+       best.lexical_score, best.vector_rank, best.distance
 FROM best
 JOIN knowledge_chunks c USING (chunk_id)
 JOIN knowledge_documents d USING (organization_id, document_id)
 ORDER BY best.score DESC, c.chunk_id
 """
-SEARCH = f"WITH {_ELIGIBLE}, {_LEXICAL}, best AS (SELECT chunk_id, score FROM lexical) {_PASSAGES}"
+_BY_WORDS = """
+best AS (
+    SELECT chunk_id, score, row_number() OVER (ORDER BY score DESC, chunk_id) AS lexical_rank, score AS lexical_score,
+           NULL::bigint AS vector_rank, NULL::float8 AS distance
+    FROM lexical
+)"""
+SEARCH = f"WITH {_ELIGIBLE}, {_LEXICAL}, {_BY_WORDS} {_PASSAGES}"
+
+# By passage, what each word of the question adds to its sum.
+MATCHED = f"""
+WITH {_WEIGHTS}
+SELECT h.chunk_id, f.word, t.term, w.idf, h.frequency,
+       w.idf * h.frequency * 2.2 / (h.frequency + 0.3 + 0.9 * h.length / w.mean_length) AS score
+FROM weights w JOIN forms f USING (term_id) JOIN knowledge_terms t USING (term_id)
+JOIN knowledge_postings h USING (term_id)
+WHERE h.chunk_id = ANY ($3::uuid[])
+ORDER BY score DESC, t.term
+"""
 
 # Reciprocal ranks, weighted: what both orders have near their top comes first, and neither's scores, which are not
 # comparable, count.  Source  Cormack, Clarke and Buettcher, SIGIR 2009, whose constant is 60.
 _FUSED = """
 ranked AS (
-    SELECT chunk_id, $11::float8 / (60 + row_number() OVER (ORDER BY score DESC, chunk_id)) AS part FROM lexical
+    SELECT chunk_id, row_number() OVER (ORDER BY score DESC, chunk_id) AS lexical_rank, score AS lexical_score,
+           NULL::bigint AS vector_rank, NULL::float8 AS distance
+    FROM lexical
     UNION ALL
-    SELECT chunk_id, $12::float8 / (60 + row_number() OVER (ORDER BY distance, chunk_id)) FROM nearest
+    SELECT chunk_id, NULL, NULL, row_number() OVER (ORDER BY distance, chunk_id), distance FROM nearest
 ),
 best AS (
     -- Nothing is given where nothing is near: the question is then answered by its words, and said to be.
-    SELECT chunk_id, sum(part) AS score FROM ranked WHERE EXISTS (SELECT FROM nearest)
-    GROUP BY chunk_id ORDER BY score DESC, chunk_id LIMIT $10
+    SELECT chunk_id, sum(coalesce($18::float8 / (60 + lexical_rank), $19::float8 / (60 + vector_rank))) AS score,
+           max(lexical_rank) AS lexical_rank, max(lexical_score) AS lexical_score, max(vector_rank) AS vector_rank,
+           max(distance) AS distance
+    FROM ranked WHERE EXISTS (SELECT FROM nearest)
+    GROUP BY chunk_id ORDER BY score DESC, chunk_id LIMIT $17
 )"""
-_BY_MEANING = "best AS (SELECT chunk_id, 1 - distance AS score FROM nearest ORDER BY distance, chunk_id LIMIT $2)"
+_BY_MEANING = """
+best AS (
+    SELECT chunk_id, 1 - distance AS score, NULL::bigint AS lexical_rank, NULL::float8 AS lexical_score,
+           row_number() OVER (ORDER BY distance, chunk_id) AS vector_rank, distance
+    FROM nearest ORDER BY distance, chunk_id LIMIT $3
+)"""
 
 # An index walked on from where it would have stopped finds enough also of an organization's few rows among many.
-_WALK_ON = """
+_WALK_ON = f"""
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
        set_config('hnsw.iterative_scan', 'relaxed_order', true),
-       set_config('hnsw.ef_search', $5, true),
+       set_config('hnsw.ef_search', $1, true),
        set_config('hnsw.max_scan_tuples', '200000', true),
        -- What may be looked at, by the counts that stand with the documents; in the same round trip.
        (SELECT coalesce(sum(d.chunk_count), 0)
-        FROM knowledge_documents d
-        WHERE d.deleted_at IS NULL
-          AND ($1::uuid IS NULL OR d.document_id = $1) AND ($2::uuid IS NULL OR d.engagement_id = $2)
-          AND ($3::text IS NULL OR d.media_type = $3)
-          AND ($4::text IS NULL OR strpos(lower(d.title), lower($4)) > 0)) AS eligible
+        FROM knowledge_documents d, (SELECT $2::text, $3::text) unused
+        WHERE d.deleted_at IS NULL AND {_DOCUMENTS}) AS eligible
 """
 SEARCHED: Final = 160
 """Candidates that the index keeps while it is walked."""
@@ -104,40 +156,98 @@ class PostgresSearch:
         self._connection = connection
         self._weights = weights
 
-    async def search(self, terms: Sequence[str], limit: int, filters: SearchFilters) -> Sequence[Passage]:
-        return [_passage(row) for row in await self._connection.fetch(SEARCH, terms, limit, *_values(filters))]
+    async def search(self, terms: Sequence[QueryTerm], limit: int, filters: SearchFilters) -> Sequence[Passage]:
+        rows = await self._connection.fetch(SEARCH, *search_values(terms, limit, filters))
+        return [_passage(row) for row in rows]
 
     async def search_near(
-        self, terms: Sequence[str], vector: Vector, limit: int, filters: SearchFilters
+        self, terms: Sequence[QueryTerm], vector: Vector, limit: int, filters: SearchFilters
     ) -> Sequence[Passage]:
         depth = max(LEAST_DEPTH, min(3 * limit, DEEPEST))
-        (found,) = await self._connection.fetch(_WALK_ON, *_values(filters), str(max(SEARCHED, depth)))
-        exactly = found["eligible"] <= COMPARED_EXACTLY
+        searched = str(max(SEARCHED, depth))
+        (found,) = await self._connection.fetch(_WALK_ON, searched, None, None, *_filter_values(filters))
+        # How many hold a phrase nobody has counted; they are few, and an index would be walked in vain for them.
+        exactly = found["eligible"] <= COMPARED_EXACTLY or bool(filters.phrases)
         near = (vector_text(vector.values), vector.space.model_id)
         if terms:
             sql = fused_sql(vector.space.dimensions, exactly=exactly)
             weights = (self._weights.lexical, self._weights.vector)
-            rows = await self._connection.fetch(sql, terms, depth, *_values(filters), *near, depth, limit, *weights)
+            values = (*search_values(terms, depth, filters), *near, depth, limit, *weights)
         else:
             sql = by_meaning_sql(vector.space.dimensions, exactly=exactly)
-            rows = await self._connection.fetch(sql, (), limit, *_values(filters), *near, limit)
-        return [_passage(row) for row in rows]
+            values = (*search_values((), limit, filters), *near, limit)
+        return [_passage(row) for row in await self._connection.fetch(sql, *values)]
+
+    async def matched(
+        self, terms: Sequence[QueryTerm], chunk_ids: Sequence[ChunkId]
+    ) -> Mapping[ChunkId, Sequence[MatchedTerm]]:
+        matched: dict[ChunkId, list[MatchedTerm]] = {}
+        for row in await self._connection.fetch(MATCHED, *_in_step([term.variants for term in terms]), chunk_ids):
+            asked: QueryTerm = terms[int(row["word"])]
+            term = MatchedTerm(
+                written=asked.written,
+                term=without_mark(row["term"]),
+                weight=row["idf"],
+                frequency=row["frequency"],
+                score=row["score"],
+            )
+            matched.setdefault(ChunkId(row["chunk_id"]), []).append(term)
+        return matched
 
 
 def fused_sql(dimensions: int, *, exactly: bool) -> str:
-    """Terms, depth, filters, vector, model, depth, limit, weight of words, weight of meaning."""
-    near = nearest_sql(dimensions, exactly=exactly)
+    """The values of a search ($3: depth), vector, model, depth, limit, weight of words, weight of meaning."""
+    near = nearest_sql(dimensions, _UNFILTERED, exactly=exactly)
     return f"WITH {_ELIGIBLE}, {_LEXICAL}, {near}, {_FUSED} {_PASSAGES}"
 
 
 def by_meaning_sql(dimensions: int, *, exactly: bool) -> str:
-    """No terms, limit, filters, vector, model, limit."""
-    unused = "unused AS (SELECT $1::text[])"
-    return f"WITH {_ELIGIBLE}, {unused}, {nearest_sql(dimensions, exactly=exactly)}, {_BY_MEANING} {_PASSAGES}"
+    """The values of a search without terms, vector, model, limit."""
+    unused = "unused AS (SELECT $1::text[], $2::int[])"
+    near = nearest_sql(dimensions, _UNFILTERED, exactly=exactly)
+    return f"WITH {_ELIGIBLE}, {unused}, {near}, {_BY_MEANING} {_PASSAGES}"
 
 
-def _values(filters: SearchFilters) -> tuple[object, ...]:
-    return (filters.document_id, filters.engagement_id, filters.media_type, filters.title)
+def search_values(terms: Sequence[QueryTerm], limit: int, filters: SearchFilters) -> tuple[object, ...]:
+    """$1 to $13: every form of every word, in step with them which word it is of, how many passages, the filters."""
+    phrases = filters.phrases
+    required = _apart([forms for phrase in phrases for forms in phrase.required])
+    return (
+        *_in_step([term.variants for term in terms]),
+        limit,
+        *_filter_values(filters),
+        [phrase.pattern for phrase in phrases] or None,
+        *_in_step(required),
+        len(required),
+    )
+
+
+def _apart(words: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Those that share no form with one before: each form says of one word alone that it is there."""
+    kept: list[tuple[str, ...]] = []
+    seen: set[str] = set()
+    for forms in words:
+        if not seen.intersection(forms):
+            seen.update(forms)
+            kept.append(forms)
+    return kept
+
+
+def _in_step(words: Sequence[tuple[str, ...]]) -> tuple[list[str], list[int]]:
+    """All forms of all words, and of each the place of its word."""
+    forms = [(form, place) for place, word in enumerate(words) for form in word]
+    return [form for form, _ in forms], [place for _, place in forms]
+
+
+def _filter_values(filters: SearchFilters) -> tuple[object, ...]:
+    return (
+        filters.document_id,
+        filters.engagement_ids,
+        filters.media_types,
+        filters.title,
+        filters.after,
+        filters.before,
+    )
 
 
 def _passage(row: Row) -> Passage:
@@ -155,4 +265,16 @@ def _passage(row: Row) -> Passage:
         trust=row["trust"],
         audience=row["audience"],
         engagement_id=row["engagement_id"],
+        chunk_ids=(ChunkId(row["chunk_id"]),),
+        first_ordinal=row["ordinal"],
+        last_ordinal=row["ordinal"],
+        fingerprint=None
+        if row["words"] is None
+        else Fingerprint(simhash=row["simhash"], figures=row["figures"], words=row["words"]),
+        ranks=Ranks(
+            lexical=row["lexical_rank"],
+            lexical_score=row["lexical_score"],
+            vector=row["vector_rank"],
+            similarity=None if row["distance"] is None else 1 - row["distance"],
+        ),
     )

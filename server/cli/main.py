@@ -169,12 +169,16 @@ def ingest(
         Literal["firm", "client"] | None, typer.Option(help="`client` shows them to the engagement's client too.")
     ] = None,
     trust: Annotated[Literal["internal", "client", "external"] | None, typer.Option(help="Who wrote them.")] = None,
+    language: Annotated[
+        Literal["en", "de", "fr", "it", "es", "nl", "pt"] | None,
+        typer.Option(help="What they are written in; left out, their words tell."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Take documents in and make them searchable."""
     from server.cli import ingesting
 
-    belonging = {"engagement_id": engagement, "audience": audience, "trust": trust}
+    belonging = {"engagement_id": engagement, "audience": audience, "trust": trust, "language": language}
     given = {name: value for name, value in belonging.items() if value is not None}
     _exit_with(ingesting.ingest(paths, organization, user, given, as_json=as_json))
 
@@ -185,12 +189,13 @@ def search(
     organization: Organization,
     user: User = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="How many passages at most.")] = 8,
+    explain: Annotated[bool, typer.Option("--explain", help="Say why each passage stands where it does.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Search the documents."""
     from server.cli import searching
 
-    _exit_with(searching.search(query, organization, user, limit, as_json=as_json))
+    _exit_with(searching.search(query, organization, user, limit, explain=explain, as_json=as_json))
 
 
 @app.command()

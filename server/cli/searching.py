@@ -9,9 +9,9 @@ from server.cli.running import run
 from tools.outcomes import CallOutcome, CallRequest, envelope
 
 
-def search(query: str, organization: str, user: str | None, limit: int, *, as_json: bool) -> bool:
+def search(query: str, organization: str, user: str | None, limit: int, *, explain: bool, as_json: bool) -> bool:
     """Print what is found; False when the call was refused."""
-    outcome = run(_search(query, organization, user, limit))
+    outcome = run(_search(query, organization, user, limit, explain))
     if as_json:
         say_json(outcome.result if outcome.outcome == "done" else envelope(outcome))
     elif outcome.result is None:
@@ -21,10 +21,10 @@ def search(query: str, organization: str, user: str | None, limit: int, *, as_js
     return outcome.outcome == "done"
 
 
-async def _search(query: str, organization: str, user: str | None, limit: int) -> CallOutcome:
+async def _search(query: str, organization: str, user: str | None, limit: int, explain: bool) -> CallOutcome:
     async with acting_hub() as hub:
         principal = await acting(hub, organization, user)
-        arguments = {"query": query, "limit": limit}
+        arguments = {"query": query, "limit": limit, "explain": explain}
         request = CallRequest(call_id=CallId(hub.new_id()), tool="knowledge_search", arguments=arguments)
         return await hub.gate.call(request, principal)
 
@@ -35,7 +35,26 @@ def _print(passages: list[dict[str, Any]]) -> None:
     for number, passage in enumerate(passages, start=1):
         say(f"{number}. {passage['title']}, {_place(passage)}")
         say("\n".join(f"   {line}" for line in str(passage["text"]).strip().splitlines()))
+        if "also_in" in passage:
+            say(f"   The same stands in: {', '.join(str(other['title']) for other in passage['also_in'])}")
+        if "explain" in passage:
+            _print_why(passage["explain"])
         say()
+
+
+def _print_why(why: dict[str, Any]) -> None:
+    places = [
+        f"{words} {why[rank]} ({why[score]:.3f})"
+        for words, rank, score in (
+            ("by words", "lexical_rank", "lexical_score"),
+            ("by meaning", "vector_rank", "similarity"),
+        )
+        if rank in why
+    ]
+    say(f"   why: {', '.join(places)}; ordered by {why['fused_score']:.4f}")
+    for term in why["terms"]:
+        written = term["written"] if term["written"] == term["term"] else f"{term['written']} as {term['term']}"
+        say(f"        {written}: {term['frequency']} x, weight {term['weight']:.2f}, adds {term['score']:.3f}")
 
 
 def _place(passage: dict[str, Any]) -> str:

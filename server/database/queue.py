@@ -37,7 +37,7 @@ Handle = Callable[[Job, int], Awaitable[timedelta | None]]
 BATCH = 10
 MOST_AT_ONCE = 2 * BATCH
 """Jobs that one worker has under way."""
-MOST_OF_A_KIND: Mapping[str, int] = {"document_index": 4, "document_embed": 4}
+MOST_OF_A_KIND: Mapping[str, int] = {"document_index": 4, "document_embed": 4, "document_analyse": 2}
 """Jobs under way over all workers: what waits for one of the few places where files are read and vectors asked for must
 not wait there for longer than its call may take, hold its file in memory meanwhile, or keep task runs out."""
 HEARTBEAT_TIMEOUT = timedelta(seconds=20)
@@ -107,6 +107,11 @@ WITH unfinished AS (
     SELECT 'document_index', d.organization_id, d.document_id, d.updated_at
     FROM knowledge_documents d
     WHERE d.status IN ('queued', 'parsing') AND d.deleted_at IS NULL
+    UNION ALL
+    -- Found by the terms of another analysis: once all else is done, since they are found meanwhile.
+    SELECT 'document_analyse', d.organization_id, d.document_id, now() - $1::interval - interval '1 second'
+    FROM knowledge_documents d
+    WHERE d.status IN ('embedding', 'ready') AND d.deleted_at IS NULL AND d.analysis_version < $6::int
     UNION ALL
     SELECT 'document_embed', d.organization_id, d.document_id, d.updated_at
     FROM knowledge_documents d
@@ -186,18 +191,29 @@ class PostgresJobs:
                 keyed = {_key_after(row): skipped[row["dedupe_key"]] for row in rows}
 
     async def sweep(
-        self, unqueued_for: timedelta, embedding_model: str | None = None, remind_before: timedelta | None = None
+        self,
+        unqueued_for: timedelta,
+        embedding_model: str | None = None,
+        remind_before: timedelta | None = None,
+        analysis_version: int | None = None,
     ) -> Sequence[Job]:
         """Enqueue what is unfinished and has had no job for that long, and say what it was; at most 500 at once.
 
         `embedding_model`: documents without its vectors are unfinished too.
         `remind_before`: how long before its time is over a question is reminded of; None: none is.
+        `analysis_version`: documents found by the terms of an earlier one are unfinished too.
 
         Raises  Unavailable: no database.
         """
         async with self._connection() as connection:
             rows = await connection.fetch(
-                LEFT_BEHIND, unqueued_for, SWEPT_AT_ONCE, embedding_model, OUTSIDE_FOR, remind_before
+                LEFT_BEHIND,
+                unqueued_for,
+                SWEPT_AT_ONCE,
+                embedding_model,
+                OUTSIDE_FOR,
+                remind_before,
+                analysis_version,
             )
             left = [
                 Job(

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from domain.idempotency.model import KeyInProgress, KeyMismatch
 from domain.kernel import Audience
+from knowledge.languages import Language
 from knowledge.model import DocumentId, DocumentQuery, DocumentStatus
 from server.http.answers import json_answer, refusal_members, refused, result_answer
 from server.http.bodies import Body, Json, ToolArguments, invalid_request
@@ -57,6 +58,7 @@ class UploadFields(Body):
 
     title: str | None = Field(default=None, min_length=1, max_length=NAME_LIMIT, description="Of a single file.")
     audience: Audience | None = None
+    language: Language | None = None
     engagement_id: UUID | None = None
 
 
@@ -211,6 +213,8 @@ async def _upload(visit: Visit, file: UploadFile, fields: UploadFields) -> CallO
             arguments["media_type"] = file.content_type[:200]
         if fields.audience is not None:
             arguments["audience"] = fields.audience
+        if fields.language is not None:
+            arguments["language"] = fields.language
         if fields.engagement_id is not None:
             arguments["engagement_id"] = str(fields.engagement_id)
         return await visit.call("document_upload", arguments)

@@ -12,6 +12,7 @@ from domain.idempotency.ports import KeyExpiry
 from domain.kernel import NewId
 from knowledge.embeddings.model import EmbeddingsRefused, EmbeddingsUnavailable
 from knowledge.embeddings.ports import Embedder
+from knowledge.terms import ANALYSIS_VERSION
 from server.database.queue import PostgresJobs, consuming
 from server.database.workers import PostgresWorkers
 from server.worker.again import Again
@@ -87,6 +88,7 @@ class Worker:
             "schedule": schedules.work,
             "document_index": documents.work,
             "document_embed": documents.work,
+            "document_analyse": documents.work,
             "approval_expire": approvals.work,
             "approval_remind": approvals.work,
             "call_settle": settling.work,
@@ -163,7 +165,8 @@ class Worker:
                 await self._heartbeats.leave(self._worker_id)
 
     async def _sweep(self) -> None:
-        await self._jobs.sweep(UNQUEUED_FOR, await self._embedding_model(), self._remind_before())
+        model = await self._embedding_model()
+        await self._jobs.sweep(UNQUEUED_FOR, model, self._remind_before(), ANALYSIS_VERSION)
         if self._budgets is not None:
             await self._budgets.take_back()
 

@@ -12,26 +12,27 @@ import pytest
 from domain.kernel import Role
 from domain.paging import InvalidLimit
 from knowledge.model import DocumentId, Passage, SearchFilters, SearchQuery
-from knowledge.postgres import SEARCH
-from knowledge.service import NoEmbeddings
-from knowledge.terms import query_terms, term_frequencies
+from knowledge.postgres import SEARCH, search_values
+from knowledge.prepare import passage_terms
+from knowledge.searching import NoEmbeddings
+from knowledge.terms import detected_language, query_terms
 from server.database.connection import Connection
 from tests.support.knowledge import Firm, founded
 
 VOCABULARY = ["letter", "renewal", "partner", "audit", "EL-4.2", "IFRS 16.22(b)", "tax", "sign", "year-end", "client"]
 
 
-def brute_force(query: str, passages: Sequence[str]) -> list[float]:
-    """BM25 as the textbook writes it, over all passages, zero where nothing matches."""
-    frequencies = [Counter(term_frequencies(passage)) for passage in passages]
+def brute_force(query: str, passages: Sequence[str], title: str = "T") -> list[float]:
+    """BM25 of weighted fields as the textbook writes it, over all passages, zero where nothing matches."""
+    frequencies = [Counter(passage_terms(title, None, passage, detected_language(passage))) for passage in passages]
     lengths = [sum(counted.values()) for counted in frequencies]
     mean_length = sum(lengths) / len(lengths)
     scores = [0.0] * len(passages)
     for term in query_terms(query):
-        matching = sum(term in counted for counted in frequencies)
+        found = [sum(counted[form] for form in term.variants) for counted in frequencies]
+        matching = sum(frequency > 0 for frequency in found)
         idf = math.log(1 + (len(passages) - matching + 0.5) / (matching + 0.5))
-        for index, counted in enumerate(frequencies):
-            frequency = counted[term]
+        for index, frequency in enumerate(found):
             length = 1.2 * (1 - 0.75 + 0.75 * lengths[index] / mean_length)
             scores[index] += idf * frequency * (1.2 + 1) / (frequency + length)
     return scores
@@ -57,10 +58,10 @@ async def test_scores_and_order_are_those_of_brute_force(
     texts = [sentences(source) for _ in range(40)]
     for text in texts:
         await firm.add(app_connection, text, title="T")
-    indexed = [f"T\n\n{text}" for text in texts]
     for query in (" ".join(source.choices(VOCABULARY, k=3)) for _ in range(5)):
-        found = await search(app_connection, firm, SearchQuery(text=query, limit=100))
-        expected = dict(zip(texts, brute_force(query, indexed), strict=True))
+        async with firm.acting(app_connection) as knowledge:
+            found = await knowledge.index.search(query_terms(query), 100, SearchFilters())
+        expected = dict(zip(texts, brute_force(query, texts), strict=True))
         assert {passage.text for passage in found} == {text for text, score in expected.items() if score}
         for passage in found:
             assert passage.score == pytest.approx(expected[passage.text], abs=1e-6)
@@ -126,7 +127,7 @@ async def test_another_organization_finds_nothing_and_no_filter_opens_a_wall(
     for filters in (
         SearchFilters(),
         SearchFilters(document_id=document.document_id),
-        SearchFilters(engagement_id=firm.engagement),
+        SearchFilters(engagement_ids=(firm.engagement,)),
         SearchFilters(title="Policy"),
     ):
         assert await search(app_connection, stranger, SearchQuery(text="letter", filters=filters)) == ()
@@ -141,11 +142,11 @@ async def test_filters_choose_documents_and_leave_scores_as_they_are(
     whole = {p.text: p.score for p in await search(app_connection, firm, SearchQuery(text="letter"))}
     for filters, texts in (
         (SearchFilters(document_id=other.document_id), ["letter two"]),
-        (SearchFilters(engagement_id=firm.engagement), ["letter two"]),
+        (SearchFilters(engagement_ids=(firm.engagement,)), ["letter two"]),
         (SearchFilters(title="fees 100%"), ["letter one"]),
         (SearchFilters(title="%"), ["letter one"]),
-        (SearchFilters(media_type="text/markdown"), list(whole)),
-        (SearchFilters(media_type="application/pdf"), []),
+        (SearchFilters(media_types=("text/markdown",)), list(whole)),
+        (SearchFilters(media_types=("application/pdf",)), []),
         (SearchFilters(document_id=DocumentId(firm.engagement)), []),
     ):
         found = await search(app_connection, firm, SearchQuery(text="letter", filters=filters))
@@ -186,8 +187,9 @@ async def test_postings_are_read_by_their_covering_index_alone(
             paragraphs = (f"## S{number}\n\n{sentences(source)} w{source.randint(0, 500)}x" for number in range(150))
             await owner.add(app_connection, "\n\n".join(paragraphs))
     await superuser_connection.execute("VACUUM (ANALYZE) knowledge_postings, knowledge_chunks, knowledge_terms")
+    asked = query_terms("letter w7x")
     async with firm.acting(app_connection):
-        rows = await app_connection.fetch(f"EXPLAIN {SEARCH}", ["letter", "w7x"], 10, None, None, None, None)
+        rows = await app_connection.fetch(f"EXPLAIN {SEARCH}", *search_values(asked, 10, SearchFilters()))
     plan = "\n".join(row[0] for row in rows)
     assert "Index Only Scan using knowledge_postings_search" in plan
     assert "hashed SubPlan" not in plan

@@ -12,9 +12,10 @@ import pytest
 from domain.kernel import Role
 from knowledge.embeddings.model import Embedded, Space, Vector, unit
 from knowledge.model import ChunkId, DocumentId, Passage, SearchFilters, SearchQuery, SearchResult, SearchWeights
-from knowledge.postgres import PostgresIndex, knowledge_service
+from knowledge.postgres import PostgresIndex, knowledge_service, search_values
 from knowledge.postgres.search import COMPARED_EXACTLY, by_meaning_sql, fused_sql
-from knowledge.service import NoEmbeddings
+from knowledge.searching import NoEmbeddings
+from knowledge.terms import QueryTerm
 from server.database.connection import Connection
 from server.database.embedding_index import has_index, index_name, make_index
 from tests.support.fake_embeddings import vector_of
@@ -131,7 +132,7 @@ async def test_a_document_without_vectors_is_found_by_its_words_though_others_ha
     await embed_all(app_connection, firm, embedded.document_id)
     for filters in (
         SearchFilters(document_id=waiting.document_id),
-        SearchFilters(engagement_id=firm.engagement),
+        SearchFilters(engagement_ids=(firm.engagement,)),
         SearchFilters(title="policy"),
     ):
         found = await search(app_connection, firm, SearchQuery(text="automobile", filters=filters))
@@ -156,15 +157,16 @@ async def test_filters_and_visibility_hold_in_both_orders(
         for filters, titles in (
             (SearchFilters(), {"Fleet", "Mandate", "Own", "Other"}),
             (SearchFilters(document_id=own.document_id), {"Own"}),
-            (SearchFilters(engagement_id=firm.engagement), {"Mandate", "Own"}),
+            (SearchFilters(engagement_ids=(firm.engagement,)), {"Mandate", "Own"}),
             (SearchFilters(title="flee"), {"Fleet"}),
-            (SearchFilters(media_type="application/pdf"), set[str]()),
+            (SearchFilters(media_types=("application/pdf",)), set[str]()),
         ):
             found = await search(app_connection, firm, SearchQuery(text="car", mode=mode, filters=filters))
-            assert {passage.title for passage in found.items} == titles
+            shown = {other.title for passage in found.items for other in (passage, *passage.also_in)}
+            assert shown == titles
             assert found.mode == mode
         seen = await search(app_connection, firm, SearchQuery(text="car", mode=mode), Role.CLIENT)
-        assert {passage.title for passage in seen.items} == {"Own"}
+        assert [(passage.title, passage.also_in) for passage in seen.items] == [("Own", ())]
 
 
 async def test_a_document_that_is_gone_or_indexed_anew_is_no_longer_near(
@@ -290,7 +292,7 @@ async def test_the_index_too_walks_on_until_a_small_organizations_page_is_full(a
         await PostgresIndex(app).search_near([], questions(1)[0], 10, SearchFilters())
         await app.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
         for vector in questions(5):
-            values = ((), 10, None, None, None, None, text_of(vector.values), SPACE.model_id, 10)
+            values = (*search_values((), 10, SearchFilters()), text_of(vector.values), SPACE.model_id, 10)
             plan = await explained(app, by_meaning_sql(8, exactly=False), values)
             assert ("knowledge_embeddings", index_name(SPACE)) in plan
             assert len(await app.fetch(by_meaning_sql(8, exactly=False), *values)) == 10
@@ -322,12 +324,13 @@ async def test_plans_stay_right_on_a_connection_handed_from_large_to_small_and_b
 
 async def touched(app: Connection, firm: Firm, vector: Vector, *, exactly: bool) -> int:
     """Vectors that a hybrid search reads, by a statement prepared before."""
+    asked = [QueryTerm("text", ("text",))]
     async with app.transaction():
         await stand_in(app, firm, "partner")
-        found = await PostgresIndex(app).search_near(["text"], vector, 10, SearchFilters())
+        found = await PostgresIndex(app).search_near(asked, vector, 10, SearchFilters())
         assert len(found) == 10
         assert await app.fetchval("SELECT current_setting('plan_cache_mode')") == "force_custom_plan"
-        values = (["text"], 60, None, None, None, None, text_of(vector.values), SPACE.model_id, 60, 10, 1.0, 1.0)
+        values = (*search_values(asked, 60, SearchFilters()), text_of(vector.values), SPACE.model_id, 60, 10, 1.0, 1.0)
         plan = await explained(app, fused_sql(8, exactly=exactly), values)
     return sum(rows for (table, _), rows in plan.items() if table == "knowledge_embeddings")
 

@@ -22,7 +22,8 @@ from domain.kernel import OrganizationId, PrincipalId, utc_now
 from domain.tasks.model import TaskQuery
 from domain.tasks.postgres.tasks import PostgresTasks
 from knowledge.model import DocumentQuery, SearchFilters
-from knowledge.postgres import SEARCH, PostgresDocuments, PostgresIndex
+from knowledge.postgres import SEARCH, PostgresDocuments, PostgresIndex, search_values
+from knowledge.terms import QueryTerm
 from server.database.connection import AnyConnection, Connection
 from server.database.pool import DatabasePools, PoolOptions, open_pools
 from server.database.unit_of_work import PostgresTransactions
@@ -31,6 +32,7 @@ from tests.support.firms import FIRM_A, FIRM_B, Firm, seed_firms, stand_in
 from tests.support.gates import principal_of
 from tools.workflows import Workflows
 
+ASKED = [QueryTerm("term1", ("term1",))]
 CHUNKS = 6_000
 TERMS = 400
 LARGE, SMALL = FIRM_A, FIRM_B
@@ -77,10 +79,10 @@ async def touched_by_search(app: Connection, firm: Firm) -> int:
     """Rows that a search reads from the postings, for one of the firm's people, by a statement prepared before."""
     async with app.transaction():
         await stand_in(app, firm, "partner")
-        await PostgresIndex(app).search(["term1"], 10, SearchFilters())
+        await PostgresIndex(app).search(ASKED, 10, SearchFilters())
         assert await app.fetchval(MODE) == "force_custom_plan"
         explained = await app.fetchval(
-            f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {SEARCH}", ["term1"], 10, None, None, None, None
+            f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {SEARCH}", *search_values(ASKED, 10, SearchFilters())
         )
     plan = cast("list[dict[str, object]]", orjson.loads(explained))[0]["Plan"]
     return sum(rows for name, rows in scans(cast("dict[str, object]", plan)) if name == "knowledge_postings")
@@ -114,7 +116,7 @@ def _report(name: ReportName) -> Read:
 
 
 READS: dict[str, Read] = {
-    "search": lambda app: PostgresIndex(app).search(["term1"], 10, SearchFilters()),
+    "search": lambda app: PostgresIndex(app).search(ASKED, 10, SearchFilters()),
     "documents": lambda app: PostgresDocuments(app).list(DocumentQuery()),
     "tasks": lambda app: PostgresTasks(app).list(TaskQuery()),
     "approvals": lambda app: PostgresApprovals(app).list(ApprovalQuery(), utc_now()),

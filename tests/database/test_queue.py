@@ -219,7 +219,7 @@ async def test_however_many_documents_wait_a_few_are_under_way_and_a_task_run_ha
         await may_end.wait()
         return None
 
-    for kind in ("document_index", "document_embed"):
+    for kind in MOST_OF_A_KIND:
         waiting = [replace(run_of(subject_id=uuid4()), kind=kind) for _ in range(60)]
         await jobs.enqueue(waiting)
     await jobs.enqueue([run_of()])

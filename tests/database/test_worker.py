@@ -447,7 +447,11 @@ class FaultySweep(PostgresJobs):
     """A queue whose sweep never works."""
 
     async def sweep(
-        self, unqueued_for: timedelta, embedding_model: str | None = None, remind_before: timedelta | None = None
+        self,
+        unqueued_for: timedelta,
+        embedding_model: str | None = None,
+        remind_before: timedelta | None = None,
+        analysis_version: int | None = None,
     ) -> Sequence[Job]:
         raise RuntimeError("out of order")
 

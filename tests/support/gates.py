@@ -112,7 +112,9 @@ def rules_of_the_project(
     staging = Staging()
 
     async def prepare_file(stored: StoredFile) -> PreparedDocument:
-        return await preparer.prepare(stored.content, title=stored.title, media_type=stored.media_type)
+        return await preparer.prepare(
+            stored.content, title=stored.title, media_type=stored.media_type, language=stored.language
+        )
 
     documents = document_handlers(staging, prepare_file, embedder)
     agents = agent_handlers(introductions(load_personas(folder)))

@@ -144,6 +144,7 @@ ACTS: Mapping[str, Act] = {
         person_only=True,
     ),
     "document_index": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), minimum=Level.L1),
+    "document_analyse": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), minimum=Level.L1),
     "document_embed": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), minimum=Level.L1),
 }
 

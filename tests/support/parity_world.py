@@ -402,6 +402,13 @@ CASES: tuple[Case, ...] = (
         minimum=Level.L1,
     ),
     Case(
+        name="analyse",
+        tool="document_analyse",
+        arguments=_fixed({"document_id": _ids("client_thing")}),
+        client_own=True,
+        minimum=Level.L1,
+    ),
+    Case(
         name="embed",
         tool="document_embed",
         arguments=_fixed({"document_id": _ids("client_thing")}),

@@ -39,13 +39,14 @@ def found_by(query: str, organization: str, limit: int = 8) -> list[Passage]:
     """The passages as the lexical search ranks them: exact BM25 over the same terms, where nothing is hidden."""
     chunks = chunks_of(organization)
     frequency = Counter(term for _, chunk in chunks for term in chunk.terms)
+    forms = [form for term in query_terms(query) for form in term.variants]
     mean = sum(chunk.length for _, chunk in chunks) / len(chunks)
 
     def score(chunk: PreparedChunk) -> float:
         return sum(
             math.log(1 + (len(chunks) - frequency[term] + 0.5) / (frequency[term] + 0.5))
             * (chunk.terms[term] * 2.2 / (chunk.terms[term] + 0.3 + 0.9 * chunk.length / mean))
-            for term in query_terms(query)
+            for term in forms
             if term in chunk.terms
         )
 

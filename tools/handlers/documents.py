@@ -1,5 +1,6 @@
 """Documents taken in, indexed and deleted: acts that models never see."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
@@ -8,10 +9,12 @@ from uuid import UUID
 from domain.kernel import Audience, DomainError, EngagementId, Role, Trust
 from domain.taint import less_trusted
 from knowledge.embeddings.ports import Embedder
+from knowledge.languages import Language
 from knowledge.model import DocumentId, NewDocument, StoredFile
 from knowledge.parse.document import MediaType, Unreadable
 from knowledge.parse.media import media_type_of
 from knowledge.prepare import PreparedDocument
+from knowledge.reanalysis import AnalysedDocument, StoredPassages, analysed
 from tools.handlers.arguments import Arguments
 from tools.handlers.embedding import embed_job, embedding_handlers
 from tools.outcomes import Json
@@ -78,9 +81,14 @@ class DocumentUpload(Arguments):
     audience: Audience | None = None
     engagement_id: UUID | None = None
     trust: Trust | None = None
+    language: Language | None = None
 
 
 class DocumentIndex(Arguments):
+    document_id: UUID
+
+
+class DocumentAnalyse(Arguments):
     document_id: UUID
 
 
@@ -115,6 +123,7 @@ async def document_upload(arguments: DocumentUpload, context: CallContext) -> Js
             uploaded_by=context.principal.principal_id,
             created_at=context.now,
             uri=arguments.uri,
+            language=arguments.language,
         )
     )
     context.jobs.append(index_job(context, document.document_id))
@@ -146,6 +155,23 @@ async def document_delete(arguments: DocumentDelete, context: CallContext) -> Js
         raise NotYourDocument
     await context.work.knowledge.delete(DocumentId(arguments.document_id), now=context.now)
     return {"document_id": str(arguments.document_id)}
+
+
+async def document_analyse(arguments: DocumentAnalyse, context: CallContext) -> Json:
+    """Effect  writes knowledge_documents, knowledge_chunks, knowledge_terms, knowledge_postings."""
+    found_by = cast(AnalysedDocument, context.prepared)
+    document = await context.work.knowledge.reanalyse(DocumentId(arguments.document_id), found_by)
+    return {"document": document_json(document)}
+
+
+async def prepare_analysis(arguments: DocumentAnalyse, context: PrepareContext) -> AnalysedDocument:
+    """The terms of today, reckoned off the loop and with no transaction held.
+
+    Raises  DocumentNotFound.
+    """
+    document_id = DocumentId(arguments.document_id)
+    stored = await context.read(lambda work: work.knowledge.passages(document_id))
+    return await asyncio.to_thread(analysed, cast(StoredPassages, stored))
 
 
 def document_handlers(
@@ -202,6 +228,7 @@ def document_handlers(
         "document_upload": Handler(arguments=DocumentUpload, work=document_upload, prepare=find_upload),
         "document_index": Handler(arguments=DocumentIndex, work=document_index, prepare=prepare_index),
         "document_delete": Handler(arguments=DocumentDelete, work=document_delete),
+        "document_analyse": Handler(arguments=DocumentAnalyse, work=document_analyse, prepare=prepare_analysis),
         **embedding_handlers(embedder),
     }
 

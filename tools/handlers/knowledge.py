@@ -12,6 +12,7 @@ from knowledge.embeddings.model import EmbeddingsRefused, EmbeddingsUnavailable,
 from knowledge.embeddings.queries import QueryVectors
 from knowledge.model import DocumentId, SearchFilters, SearchMode, SearchQuery, TextRange
 from knowledge.parse.document import MediaType
+from knowledge.questions import understood
 from tools.handlers.arguments import Arguments
 from tools.outcomes import Json
 from tools.spending import BudgetGone
@@ -39,6 +40,7 @@ class KnowledgeSearch(Arguments):
     limit: int = DEFAULT_PASSAGES
     mode: SearchMode = "hybrid"
     filters: Filters = Filters()
+    explain: bool = False
 
 
 class KnowledgeRead(Arguments):
@@ -51,12 +53,16 @@ class KnowledgeRead(Arguments):
 async def knowledge_search(arguments: KnowledgeSearch, context: CallContext) -> Json:
     """The passages that answer a question, best first."""
     query = SearchQuery(
-        text=arguments.query, limit=arguments.limit, mode=arguments.mode, filters=_filters(arguments.filters)
+        text=arguments.query,
+        limit=arguments.limit,
+        mode=arguments.mode,
+        filters=_filters(arguments.filters),
+        explain=arguments.explain,
     )
     vector = context.prepared if isinstance(context.prepared, Vector) else None
     found = await context.work.knowledge.search(query, vector)
     context.told.add(*(taint_of(each.trust, each.audience, each.engagement_id) for each in found.items))
-    return search_json(found)
+    return search_json(found, explain=arguments.explain)
 
 
 async def knowledge_read(arguments: KnowledgeRead, context: CallContext) -> Json:
@@ -70,8 +76,8 @@ async def knowledge_read(arguments: KnowledgeRead, context: CallContext) -> Json
 def _filters(given: Filters) -> SearchFilters:
     return SearchFilters(
         document_id=None if given.document_id is None else DocumentId(given.document_id),
-        engagement_id=None if given.engagement_id is None else EngagementId(given.engagement_id),
-        media_type=given.media_type,
+        engagement_ids=None if given.engagement_id is None else (EngagementId(given.engagement_id),),
+        media_types=None if given.media_type is None else (given.media_type,),
         title=given.title,
     )
 
@@ -81,11 +87,12 @@ def search_by_meaning(queries: QueryVectors) -> Handler[KnowledgeSearch]:
 
     async def prepare(arguments: KnowledgeSearch, context: PrepareContext) -> Vector | None:
         """None: by its words alone, since the server does not answer; a search by meaning alone says so instead."""
-        if arguments.mode == "lexical":
+        words = understood(arguments.query).words
+        if arguments.mode == "lexical" or not words:
             return None
         try:
-            used = await context.asking(queries.model, [arguments.query])
-            return await queries.vector(context.principal.organization_id, arguments.query, used)
+            used = await context.asking(queries.model, [words])
+            return await queries.vector(context.principal.organization_id, words, used)
         except (EmbeddingsUnavailable, EmbeddingsRefused) as fault:
             if arguments.mode == "vector":
                 raise

@@ -6,12 +6,49 @@ from tools.outcomes import Json
 from tools.views.values import given, id_text
 
 
-def search_json(found: SearchResult) -> Json:
-    """Passages, best first, and how the search was really done."""
-    return {"mode": found.mode, "items": [_passage_json(passage) for passage in found.items]}
+def search_json(found: SearchResult, *, explain: bool = False) -> Json:
+    """Passages, best first, and how the search was really done; why each stands where it does where one asks."""
+    items = [_passage_json(passage) | (_explanation(passage) if explain else {}) for passage in found.items]
+    return {"mode": found.mode, "items": items}
+
+
+def _explanation(passage: Passage) -> Json:
+    ranks = passage.ranks
+    terms = [
+        {
+            "written": term.written,
+            "term": term.term,
+            "weight": term.weight,
+            "frequency": term.frequency,
+            "score": term.score,
+        }
+        for term in passage.matched
+    ]
+    return {
+        "explain": given(
+            lexical_rank=ranks.lexical,
+            lexical_score=ranks.lexical_score,
+            vector_rank=ranks.vector,
+            similarity=ranks.similarity,
+        )
+        | {"fused_score": passage.score, "terms": terms}
+    }
+
+
+def _also_in(passage: Passage) -> list[Json]:
+    return [
+        {
+            "document_id": str(other.document_id),
+            "chunk_id": str(other.chunk_id),
+            "title": other.title,
+            "uri": other.uri,
+        }
+        for other in passage.also_in
+    ]
 
 
 def _passage_json(passage: Passage) -> Json:
+    joined = [str(chunk_id) for chunk_id in passage.chunk_ids] if len(passage.chunk_ids) > 1 else None
     return {
         "document_id": str(passage.document_id),
         "chunk_id": str(passage.chunk_id),
@@ -23,7 +60,7 @@ def _passage_json(passage: Passage) -> Json:
         "uri": passage.uri,
         "trust": passage.trust,
         "audience": passage.audience,
-        **given(page=passage.page, section=passage.section),
+        **given(page=passage.page, section=passage.section, chunk_ids=joined, also_in=_also_in(passage) or None),
     }
 
 

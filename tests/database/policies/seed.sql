@@ -13,13 +13,14 @@ INSERT INTO engagements (organization_id, engagement_id, name, client_name, kind
 INSERT INTO engagement_members (organization_id, engagement_id, user_id) VALUES (:org, :engagement, :client);
 INSERT INTO knowledge_sources (organization_id, source_id, kind, name) VALUES (:org, :thing, 'folder', 'Folder');
 INSERT INTO knowledge_documents (organization_id, document_id, title, uri, media_type, audience, engagement_id, trust,
-        status, size_bytes, content_sha256, text, chunk_count, term_count, uploaded_by, created_at, updated_at) VALUES
+        status, size_bytes, content_sha256, text, chunk_count, term_count, uploaded_by, created_at, updated_at,
+        analysis_version) VALUES
     (:org, :thing, 'Policy', 'glow:policy', 'text/plain', 'firm', NULL, 'internal', 'ready', 4, '', 'text', 1, 1, :partner,
-        now(), now()),
+        now(), now(), 1000),
     (:org, :client_thing, 'Request list', 'glow:list', 'text/plain', 'client', :engagement, 'internal', 'ready', 4, '',
-        'text', 1, 1, :partner, now(), now()),
+        'text', 1, 1, :partner, now(), now(), 1000),
     (:org, :other_client_thing, 'Other list', 'glow:other', 'text/plain', 'client', :other_engagement, 'internal',
-        'ready', 4, '', 'text', 1, 1, :partner, now(), now());
+        'ready', 4, '', 'text', 1, 1, :partner, now(), now(), 1000);
 INSERT INTO knowledge_files (organization_id, document_id, content) VALUES
     (:org, :thing, 'text'), (:org, :client_thing, 'text'), (:org, :other_client_thing, 'text');
 INSERT INTO knowledge_chunks (organization_id, chunk_id, document_id, ordinal, start_offset, end_offset, text,
