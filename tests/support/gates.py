@@ -113,7 +113,11 @@ def rules_of_the_project(
 
     async def prepare_file(stored: StoredFile) -> PreparedDocument:
         return await preparer.prepare(
-            stored.content, title=stored.title, media_type=stored.media_type, language=stored.language
+            stored.content,
+            title=stored.title,
+            media_type=stored.media_type,
+            unpack=not stored.is_part,
+            language=stored.language,
         )
 
     documents = document_handlers(staging, prepare_file, embedder)
