@@ -96,7 +96,9 @@ async def test_a_client_finds_no_phrase_twin_or_neighbour_of_the_firms_own(
     assert (own.title, own.also_in) == ("Own", ())
     assert {each.title for each in await found(app_connection, firm, PHRASE)} == {"Internal", "Own"}
     await firm.add(app_connection, LONG, title="Copy")
-    shown = {(each.title, *(other.title for other in each.also_in)) for each in await found(app_connection, firm, PHRASE)}
+    shown = {
+        (each.title, *(other.title for other in each.also_in)) for each in await found(app_connection, firm, PHRASE)
+    }
     assert {frozenset(titles) for titles in shown} == {frozenset({"Internal", "Copy"}), frozenset({"Own"})}
 
 
