@@ -129,6 +129,8 @@ class Spent:
     repairs: int = 0
     untold: int = 0
     """Answers that broke off, and whose tokens no provider told."""
+    failed_citations: int = 0
+    """Citations of its answers that the documents do not bear out."""
     estimated_tokens: int = 0
     """Of turns whose provider did not say how many there were."""
     heard_of: set[str] = field(default_factory=set[str])

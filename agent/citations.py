@@ -1,14 +1,15 @@
 """Passages get numbers as they are found; the numbers that the answer then uses become its citations.
 
 Where the answer quotes the passage word for word before a number, the citation points at just those words; else at the
-whole passage.
+whole passage. What stands between quotation marks directly before a number must stand in that passage, or in one of
+those that are cited with it: else the citation is marked.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from agent.events import Citation, Json
+from agent.events import Citation, CitationFault, Json
 from agent.json_values import items, mapping, text, whole
 
 SEARCH = "knowledge_search"
@@ -16,9 +17,18 @@ QUOTE_LENGTH = 400
 
 _QUOTED = re.compile('[“"]([^“”"]{12,2000})[”"]')
 """Words between quotation marks, long enough to be found in one place only."""
+_DIRECTLY_BEFORE = re.compile(
+    r"""(?:“([^“”]{1,2000})”|„([^„“”]{1,2000})[“”]|«([^«»]{1,2000})»|"([^"]{1,2000})")[\s.,;:!?)*_]*\Z"""
+)
+"""Words between quotation marks that nothing but punctuation parts from the number."""
+_LEFT_OUT = re.compile(r"…|\.\.\.|\[[^\]]{0,3}\]")
+"""Where a quotation leaves words out."""
+_WORD = re.compile(r"\d+(?:[.,:/-]\d+)*|[^\W\d_]+")
 _BEFORE = 2400
 """Characters before a number in which the words that it stands for are looked for."""
-_MARKERS = re.compile(r"\[(\d{1,6}(?:\s*,\s*\d{1,6})*)\]")
+_MARKERS = re.compile(r"(?:\[\d{1,6}(?:\s*,\s*\d{1,6})*\]\s*)+")
+"""Numbers that are cited together."""
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,7 @@ class CitationBook:
 
     def recall(self, citations: Iterable[Citation], highest: int) -> None:
         """Take up what turns cited that are not told any more; `highest`: the last number that was given in them."""
-        for citation in citations:
+        for citation in (replace(each, fault=None) for each in citations):  # what they are held to is read anew
             self._by_chunk[citation.chunk_id] = citation.marker
             self._by_marker[citation.marker] = _Passage(citation.quote, citation)
         self._highest = max(self._highest, highest, *self._by_marker, 0)
@@ -65,11 +75,20 @@ class CitationBook:
         behind = 0
         for found in _MARKERS.finditer(words):
             said = words[max(behind, found.start() - _BEFORE) : found.start()]
-            for number in map(int, found[1].split(",")):
-                if number in self._by_marker:
-                    citations.setdefault(number, _pinpoint(self._by_marker[number], said))
+            for citation in self._cited_together(map(int, _NUMBER.findall(found[0])), said):
+                before = citations.setdefault(citation.marker, citation)
+                if before.fault is None and citation.fault is not None:
+                    citations[citation.marker] = citation
             behind = found.end()
         return tuple(citations.values())
+
+    def _cited_together(self, numbers: Iterable[int], said: str) -> Iterator[Citation]:
+        known = [self._by_marker[number] for number in dict.fromkeys(numbers) if number in self._by_marker]
+        quoted = _DIRECTLY_BEFORE.search(said)
+        words = "" if quoted is None else next(group for group in quoted.groups() if group is not None)
+        false = bool(words) and not any(_holds(passage.words, words) for passage in known)
+        for passage in known:
+            yield replace(passage.whole, fault="other_words") if false else _pinpoint(passage, said)
 
     def _marked(self, passage: object) -> object:
         known = mapping(passage)
@@ -115,5 +134,37 @@ def _pinpoint(passage: _Passage, said: str) -> Citation:
     return passage.whole
 
 
+def _holds(passage: str, quoted: str) -> bool:
+    """Whether the quoted words stand in the passage in that order; layout, punctuation and case do not matter."""
+    said = f" {_words(passage)} "
+    at = 0
+    for part in map(_words, _LEFT_OUT.split(quoted)):
+        if not part:
+            continue
+        found = said.find(f" {part} ", at)
+        if found < 0:
+            return False
+        at = found + len(part) + 1
+    return True
+
+
+def _words(text: str) -> str:
+    return " ".join(_WORD.findall(text.casefold()))
+
+
 def _quote(words: str) -> str:
     return words if len(words) <= QUOTE_LENGTH else words[: QUOTE_LENGTH - 1] + "…"
+
+
+FAULTS: Mapping[CitationFault, str] = {
+    "other_words": "not confirmed: these words do not stand there",
+    "no_document": "not confirmed: the document is not there any more",
+    "no_range": "not confirmed: the document does not reach that far",
+    "unchecked": "not confirmed: it could not be checked",
+}
+
+
+def fault_words(citation: Json) -> str | None:
+    """What a reader is told of a citation that is not good; None: it is."""
+    fault = citation.get("fault")
+    return None if fault is None else next((words for name, words in FAULTS.items() if name == fault), "not confirmed")

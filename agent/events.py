@@ -10,6 +10,11 @@ from domain.kernel import ApprovalId, CallId, ConversationId, Decision, Outcome,
 Json = dict[str, object]
 
 
+CitationFault = Literal["other_words", "no_document", "no_range", "unchecked"]
+"""Why a citation is not good: the words are not those of the document, or it is not there (any more), or does not reach
+that far, or nobody could hold the one to the other."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Citation:
     """Where a statement of the answer stands: document, page or section, and code points from `start` to `end`."""
@@ -25,6 +30,8 @@ class Citation:
     quote: str
     page: int | None = None
     section: str | None = None
+    fault: CitationFault | None = None
+    """None: the range exists, and what is quoted of it stands there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +168,8 @@ class RunUsage:
     """At the prices of the moment of each call; None: a part of it is unknown, or has no price."""
     untold_calls: int | None = None
     """Calls of a model that broke off, and whose tokens nobody told: they are not among the others."""
+    failed_citations: int | None = None
+    """Citations of its answers that the documents do not bear out."""
     type: Literal["run.usage"] = "run.usage"
 
 

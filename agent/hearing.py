@@ -7,7 +7,7 @@ from typing import Literal, assert_never
 from uuid import UUID
 
 from agent.budget import Limit, Spent, Used
-from agent.events import AgentEvent, CallUsage, MessageDelta, MessageReset, MessageStarted
+from agent.events import AgentEvent, CallUsage, Citation, MessageDelta, MessageReset, MessageStarted
 from agent.model import (
     OFFLINE,
     Answering,
@@ -105,6 +105,8 @@ class Heard:
     """What the reader is told before the model's first words: that it is another one than was asked."""
     added: int = 0
     """Characters at the end of the text that are the loop's own."""
+    citations: tuple[Citation, ...] = ()
+    """What the text cites, held to the documents."""
     told: Told | None = None
     """What the model told besides its words, once the turn is over; None: it was not asked."""
 

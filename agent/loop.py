@@ -1,7 +1,7 @@
 """The one streaming loop: the model speaks, the calls it asks for pass the gate, and again, within the run's budget."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol, assert_never
@@ -21,7 +21,8 @@ from agent.calling import Calls, CallSetup
 from agent.context import Transcript
 from agent.conversations.checkpoints import Checkpoint, SpentSoFar, checkpoint_text
 from agent.conversations.model import MadeCall, Step
-from agent.events import AgentEvent, MessageCompleted, MessageReset, RunUsage, RunWaiting, ToolProgress
+from agent.events import AgentEvent, Citation, MessageCompleted, MessageReset, RunUsage, RunWaiting, ToolProgress
+from agent.grounding import UNSUPPORTED, owes_not_found, unchecked
 from agent.hearing import Call, Explain, Heard, Say, Stop, Unpaid, Unsaid, hear, next_step
 from agent.model import BudgetExhausted, Model, ModelFailed, ModelRequest, ToolCall, ToolOffer
 from agent.resuming import TAKEN_OVER, Resumed
@@ -54,6 +55,10 @@ class Journal(Protocol):
         ...
 
 
+CheckCitations = Callable[[str, tuple[Citation, ...]], Awaitable[tuple[Citation, ...]]]
+"""Holds the citations of a message, of that id, to the stored documents; those that fail come back marked."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnContext:
     """How the agent stands before one turn: the model it speaks by, and what that is offered."""
@@ -71,6 +76,7 @@ class TurnSetup:
     calls: CallSetup
     transcript: Transcript
     journal: Journal
+    check: CheckCitations
     model: str | None = None
     """The model that the run is told to speak by; None: whichever speaks."""
     cost_of: CostOf = no_price
@@ -145,6 +151,9 @@ class _Loop:
                 async with aclosing(self._hear(heard, limit)) as events:
                     async for event in events:
                         yield event
+            async with aclosing(self._check(heard)) as events:
+                async for event in events:
+                    yield event
             await self._kept()
             step = next_step(heard, limit)
             if isinstance(step, Call):
@@ -152,15 +161,16 @@ class _Loop:
                     async for event in events:
                         yield event
                 continue
-            for event in self._answered(heard, self._last_words(step)):
+            for event in self._answered(heard, self._last_words(step, heard)):
                 yield event
             return
 
-    def _last_words(self, step: Say | Stop | Explain | Unpaid) -> str:
+    def _last_words(self, step: Say | Stop | Explain | Unpaid, heard: Heard) -> str:
         """What the loop adds to the model's own words, or says in their place."""
         match step:
             case Say():
-                return ""
+                owes = owes_not_found(heard.own_words, self._spent.calls, heard.citations)
+                return UNSUPPORTED if owes else ""
             case Stop(reached):
                 return stopped_words(reached, self._budget, self._spent.calls)
             case Explain(about):
@@ -188,6 +198,7 @@ class _Loop:
             calls=asked,
             provider_items=list(turn.provider_items),
         )
+        heard.citations = await self._held(heard)
         if not asked:
             # An answer that was told whole: only its end was not written down.
             self._note(heard)
@@ -222,8 +233,25 @@ class _Loop:
             raise
         except asyncio.CancelledError:
             if heard.text:
+                heard.citations = unchecked(self._setup.calls.book.cited(heard.text))
                 yield self._said(heard)
             raise
+
+    async def _check(self, heard: Heard) -> AsyncGenerator[AgentEvent, None]:
+        """Hold what was said to the documents, before it is told whole; the message gets its end in any case."""
+        try:
+            heard.citations = await self._held(heard)
+        except asyncio.CancelledError:
+            if heard.text:
+                heard.citations = unchecked(self._setup.calls.book.cited(heard.text))
+                yield self._said(heard)
+            raise
+        failed = [each for each in heard.citations if each.fault not in (None, "unchecked")]
+        self._spent.failed_citations += len(failed)
+
+    async def _held(self, heard: Heard) -> tuple[Citation, ...]:
+        cited = self._setup.calls.book.cited(heard.text)
+        return await self._setup.check(heard.message_id, cited) if cited else ()
 
     def _request(self, context: TurnContext, limit: Limit | None) -> ModelRequest:
         """At a limit the model is offered no tools, and told to answer."""
@@ -318,16 +346,14 @@ class _Loop:
         return replace(self._completed(heard), checkpoint=self._checkpoint(heard))
 
     def _completed(self, heard: Heard) -> MessageCompleted:
-        cited = self._setup.calls.book.cited(heard.text)
-        return MessageCompleted(message_id=heard.message_id, text=heard.text, citations=cited)
+        return MessageCompleted(message_id=heard.message_id, text=heard.text, citations=heard.citations)
 
     def _note(self, heard: Heard, calls: tuple[MadeCall, ...] = ()) -> None:
-        cited = self._setup.calls.book.cited(heard.text)
         step = Step(
             message_id=UUID(heard.message_id),
             text=heard.text,
             calls=calls,
-            citations=cited,
+            citations=heard.citations,
             provider_items=tuple(heard.provider_items),
             usage=heard.usage,
         )

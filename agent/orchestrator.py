@@ -13,9 +13,10 @@ from agent.compaction import Compactor, SummaryLog
 from agent.context import Transcript, background, past, remembered, system_words
 from agent.conversations.model import Step
 from agent.conversations.runs import OpenedRun
-from agent.events import AgentEvent
+from agent.events import AgentEvent, Citation
+from agent.grounding import StoredTexts, held_to, unchecked
 from agent.handover import ActiveAgent, HandoverLog
-from agent.loop import Journal, TurnContext, TurnSetup, run_turn
+from agent.loop import CheckCitations, Journal, TurnContext, TurnSetup, run_turn
 from agent.model import OFFLINE, Model, SystemMessage, ToolOffer, UserMessage
 from agent.personas import Persona, Personas
 from agent.repeats import NotAgain, Refuse
@@ -25,6 +26,7 @@ from agent.window import Window
 from domain.kernel import ApprovalId, CallId, Clock, NewId, Principal, Role, RunId, Trust
 from knowledge.tokens import count_tokens, load_encoding
 from tools.outcomes import CallOutcome, CallRequest
+from tools.ports import Unavailable
 
 ApprovalUrl = Callable[[ApprovalId], str | None]
 Bounded = Callable[[Budget], Budget]
@@ -70,6 +72,7 @@ class Orchestrator:
         gate: Caller,
         refuse: Refuse,
         ledger: Ledger,
+        stored: StoredTexts,
         offers: Offers,
         personas: Personas,
         clock: Clock,
@@ -85,6 +88,7 @@ class Orchestrator:
         self._gate = gate
         self._refuse = refuse
         self._ledger = ledger
+        self._stored = stored
         self._offers = offers
         self._personas = personas
         self._clock = clock
@@ -168,6 +172,7 @@ class Orchestrator:
             calls=self._calls(principal, opened, active, first, steps, book, settling),
             transcript=transcript,
             journal=book,
+            check=self._check(principal),
             model=opened.run.model,
             cost_of=self._cost_of,
             resumed=resumed,
@@ -179,6 +184,15 @@ class Orchestrator:
                 yield event
         if cut_off is not None:
             raise cut_off
+
+    def _check(self, principal: Principal) -> CheckCitations:
+        async def check(message_id: str, citations: tuple[Citation, ...]) -> tuple[Citation, ...]:
+            try:
+                return held_to(citations, await self._stored.parts(principal, citations))
+            except Unavailable:
+                return unchecked(citations)
+
+        return check
 
     def _gate_behind(self, opened: OpenedRun) -> Caller:
         """The gate, behind what a run must not do again."""

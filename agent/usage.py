@@ -18,6 +18,7 @@ def usage_of(spent: Spent, told: str | None) -> RunUsage:
         cached_tokens=spent.cached_tokens or None,
         cost_usd=spent.cost,
         untold_calls=spent.untold or None,
+        failed_citations=spent.failed_citations or None,
     )
 
 
@@ -25,7 +26,13 @@ def spent_of(usage: RunUsage, told: str, calls: Sequence[tuple[str, Outcome]] = 
     """What had been spent where that was told; `calls`: those that were made, by tool and outcome."""
     parts = usage.by_model or {told: usage}
     by_model = {name: _use(part) for name, part in parts.items()}
-    return Spent(heard_of=set(by_model), by_model=by_model, untold=usage.untold_calls or 0, calls=list(calls))
+    return Spent(
+        heard_of=set(by_model),
+        by_model=by_model,
+        untold=usage.untold_calls or 0,
+        failed_citations=usage.failed_citations or 0,
+        calls=list(calls),
+    )
 
 
 def _parts(used: Mapping[str, ModelUse], told: str | None) -> Mapping[str, ModelUsage] | None:

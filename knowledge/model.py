@@ -248,6 +248,13 @@ class TextMap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRange:
+    """A range of a document's text; None: the text does not reach that far."""
+
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentText:
     """A part of a document's text; there is more behind it where `end` is below `length`."""
 

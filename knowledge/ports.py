@@ -19,6 +19,7 @@ from knowledge.model import (
     NewDocument,
     Passage,
     SearchFilters,
+    StoredRange,
     TextMap,
 )
 from knowledge.parse.document import Part
@@ -64,6 +65,10 @@ class DocumentRepository(Protocol):
 
     async def text_map(self, document_id: DocumentId) -> TextMap | None:
         """How long its text is and where its pages begin."""
+        ...
+
+    async def ranges(self, wanted: Sequence[tuple[DocumentId, int, int]]) -> Sequence[StoredRange | None]:
+        """What stands in each of these ranges; None: no such document, or none with a text."""
         ...
 
     async def text(self, document_id: DocumentId, start: int, end: int) -> str:

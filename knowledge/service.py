@@ -24,6 +24,7 @@ from knowledge.model import (
     SearchQuery,
     SearchResult,
     StoredFile,
+    StoredRange,
     TextMap,
     TextRange,
 )
@@ -114,6 +115,10 @@ class KnowledgeService:
             page=_page_at(found, start),
             page_count=len(found.page_starts) or None,
         )
+
+    async def ranges(self, wanted: Sequence[tuple[DocumentId, int, int]]) -> Sequence[StoredRange | None]:
+        """What stands in each of these ranges of characters; None: no such document."""
+        return await self.documents.ranges(wanted)
 
     async def page_starts(self, document_id: DocumentId) -> tuple[int, ...]:
         """Where the pages of a document's text begin; empty where it has none."""

@@ -37,6 +37,7 @@ from server.database.queue import PostgresJobs
 from server.database.recorder import GroupRecorder
 from server.database.reviews import PostgresReviews
 from server.database.sendings import PostgresSendings
+from server.database.stored_texts import PostgresStoredTexts
 from server.database.unit_of_work import PostgresTransactions
 from server.database.wakeups import RunWakeups
 from server.database.workers import PostgresWorkers
@@ -210,8 +211,9 @@ async def open_hub(
         models = only(options.model) if options.model else open_models(settings.hosted_model, wanted, stack)
         tokens = _tokens(settings, public_url, options.clock)
         ledger = PostgresLedger(stores.transactions, gate.settle, options.clock)
+        stored = PostgresStoredTexts(stores.transactions)
         orchestrator = _orchestrator(
-            rules, models, gate, ledger, offers, stores.reservations, config, public_url, options
+            rules, models, gate, ledger, stored, offers, stores.reservations, config, public_url, options
         )
         approvals = ApprovalWorker(gate=gate, identities=stores.identities, new_id=new_id)
         runs = _runs(orchestrator, stores, approvals, config, options)
@@ -345,6 +347,7 @@ def _orchestrator(
     models: Models,
     gate: Gate,
     ledger: PostgresLedger,
+    stored: PostgresStoredTexts,
     offers: PolicyOffers,
     reservations: PostgresReservations,
     config: SystemConfigFile,
@@ -357,6 +360,7 @@ def _orchestrator(
         gate=gate,
         refuse=gate.refuse,
         ledger=ledger,
+        stored=stored,
         offers=offers,
         personas=rules.personas,
         clock=options.clock,

@@ -118,6 +118,7 @@ def run_usage_of(used: Json) -> RunUsage:
         cached_tokens=cast("int | None", used.get("cached_tokens")),
         cost_usd=cast("float | None", used.get("cost_usd")),
         untold_calls=cast("int | None", used.get("untold_calls")),
+        failed_citations=cast("int | None", used.get("failed_citations")),
     )
 
 

@@ -28,7 +28,7 @@ from agent.conversations.model import (
 from agent.conversations.runs import AskedTurn, NewRun, RecordedRun, Run, Unfinished
 from agent.conversations.searching import snippet_of
 from agent.conversations.tree import TurnVersion
-from agent.events import CallUsage, Citation, Json, ModelUsage, RunFailed, RunFrame, RunUsage
+from agent.events import CallUsage, Citation, CitationFault, Json, ModelUsage, RunFailed, RunFrame, RunUsage
 from agent.frames import citation_json, event_json, json_text
 from agent.json_values import mapping, parsed
 from agent.model import ProviderItem
@@ -426,6 +426,7 @@ def _citation(raw: Json) -> Citation:
         quote=cast(str, raw["quote"]),
         page=cast("int | None", raw.get("page")),
         section=cast("str | None", raw.get("section")),
+        fault=cast("CitationFault | None", raw.get("fault")),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from agent.grounding import NOT_FOUND
 from agent.json_values import items, mapping, text
 from agent.offline.endings import lines, moment, reason_words
 from agent.offline.passages import extract, passages_of
@@ -13,7 +14,7 @@ _SEARCH_SIGNATURE = (
     " fits best; it does not reason.)"
 )
 _FOUND = "From the documents:"
-_NEAREST = "I did not find this said in so many words; the nearest I found:"
+_NEAREST = f"{NOT_FOUND} The nearest that I found:"
 WHICH_CALL = "Which call do you mean? Say /call and its id."
 WHICH_RUN = (
     "Which run do you mean? None was started or spoken of in this conversation. Say: status of run, and its"
@@ -59,7 +60,7 @@ def passages(query: str, result: Json) -> str:
     """The sentences that answer `query`, quoted, each with the marker of its passage."""
     found = extract(query, passages_of(result))
     if not found.quotes:
-        return "I found nothing about this in the documents that you may see."
+        return f"{NOT_FOUND} The search gave nothing that you may see."
     quotes = found.quotes if found.clear else found.quotes[:1]
     opening = _FOUND if found.clear else _NEAREST
     quoted = (f"“{quote.text}” [{quote.passage.marker}] ({quote.passage.place})" for quote in quotes)

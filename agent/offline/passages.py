@@ -137,11 +137,16 @@ def _sentences(passage: Passage, rank: int) -> list[_Sentence]:
     found: list[_Sentence] = []
     for block, sentences in enumerate(blocks_of(passage.text)):
         for sentence in sentences:
-            said, paragraph = sentence.strip()[:_LONGEST_SENTENCE], " ".join(sentences)[:_LONGEST_SENTENCE]
+            said, paragraph = _cut(sentence.strip()), " ".join(sentences)[:_LONGEST_SENTENCE]
             one = _Sentence(passage, rank, len(found), block, said, around | before, paragraph)
             found.append(one)
             before = one.terms
     return found
+
+
+def _cut(sentence: str) -> str:
+    """As much of it as is quoted at most, cut between two words."""
+    return sentence if len(sentence) <= _LONGEST_SENTENCE else sentence[:_LONGEST_SENTENCE].rsplit(maxsplit=1)[0]
 
 
 class _Question:

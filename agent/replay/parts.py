@@ -9,8 +9,8 @@ from uuid import UUID
 from agent.budget import Allowance, NoBudget
 from agent.calling import CUT_OFF
 from agent.citations import SEARCH
-from agent.events import RunFailed
-from agent.json_values import items, mapping, text
+from agent.events import Citation, CitationFault, RunFailed, RunFrame
+from agent.json_values import items, mapping, parsed, text
 from agent.model import (
     BrokenOff,
     BudgetExhausted,
@@ -58,6 +58,25 @@ def _ids_of(turn: RecordedTurn) -> Iterator[UUID]:
     yield from map(UUID, turn.message_ids) if turn.message_ids else (NOBODY,)
     for call_id, _ in turn.calls:
         yield call_id
+
+
+class RecordedChecks:
+    """What the documents bore out of the citations of each message when they were told: they may say else today."""
+
+    def __init__(self, frames: Sequence[RunFrame]) -> None:
+        told = (mapping(parsed(frame.data)) for frame in frames if frame.type == "message.completed")
+        self._by_message = {
+            text(event.get("message_id")): {
+                each.get("marker"): cast("CitationFault | None", each.get("fault"))
+                for each in map(mapping, items(event.get("citations")))
+            }
+            for event in told
+        }
+
+    async def __call__(self, message_id: str, citations: tuple[Citation, ...]) -> tuple[Citation, ...]:
+        """The citations, marked as they were."""
+        faults = self._by_message.get(message_id, {})
+        return tuple(replace(citation, fault=faults.get(citation.marker)) for citation in citations)
 
 
 class RecordedModel:

@@ -64,6 +64,7 @@ def spent_before(turn: RecordedTurn, told: str) -> Spent:
     use.cost = None if use.cost is None or used.cost_usd is None else use.cost - used.cost_usd
     spent.untold = max(0, spent.untold - turn.told.untold)
     spent.heard_of.clear()
+    spent.failed_citations = 0
     if not (use.turns or use.input_tokens or use.output_tokens):
         del spent.by_model[used.model]
     return spent

@@ -28,6 +28,7 @@ from agent.model import ModelFailed
 from agent.replay.comparing import Comparison
 from agent.replay.model import RecordedTurn, Stretch
 from agent.replay.parts import (
+    RecordedChecks,
     RecordedIds,
     RecordedModel,
     RecordedPurse,
@@ -171,6 +172,7 @@ class _Telling:
             calls=self._calls(stretch, ends, steps),
             transcript=transcript,
             journal=self._journal,
+            check=RecordedChecks(self._run.frames),
             model=run.model,
             cost_of=model.cost_of,
             resumed=resumed,

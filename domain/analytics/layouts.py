@@ -166,8 +166,12 @@ LAYOUTS: Mapping[ReportName, Layout] = {
             _counted("tokens", "Tokens of their text", "of text", "tokens"),
             _counted("searches", "Searches"),
             _counted("reads", "Documents read", "reads"),
+            _counted("failed_citations", "Citations that failed their check", "citations that failed their check"),
         ),
-        headline=("documents", "ready", "unfinished", "failed", "size_bytes", "tokens", "searches", "reads"),
+        headline=(
+            *("documents", "ready", "unfinished", "failed", "size_bytes", "tokens", "searches", "reads"),
+            "failed_citations",
+        ),
         charted=("documents", "searches", "reads"),
         stacked=False,
     ),

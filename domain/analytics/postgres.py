@@ -21,7 +21,8 @@ OF_TOOL_CALLS = "(tool calls)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where a report's facts come from, grouped by `{group}`; `{calls}` is the same of calls that stand beside them.
+    """Where a report's facts come from, grouped by `{group}`; `{calls}` and `{runs}` are the same of calls and of
+    runs that stand beside them.
 
     `{engagements}`: all of them, as they are `shown`, so that no two are shown alike.
     """
@@ -118,14 +119,15 @@ LEFT JOIN {engagements} g ON g.organization_id = a.organization_id AND g.engagem
 
 _READS = "('knowledge_search', 'knowledge_read', 'document_content')"
 _KNOWLEDGE = f"""
-SELECT {{group}} AS grouped, 'document' AS what, k.status, k.size_bytes, k.token_count::bigint AS token_count
+SELECT {{group}} AS grouped, 'document' AS what, k.status, k.size_bytes, k.token_count::bigint AS token_count,
+       0::bigint AS failed_citations
 FROM knowledge_documents k
 LEFT JOIN users u ON u.user_id = k.uploaded_by
 LEFT JOIN {{engagements}} g ON g.organization_id = k.organization_id AND g.engagement_id = k.engagement_id
 WHERE k.organization_id = glow.organization_id() AND k.deleted_at IS NULL
   AND k.created_at >= $1 AND k.created_at < $2 AND ($3::uuid IS NULL OR k.engagement_id = $3)
 UNION ALL
-SELECT {{calls}}, CASE o.tool WHEN 'knowledge_search' THEN 'search' ELSE 'read' END, NULL, 0, 0
+SELECT {{calls}}, CASE o.tool WHEN 'knowledge_search' THEN 'search' ELSE 'read' END, NULL, 0, 0, 0
 FROM activity_events o
 LEFT JOIN users u ON u.user_id = o.principal_id
 LEFT JOIN {{engagements}} g ON g.organization_id = o.organization_id AND g.engagement_id = o.engagement_id
@@ -133,6 +135,12 @@ WHERE o.organization_id = glow.organization_id() AND o.opens AND o.outcome = 'do
   AND o.occurred_at >= $1 AND o.occurred_at < $2
   AND ($3::uuid IS NULL OR o.engagement_id = $3)
   AND ($5::uuid IS NULL OR o.principal_id = $5)
+UNION ALL
+SELECT {{runs}}, 'answer', NULL, 0, 0, (r.usage::jsonb ->> 'failed_citations')::bigint
+FROM glow.run_usage($1, $2) r
+LEFT JOIN users u ON u.user_id = r.owner_id
+LEFT JOIN {{engagements}} g ON g.organization_id = glow.organization_id() AND g.engagement_id = r.engagement_id
+WHERE r.usage::jsonb ? 'failed_citations' AND ($3::uuid IS NULL OR r.engagement_id = $3)
 """
 
 _ASK_MODELS = "('knowledge_search', 'document_embed')"
@@ -291,7 +299,7 @@ _SOURCES: Mapping[ReportName, Source] = {
             **_times("k.created_at"),
         },
         measures={
-            "events": "count(*)",
+            "events": _those("what <> 'answer'"),
             "documents": _those("what = 'document'"),
             "ready": _those("status = 'ready'"),
             "unfinished": _those("status IN ('queued', 'parsing', 'embedding')"),
@@ -300,6 +308,7 @@ _SOURCES: Mapping[ReportName, Source] = {
             "tokens": "coalesce(sum(token_count), 0)::bigint",
             "searches": _those("what = 'search'"),
             "reads": _those("what = 'read'"),
+            "failed_citations": "coalesce(sum(failed_citations), 0)::bigint",
         },
         own_only=True,
     ),
@@ -347,6 +356,12 @@ _SOURCES: Mapping[ReportName, Source] = {
         },
     ),
 }
+_RUNS_BESIDE: Mapping[GroupBy, str] = {
+    "engagement": _ENGAGEMENT,
+    "principal": _person("u", "r.owner_id::text"),
+    "media_type": "'(answers)'",
+    **_times("r.created_at"),
+}
 _CALLS_BESIDE: Mapping[GroupBy, str] = {**_CALL_GROUPS, "media_type": "'(searches and reads)'"}
 
 # The empty grouping set gives one row for the whole, also where there is nothing at all. Times stand in their order,
@@ -369,7 +384,9 @@ ORDER BY grouping(shown) DESC, coalesce(shown = '{other}', false), {order}
 def _statement(report: ReportName, group_by: GroupBy) -> str:
     source = _SOURCES[report]
     beside = _CALLS_BESIDE.get(group_by, "")
-    facts = source.facts.format(group=source.groups[group_by], calls=beside, engagements=_ENGAGEMENTS)
+    facts = source.facts.format(
+        group=source.groups[group_by], calls=beside, runs=_RUNS_BESIDE.get(group_by, ""), engagements=_ENGAGEMENTS
+    )
     size = source.measures[LAYOUTS[report].measures[0].name]
     in_time = group_by in TIMES
     return _REPORT.format(

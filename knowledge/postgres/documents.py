@@ -10,7 +10,7 @@ from typing import Literal
 from domain.kernel import EngagementId
 from domain.storage.postgres import Connection, Row
 from knowledge.languages import Language
-from knowledge.model import ChunkId, Document, DocumentId, DocumentQuery, NewDocument, TextMap
+from knowledge.model import ChunkId, Document, DocumentId, DocumentQuery, NewDocument, StoredRange, TextMap
 from knowledge.prepare import PreparedDocument
 from knowledge.reanalysis import AnalysedDocument, StoredPassage, StoredPassages
 from knowledge.terms import ANALYSIS_VERSION
@@ -81,6 +81,15 @@ _ENGAGEMENTS = """
 SELECT engagement_id FROM engagements
 WHERE engagement_id::text = lower($1) OR strpos(lower(name), lower($1)) > 0 OR strpos(lower(client_name), lower($1)) > 0
 ORDER BY engagement_id LIMIT 100
+"""
+
+_RANGES = """
+SELECT d.document_id IS NOT NULL AS there,
+       CASE WHEN 0 <= w.start AND w.start < w.stop AND w.stop <= char_length(d.text)
+            THEN substring(d.text FROM w.start + 1 FOR w.stop - w.start) END AS text
+FROM unnest($1::uuid[], $2::integer[], $3::integer[]) WITH ORDINALITY AS w (document_id, start, stop, place)
+LEFT JOIN knowledge_documents d ON d.document_id = w.document_id AND d.deleted_at IS NULL AND d.text IS NOT NULL
+ORDER BY w.place
 """
 
 _LOCK = "SELECT FROM knowledge_documents WHERE document_id = $1 AND deleted_at IS NULL FOR UPDATE"
@@ -190,6 +199,12 @@ class PostgresDocuments:
             length=row["length"],
             page_starts=tuple(row["page_starts"]),
         )
+
+    async def ranges(self, wanted: Sequence[tuple[DocumentId, int, int]]) -> list[StoredRange | None]:
+        document_ids = [document_id for document_id, _, _ in wanted]
+        starts, stops = [start for _, start, _ in wanted], [stop for _, _, stop in wanted]
+        rows = await self._connection.fetch(_RANGES, document_ids, starts, stops)
+        return [StoredRange(text=row["text"]) if row["there"] else None for row in rows]
 
     async def text(self, document_id: DocumentId, start: int, end: int) -> str:
         return await self._connection.fetchval(_TEXT, document_id, start, end) or ""

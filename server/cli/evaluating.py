@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
-from domain.kernel import Principal, Role, utc_now
+from domain.kernel import DomainError, Principal, Role, utc_now
 from knowledge.evaluation.judged import JudgedSet, SetUnreadable
 from knowledge.model import SearchMode
 from server.cli.failure import CommandFailed
@@ -14,6 +14,7 @@ from server.cli.printing import complain, say, say_json, say_table, why_not
 from server.cli.running import run
 from server.database.connection import connected
 from server.database.provision import provided
+from server.evaluation.answers import measure_answers
 from server.evaluation.recording import Measured, record
 from server.evaluation.retrieval import SearchRefused, measure_retrieval
 from server.evaluation.scratch import ScratchFailed, found_scratch, stored_in, take_in
@@ -40,14 +41,21 @@ def retrieval(
     return _evaluate(named, organization, user, measure, as_json=as_json)
 
 
+def answers(named: str, organization: str | None, user: str | None, agent: str | None, *, as_json: bool) -> bool:
+    """Measure the agent's answers and say how they compare with the last time; False when a call was refused."""
+
+    async def measure(hub: Hub, principal: Principal, judged: JudgedSet, progress: Callable[[], None]) -> Measured:
+        return await measure_answers(hub, principal, judged, agent=agent, progress=progress)
+
+    return _evaluate(named, organization, user, measure, as_json=as_json)
+
+
 def _evaluate(named: str, organization: str | None, user: str | None, measure: Measure, *, as_json: bool) -> bool:
     try:
         judged = judged_set(named)
-        outcome = run(_measured(judged, organization, user, measure))
-    except (SetUnreadable, ScratchFailed) as fault:
+    except SetUnreadable as fault:
         raise CommandFailed(str(fault)) from fault
-    except SearchRefused as refused:
-        outcome = refused.outcome
+    outcome = run(_measured(judged, organization, user, measure))
     if as_json:
         say_json(outcome.result if outcome.outcome == "done" else envelope(outcome))
     elif outcome.result is None:
@@ -64,7 +72,12 @@ async def _measured(judged: JudgedSet, organization: str | None, user: str | Non
         principal = await acting(hub, slug, user)
         async with hub.transactions.session(principal.organization_id, principal.principal_id) as session:
             role = session.role or Role.READONLY
-        measured = await measure(hub, principal, judged, _progress(len(judged.queries)))
+        try:
+            measured = await measure(hub, principal, judged, _progress(len(judged.queries)))
+        except SearchRefused as refused:
+            return refused.outcome
+        except DomainError as refused:
+            raise CommandFailed(str(refused)) from refused
         return await record(hub, principal, role, measured)
 
 
@@ -83,10 +96,13 @@ async def _scratch(hub: Hub, urls: DatabaseUrls, judged: JudgedSet) -> str:
             "the set's documents need an organization of their own, which takes the owner's login: set"
             " GLOW_OWNER_DATABASE_URL, or name one with --organization that holds them"
         )
-    async with connected(urls.owner, application_name="glow eval") as owner:
-        slug = await found_scratch(owner, judged, utc_now())
-        there = await stored_in(owner, slug)
-    taken = await take_in(hub, judged, slug, there, _taking)
+    try:
+        async with connected(urls.owner, application_name="glow eval") as owner:
+            slug = await found_scratch(owner, judged, utc_now())
+            there = await stored_in(owner, slug)
+        taken = await take_in(hub, judged, slug, there, _taking)
+    except (SetUnreadable, ScratchFailed) as fault:
+        raise CommandFailed(str(fault)) from fault
     complain(f"{judged.name}: {len(taken)} documents taken in to the organization {slug}, of which it is all.")
     return slug
 

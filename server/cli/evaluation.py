@@ -42,6 +42,20 @@ def retrieval(
     _exit_with(evaluating.retrieval(judged, organization, user, mode, k, as_json=as_json))
 
 
+@app.command("answers")
+def answers(
+    judged: Set = "demo",
+    organization: InOrganization = None,
+    user: As = None,
+    agent: Annotated[str | None, typer.Option(metavar="NAME", help="Who is to answer; `glow agents list`.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the set's questions of the agent: citation precision, and whether it refuses what nothing answers."""
+    from server.cli import evaluating
+
+    _exit_with(evaluating.answers(judged, organization, user, agent, as_json=as_json))
+
+
 def _exit_with(done: bool) -> None:
     if not done:
         raise typer.Exit(REFUSED)

@@ -6,6 +6,7 @@ from typing import cast
 
 import orjson
 
+from agent.citations import fault_words
 from domain.approvals.comparison import ArgumentRow, Comparison
 from domain.approvals.model import Approval, ApprovalItem
 from server.slack.deliveries import APPROVE, COMMENT, COMMENT_BLOCK, REJECT, REJECTION
@@ -99,9 +100,9 @@ def _call_words(call: Json) -> str:
 def _citation(citation: Json) -> str:
     place = f"page {citation['page']}" if "page" in citation else str(citation.get("section", ""))
     words = f"[{citation.get('marker')}] *{_plain(citation.get('title'))}*"
-    return (
-        words + (f", {_plain(place)}" if place else "") + f", characters {citation.get('start')}–{citation.get('end')}"
-    )
+    fault = fault_words(citation)
+    where = (f", {_plain(place)}" if place else "") + f", characters {citation.get('start')}–{citation.get('end')}"
+    return words + where + ("" if fault is None else f" :warning: {fault}")
 
 
 def _plain(value: object) -> str:

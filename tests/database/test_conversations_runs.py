@@ -46,7 +46,16 @@ from tools.work import Job
 
 SEARCH = asks(call("knowledge_search", {"query": "text"}))
 LIST = asks(call("task_list"))
-PASSAGE = {"chunk_id": "c", "document_id": "d", "title": "T", "uri": "glow:d", "text": "text", "start": 0, "end": 4}
+DOCUMENT = str(FIRM_A.id("thing"))
+PASSAGE: dict[str, object] = {
+    "chunk_id": "c",
+    "document_id": DOCUMENT,
+    "title": "T",
+    "uri": "glow:d",
+    "text": "text",
+    "start": 0,
+    "end": 4,
+}
 
 
 def searching(_: object) -> ScriptedGate:

@@ -81,6 +81,31 @@ def test_the_set_of_the_demo_is_asked_of_the_firm_as_the_user_that_is_named(glow
     assert {"passage_ndcg@10", "answered@10"} <= evaluation["figures"].keys()
 
 
+def test_answers_are_measured_by_the_real_chat_and_compared(glow: Glow, birds: Path) -> None:
+    answers = {"1": ("herons", "wait for fish"), "2": ("swifts", "sleep on the wing")}
+    lines = [
+        {
+            "_id": key,
+            "text": text,
+            "metadata": {"answers": [{"document": each[0], "words": each[1]}] if (each := answers.get(key)) else []},
+        }
+        for key, text in {**QUESTIONS, "3": "Which pension fund must the cook join?"}.items()
+    ]
+    (birds / "queries.jsonl").write_text(_jsonl(lines))
+    (birds / "qrels" / "test.tsv").write_text("1\therons\t1\n2\tswifts\t1\n")
+    assert glow("eval", "answers", str(birds), "--json") == 0, glow.err
+    evaluation = glow.json["evaluation"]
+    assert evaluation["conditions"] == {"agent": "assistant", "model": "offline", "role": "SERVICE_ACCOUNT"}
+    figures = evaluation["figures"]
+    assert (figures["questions"], figures["unanswerable"], figures["not_completed"]) == (3, 1, 0)
+    assert (figures["citation_precision"], figures["answered_right"], figures["refusal_rate"]) == (1, 1, 1)
+    assert (figures["answerable_refused"], figures["failed_citations"]) == (0, 0)
+    assert glow("eval", "answers", str(birds)) == 0
+    assert "difference" in glow.out
+    assert glow("eval", "answers", str(birds), "--agent", "nobody") == 1
+    assert "nobody" in glow.err
+
+
 def test_who_may_not_keep_figures_is_refused(glow: Glow) -> None:
     assert glow("eval", "retrieval", "demo", "--user", "readonly@acme.example") == 1
     assert "role_too_low" in glow.err

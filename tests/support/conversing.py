@@ -27,6 +27,7 @@ from server.database.connection import Connection
 from server.database.conversations import PostgresSessions
 from server.database.identities import PostgresIdentities
 from server.database.pool import DatabasePools
+from server.database.stored_texts import PostgresStoredTexts
 from server.ledger import PostgresLedger
 from server.offers import PolicyOffers
 from server.worker.approvals import ApprovalWorker
@@ -130,6 +131,7 @@ async def process_on(
             gate=gate(stands_on.gate),
             refuse=stands_on.gate.refuse,
             ledger=ledger_around(PostgresLedger(stands_on.transactions, stands_on.gate.settle, clock)),
+            stored=PostgresStoredTexts(stands_on.transactions),
             offers=PolicyOffers(
                 registry=stands_on.registry, policies=stands_on.policies, transactions=stands_on.transactions
             ),

@@ -15,6 +15,7 @@ from agent.runs import Runs
 from domain.kernel import Level, Principal, Role, new_id
 from server.cli import calling
 from server.database.conversations import PostgresSessions
+from server.database.stored_texts import PostgresStoredTexts
 from server.hub import Hub
 from server.incidents import PostgresIncidents
 from server.ledger import PostgresLedger
@@ -133,6 +134,7 @@ async def mutated(hub: Hub, build: BuildGate) -> AsyncGenerator[Hub]:
         gate=gate,
         refuse=gate.refuse,
         ledger=PostgresLedger(hub.transactions, hub.gate.settle, hub.clock),
+        stored=PostgresStoredTexts(hub.transactions),
         offers=hub.offers,
         personas=hub.rules.personas,
         clock=hub.clock,

@@ -13,6 +13,7 @@ from agent.context import Transcript
 from agent.conversations.model import History, Step
 from agent.events import (
     AgentEvent,
+    Citation,
     MessageCompleted,
     MessageReset,
     MessageStarted,
@@ -21,7 +22,7 @@ from agent.events import (
     ToolCompleted,
     ToolProgress,
 )
-from agent.loop import TurnContext, TurnSetup, run_turn
+from agent.loop import CheckCitations, TurnContext, TurnSetup, run_turn
 from agent.model import Model, ModelFailed, ToolOffer
 from agent.window import Window
 from domain.kernel import CallId, ConversationId, NewId, OrganizationId, Principal, PrincipalId, RunId
@@ -86,6 +87,12 @@ class Told:
     raised: BaseException | None = None
 
 
+async def all_stand(message_id: str, citations: tuple[Citation, ...]) -> tuple[Citation, ...]:
+    """The documents bear every citation out that is not false by itself."""
+    del message_id
+    return citations
+
+
 def setup_of(
     model: Model,
     gate: Caller,
@@ -97,6 +104,7 @@ def setup_of(
     approval_url: str | None = None,
     new_id: NewId | None = None,
     offers: Sequence[ToolOffer] = OFFERS,
+    check: CheckCitations = all_stand,
 ) -> TurnSetup:
     """A run of the loop over the model and gate given; everything else is as plain as can be."""
     earlier = history or History()
@@ -115,7 +123,11 @@ def setup_of(
     )
     transcript = Transcript(system="Be brief.", history=earlier, message=message, window=window)
     return TurnSetup(
-        context=lambda: TurnContext(model=model, offers=offers), calls=calls, transcript=transcript, journal=journal
+        context=lambda: TurnContext(model=model, offers=offers),
+        calls=calls,
+        transcript=transcript,
+        journal=journal,
+        check=check,
     )
 
 

@@ -131,12 +131,12 @@ def test_a_question_is_searched_for_and_answered_with_quotes_and_markers() -> No
 
 
 def test_nothing_found_is_said() -> None:
-    assert Chat("Who is the king?").play(done(mode="lexical", items=[])).startswith("I found nothing")
+    assert Chat("Who is the king?").play(done(mode="lexical", items=[])).startswith("Not found in the documents.")
 
 
 def test_what_only_touches_the_question_is_not_sold_as_an_answer() -> None:
     answer = Chat("Which pension fund must the cook of the partner join?").play(FOUND)
-    assert answer.startswith("I did not find this said in so many words; the nearest I found:")
+    assert answer.startswith("Not found in the documents. The nearest that I found:")
 
 
 def test_text_comes_in_small_deltas_that_make_up_the_whole() -> None:

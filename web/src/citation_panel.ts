@@ -5,7 +5,7 @@ import { button, fill, h, icon, link } from "./dom.ts";
 import { wordsOf } from "./hub.ts";
 import type { Around } from "./passages.ts";
 import type { Citation } from "./wire.ts";
-import { placeOf } from "./words.ts";
+import { faultOf, placeOf } from "./words.ts";
 
 export class CitationPanel {
   readonly node = h("aside", { id: "panel", "aria-labelledby": "panel-title", hidden: true });
@@ -17,11 +17,13 @@ export class CitationPanel {
   open(citation: Citation, around: Around | null, from: HTMLElement): void {
     this.opener = from;
     const place = placeOf(citation);
+    const fault = faultOf(citation);
     const title = h("h2", { id: "panel-title", tabIndex: -1 }, `Source ${citation.marker}`);
     fill(this.node,
       h("header", {}, title, button(icon("close"), () => this.close(), { kind: "quiet round", "aria-label": "Close" })),
       h("p", { class: "source-title" }, citation.title),
       place ? h("p", { class: "source-place" }, place) : null,
+      fault ? h("p", { class: "error" }, `${fault}.`) : null,
       quoteOf(citation, around),
       h("dl", { class: "facts" },
         h("dt", {}, "Characters"), h("dd", {}, `${citation.start}–${citation.end}`),

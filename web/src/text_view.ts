@@ -4,7 +4,7 @@ import type { Context } from "./context.ts";
 import { fill, h } from "./dom.ts";
 import { markdown } from "./markdown.ts";
 import type { Citation } from "./wire.ts";
-import { placeOf } from "./words.ts";
+import { faultOf, placeOf } from "./words.ts";
 
 export class TextView {
   readonly node = h("div", { class: "text" });
@@ -59,8 +59,9 @@ export class TextView {
   private chip(number: number): HTMLElement | null {
     const citation = this.citations.find((each) => each.marker === number);
     if (!citation) return null;
-    const label = `Source ${number}: ${citation.title}`;
-    const node = h("button", { type: "button", class: "chip", title: label, "aria-label": label }, number);
+    const fault = faultOf(citation);
+    const label = [`Source ${number}: ${citation.title}`, fault].filter(Boolean).join(". ");
+    const node = h("button", { type: "button", class: fault ? "chip failed" : "chip", title: label, "aria-label": label }, fault ? `${number}?` : number);
     node.addEventListener("click", () => this.open(citation, node));
     return node;
   }
@@ -72,8 +73,9 @@ export class TextView {
   private sources(): HTMLElement | null {
     if (!this.citations.length) return null;
     return h("ul", { class: "sources", "aria-label": "Sources" }, this.citations.map((citation) => {
-      const place = placeOf(citation);
-      const node = h("button", { type: "button", class: "source" },
+      const fault = faultOf(citation);
+      const place = fault || placeOf(citation);
+      const node = h("button", { type: "button", class: fault ? "source failed" : "source" },
         h("span", { class: "number" }, citation.marker), h("span", { class: "name" }, citation.title),
         place ? h("span", { class: "place" }, place) : null);
       node.addEventListener("click", () => this.open(citation, node));

@@ -13,6 +13,8 @@ export interface Citation {
   quote: string;
   page?: number;
   section?: string;
+  /** Why the document does not bear it out; without one it was held to the document, and stands there. */
+  fault?: "other_words" | "no_document" | "no_range" | "unchecked";
 }
 
 export interface Failure {

@@ -108,3 +108,15 @@ export function placeOf({ title, page, section }: { title: string; page?: number
   const within = (section ?? "").split(" > ").filter((part) => part && part !== title).join(" › ");
   return [page && `p. ${page}`, within].filter(Boolean).join(", ");
 }
+
+const FAULTS: Record<string, string> = {
+  other_words: "Not confirmed: these words do not stand there",
+  no_document: "Not confirmed: the document is not there any more",
+  no_range: "Not confirmed: the document does not reach that far",
+  unchecked: "Not confirmed: it could not be checked",
+};
+
+/** What a reader is told of a citation that is not good; empty where it is. */
+export function faultOf({ fault }: { fault?: string | null }): string {
+  return fault ? FAULTS[fault] ?? "Not confirmed" : "";
+}

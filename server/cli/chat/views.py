@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
+from agent.citations import fault_words
 from server.cli.laying_out import one_line, shown
 from server.cli.printing import plain_json
 from tools.outcomes import Json
@@ -132,4 +133,5 @@ def citation_line(citation: Json) -> str:
     """One citation in a line."""
     page = f"page {citation['page']}" if citation.get("page") is not None else None
     place = [citation.get("section"), page, f"characters {citation['start']}-{citation['end']}"]
-    return f"[{citation['marker']}] " + ", ".join(one_line(part) for part in (citation["title"], *place) if part)
+    parts = (citation["title"], *place, fault_words(citation))
+    return f"[{citation['marker']}] " + ", ".join(one_line(part) for part in parts if part)
