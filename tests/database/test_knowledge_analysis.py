@@ -80,8 +80,8 @@ async def test_a_document_is_found_before_and_after_it_is_analysed_again(
     state = await superuser_connection.fetchrow(STATE, UUID(document_id))
     assert state is not None
     assert (state["language"], state["analysis_version"]) == ("en", ANALYSIS_VERSION)
-    await superuser_connection.execute(MAKE_OLD, UUID(document_id), FIRM_A.organization_id)
-    await superuser_connection.execute(FORGET, UUID(document_id))
+    await owner_connection.execute(MAKE_OLD, UUID(document_id), FIRM_A.organization_id)
+    await owner_connection.execute(FORGET, UUID(document_id))
     assert [await found(gate, query) for query in ("leasing", "EL-4.2", "partner")] == [1, 1, 0]
 
     outcome = await gate.call("document_analyse", {"document_id": document_id}, HUB)
@@ -92,10 +92,10 @@ async def test_a_document_is_found_before_and_after_it_is_analysed_again(
 
 
 async def test_the_sweep_finds_what_another_analysis_indexed_once(
-    gate: GateOnTest, pools: DatabasePools, superuser_connection: Connection
+    gate: GateOnTest, pools: DatabasePools, owner_connection: Connection
 ) -> None:
     old, new = await indexed(gate, LEASES), await indexed(gate, VERTRAG)
-    await superuser_connection.execute(
+    await owner_connection.execute(
         "UPDATE knowledge_documents SET analysis_version = 1 WHERE document_id = $1", UUID(old)
     )
     jobs = PostgresJobs(pools.service)
@@ -151,13 +151,13 @@ async def test_a_document_is_found_by_other_forms_of_its_words_in_its_own_langua
 
 
 async def test_a_language_that_is_said_holds_whatever_the_words_tell(
-    gate: GateOnTest, superuser_connection: Connection
+    gate: GateOnTest, owner_connection: Connection, superuser_connection: Connection
 ) -> None:
     document_id = await indexed(gate, "Verträge, Rechnungen".encode(), language="de")
     state = await superuser_connection.fetchrow(STATE, UUID(document_id))
     assert state is not None
     assert state["language"] == "de"
     assert await found(gate, "Rechnung") == 1
-    await superuser_connection.execute(FORGET, UUID(document_id))
+    await owner_connection.execute(FORGET, UUID(document_id))
     assert (await gate.call("document_analyse", {"document_id": document_id}, HUB)).outcome == "done"
     assert (await superuser_connection.fetchrow(STATE, UUID(document_id))) == state

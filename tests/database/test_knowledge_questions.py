@@ -105,10 +105,11 @@ async def test_a_client_finds_no_phrase_twin_or_neighbour_of_the_firms_own(
 async def test_neighbours_are_one_passage_whose_range_is_the_documents_text(
     firm: Firm, app_connection: Connection
 ) -> None:
-    paragraphs = "\n\n\n".join(f"Clause {chr(97 + n)} of the retention rule. {LONG}." for n in range(3))
+    words = ["".join(("word", chr(97 + n % 26), chr(97 + n // 26))) for n in range(180)]
+    paragraphs = "\n\n\n".join(f"The retention rule. {' '.join(words[n : n + 60])}." for n in (0, 60, 120))
     text = f"# Rule\n\n{paragraphs}\n"
     document = await firm.add(app_connection, text, title="Rule")
-    (passage,) = await found(app_connection, firm, "retention rule clause")
+    (passage,) = await found(app_connection, firm, "retention rule")
     assert len(passage.chunk_ids) > 1
     assert passage.chunk_id in passage.chunk_ids
     async with firm.acting(app_connection) as knowledge:
