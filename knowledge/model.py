@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NewType
@@ -39,6 +40,11 @@ class NewDocument:
     language: Language | None = None
     """What it is said to be written in; None: its words tell."""
 
+    @property
+    def content_sha256(self) -> bytes:
+        """What it is known again by."""
+        return hashlib.sha256(self.content).digest()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
@@ -66,7 +72,9 @@ class Document:
     embedded_count: int
     """Passages that have a vector; 0 once nobody waits for any."""
     version: int
-    """Grows each time it is indexed anew."""
+    """Grows with each new version of its name, and each time it is indexed anew."""
+    replaced_by: DocumentId | None
+    """The version that is found in its stead."""
     uploaded_by: str
     """An e-mail address."""
     created_at: datetime

@@ -101,6 +101,10 @@ class DocumentRepository(Protocol):
         """Its language and how many terms it has, by the analysis of today."""
         ...
 
+    async def queue(self, document_id: DocumentId, now: datetime) -> None:
+        """From now on it waits to be read."""
+        ...
+
     async def embedding(self, document_id: DocumentId, now: datetime) -> None:
         """Some of its passages have no vector yet."""
         ...

@@ -21,6 +21,9 @@ HEADING_WEIGHT: Final = 2
 Source  the demo firm's judged set (demo/judged), where neither was far from 1: nDCG@10 0.914.
 """
 
+PREPARATION: Final = 1
+"""Grows whenever reading, cutting up or analysing gives something else for the same file."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedChunk:
@@ -46,6 +49,8 @@ class PreparedDocument:
     chunks: tuple[PreparedChunk, ...]
     language: Language | None
     """What its words are stemmed as; None: they are as written."""
+    prepared_as: str
+    """What tells it from what another way of reading and cutting up would give (`preparation`)."""
     note: str | None = None
     """What of the file is not in the text, in words for people."""
     parts: tuple[Part, ...] = ()
@@ -88,6 +93,7 @@ def prepare_document(
         text=document.text,
         page_starts=document.page_starts,
         chunks=tuple(chunks),
+        prepared_as=preparation(budget),
         note=document.note,
         parts=document.parts,
         language=language,
@@ -115,3 +121,13 @@ def passage_terms(title: str, section: str | None, text: str, language: Language
 def _add(weighted: Counter[str], frequencies: Mapping[str, int], weight: int) -> None:
     for term, count in frequencies.items():
         weighted[term] += weight * count
+
+
+def preparation(budget: int = DEFAULT_BUDGET) -> str:
+    """How documents are prepared now; documents that were prepared otherwise are prepared anew in the background."""
+    return f"{PREPARATION}/{budget}"
+
+
+def embedded_text(title: str, chunk: Chunk) -> str:
+    """What is embedded of a passage."""
+    return "\n".join(part for part in (title, chunk.section, chunk.text) if part is not None)

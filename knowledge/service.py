@@ -34,6 +34,7 @@ from knowledge.ports import DocumentRepository, FileStore, PartRepository, Searc
 from knowledge.prepare import PreparedDocument
 from knowledge.reanalysis import AnalysedDocument, StoredPassages
 from knowledge.searching import KnowledgeSearch
+from knowledge.versions import VersionService
 
 TITLE_LENGTH = 300
 READABLE: frozenset[DocumentStatus] = frozenset({"embedding", "ready"})
@@ -69,6 +70,15 @@ class NoSuchPart(DomainError):
     code: ClassVar[str] = "no_such_part"
 
 
+class NotYourVersion(DomainError):
+    """Somebody else's document has this name, and it takes a MANAGER to replace it."""
+
+    code: ClassVar[str] = "not_your_document"
+
+    def __init__(self) -> None:
+        super().__init__("uri: somebody else uploaded the document of this name; it takes a MANAGER to replace it")
+
+
 @dataclass(frozen=True, slots=True)
 class KnowledgeService:
     """The documents of one organization, as far as the principal may see them."""
@@ -78,6 +88,7 @@ class KnowledgeService:
     files: FileStore
     embeddings: EmbeddingStore
     parts: PartRepository
+    versions: VersionService
 
     async def search(self, query: SearchQuery, vector: Vector | None = None) -> SearchResult:
         """The passages that answer a question, best first. `vector`: where the question lies; None: nobody knows.
@@ -156,14 +167,25 @@ class KnowledgeService:
             language=await self.documents.language_said(document_id),
         )
 
-    async def add(self, new: NewDocument) -> Document:
-        """A new document, queued to be indexed.
+    async def add(self, new: NewDocument, *, may_replace: bool = True) -> Document:
+        """A new document, queued to be indexed: of a name that is there already its next version.
 
+        Shape   another document's id says that the same content was there already, and nothing was stored.
+                `may_replace`: also what somebody else uploaded.
         Effect  writes knowledge_documents, knowledge_files.
+        Raises  NotYourVersion.
         """
         new = replace(new, title=document_title(new.title, None))
-        uri = storable(new.uri or "") or _content_uri(new.document_id)
+        named = storable(new.uri or "")
+        earlier = await self.versions.earlier(new, named)
+        if earlier is not None and earlier.content_sha256 == new.content_sha256:
+            return await self.get(earlier.document_id)
+        if earlier is not None and not may_replace and earlier.uploaded_by != new.uploaded_by:
+            raise NotYourVersion
+        uri = named or _content_uri(new.document_id)
         await self.documents.add(new, uri=uri)
+        if earlier is not None:
+            await self.versions.versions.join(new.document_id, earlier)
         await self.files.put(new.document_id, new.content)
         return await self.get(new.document_id)
 
@@ -185,6 +207,7 @@ class KnowledgeService:
             raise DocumentNotFound(document_id)
         await self._remove(document_id)
         await self.index.write(document_id, prepared, [ChunkId(new_id()) for _ in prepared.chunks])
+        await self.embeddings.reuse(document_id)
         await self.documents.finish(document_id, prepared, then, now)
         await self.parts.note(document_id, prepared.note)
         return await self.get(document_id)
@@ -246,7 +269,7 @@ class KnowledgeService:
         Raises  DocumentNotFound: none, or deleted meanwhile. DocumentNotReady: it has no passages.
         """
         await self._lock_readable(document_id)
-        written = await self.embeddings.add(embedded)
+        written = await self.embeddings.add(embedded) + await self.embeddings.reuse(document_id)
         left = await self.embeddings.pending(document_id, embedded.space.model_id, 1)
         only_refused = embedded.refused > 0 and not embedded.chunk_ids
         if left and not only_refused:

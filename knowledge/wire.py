@@ -72,6 +72,7 @@ class _Done:
     page_starts: tuple[int, ...]
     chunks: list[_SentChunk]
     language: Language | None
+    prepared_as: str
     note: str | None
     parts: list[_SentPart]
     """Their bytes follow one another behind the answer."""
@@ -113,6 +114,7 @@ def prepared_pieces(document: PreparedDocument) -> Iterator[bytes]:
         page_starts=document.page_starts,
         chunks=[_sent(prepared) for prepared in document.chunks],
         language=document.language,
+        prepared_as=document.prepared_as,
         note=document.note,
         parts=[
             _SentPart(path=part.path, media_type=part.media_type, size=len(part.content)) for part in document.parts
@@ -146,6 +148,7 @@ def parsed_answer(received: bytes | bytearray) -> PreparedDocument:
         page_starts=answer.page_starts,
         chunks=chunks,
         language=answer.language,
+        prepared_as=answer.prepared_as,
         note=answer.note,
         parts=tuple(_parts(answer.parts, memoryview(received)[end:])),
     )

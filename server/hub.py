@@ -28,6 +28,7 @@ from domain.kernel import ApprovalId, Clock, NewId, new_id, utc_now
 from knowledge.embeddings.compatible import CompatibleEmbedder
 from knowledge.embeddings.ports import Embedder
 from knowledge.isolate import IsolatedPreparer
+from knowledge.prepare import preparation
 from server.auth import Authenticator
 from server.bearers import Bearers, IssuerTokens
 from server.database.conversations import PostgresSessions
@@ -197,8 +198,9 @@ async def open_hub(
         config = SystemConfigFile.open(settings.system_config_path, options.heads)
         await stack.enter_async_context(_watched(config))
         embedder = options.embedder or _embedder(settings, stack)
-        preparer = await stack.enter_async_context(IsolatedPreparer())
-        rules = load_rules(preparer, embedder, settings.slack, options.manifests)
+        preparer = await stack.enter_async_context(IsolatedPreparer(budget=settings.chunk_tokens))
+        prepared_as = preparation(settings.chunk_tokens)
+        rules = load_rules(preparer, embedder, settings.slack, options.manifests, prepared_as)
         stores = await _stores(urls, rules, config, stack)
         task_runs, settlements = (
             TaskRunFeed(stores.transactions),
@@ -479,6 +481,7 @@ def _worker(
         keys=PostgresKeyExpiry(stores.pools.service.acquire),
         budgets=PostgresBudgetReturns(stores.pools.service.acquire),
         embedder=embedder,
+        prepared_as=preparation(settings.chunk_tokens),
         remind_before=lambda: config.current.approvals.remind_before,
         new_id=new_id,
     )

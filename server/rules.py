@@ -11,7 +11,7 @@ from knowledge.embeddings.ports import Embedder
 from knowledge.embeddings.queries import QueryVectors
 from knowledge.isolate import IsolatedPreparer
 from knowledge.model import StoredFile
-from knowledge.prepare import PreparedDocument
+from knowledge.prepare import PreparedDocument, preparation
 from server.slack_app import SlackApp, identified
 from tools.handlers import (
     HANDLERS,
@@ -44,10 +44,12 @@ def load_rules(
     embedder: Embedder | None = None,
     slack: SlackApp | None = None,
     folder: Path | None = None,
+    prepared_as: str = preparation(),
 ) -> Rules:
     """Read and check everything under manifests/, or under another `folder` that is laid out like it.
 
     `preparer` reads the files that document_index is asked for, `embedder` gives vectors; None: search is by words.
+    `prepared_as`: how `preparer` reads and cuts up.
     `slack`: the app whose workspaces can be connected; None: none can.
 
     Raises  RegistryError, PolicyFilesError, WorkflowFilesError, PersonaInvalid: the server does not start.
@@ -74,7 +76,7 @@ def load_rules(
     registry = Registry.load(
         folder,
         handlers,
-        document_handlers(staging, prepare_file, embedder),
+        document_handlers(staging, prepare_file, embedder, prepared_as),
         agent_handlers(introductions(personas)),
         policy_handlers(Rulebook(policies)),
     )

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from agent.model import OFFLINE
+from knowledge.chunk import DEFAULT_BUDGET
 from server.fallbacks import NONE, SHAPE, Fallback, HostedApi, fallback_of
 from server.home import JWT_SECRET, GlowHome
 from server.ledger_keys import KeySource
@@ -218,6 +219,9 @@ class Settings(BaseSettings):
     """A server for vectors alone; without it they come from where the model is, given a key."""
     embedding_api_key: SecretStr | None = Field(default=None, validation_alias="GLOW_EMBEDDING_API_KEY")
     """For vectors alone; without it OPENAI_API_KEY, which goes nowhere but where the model is."""
+
+    chunk_tokens: int = Field(default=DEFAULT_BUDGET, ge=64, le=2000, validation_alias="GLOW_CHUNK_TOKENS")
+    """Tokens of one passage at most. Where it changes documents are cut up and embedded anew, and found meanwhile."""
 
     slack_bot_token: SecretStr | None = Field(default=None, validation_alias="SLACK_BOT_TOKEN")
     slack_signing_secret: SecretStr | None = Field(default=None, validation_alias="SLACK_SIGNING_SECRET")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from knowledge.embeddings.model import Embedded, PendingChunk, Space, TokensUsed
@@ -51,6 +51,26 @@ class EmbeddingStore(Protocol):
 
     async def add(self, embedded: Embedded) -> int:
         """Keep the vectors of the passages that are still there, and say how many were new."""
+        ...
+
+    async def reuse(self, document_id: DocumentId) -> int:
+        """Give the document's passages the vectors that the same texts have already, and say how many were new."""
+        ...
+
+    async def known(self, model_id: str, digests: Collection[bytes]) -> Collection[bytes]:
+        """Of these texts, by their SHA-256, those that have a vector of this model."""
+        ...
+
+    async def keep(self, document_id: DocumentId, model_id: str, vectors: Mapping[bytes, Sequence[float]]) -> None:
+        """Keep vectors by the SHA-256 of their texts, for passages that are not found yet."""
+        ...
+
+    async def set_aside(self, document_id: DocumentId) -> None:
+        """Keep the vectors of the document's passages beside, before they are removed."""
+        ...
+
+    async def forget(self, document_id: DocumentId) -> None:
+        """Keep none of the document's vectors beside."""
         ...
 
     async def has_any(self, model_id: str) -> bool:

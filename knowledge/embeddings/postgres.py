@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from domain.storage.postgres import Connection
 from knowledge.embeddings.model import Embedded, PendingChunk
 from knowledge.model import ChunkId, DocumentId
 
 # What is embedded of a passage is what its words are indexed by (prepare.passage_terms).
+# What is embedded of a passage (prepare.embedded_text), and what it is known again by.
+_DIGEST = "sha256(convert_to(concat_ws(E'\\n', d.title, c.section, c.text), 'UTF8'))"
+
 _PENDING = """
 SELECT c.chunk_id, concat_ws(E'\n', d.title, c.section, c.text) AS text
 FROM knowledge_documents d JOIN knowledge_chunks c USING (organization_id, document_id)
@@ -22,14 +25,57 @@ LIMIT $3
 
 # A passage carries what decides who sees it; a vector takes that over in the same transaction. Passages that were
 # indexed anew meanwhile are gone, and their vectors with them.
-_ADD = """
-INSERT INTO knowledge_embeddings (organization_id, chunk_id, model, embedding, audience, engagement_id)
-SELECT c.organization_id, c.chunk_id, $1, n.embedding::halfvec, c.audience, c.engagement_id
+_ADD = f"""
+INSERT INTO knowledge_embeddings (organization_id, chunk_id, model, embedding, audience, engagement_id, digest)
+SELECT c.organization_id, c.chunk_id, $1, n.embedding::halfvec, c.audience, c.engagement_id, {_DIGEST}
 FROM unnest($2::uuid[], $3::text[]) AS n (chunk_id, embedding)
 JOIN knowledge_chunks c ON c.chunk_id = n.chunk_id
+JOIN knowledge_documents d ON d.document_id = c.document_id
 ORDER BY c.chunk_id
 ON CONFLICT (organization_id, chunk_id, model) DO NOTHING
 RETURNING 1
+"""
+
+# A text that was embedded once is not embedded again, of whichever document of the organization's it was a passage.
+_REUSE = f"""
+INSERT INTO knowledge_embeddings (organization_id, chunk_id, model, embedding, audience, engagement_id, digest)
+SELECT DISTINCT ON (c.chunk_id, v.model) c.organization_id, c.chunk_id, v.model, v.embedding, c.audience,
+    c.engagement_id, c.digest
+FROM (SELECT c.organization_id, c.chunk_id, c.audience, c.engagement_id, {_DIGEST} AS digest
+      FROM knowledge_documents d JOIN knowledge_chunks c USING (organization_id, document_id)
+      WHERE d.document_id = $1 AND d.deleted_at IS NULL) c
+CROSS JOIN LATERAL (
+    SELECT k.model, k.embedding FROM knowledge_kept_vectors k
+    WHERE k.organization_id = c.organization_id AND k.digest = c.digest
+    UNION ALL
+    SELECT e.model, e.embedding FROM knowledge_embeddings e
+    WHERE e.organization_id = c.organization_id AND e.digest = c.digest) v
+ORDER BY c.chunk_id, v.model
+ON CONFLICT (organization_id, chunk_id, model) DO NOTHING
+RETURNING 1
+"""
+
+_KNOWN = """
+SELECT digest FROM knowledge_kept_vectors WHERE model = $1 AND digest = ANY ($2)
+UNION
+SELECT digest FROM knowledge_embeddings WHERE model = $1 AND digest = ANY ($2)
+"""
+
+_KEEP = """
+INSERT INTO knowledge_kept_vectors (organization_id, document_id, model, digest, embedding)
+SELECT d.organization_id, d.document_id, $2, n.digest, n.embedding::halfvec
+FROM knowledge_documents d, unnest($3::bytea[], $4::text[]) AS n (digest, embedding)
+WHERE d.document_id = $1
+ON CONFLICT (organization_id, document_id, model, digest) DO NOTHING
+"""
+
+_SET_ASIDE = """
+INSERT INTO knowledge_kept_vectors (organization_id, document_id, model, digest, embedding)
+SELECT DISTINCT ON (e.model, e.digest) e.organization_id, c.document_id, e.model, e.digest, e.embedding
+FROM knowledge_chunks c JOIN knowledge_embeddings e USING (organization_id, chunk_id)
+WHERE c.document_id = $1 AND e.digest IS NOT NULL
+ORDER BY e.model, e.digest
+ON CONFLICT (organization_id, document_id, model, digest) DO NOTHING
 """
 
 _HAS_ANY = "SELECT EXISTS (SELECT FROM knowledge_embeddings WHERE model = $1)"
@@ -85,6 +131,22 @@ class PostgresEmbeddings:
             _ADD, embedded.space.model_id, embedded.chunk_ids, [vector_text(values) for values in embedded.vectors]
         )
         return len(written)
+
+    async def reuse(self, document_id: DocumentId) -> int:
+        return len(await self._connection.fetch(_REUSE, document_id))
+
+    async def known(self, model_id: str, digests: Collection[bytes]) -> Collection[bytes]:
+        return [row["digest"] for row in await self._connection.fetch(_KNOWN, model_id, list(digests))]
+
+    async def keep(self, document_id: DocumentId, model_id: str, vectors: Mapping[bytes, Sequence[float]]) -> None:
+        texts = [vector_text(values) for values in vectors.values()]
+        await self._connection.execute(_KEEP, document_id, model_id, list(vectors), texts)
+
+    async def set_aside(self, document_id: DocumentId) -> None:
+        await self._connection.execute(_SET_ASIDE, document_id)
+
+    async def forget(self, document_id: DocumentId) -> None:
+        await self._connection.execute("DELETE FROM knowledge_kept_vectors WHERE document_id = $1", document_id)
 
     async def has_any(self, model_id: str) -> bool:
         return bool(await self._connection.fetchval(_HAS_ANY, model_id))

@@ -9,7 +9,9 @@ from knowledge.postgres.documents import PostgresDocuments, PostgresFiles
 from knowledge.postgres.indexing import PostgresIndex
 from knowledge.postgres.parts import PostgresParts
 from knowledge.postgres.search import SEARCH, search_values
+from knowledge.postgres.versions import PostgresVersions
 from knowledge.service import KnowledgeService
+from knowledge.versions import VersionService
 
 __all__ = [
     "SEARCH",
@@ -24,10 +26,15 @@ __all__ = [
 
 def knowledge_service(connection: Connection, weights: SearchWeights = EVEN) -> KnowledgeService:
     """The service of one transaction."""
+    documents, index = PostgresDocuments(connection), PostgresIndex(connection, weights)
+    embeddings = PostgresEmbeddings(connection)
     return KnowledgeService(
-        documents=PostgresDocuments(connection),
-        index=PostgresIndex(connection, weights),
+        documents=documents,
+        index=index,
         files=PostgresFiles(connection),
-        embeddings=PostgresEmbeddings(connection),
+        embeddings=embeddings,
         parts=PostgresParts(connection),
+        versions=VersionService(
+            documents=documents, index=index, embeddings=embeddings, versions=PostgresVersions(connection)
+        ),
     )

@@ -28,24 +28,27 @@ _STATUS = (
 )
 
 # Counted only while they are waited for; of several models, the one that has come furthest.
-_EMBEDDED_COUNT = """CASE WHEN d.status = 'embedding' THEN coalesce((
+_EMBEDDED_COUNT = """CASE WHEN s.embedded_count IS NOT NULL THEN s.embedded_count
+            WHEN d.status = 'embedding' THEN coalesce((
            SELECT count(*) FROM knowledge_chunks c JOIN knowledge_embeddings e USING (organization_id, chunk_id)
            WHERE c.document_id = d.document_id GROUP BY e.model ORDER BY count(*) DESC LIMIT 1), 0) ELSE 0 END"""
 
 _DOCUMENTS = f"""
 SELECT d.document_id, d.title, d.uri, d.media_type, d.audience, d.engagement_id, d.trust, {_STATUS} AS status,
        d.failure, d.size_bytes, d.content_sha256, cardinality(d.page_starts) AS page_count, d.token_count,
-       d.chunk_count, {_EMBEDDED_COUNT} AS embedded_count, d.version,
-       d.parent_id, d.note,
+       coalesce(s.chunk_count, d.chunk_count) AS chunk_count, {_EMBEDDED_COUNT} AS embedded_count, d.version,
+       d.parent_id, d.note, d.replaced_by,
        coalesce(u.email, d.uploaded_by::text) AS uploaded_by, d.created_at, d.updated_at
 FROM knowledge_documents d
 LEFT JOIN users u ON u.user_id = d.uploaded_by
+LEFT JOIN knowledge_staged s ON s.organization_id = d.organization_id AND s.document_id = d.document_id
 WHERE d.deleted_at IS NULL
 """
 
 _LIST = (
     _DOCUMENTS
     + f"""
+  AND d.replaced_by IS NULL
   AND ($1::timestamptz IS NULL OR (d.created_at, d.document_id) < ($1, $2::uuid))
   AND ($3::uuid IS NULL OR d.engagement_id = $3)
   AND ($4::text IS NULL OR {_STATUS} = $4)
@@ -58,7 +61,8 @@ LIMIT $5
 _GET = _DOCUMENTS + "  AND d.document_id = $1"
 
 _TEXT_MAP = f"""
-SELECT d.title, d.uri, d.trust, d.audience, d.engagement_id, {_STATUS} AS status,
+SELECT d.title, d.uri, d.trust, d.audience, d.engagement_id,
+       CASE WHEN d.status = 'embedding' AND d.text IS NULL THEN 'parsing' ELSE {_STATUS} END AS status,
        coalesce(char_length(d.text), 0) AS length, d.page_starts
 FROM knowledge_documents d
 WHERE document_id = $1 AND deleted_at IS NULL
@@ -98,7 +102,7 @@ _LOCK = "SELECT FROM knowledge_documents WHERE document_id = $1 AND deleted_at I
 _FINISH = """
 UPDATE knowledge_documents
 SET status = $8, failure = NULL, text = $2, page_starts = $3, token_count = $4, updated_at = $5,
-    chunk_count = $6, term_count = $7, language = $9, analysis_version = $10,
+    chunk_count = $6, term_count = $7, language = $9, analysis_version = $10, prepared_as = $11,
     embedding_model = NULL, embedding_models = '{}',
     version = version + CASE WHEN text IS NULL THEN 0 ELSE 1 END
 WHERE document_id = $1
@@ -116,6 +120,7 @@ _ANALYSED = """
 UPDATE knowledge_documents SET term_count = $2, language = $3, analysis_version = $4 WHERE document_id = $1
 """
 
+_QUEUE = "UPDATE knowledge_documents SET status = 'queued', updated_at = $2 WHERE document_id = $1"
 _EMBEDDING = "UPDATE knowledge_documents SET status = 'embedding', updated_at = $2 WHERE document_id = $1"
 
 # What other models have whole stays whole; of a document embedded before there was the list only the last one is known.
@@ -235,6 +240,7 @@ class PostgresDocuments:
             then,
             prepared.language,
             ANALYSIS_VERSION,
+            prepared.prepared_as,
         )
 
     async def passages(self, document_id: DocumentId) -> StoredPassages | None:
@@ -253,6 +259,9 @@ class PostgresDocuments:
 
     async def analysed(self, document_id: DocumentId, analysed: AnalysedDocument) -> None:
         await self._connection.execute(_ANALYSED, document_id, analysed.term_count, analysed.language, ANALYSIS_VERSION)
+
+    async def queue(self, document_id: DocumentId, now: datetime) -> None:
+        await self._connection.execute(_QUEUE, document_id, now)
 
     async def embedding(self, document_id: DocumentId, now: datetime) -> None:
         await self._connection.execute(_EMBEDDING, document_id, now)
@@ -312,6 +321,7 @@ def _document(row: Row) -> Document:
         embedded_count=row["embedded_count"],
         version=row["version"],
         uploaded_by=row["uploaded_by"],
+        replaced_by=None if row["replaced_by"] is None else DocumentId(row["replaced_by"]),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 from domain.kernel import Principal
@@ -54,10 +55,20 @@ class Progress(Protocol):
 
 
 def ingest(
-    paths: Sequence[Path], organization: str, user: str | None, said: Mapping[str, str], *, as_json: bool
+    paths: Sequence[Path],
+    organization: str,
+    user: str | None,
+    said: Mapping[str, str],
+    named: str | None = None,
+    *,
+    as_json: bool,
 ) -> bool:
-    """Take the files in and report each; False when any was refused or could not be read."""
-    files = list(dict.fromkeys(file for path in paths for file in _files_under(path)))
+    """Take the files in and report each; False when any was refused or could not be read.
+
+    `named`: what each one's name begins with, before its path below what was given; None: they have no names.
+    """
+    found = ((file, _named(named, path, file)) for path in paths for file in _files_under(path))
+    files = dict(found)
     if not files:
         raise CommandFailed("there is no file in what was given")
     with _progress(len(files)) as progress:
@@ -70,18 +81,24 @@ def ingest(
 
 
 async def _ingest(
-    files: Sequence[Path], organization: str, user: str | None, said: Mapping[str, str], progress: Progress
+    files: Mapping[Path, str | None], organization: str, user: str | None, said: Mapping[str, str], progress: Progress
 ) -> list[Ingested]:
     async with acting_hub() as hub:
         principal = await acting(hub, organization, user)
-        return [each async for each in taken_in(Intake(hub), principal, files, said, progress)]
+        return [each async for each in taken_in(Intake(hub), principal, list(files), said, progress, files)]
 
 
 async def taken_in(
-    intake: Intake, principal: Principal, files: Sequence[Path], said: Mapping[str, str], progress: Progress
+    intake: Intake,
+    principal: Principal,
+    files: Sequence[Path],
+    said: Mapping[str, str],
+    progress: Progress,
+    names: Mapping[Path, str | None] = MappingProxyType({}),
 ) -> AsyncGenerator[Ingested]:
-    """What becomes of each file, and behind it of each that lies inside of it."""
+    """What becomes of each file, and behind it of each that lies inside of it; `names`: what they are known by."""
     for path in files:
+        name = names.get(path)
         progress(path)
         try:
             content = _content_of(path)
@@ -89,7 +106,10 @@ async def taken_in(
             yield Ingested(path=path, ending="refused", reason=error.strerror or str(error))
         else:
             file = IntakeFile(
-                content=content, title=_utf8(path.name)[:NAME_LIMIT], file_name=_utf8(path.name)[:NAME_LIMIT], said=said
+                content=content,
+                title=_utf8(path.name)[:NAME_LIMIT],
+                file_name=_utf8(path.name)[:NAME_LIMIT],
+                said=said if name is None else {**said, "uri": name},
             )
             async for ended in _take_in(intake, principal, path, file, progress):
                 yield ended
@@ -104,6 +124,10 @@ async def _take_in(
         yield Ingested(path=path, ending="refused", reason=why_not(uploaded))
         return
     document_id = document_id_of(uploaded)
+    if (uploaded.result or {}).get("unchanged") and document_of(uploaded)["status"] == "ready":
+        reason = "the same content is there already"
+        yield Ingested(path=path, ending="ready", document_id=str(document_id), reason=reason)
+        return
     indexed = await intake.index(principal, document_id, partial(progress, path))
     yield _indexed(path, document_id, indexed)
     if indexed is not None and indexed.outcome == "done":
@@ -126,6 +150,11 @@ def _indexed(path: Path, document_id: DocumentId, indexed: CallOutcome | None) -
         document_id=str(document_id),
         reason=None if failure is None else str(failure),
     )
+
+
+def _named(prefix: str | None, given: Path, file: Path) -> str | None:
+    below = file.relative_to(given) if file != given else Path(file.name)
+    return None if prefix is None else f"{prefix.rstrip('/')}/{_utf8(below.as_posix())}"
 
 
 def _files_under(path: Path) -> Iterator[Path]:

@@ -173,6 +173,10 @@ def ingest(
         Literal["en", "de", "fr", "it", "es", "nl", "pt"] | None,
         typer.Option(help="What they are written in; left out, their words tell."),
     ] = None,
+    named: Annotated[
+        str | None,
+        typer.Option("--named", help="What their names begin with: the same name again is a document's next version."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Take documents in and make them searchable."""
@@ -180,7 +184,7 @@ def ingest(
 
     belonging = {"engagement_id": engagement, "audience": audience, "trust": trust, "language": language}
     given = {name: value for name, value in belonging.items() if value is not None}
-    _exit_with(ingesting.ingest(paths, organization, user, given, as_json=as_json))
+    _exit_with(ingesting.ingest(paths, organization, user, given, named, as_json=as_json))
 
 
 @app.command()

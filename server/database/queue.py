@@ -120,7 +120,7 @@ WITH unfinished AS (
     -- What was indexed before there was this model; and, once a day, what its server would not embed.
     SELECT 'document_embed', d.organization_id, d.document_id, d.updated_at
     FROM knowledge_documents d
-    WHERE d.status = 'ready' AND d.deleted_at IS NULL AND $3::text IS NOT NULL
+    WHERE d.status = 'ready' AND d.deleted_at IS NULL AND d.replaced_by IS NULL AND $3::text IS NOT NULL
       AND (d.embedding_model IS NULL OR d.embedding_model < $3 OR d.embedding_model > $3)
       -- Where processes are set to different models, what one has embedded last is still whole for the other.
       AND $3 <> ALL (d.embedding_models)
@@ -128,8 +128,19 @@ WITH unfinished AS (
     UNION ALL
     SELECT 'document_embed', d.organization_id, d.document_id, d.updated_at
     FROM knowledge_documents d
-    WHERE d.status = 'ready' AND d.deleted_at IS NULL AND d.embedding_model = $3 AND d.failure IS NOT NULL
-      AND d.updated_at < now() - interval '1 day'
+    WHERE d.status = 'ready' AND d.deleted_at IS NULL AND d.replaced_by IS NULL AND d.embedding_model = $3
+      AND d.failure IS NOT NULL AND d.updated_at < now() - interval '1 day'
+    UNION ALL
+    -- What waits to take the place of what is found.
+    SELECT 'document_embed', s.organization_id, s.document_id, s.staged_at FROM knowledge_staged s
+    UNION ALL
+    -- What was read and cut up otherwise than it would be now, and is found meanwhile.
+    SELECT 'document_index', d.organization_id, d.document_id, d.updated_at
+    FROM knowledge_documents d
+    WHERE d.status = 'ready' AND d.deleted_at IS NULL AND d.replaced_by IS NULL AND $7::text IS NOT NULL
+      AND d.prepared_as <> $7
+      AND NOT EXISTS (SELECT FROM knowledge_staged s
+                      WHERE s.organization_id = d.organization_id AND s.document_id = d.document_id)
 ), left_behind AS (
     SELECT u.*, row_number() OVER (PARTITION BY u.organization_id ORDER BY u.since, u.subject_id) AS turn
     FROM unfinished u
@@ -196,10 +207,12 @@ class PostgresJobs:
         embedding_model: str | None = None,
         remind_before: timedelta | None = None,
         analysis_version: int | None = None,
+        prepared_as: str | None = None,
     ) -> Sequence[Job]:
         """Enqueue what is unfinished and has had no job for that long, and say what it was; at most 500 at once.
 
         `embedding_model`: documents without its vectors are unfinished too.
+        `prepared_as`: documents that were prepared otherwise are to be prepared anew; None: none is.
         `remind_before`: how long before its time is over a question is reminded of; None: none is.
         `analysis_version`: documents found by the terms of an earlier one are unfinished too.
 
@@ -214,6 +227,7 @@ class PostgresJobs:
                 OUTSIDE_FOR,
                 remind_before,
                 analysis_version,
+                prepared_as,
             )
             left = [
                 Job(

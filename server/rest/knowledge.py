@@ -57,11 +57,18 @@ class UploadFields(Body):
     model_config = ConfigDict(strict=False, extra="forbid", frozen=True)
 
     title: str | None = Field(default=None, min_length=1, max_length=NAME_LIMIT, description="Of a single file.")
+    uri: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=2000,
+        description="Of a single file: its name; the same again replaces it.",
+    )
     audience: Audience | None = None
     language: Language | None = None
     engagement_id: UUID | None = None
 
 
+TAKEN_IN: dict[str, Json] = {"call_id": {"type": "string", "format": "uuid"}, "outcome": {"const": "done"}}
 UPLOADED: Json = {
     "type": "object",
     "required": ["items"],
@@ -71,7 +78,8 @@ UPLOADED: Json = {
             "description": "One a file, in their order: the document, or how the call of its upload was refused.",
             "items": {
                 "anyOf": [
-                    with_members(DOCUMENT, call_id={"type": "string", "format": "uuid"}, outcome={"const": "done"}),
+                    with_members(DOCUMENT, **TAKEN_IN),
+                    with_members(DOCUMENT, **TAKEN_IN, unchanged={"const": True}),
                     {"type": "object", "required": ["title", "call_id", "outcome", "verdict"]},
                 ]
             },
@@ -106,8 +114,9 @@ async def upload(
     wait: bool = False,
 ) -> Response:
     """Upload files; each becomes a document of its own. `wait`: answer once they are indexed."""
-    if form.fields.title is not None and len(form.files) > 1:
-        raise invalid_request([{"path": "title", "message": "names one document, and there are several files"}])
+    for name, given in (("title", form.fields.title), ("uri", form.fields.uri)):
+        if given is not None and len(form.files) > 1:
+            raise invalid_request([{"path": name, "message": "names one document, and there are several files"}])
     outcomes = await _uploaded(visit, form)
     if all(outcome.outcome != "done" for outcome in outcomes):
         return result_answer(outcomes[0], lambda result: result)
@@ -117,7 +126,7 @@ async def upload(
     items = [_item(file, outcome, current) for file, outcome in zip(form.files, outcomes, strict=True)]
     unfinished = any(item.get("status") in UNFINISHED for item in items)
     before = replayed_headers(any(outcome.replayed for outcome in outcomes))
-    return json_answer({"items": items}, 202 if unfinished else 201, {**_place(uploaded), **before})
+    return json_answer({"items": items}, 201 if wait and not unfinished else 202, {**_place(uploaded), **before})
 
 
 @router.get("/documents", responses=shows(listed(DOCUMENT)))
@@ -211,6 +220,8 @@ async def _upload(visit: Visit, file: UploadFile, fields: UploadFields) -> CallO
         }
         if file.content_type:
             arguments["media_type"] = file.content_type[:200]
+        if fields.uri is not None:
+            arguments["uri"] = fields.uri
         if fields.audience is not None:
             arguments["audience"] = fields.audience
         if fields.language is not None:
@@ -246,7 +257,9 @@ def _item(file: UploadFile, outcome: CallOutcome, current: Mapping[str, Json]) -
         error = {} if outcome.error is None else {"error": error_json(outcome.error)}
         return {"title": _title(file), **refusal_members(outcome), **error}
     document_id = cast(str, document["document_id"])
-    return {**current.get(document_id, document), "call_id": str(outcome.call_id), "outcome": outcome.outcome}
+    unchanged: Json = {"unchanged": True} if (outcome.result or {}).get("unchanged") else {}
+    told: Json = {"call_id": str(outcome.call_id), "outcome": outcome.outcome}
+    return {**current.get(document_id, document), **unchanged, **told}
 
 
 def _document(outcome: CallOutcome) -> Json | None:

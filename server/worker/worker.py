@@ -69,13 +69,14 @@ class Worker:
         reviews: ReviewWorker | None = None,
         due_reviews: DueReviews | None = None,
         embedder: Embedder | None = None,
+        prepared_as: str | None = None,
         remind_before: Callable[[], timedelta | None] = lambda: None,
         drain: timedelta = DRAIN,
     ) -> None:
         """`runs`: goes on with agent runs; None: others do. `sealing`, `heads`, `budgets`, `reviews`: the same of
         the ledger, of what is held of budgets by nobody any more, and of what the record says of autonomy.
 
-        `embedder`: whose vectors documents should have.
+        `embedder`: whose vectors documents should have; `prepared_as`: how they should be read and cut up.
 
         `remind_before`: how long before its time is over a question is reminded of; None: none is.
 
@@ -104,6 +105,7 @@ class Worker:
         self._keys = keys
         self._budgets = budgets
         self._embedder = embedder
+        self._prepared_as = prepared_as
         self._remind_before = remind_before
         self._new_id = new_id
         self._worker_id = new_id()
@@ -166,7 +168,7 @@ class Worker:
 
     async def _sweep(self) -> None:
         model = await self._embedding_model()
-        await self._jobs.sweep(UNQUEUED_FOR, model, self._remind_before(), ANALYSIS_VERSION)
+        await self._jobs.sweep(UNQUEUED_FOR, model, self._remind_before(), ANALYSIS_VERSION, self._prepared_as)
         if self._budgets is not None:
             await self._budgets.take_back()
 

@@ -36,7 +36,9 @@ async def firm(owner_connection: Connection) -> Firm:
 
 
 def without_chunks(document: ParsedDocument) -> PreparedDocument:
-    return PreparedDocument(text=document.text, page_starts=document.page_starts, chunks=(), language=None)
+    return PreparedDocument(
+        text=document.text, page_starts=document.page_starts, chunks=(), language=None, prepared_as=""
+    )
 
 
 async def test_a_new_document_is_queued_and_keeps_its_bytes(firm: Firm, app_connection: Connection) -> None:

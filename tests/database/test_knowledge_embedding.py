@@ -217,15 +217,16 @@ async def test_a_document_that_went_meanwhile_ends_its_job(gate: GateOnTest, poo
     assert await worker.work(job) is None
 
 
-async def test_deleting_and_indexing_anew_take_the_vectors_along(
+async def test_indexing_anew_keeps_the_vectors_until_there_are_others_and_deleting_takes_them_along(
     gate: GateOnTest, superuser_connection: Connection
 ) -> None:
     document_id = await uploaded(gate, b"The automobile is insured.")
     await step(gate, "document_index", document_id)
     await step(gate, "document_embed", document_id)
-    assert part(await step(gate, "document_index", document_id))["status"] == "embedding"
-    assert await superuser_connection.fetchval(VECTORS, FIRM_A.organization_id, MODEL) == 0
+    assert part(await step(gate, "document_index", document_id))["status"] == "ready"
+    assert await superuser_connection.fetchval(VECTORS, FIRM_A.organization_id, MODEL) == 1
     await step(gate, "document_embed", document_id)
+    assert await superuser_connection.fetchval(VECTORS, FIRM_A.organization_id, MODEL) == 1
     await gate.call("document_delete", {"document_id": document_id}, HAND)
     assert await superuser_connection.fetchval(VECTORS, FIRM_A.organization_id, MODEL) == 0
 

@@ -452,6 +452,7 @@ class FaultySweep(PostgresJobs):
         embedding_model: str | None = None,
         remind_before: timedelta | None = None,
         analysis_version: int | None = None,
+        prepared_as: str | None = None,
     ) -> Sequence[Job]:
         raise RuntimeError("out of order")
 

@@ -13,11 +13,12 @@ from domain.earned.model import EarnedRules
 from domain.idempotency.model import IdempotencyKey
 from domain.kernel import CallId, Door, Mode, OrganizationId, Principal, PrincipalId, new_id, utc_now
 from domain.resources import resource_folder
+from knowledge.chunk import DEFAULT_BUDGET
 from knowledge.embeddings.ports import Embedder
 from knowledge.embeddings.queries import QueryVectors
 from knowledge.isolate import IsolatedPreparer
 from knowledge.model import StoredFile
-from knowledge.prepare import PreparedDocument
+from knowledge.prepare import PreparedDocument, preparation
 from server.database.identities import PostgresIdentities
 from server.database.pool import DatabasePools
 from server.database.recorder import GroupRecorder
@@ -103,6 +104,7 @@ def rules_of_the_project(
     embedder: Embedder | None = None,
     more: Sequence[Manifest] = (),
     policies: Policies | None = None,
+    budget: int = DEFAULT_BUDGET,
 ) -> tuple[Registry, Policies, Workflows, Staging]:
     """Everything under manifests/, with some handlers replaced and `more` tools, whose handlers are among those.
 
@@ -120,7 +122,7 @@ def rules_of_the_project(
             language=stored.language,
         )
 
-    documents = document_handlers(staging, prepare_file, embedder)
+    documents = document_handlers(staging, prepare_file, embedder, preparation(budget))
     agents = agent_handlers(introductions(load_personas(folder)))
     policies = policies or Policies.load(folder / "policies")
     again = policy_handlers(Rulebook(policies))
@@ -149,10 +151,13 @@ async def gate_on(
     price_of: PriceOf = no_price,
     earned: Callable[[], EarnedRules] = EarnedRules,
     policies: Policies | None = None,
+    budget: int = DEFAULT_BUDGET,
 ) -> AsyncGenerator[GateOnTest]:
     """The gate for the length of the block; `policies`: in the place of those that ship."""
-    preparer = IsolatedPreparer()
-    registry, policies, workflows, staging = rules_of_the_project(preparer, replaced, timeout, embedder, more, policies)
+    preparer = IsolatedPreparer(budget=budget)
+    registry, policies, workflows, staging = rules_of_the_project(
+        preparer, replaced, timeout, embedder, more, policies, budget
+    )
     transactions = PostgresTransactions(pools.app, workflows, earned=earned)
     recorder = GroupRecorder(pools.recorder, time.monotonic)
     queue, task_runs = KeptJobs(), TaskRunFeed(transactions)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
@@ -13,8 +13,10 @@ from knowledge.languages import Language
 from knowledge.model import DocumentId, NewDocument, StoredFile
 from knowledge.parse.document import MediaType, Unreadable
 from knowledge.parse.media import media_type_of
-from knowledge.prepare import PreparedDocument
+from knowledge.prepare import PreparedDocument, preparation
 from knowledge.reanalysis import AnalysedDocument, StoredPassages, analysed
+from knowledge.service import KnowledgeService
+from knowledge.wire import prepared_bytes
 from tools.handlers.arguments import Arguments
 from tools.handlers.embedding import embed_job, embedding_handlers
 from tools.outcomes import Json
@@ -107,25 +109,26 @@ class Upload:
 async def document_upload(arguments: DocumentUpload, context: CallContext) -> Json:
     """Effect  writes knowledge_documents, knowledge_files; the worker indexes it after the commit.
 
-    Raises  ClientDocumentsOnly, EngagementNeeded.
+    Raises  ClientDocumentsOnly, EngagementNeeded, NotYourVersion.
     """
     upload = cast(Upload, context.prepared)
     audience, trust = _belonging(arguments, context.role)
-    document = await context.work.knowledge.add(
-        NewDocument(
-            document_id=DocumentId(context.new_id()),
-            title=arguments.title,
-            media_type=upload.media_type,
-            content=upload.content,
-            audience=audience,
-            engagement_id=None if arguments.engagement_id is None else EngagementId(arguments.engagement_id),
-            trust=less_trusted(trust, context.trust),
-            uploaded_by=context.principal.principal_id,
-            created_at=context.now,
-            uri=arguments.uri,
-            language=arguments.language,
-        )
+    new = NewDocument(
+        document_id=DocumentId(context.new_id()),
+        title=arguments.title,
+        media_type=upload.media_type,
+        content=upload.content,
+        audience=audience,
+        engagement_id=None if arguments.engagement_id is None else EngagementId(arguments.engagement_id),
+        trust=less_trusted(trust, context.trust),
+        uploaded_by=context.principal.principal_id,
+        created_at=context.now,
+        uri=arguments.uri,
+        language=arguments.language,
     )
+    document = await context.work.knowledge.add(new, may_replace=context.role.rank >= Role.MANAGER.rank)
+    if document.document_id != new.document_id:
+        return {"document": document_json(document), "unchanged": True}
     context.jobs.append(index_job(context, document.document_id))
     return {"document": document_json(document)}
 
@@ -175,11 +178,15 @@ async def prepare_analysis(arguments: DocumentAnalyse, context: PrepareContext) 
 
 
 def document_handlers(
-    staging: Staging, prepare_file: PrepareFile, embedder: Embedder | None = None
+    staging: Staging,
+    prepare_file: PrepareFile,
+    embedder: Embedder | None = None,
+    prepared_as: str = preparation(),
 ) -> Mapping[str, Handler[Any]]:
     """The tools that need what lies outside.
 
     `staging` is where doors hold bytes, `prepare_file` reads them, `embedder` gives vectors; None: no server does.
+    `prepared_as`: how `prepare_file` reads.
     """
 
     async def find_upload(arguments: DocumentUpload, context: PrepareContext) -> Upload:
@@ -199,20 +206,13 @@ def document_handlers(
         knowledge, document_id = context.work.knowledge, DocumentId(arguments.document_id)
         match context.prepared:
             case PreparedDocument() as prepared:
-                document = await knowledge.store(
-                    document_id,
-                    prepared,
-                    new_id=context.new_id,
-                    now=context.now,
-                    then="ready" if embedder is None else "embedding",
-                )
-                for part_id in await knowledge.keep_parts(
-                    document_id, prepared.parts, new_id=context.new_id, now=context.now
-                ):
-                    context.jobs.append(index_job(context, part_id))
+                staged = await _indexed(knowledge, document_id, prepared, context, embeds=embedder is not None)
             case unreadable:
-                document = await knowledge.fail(document_id, str(unreadable), now=context.now)
-        if document.status == "embedding":
+                staged = False
+                if not await knowledge.versions.keep_as_it_is(document_id, prepared_as):
+                    await knowledge.fail(document_id, str(unreadable), now=context.now)
+        document = await knowledge.get(document_id)
+        if staged or document.status == "embedding":
             context.jobs.append(embed_job(context, document_id))
         return {"document": document_json(document)}
 
@@ -231,6 +231,30 @@ def document_handlers(
         "document_analyse": Handler(arguments=DocumentAnalyse, work=document_analyse, prepare=prepare_analysis),
         **embedding_handlers(embedder),
     }
+
+
+async def _indexed(
+    knowledge: KnowledgeService,
+    document_id: DocumentId,
+    prepared: PreparedDocument,
+    context: CallContext,
+    *,
+    embeds: bool,
+) -> bool:
+    """Makes it found at once where nothing is found of it yet; else it is staged (True), or put in that one's place."""
+    versions, now = knowledge.versions, context.now
+    is_alone = await versions.stands_alone(document_id)
+    if is_alone:
+        then = "embedding" if embeds else "ready"
+        await knowledge.store(document_id, prepared, new_id=context.new_id, now=now, then=then)
+    elif embeds:
+        await versions.stage(document_id, prepared, prepared_bytes(replace(prepared, parts=())), now=now)
+    else:
+        await versions.publish(document_id, prepared, None, None, new_id=context.new_id, now=now)
+    await knowledge.parts.note(document_id, prepared.note)
+    for part_id in await knowledge.keep_parts(document_id, prepared.parts, new_id=context.new_id, now=now):
+        context.jobs.append(index_job(context, part_id))
+    return embeds and not is_alone
 
 
 async def _stored(work: Work, document_id: DocumentId) -> StoredFile:

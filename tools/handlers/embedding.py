@@ -1,12 +1,20 @@
 """Vectors for the passages of a document, a step at a time: an act of the background that models never see."""
 
-from collections.abc import Mapping
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
-from knowledge.embeddings.model import Embedded, EmbeddingsRefused, PendingChunk
+from pydantic import ValidationError
+
+from knowledge.embeddings.model import Embedded, EmbeddingsRefused, EmbeddingsUnavailable, PendingChunk, Space
 from knowledge.embeddings.ports import Embedder
 from knowledge.model import DocumentId
+from knowledge.prepare import PreparedDocument, embedded_text
+from knowledge.versions import Staged
+from knowledge.wire import parsed_answer
 from tools.handlers.arguments import Arguments
 from tools.outcomes import Json
 from tools.views.knowledge import document_json
@@ -20,52 +28,152 @@ class DocumentEmbed(Arguments):
     document_id: UUID
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedStep:
+    """Vectors for what is prepared of a document and not found yet."""
+
+    prepared: PreparedDocument | None
+    """None: what was staged cannot be read by this version of the program."""
+    space: Space | None
+    vectors: Mapping[bytes, Sequence[float]]
+    """By the SHA-256 of what was embedded."""
+    missing: int
+    """Texts that had no vector before this step."""
+    refused: int = 0
+
+    @property
+    def is_last(self) -> bool:
+        """Nothing is left to be asked for, or nothing but what the server refuses."""
+        return len(self.vectors) + self.refused >= self.missing or (self.refused > 0 and not self.vectors)
+
+
 def embedding_handlers(embedder: Embedder | None) -> Mapping[str, Handler[Any]]:
     """The tool that asks the embedding server; without one it says that the document is found by its words."""
 
-    async def prepare(arguments: DocumentEmbed, context: PrepareContext) -> Embedded | EmbeddingsRefused | None:
+    async def prepare(
+        arguments: DocumentEmbed, context: PrepareContext
+    ) -> Embedded | StagedStep | EmbeddingsRefused | None:
         """The next vectors, asked for with no transaction held.
 
-        Raises  EmbeddingsUnavailable: the server is busy or away; the worker comes back.
+        Raises  EmbeddingsUnavailable: the server is busy or away, or refuses what a version waits for that is to take
+                the place of what is found; the worker comes back.
         """
+        document_id = DocumentId(arguments.document_id)
+        staged = cast(
+            "Staged | None", await context.read(lambda work: work.knowledge.versions.versions.staged(document_id))
+        )
+        if staged is not None:
+            return await _staged_step(staged, embedder, context)
         if embedder is None:
             return None
-        document_id, used = DocumentId(arguments.document_id), context.spending.on(embedder.model)
+        used = context.spending.on(embedder.model)
         try:
             space = await embedder.space(used)
             pending = cast(
                 "list[PendingChunk]",
                 await context.read(lambda work: work.knowledge.unembedded(document_id, space.model_id, STEP)),
             )
-            texts = [chunk.text for chunk in pending]
-            vectors = await embedder.embed(texts, await context.asking(embedder.model, texts))
+            asked = await _unknown(pending, space, context)
+            texts = list(dict.fromkeys(chunk.text for chunk in asked))
+            given = await embedder.embed(texts, await context.asking(embedder.model, texts))
         except EmbeddingsRefused as refused:
             return refused
-        given = [(chunk.chunk_id, vector) for chunk, vector in zip(pending, vectors, strict=True) if vector is not None]
+        vectors = dict(zip(texts, given, strict=True))
+        whole = [(chunk.chunk_id, vector) for chunk in asked if (vector := vectors[chunk.text]) is not None]
         return Embedded(
             space=space,
-            chunk_ids=tuple(chunk_id for chunk_id, _ in given),
-            vectors=tuple(vector for _, vector in given),
-            refused=len(pending) - len(given),
+            chunk_ids=tuple(chunk_id for chunk_id, _ in whole),
+            vectors=tuple(vector for _, vector in whole),
+            refused=len(asked) - len(whole),
         )
 
     async def document_embed(arguments: DocumentEmbed, context: CallContext) -> Json:
-        """Effect  writes knowledge_embeddings, knowledge_documents; the next step follows after the commit."""
+        """Effect  writes knowledge_embeddings, knowledge_documents; the next step follows after the commit.
+
+        The last step of what was staged writes knowledge_chunks, knowledge_terms, knowledge_postings too.
+        """
         knowledge, document_id = context.work.knowledge, DocumentId(arguments.document_id)
-        embedded = 0
+        embedded, goes_on = 0, False
         match context.prepared:
             case Embedded() as step:
                 embedded, document = await knowledge.embed(document_id, step, now=context.now)
+            case StagedStep() as step:
+                embedded, goes_on = len(step.vectors), await _take_step(step, document_id, context)
+                document = await knowledge.get(document_id)
             case EmbeddingsRefused() as refused:
                 model = "" if embedder is None else embedder.model
                 document = await knowledge.give_up_embedding(document_id, model, refused.reason, now=context.now)
             case _:
                 document = await knowledge.give_up_embedding(document_id, None, None, now=context.now)
-        if document.status == "embedding":
+        if goes_on or document.status == "embedding":
             context.jobs.append(embed_job(context, document_id))
         return {"document": document_json(document), "embedded": embedded}
 
     return {"document_embed": Handler(arguments=DocumentEmbed, work=document_embed, prepare=prepare)}
+
+
+async def _unknown(pending: Sequence[PendingChunk], space: Space, context: PrepareContext) -> list[PendingChunk]:
+    """Those whose text the organization has no vector of."""
+    digests = {chunk.text: _digest(chunk.text) for chunk in pending}
+    known = await _known(space, list(digests.values()), context)
+    return [chunk for chunk in pending if digests[chunk.text] not in known]
+
+
+async def _known(space: Space, digests: Sequence[bytes], context: PrepareContext) -> frozenset[bytes]:
+    found = await context.read(lambda work: work.knowledge.versions.known(space.model_id, digests))
+    return cast("frozenset[bytes]", found)
+
+
+async def _staged_step(staged: Staged, embedder: Embedder | None, context: PrepareContext) -> StagedStep:
+    """The next vectors of what is staged; its passages are many, and are read off the loop."""
+    try:
+        prepared = await asyncio.to_thread(parsed_answer, staged.prepared)
+    except ValidationError:
+        return StagedStep(prepared=None, space=None, vectors={}, missing=0)
+    if embedder is None:
+        return StagedStep(prepared=prepared, space=None, vectors={}, missing=0)
+    used = context.spending.on(embedder.model)
+    try:
+        space = await embedder.space(used)
+        texts = await asyncio.to_thread(_texts_of, prepared, staged.title)
+        known = await _known(space, list(texts), context)
+        missing = [digest for digest in texts if digest not in known]
+        asked = missing[:STEP]
+        wanted = [texts[digest] for digest in asked]
+        given = await embedder.embed(wanted, await context.asking(embedder.model, wanted))
+    except EmbeddingsRefused as refused:
+        raise EmbeddingsUnavailable(refused.reason) from refused
+    vectors = {digest: vector for digest, vector in zip(asked, given, strict=True) if vector is not None}
+    return StagedStep(
+        prepared=prepared, space=space, vectors=vectors, missing=len(missing), refused=len(asked) - len(vectors)
+    )
+
+
+async def _take_step(step: StagedStep, document_id: DocumentId, context: CallContext) -> bool:
+    """Keeps the vectors, or publishes what has them all; True: more is to come."""
+    versions = context.work.knowledge.versions
+    if step.prepared is None:
+        await versions.start_anew(document_id, now=context.now)
+        return False
+    model_id = None if step.space is None else step.space.model_id
+    if model_id is not None:
+        left = step.missing - len(step.vectors)
+        await versions.keep(document_id, model_id, step.vectors, max(0, len(step.prepared.chunks) - left))
+    if not step.is_last:
+        return True
+    left = step.missing - len(step.vectors)
+    failure = f"The embedding server refuses {left} of its passages: they are found by their words." if left else None
+    await versions.publish(document_id, step.prepared, model_id, failure, new_id=context.new_id, now=context.now)
+    return False
+
+
+def _texts_of(prepared: PreparedDocument, title: str) -> dict[bytes, str]:
+    texts = (embedded_text(title, each.chunk) for each in prepared.chunks)
+    return {_digest(text): text for text in texts}
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
 
 
 def embed_job(context: CallContext, document_id: DocumentId) -> Job:

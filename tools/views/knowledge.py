@@ -103,6 +103,7 @@ def document_json(document: Document) -> Json:
             failure=document.failure,
             note=document.note,
             page_count=document.page_count,
+            replaced_by=id_text(document.replaced_by),
         ),
         **_progress_json(document),
     }

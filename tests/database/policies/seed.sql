@@ -34,6 +34,10 @@ INSERT INTO knowledge_postings (organization_id, term_id, chunk_id, frequency, l
 INSERT INTO knowledge_embeddings (organization_id, chunk_id, model, embedding, audience, engagement_id)
     SELECT organization_id, chunk_id, 'model', '[1,2,3]', audience, engagement_id
     FROM knowledge_chunks WHERE organization_id = :org;
+INSERT INTO knowledge_staged (organization_id, document_id, prepared, prepared_as, chunk_count, staged_at)
+    SELECT organization_id, document_id, '{}', '1/320', 1, now() + interval '1 day' FROM knowledge_documents WHERE organization_id = :org;
+INSERT INTO knowledge_kept_vectors (organization_id, document_id, model, digest, embedding)
+    SELECT organization_id, document_id, 'model', '\x00', '[1,2,3]' FROM knowledge_documents WHERE organization_id = :org;
 INSERT INTO tasks (organization_id, task_id, title, status, audience, engagement_id, created_by, created_at, updated_at)
     VALUES (:org, :thing, 'Task', 'open', 'firm', NULL, :employee, now(), now()),
            (:org, :client_thing, 'Client task', 'open', 'client', :engagement, :employee, now(), now());
