@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -27,6 +27,7 @@ from domain.idempotency.postgres import PostgresKeyExpiry
 from domain.kernel import ApprovalId, Clock, NewId, new_id, utc_now
 from knowledge.embeddings.compatible import CompatibleEmbedder
 from knowledge.embeddings.ports import Embedder
+from knowledge.fetching.model import Page
 from knowledge.isolate import IsolatedPreparer
 from knowledge.prepare import preparation
 from server.auth import Authenticator
@@ -74,6 +75,9 @@ from server.worker.worker import Worker
 from tools.gate import Fault, Gate, no_fault
 from tools.ports import JobQueue
 from tools.staging import Staging
+
+if TYPE_CHECKING:
+    from knowledge.fetching.fetcher import WebFetcher
 
 log = structlog.get_logger()
 
@@ -177,6 +181,7 @@ class HubOptions:
     model: Model | None = None
     manifests: Path | None = None
     embedder: Embedder | None = None
+    fetcher: "WebFetcher | None" = None
     run_options: RunOptions | None = None
     clock: Clock = utc_now
     settled_within: timedelta = HELD
@@ -200,7 +205,8 @@ async def open_hub(
         embedder = options.embedder or _embedder(settings, stack)
         preparer = await stack.enter_async_context(IsolatedPreparer(budget=settings.chunk_tokens))
         prepared_as = preparation(settings.chunk_tokens)
-        rules = load_rules(preparer, embedder, settings.slack, options.manifests, prepared_as)
+        fetch = partial(_page, options.fetcher, config)
+        rules = load_rules(preparer, embedder, settings.slack, options.manifests, prepared_as, fetch)
         stores = await _stores(urls, rules, config, stack)
         task_runs, settlements = (
             TaskRunFeed(stores.transactions),
@@ -265,6 +271,13 @@ async def _watched(config: SystemConfigFile) -> AsyncGenerator[None]:
             yield
         finally:
             watching.cancel()
+
+
+async def _page(fetcher: "WebFetcher | None", config: SystemConfigFile, url: str) -> Page:
+    """A page no larger than what may be uploaded."""
+    from knowledge.fetching.fetcher import WebFetcher
+
+    return await (fetcher or WebFetcher()).page(url, config.current.uploads.file_bytes)
 
 
 async def _stores(urls: DatabaseUrls, rules: Rules, config: SystemConfigFile, stack: AsyncExitStack) -> Stores:

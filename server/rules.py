@@ -9,15 +9,18 @@ from agent.personas import Personas, load_personas
 from domain.resources import resource_folder
 from knowledge.embeddings.ports import Embedder
 from knowledge.embeddings.queries import QueryVectors
+from knowledge.fetching.model import Page
 from knowledge.isolate import IsolatedPreparer
 from knowledge.model import StoredFile
 from knowledge.prepare import PreparedDocument, preparation
 from server.slack_app import SlackApp, identified
 from tools.handlers import (
     HANDLERS,
+    Fetch,
     Introduction,
     agent_handlers,
     document_handlers,
+    page_handlers,
     policy_handlers,
     search_by_meaning,
     workspace_handlers,
@@ -45,12 +48,14 @@ def load_rules(
     slack: SlackApp | None = None,
     folder: Path | None = None,
     prepared_as: str = preparation(),
+    fetch: Fetch | None = None,
 ) -> Rules:
     """Read and check everything under manifests/, or under another `folder` that is laid out like it.
 
     `preparer` reads the files that document_index is asked for, `embedder` gives vectors; None: search is by words.
     `prepared_as`: how `preparer` reads and cuts up.
     `slack`: the app whose workspaces can be connected; None: none can.
+    `fetch`: how pages of the web are had; None: within the usual bounds.
 
     Raises  RegistryError, PolicyFilesError, WorkflowFilesError, PersonaInvalid: the server does not start.
     """
@@ -77,6 +82,7 @@ def load_rules(
         folder,
         handlers,
         document_handlers(staging, prepare_file, embedder, prepared_as),
+        page_handlers(fetch or fetched),
         agent_handlers(introductions(personas)),
         policy_handlers(Rulebook(policies)),
     )
@@ -89,6 +95,13 @@ def load_rules(
         personas=personas,
         staging=staging,
     )
+
+
+async def fetched(url: str) -> Page:
+    """A page of the public web, within the usual bounds."""
+    from knowledge.fetching.fetcher import WebFetcher
+
+    return await WebFetcher().page(url)
 
 
 def introductions(personas: Personas) -> Mapping[str, Introduction]:

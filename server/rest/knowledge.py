@@ -129,6 +129,36 @@ async def upload(
     return json_answer({"items": items}, 201 if wait and not unfinished else 202, {**_place(uploaded), **before})
 
 
+@router.post(
+    "/documents/from-url",
+    status_code=202,
+    responses={
+        **shows(
+            {"anyOf": [DOCUMENT, WAITING[202]["content"]["application/json"]["schema"]]},
+            status=202,
+            description="Queued to be indexed, or waits for a person's approval (`outcome`: waiting)",
+            located="The document, where it is taken in",
+        ),
+        **shows(DOCUMENT, status=201, description="Indexed, with `wait`", located="The document"),
+        **BODY_REFUSALS,
+        **CALL_REFUSALS,
+    },
+)
+async def from_url(
+    visit: Api, arguments: Annotated[Json, Depends(ToolArguments("document_from_url"))], wait: bool = False
+) -> Response:
+    """Take in a page or a file of the public web. `wait`: answer once it is indexed."""
+    outcome = await visit.call("document_from_url", arguments)
+    document = _document(outcome)
+    if document is None:
+        return result_answer(outcome, lambda result: result)
+    document_id = cast(str, document["document_id"])
+    current = await _indexed(visit, [DocumentId(UUID(document_id))] if wait else [])
+    shown = current.get(document_id, document)
+    status = 202 if shown["status"] in UNFINISHED else 201
+    return result_answer(outcome, lambda _: shown, status, place=lambda _: f"/v1/knowledge/documents/{document_id}")
+
+
 @router.get("/documents", responses=shows(listed(DOCUMENT)))
 async def list_documents(
     visit: Api,
@@ -148,7 +178,7 @@ async def list_documents(
         return json_answer(page_json(await session.work.knowledge.list(query), document_json))
 
 
-@router.get("/documents/{document_id}", responses=shows(DOCUMENT))
+@router.get("/documents/{document_id:uuid}", responses=shows(DOCUMENT))
 async def get_document(visit: Api, document_id: UUID) -> Response:
     """One document, without its text."""
     async with visit.session() as session:
@@ -156,7 +186,7 @@ async def get_document(visit: Api, document_id: UUID) -> Response:
 
 
 @router.delete(
-    "/documents/{document_id}",
+    "/documents/{document_id:uuid}",
     status_code=204,
     responses={204: {"description": "Deleted"}, **WAITING, **CALL_REFUSALS},
 )
@@ -169,7 +199,7 @@ async def delete_document(visit: Api, document_id: UUID) -> Response:
 
 
 @files.get(
-    "/documents/{document_id}/content",
+    "/documents/{document_id:uuid}/content",
     response_class=Response,
     responses={
         200: {"description": "The file as it was uploaded, in its own media type", "content": {"*/*": {}}},

@@ -52,7 +52,7 @@ def body_routes(doors: Doors) -> list[tuple[str, str]]:
 
 def routes(doors: Doors) -> Iterator[tuple[str, str]]:
     for context in iter_route_contexts(doors.app.routes):
-        path = context.path or ""
+        path = (context.path or "").replace(":uuid}", "}")
         for parameter, value in {
             "{name}": "knowledge_search",
             "{report}": "tool_use",

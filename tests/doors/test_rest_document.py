@@ -1,7 +1,7 @@
 """The interface's own document: it is what is checked in, and what every answer holds to."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import timedelta
 from typing import cast
 from uuid import uuid4
@@ -15,12 +15,31 @@ from domain.kernel import utc_now
 from domain.resources import resource_folder
 from server.database.connection import Connection
 from server.http.bodies import Json
+from server.hub import HubOptions
 from server.openapi import openapi_document
 from server.rest.docs import page_of
-from tests.support.doors import Doors
+from tests.support.database import Database
+from tests.support.doors import Doors, in_a_task, opened_doors
 from tests.support.earned import PROPOSED
+from tests.support.website import Said, Website, website
 
 PUBLIC = {("get", "/health"), ("get", "/readiness")}
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Website]:
+    """A site of its own, of one page."""
+    async with in_a_task(
+        website({"/leases": Said(content=b"<p>Leases</p>", headers={"Content-Type": "text/html"})})
+    ) as said:
+        yield said
+
+
+@pytest.fixture
+async def doors(database: Database, site: Website) -> AsyncIterator[Doors]:
+    """The application, to which the site is open."""
+    async with in_a_task(opened_doors(database, HubOptions(fetcher=site.fetcher()))) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +216,9 @@ async def _what_is_held_of_a_person(doors: Doors, client: httpx.AsyncClient, hol
     await client.get("/v1/privacy/erasures")
 
 
-async def test_answers_hold_to_the_document(doors: Doors, document: Json, owner_connection: Connection) -> None:
+async def test_answers_hold_to_the_document(
+    doors: Doors, document: Json, owner_connection: Connection, site: Website
+) -> None:
     holding = Holding(document)
     client = await doors.client("partner@acme")
     client.event_hooks["response"].append(holding)
@@ -208,6 +229,7 @@ async def test_answers_hold_to_the_document(doors: Doors, document: Json, owner_
     document_id = (await client.post("/v1/knowledge/documents", params={"wait": "true"}, files=files)).json()["items"][
         0
     ]["document_id"]
+    await client.post("/v1/knowledge/documents/from-url", json={"url": site.url("/leases")})
     await client.post("/v1/knowledge/search", json={"query": "renewed letters"})
     await client.post("/v1/tools/task_create/call", json={"arguments": {"title": "y"}})
     await client.post("/v1/tools/task_create/call", json={"arguments": {}})

@@ -26,10 +26,17 @@ from server.database.unit_of_work import PostgresTransactions
 from server.following import TaskRunFeed
 from server.hub import reservations_on
 from server.incidents import PostgresIncidents
-from server.rules import introductions
+from server.rules import fetched, introductions
 from tests.support.firms import FIRM_A, Firm
 from tools.gate import Fault, Gate, no_fault
-from tools.handlers import HANDLERS, agent_handlers, document_handlers, policy_handlers, search_by_meaning
+from tools.handlers import (
+    HANDLERS,
+    agent_handlers,
+    document_handlers,
+    page_handlers,
+    policy_handlers,
+    search_by_meaning,
+)
 from tools.manifest import Manifest
 from tools.manifest_files import load_manifests
 from tools.outcomes import CallOutcome, CallRequest
@@ -130,7 +137,10 @@ def rules_of_the_project(
     held = load_manifests(folder)
     if timeout is not None:
         held = tuple(replace(manifest, timeout=timeout) for manifest in held)
-    registry = Registry((*held, *more), {**HANDLERS, **documents, **agents, **again, **search, **(replaced or {})})
+    registry = Registry(
+        (*held, *more),
+        {**HANDLERS, **documents, **page_handlers(fetched), **agents, **again, **search, **(replaced or {})},
+    )
     manifests = {tool.manifest.name: tool.manifest for tool in registry.all()}
     return registry, policies, load_workflows(folder / "workflows", manifests), staging
 

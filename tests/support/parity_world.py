@@ -395,6 +395,11 @@ CASES: tuple[Case, ...] = (
         client_own=True,
     ),
     Case(
+        name="take in a page that is not on the public network",
+        tool="document_from_url",
+        arguments=_fixed({"url": "http://127.0.0.1/handbook"}),
+    ),
+    Case(
         name="index",
         tool="document_index",
         arguments=_fixed({"document_id": _ids("unindexed")}),

@@ -11,8 +11,9 @@ from domain.kernel import DOORS
 from domain.resources import resource_folder
 from knowledge.model import StoredFile
 from knowledge.prepare import PreparedDocument, prepare_document
+from server.rules import fetched
 from tests.support.policies import firm_policies
-from tools.handlers import HANDLERS, agent_handlers, document_handlers, policy_handlers
+from tools.handlers import HANDLERS, agent_handlers, document_handlers, page_handlers, policy_handlers
 from tools.handlers.analytics import AnalyticsReport
 from tools.outcomes import Json
 from tools.policy import Rulebook
@@ -60,6 +61,7 @@ UNSEEN = {
     "document_content",
     "document_delete",
     "document_extract",
+    "document_from_url",
     "document_embed",
     "document_index",
     "document_list",
@@ -255,6 +257,13 @@ EXAMPLES: dict[str, Json] = {
     "privacy_export": {"person": "a@b.example"},
     "privacy_export_own": {},
     "document_content": {"document_id": ID},
+    "document_from_url": {
+        "url": "https://example.org/a",
+        "title": "T",
+        "audience": "client",
+        "engagement_id": ID,
+        "trust": "internal",
+    },
     "document_index": {"document_id": ID},
     "document_analyse": {"document_id": ID},
     "document_embed": {"document_id": ID},
@@ -280,6 +289,7 @@ def tools() -> dict[str, Tool]:
         resource_folder("manifests"),
         HANDLERS,
         document_handlers(Staging(), _prepared),
+        page_handlers(fetched),
         agent_handlers({}),
         policy_handlers(Rulebook(firm_policies())),
     )

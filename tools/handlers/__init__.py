@@ -19,6 +19,7 @@ from tools.handlers.feedback import FEEDBACK_GIVE
 from tools.handlers.figures import DOCUMENT_EXTRACT, DOCUMENT_LIST, FIGURE_LIST
 from tools.handlers.identities import IDENTITY_LINK, IDENTITY_UNLINK
 from tools.handlers.knowledge import KNOWLEDGE_READ, KNOWLEDGE_SEARCH, search_by_meaning
+from tools.handlers.pages import Fetch, page_handlers
 from tools.handlers.policies import policy_handlers
 from tools.handlers.preferences import PREFERENCE_FORGET, PREFERENCE_SET
 from tools.handlers.privacy import PRIVACY_ERASE, PRIVACY_ERASE_STEP, PRIVACY_EXPORT, PRIVACY_EXPORT_OWN
@@ -39,10 +40,12 @@ from tools.work import Handler
 
 __all__ = [
     "HANDLERS",
+    "Fetch",
     "Introduction",
     "PrepareFile",
     "agent_handlers",
     "document_handlers",
+    "page_handlers",
     "policy_handlers",
     "search_by_meaning",
     "workspace_handlers",
@@ -100,7 +103,8 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "task_update": TASK_UPDATE,
     **workspace_handlers(),
 }
-"""All tools but those of `document_handlers`, which need a door's bytes, and of `agent_handlers`, which know names.
+"""All tools but those of `document_handlers`, which need a door's bytes, of `page_handlers`, which ask
+strangers, and of `agent_handlers`, which know names.
 
 Those of Slack are as on a server without Slack.
 """
