@@ -16,7 +16,7 @@ from domain.idempotency.model import KeyInProgress
 from domain.kernel import ConversationId, EngagementId, RunId
 from server.http.answers import json_answer
 from server.http.bodies import Body, JsonBody
-from server.http.document import BODY_REFUSALS, Responses, of_model, problems, shows
+from server.http.document import BODY_REFUSALS, Responses, event_streams, of_model, problems, shows
 from server.http.keys import replayed_headers
 from server.http.negotiation import EVENT_STREAM, JSON, choose
 from server.http.visits import People
@@ -65,14 +65,9 @@ class RunAnswer(BaseModel):
     error: dict[str, object] | None = Field(default=None, description="Of a failed run: code, message, retryable.")
 
 
-def streams(description: str) -> Responses:
-    """A route that shows a run's events, for its documentation."""
-    return {200: {"description": description, "content": {EVENT_STREAM: {"schema": {"type": "string"}}}}}
-
-
 def answers_or_streams() -> Responses:
     """A route that does either, as its reader wishes."""
-    answered, streamed = shows(of_model(RunAnswer))[200], streams("")[200]
+    answered, streamed = shows(of_model(RunAnswer))[200], event_streams("")[200]
     content = {**answered["content"], **streamed["content"]}
     return {200: {"description": "The answer, or the run's events as they come", "content": content}}
 

@@ -11,10 +11,10 @@ from starlette.responses import Response
 from agent.frames import RunSummary
 from agent.json_values import mapping
 from domain.kernel import RunId
-from server.chat.messages import RunAnswer, streams
+from server.chat.messages import RunAnswer
 from server.http.answers import json_answer
 from server.http.bodies import Json, NoBody
-from server.http.document import BODY_REFUSALS, of_model, problems, shows
+from server.http.document import BODY_REFUSALS, event_streams, of_model, problems, shows
 from server.http.keys import replayed_headers
 from server.http.negotiation import EVENT_STREAM, choose
 from server.http.visits import People
@@ -47,7 +47,7 @@ async def get_run(visit: People, run_id: Named) -> Response:
 @router.get(
     "/v1/runs/{run_id}/events",
     responses={
-        **streams("The run's events, to its terminal one, or to where it waits for a person"),
+        **event_streams("The run's events, to its terminal one, or to where it waits for a person"),
         204: {"description": "Nothing follows"},
         **problems(429),
     },

@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 from domain.idempotency.model import LONGEST_KEY
 from server.http.bodies import JsonBody, ToolArguments
 from server.http.keys import METHODS
+from server.http.negotiation import EVENT_STREAM
 from server.http.uploads import MULTIPART, UploadBody
 from server.problems import MEDIA_TYPE
 from tools.manifest import Manifest
@@ -102,6 +103,17 @@ def shows(schema: Json, *, status: int = 200, description: str = "Done", located
     if located is not None:
         shown["headers"] = {"Location": {"description": located, "schema": {"type": "string"}}}
     return {status: shown}
+
+
+def event_streams(description: str) -> Responses:
+    """A route that shows events as they come: each of them is such an object on the wire."""
+    event: Json = {
+        "type": "object",
+        "description": "One server-sent event; `data` is a JSON object.",
+        "required": ["id", "event", "data"],
+        "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
+    }
+    return {200: {"description": description, "content": {EVENT_STREAM: {"schema": event}}}}
 
 
 def tool_result(tool: str, *path: str) -> Json:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from knowledge.model import DocumentId
-from server.http.document import problems
+from server.http.document import event_streams, problems
 from server.http.negotiation import EVENT_STREAM, choose
 from server.http.visits import Api
 
@@ -22,10 +22,7 @@ Number = Annotated[int, Query(ge=0, le=LARGEST_SEQUENCE)]
 @streams.get(
     "/documents/{document_id}/events",
     responses={
-        200: {
-            "description": "The document on its way, until it is ready or failed",
-            "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
-        },
+        **event_streams("The document on its way, until it is ready or failed"),
         204: {"description": "Nothing follows"},
         **problems(404, 429),
     },

@@ -11,7 +11,16 @@ from domain.kernel import TaskId, TaskRunId
 from domain.tasks.model import TaskQuery, TaskStatus
 from server.http.answers import json_answer, result_answer
 from server.http.bodies import Json, ToolArguments
-from server.http.document import BODY_REFUSALS, CALL_REFUSALS, WAITING, listed, problems, shows, tool_result
+from server.http.document import (
+    BODY_REFUSALS,
+    CALL_REFUSALS,
+    WAITING,
+    event_streams,
+    listed,
+    problems,
+    shows,
+    tool_result,
+)
 from server.http.negotiation import EVENT_STREAM, choose
 from server.http.parameters import Day, EngagementAsked, PageAsked, Text
 from server.http.visits import Api
@@ -121,10 +130,7 @@ async def get_task_run(visit: Api, task_run_id: UUID) -> Response:
 @streams.get(
     "/v1/task-runs/{task_run_id}/events",
     responses={
-        200: {
-            "description": "The run as it goes, to its end",
-            "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
-        },
+        **event_streams("The run as it goes, to its end"),
         204: {"description": "Nothing follows"},
         **problems(404, 429),
     },
