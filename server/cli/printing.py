@@ -1,7 +1,6 @@
 """What commands print: plain lines and tables for people, JSON for machines, and nothing that a terminal would obey."""
 
 import json
-import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -60,8 +59,7 @@ def say_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     if console.is_terminal:
         console.print(table)
         return
-    if "COLUMNS" not in os.environ:
-        console.width = UNFOLDED
+    console.width = UNFOLDED
     with console.capture() as captured:
         console.print(table)
     say("\n".join(line.rstrip() for line in captured.get().splitlines()))

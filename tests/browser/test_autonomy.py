@@ -88,6 +88,7 @@ async def test_those_who_may_not_decide_see_the_proposal_and_its_evidence_withou
     assert await page.get_by_role("link", name="Autonomy").locator(".count:visible").count() == 0
 
     await sheet.locator("summary").click()
+    await sheet.locator(".evidence tbody tr").first.wait_for()
     assert await sheet.locator(".evidence tbody tr:visible").count() == BEARS
     await sheet.get_by_role("button", name="Look at call").first.click()
     call = sheet.locator(".details:visible")

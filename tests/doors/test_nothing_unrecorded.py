@@ -61,9 +61,11 @@ async def test_each_way_for_effect_and_event_to_part_is_noticed(
 def test_no_setting_and_no_command_arms_the_fault_hook() -> None:
     assert HubOptions().fault is no_fault
     assert not [name for name in Settings.model_fields if "fault" in name]
-    options = re.compile(r"\bfault=|\bHubOptions\(")
-    named = [path.name for path in (ROOT / "server").rglob("*.py") if options.search(path.read_text(encoding="utf-8"))]
-    assert named == ["hub.py"]
+    sources = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "server").rglob("*.py")}
+    assert [name for name, source in sources.items() if re.search(r"\bfault=", source)] == ["hub.py"]
+    # The demo says where heads go, and no more.
+    made = {name: re.findall(r"\bHubOptions\((.*?)=", source) for name, source in sources.items()}
+    assert {name: said for name, said in made.items() if said} == {"demo.py": ["heads"]}
 
 
 # The servers ----------------------------------------------------------------------------------------------------------

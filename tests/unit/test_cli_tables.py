@@ -13,7 +13,7 @@ WORDS = "somebody is there when it is released " * 10
 def test_what_is_no_terminal_gets_each_row_as_one_line_without_blanks_behind_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("COLUMNS", "40")
     say_table(("id", "says", "by"), [("1", WORDS, "a"), ("2", "no", "b")])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["id", "1", "2"]
