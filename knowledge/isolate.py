@@ -208,8 +208,8 @@ def _environment() -> dict[str, str]:
 async def _stopped(nursery: _Nursery) -> None:
     nursery.control.close()
     try:
-        async with asyncio.timeout(STOP_TIMEOUT_S):
-            await nursery.process.wait()
+        # In a task that was told to end, asyncio.timeout() of Python 3.11.2 lets its own cancellation through.
+        await asyncio.wait_for(nursery.process.wait(), STOP_TIMEOUT_S)
     except TimeoutError:
         nursery.kill()
         await nursery.process.wait()

@@ -4,7 +4,7 @@ import asyncio
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection, resource_tracker
@@ -181,9 +181,10 @@ class Supervisor:
         for child in left:
             child.process.terminate()
         try:
-            async with asyncio.timeout(self._patience.stop_within_s):
-                for child in left:
-                    await _readable(child.process.sentinel)
+            # In a task that was told to end, asyncio.timeout() of Python 3.11.2 lets its own cancellation through.
+            await asyncio.wait_for(
+                _all_readable(child.process.sentinel for child in left), self._patience.stop_within_s
+            )
         except TimeoutError as late:
             stuck = ", ".join(str(child.number) for child in left if not child.has_ended)
             raise NotServing(
@@ -219,6 +220,11 @@ def _say_that_it_keeps_ending(number: int, ends: int, words: str, pause_s: float
         detail=f"process {number} has ended {ends} times, each time soon after it began ({why}); it is started again "
         f"in {pause_s:g} s, and the others go on meanwhile",
     )
+
+
+async def _all_readable(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        await _readable(descriptor)
 
 
 async def _readable(descriptor: int) -> None:
