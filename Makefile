@@ -11,7 +11,8 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # pytest has the last word
 .PHONY: help setup setup-dev demo test check fmt lint types imports manifests lock-check adr-check openapi-check \
-	web web-check coverage openapi lock outage waiting interleavings injection benchmarks replay takeover task-takeover workers-killed clean
+	web web-check coverage openapi lock outage waiting interleavings injection ingestion-killed benchmarks replay takeover task-takeover \
+	workers-killed clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -83,6 +84,9 @@ interleavings: setup-dev ## COURSES of approve, reject, cancel, expire, edit, la
 
 injection: setup-dev ## documents written for the agent, before a model that obeys them all, and errands; both rates (make test tries a sample)
 	GLOW_TEST_EVERY=1 $(BIN)/python -m pytest -q tests/conversations/test_injection.py
+
+ingestion-killed: setup-dev ## KILLS (40) -9 of the worker during ingestion and during a re-embed (make test takes 3 of each)
+	GLOW_TEST_INGESTION_KILLS=$(or $(KILLS),40) $(BIN)/python -m pytest tests/doors/test_ingestion_killed.py
 
 outage: setup-dev ## PostgreSQL away for ten seconds under load (make test does the same for a moment)
 	GLOW_TEST_OUTAGE_S=10 GLOW_TEST_OUTAGE_CLIENTS=32 $(BIN)/python -m pytest tests/doors/test_outage.py

@@ -8,7 +8,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -72,15 +72,21 @@ class Replicas:
 
     @asynccontextmanager
     async def running(
-        self, role: Role = "server", *, works: bool = False, manifests: Path | None = None
+        self,
+        role: Role = "server",
+        *,
+        works: bool = False,
+        manifests: Path | None = None,
+        more: Mapping[str, str | int] | None = None,
     ) -> AsyncGenerator[Replica]:
         """A process that is killed at the end, should it still be alive.
 
-        `works`: a server that takes jobs too. `manifests`: others than the project's.
+        `works`: a server that takes jobs too. `manifests`: others than the project's. `more`: of the settings.
         """
         assert self.process.stdin is not None
         asked: Json = {"role": role, "works": works, "model_url": self.model_url}
         asked["manifests"] = None if manifests is None else str(manifests)
+        asked["more"] = dict(more or {})
         self.process.stdin.write(orjson.dumps(asked) + b"\n")
         born = await self._line()
         replica = Replica(pid=born["pid"], port=born["port"])
@@ -144,7 +150,7 @@ async def _run(urls: DatabaseUrls, asked: Json, say: Callable[[int], None]) -> N
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     manifests = None if asked["manifests"] is None else Path(asked["manifests"])
     options = HubOptions(run_options=RUNS, manifests=manifests)
-    async with open_hub(_settings(asked["model_url"]), urls, PUBLIC_URL, options) as hub:
+    async with open_hub(_settings(asked["model_url"], asked["more"]), urls, PUBLIC_URL, options) as hub:
         if asked["role"] == "worker":
             await _work(hub, stop, say)
         else:
@@ -159,13 +165,14 @@ async def _work(hub: Hub, stop: asyncio.Event, say: Callable[[int], None]) -> No
     await asyncio.wait([working])
 
 
-def _settings(model_url: str) -> Settings:
+def _settings(model_url: str, more: Json) -> Settings:
     return settings_of_tests().model_copy(
         update={
             "model_api": "chat_completions",
             "model": "fake-1",
             "openai_base_url": model_url,
             "openai_api_key": SecretStr("sk-of-tests"),
+            **more,
         }
     )
 
