@@ -162,6 +162,35 @@ async def test_rejected_call_is_not_made(page: "Page", server: Served) -> None:
     assert "rejected" in await page.inner_text(".sheet-head")
 
 
+async def test_what_came_of_an_answer_stands_though_the_run_tells_of_it_first(page: "Page", server: Served) -> None:
+    await sign_in(page, server, Role.MANAGER)
+    await ask_for_approval(page, "Create a task to refresh the analytics")
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def told_last(route: "Route") -> None:
+        asked.set()
+        await answered.wait()
+        await route.continue_()
+
+    async def held(route: "Route") -> None:
+        answer = await route.fetch()
+        await asked.wait()
+        await route.fulfill(response=answer)
+        await page.wait_for_selector(".sheet .result")
+        answered.set()
+
+    await page.route("**/v1/approvals/*", told_last)
+    await page.route("**/v1/approvals/*/decision", held)
+    async with page.expect_response(lambda response: bool(re.search(r"/v1/approvals/[^/?]+$", response.url))) as told:
+        await page.click(".sheet >> text=Reject")
+    await (await told.value).finished()
+    # What it says has been taken in, and drawn.
+    await page.evaluate(
+        "() => new Promise((drawn) => setTimeout(() => requestAnimationFrame(() => setTimeout(drawn))))"
+    )
+    assert await page.locator(".sheet .result").count() == 1
+
+
 async def test_what_a_captured_model_says_is_only_ever_text(page: "Page", firms: Database) -> None:
     async with served(firms, HubOptions(model=ScriptedModel(brain=hostile))) as server:
         await sign_in(page, server)

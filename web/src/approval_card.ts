@@ -42,7 +42,14 @@ export class ApprovalCard {
 
   /** Fetches it anew, unless what became of it stands here already. */
   async refresh(): Promise<void> {
-    if (this.state === "pending") await this.load(this.id).catch(() => undefined);
+    if (this.state !== "pending") return;
+    const item = await this.options.hub.get<Approval>(`v1/approvals/${encodeURIComponent(this.id)}`).catch(() => undefined);
+    // One's own answer may have come meanwhile, and it says what came of the call.
+    if (item && this.stillWaits()) this.layOut(item, null);
+  }
+
+  private stillWaits(): boolean {
+    return this.state === "pending";
   }
 
   private layOut(item: Approval, call: DecidedCall | null): void {
