@@ -5,13 +5,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import pairwise
 from typing import Final
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from knowledge.parse.decode import name_words
 from knowledge.parse.document import ParseLimits, Unreadable
+from knowledge.parse.zipped import opened
 
 _ENCRYPTED: Final = 0x1 | 0x40
 _PATCHED: Final = 0x20
@@ -62,14 +62,12 @@ def entries(content: bytes, allowance: Allowance) -> Iterator[Entry]:
 
     Raises  Unreadable: no archive, empty, or more files than `allowance` has left.
     """
-    try:
-        archive = ZipFile(BytesIO(content))
-    except (BadZipFile, ValueError, NotImplementedError, OSError) as damaged:
-        raise Unreadable("the archive is damaged or was cut short") from damaged
+    archive = opened(content, "the archive is damaged or was cut short")
     overlapping = _overlapping(archive.infolist())
     for info in archive.infolist():
         path = entry_path(_name(info))
-        if info.is_dir() or not path or _is_litter(path):
+        # Without a name it is nothing that zipfile could tell from a folder.
+        if not path or info.is_dir() or _is_litter(path):
             continue
         allowance.take_file()
         try:
@@ -119,5 +117,5 @@ def _unpacked(archive: ZipFile, info: ZipInfo, allowance: Allowance) -> bytes:
     try:
         # zipfile stops at the size that the directory declares, whatever the packed bytes go on to.
         return archive.read(info)
-    except (BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, OSError, OverflowError) as damaged:
+    except (BadZipFile, zlib.error, EOFError, ValueError, OSError, OverflowError) as damaged:
         raise Unreadable("it is damaged") from damaged

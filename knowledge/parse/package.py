@@ -6,16 +6,16 @@ import posixpath
 import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from typing import IO, Final
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element, ParseError
-from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipInfo
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring, iterparse
 
 from knowledge.parse.document import ParseLimits, Unreadable
+from knowledge.parse.zipped import opened
 
 MOST_PARTS: Final = 10_000
 _ENCRYPTED = 0x1 | 0x40
@@ -46,12 +46,7 @@ class Package:
     """
 
     def __init__(self, content: bytes, limits: ParseLimits) -> None:
-        try:
-            self._archive = ZipFile(BytesIO(content))
-        # Python's own NotImplementedError: zipfile raises it for an archive that says it needs a later version of the
-        # format than zipfile reads (APPNOTE 4.4.3). Such a file is bad input like any other.
-        except (BadZipFile, ValueError, NotImplementedError, OSError) as damaged:
-            raise Unreadable(DAMAGED) from damaged
+        self._archive = opened(content, DAMAGED)
         _look_over(self._archive.infolist(), limits)
 
     def xml(self, name: str) -> Element | None:
