@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from domain.kernel import Audience, EngagementId, Role, Trust
+from domain.taint import less_trusted
 from knowledge.fetching.model import Page
 from knowledge.model import DocumentId, NewDocument
 from knowledge.parse.document import MediaType
@@ -70,7 +71,7 @@ async def document_from_url(arguments: DocumentFromUrl, context: CallContext) ->
         content=fetched.page.content,
         audience=arguments.audience,
         engagement_id=None if engagement_id is None else EngagementId(engagement_id),
-        trust=arguments.trust,
+        trust=less_trusted(arguments.trust, context.trust),
         uploaded_by=context.principal.principal_id,
         created_at=context.now,
         uri=fetched.page.url,
