@@ -85,3 +85,11 @@ async def test_a_server_as_it_is_started_fetches_nothing_from_this_machine(datab
         named = site.url("/leases", host="127.0.0.1")
         problem_of(await client.post(FROM_URL, json={"url": named}), 422, "url_refused")
         assert site.asked == []
+
+
+async def test_no_agent_has_the_server_ask_strangers_since_an_address_can_carry_words_out(
+    doors: Doors, site: Website
+) -> None:
+    agent = await doors.client("partner@acme", "service")
+    problem_of(await agent.post(FROM_URL, json={"url": site.url("/leases?client=secret")}), 403, "denied")
+    assert site.asked == []

@@ -129,7 +129,7 @@ ACTS: Mapping[str, Act] = {
         client_too=True,
         waits=False,
     ),
-    "document_from_url": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=OWN_HANDS),
+    "document_from_url": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=OWN_HANDS, person_only=True),
     "document_content": Act(effect="read", least_role=Role.READONLY, doors=frozenset({"rest", "cli", "widget"})),
     "document_delete": Act(effect="commit", least_role=Role.EMPLOYEE, doors=HAND_DOORS),
     "slack_connect": Act(
