@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.firms import FIRM_A, Firm
 from tests.support.served import Served
 
 if TYPE_CHECKING:
@@ -45,9 +46,11 @@ marks = [
 """Of every module whose tests open the page."""
 
 
-async def sign_in(page: "Page", server: Served, who: str = "employee", fragment: str = "") -> None:
+async def sign_in(
+    page: "Page", server: Served, who: str = "employee", fragment: str = "", *, firm: Firm = FIRM_A
+) -> None:
     """Open the page by the link of one of the firm's people."""
-    await page.goto(f"{server.url}/#token={server.token(who)}{fragment}")
+    await page.goto(f"{server.url}/#token={server.token(who, firm=firm)}{fragment}")
     await page.wait_for_selector(".me")
 
 
