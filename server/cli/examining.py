@@ -4,7 +4,9 @@ from collections.abc import AsyncGenerator
 
 from server.cli.printing import say, say_json
 from server.cli.running import run
-from server.doctor import Address, Finding, examine
+from server.doctor.examination import examine
+from server.doctor.finding import Finding
+from server.doctor.machine import Address
 
 
 def doctor(host: str, port: int, *, as_json: bool) -> bool:

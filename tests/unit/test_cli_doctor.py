@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from server.cli.main import main
-from server.doctor import model_finding
+from server.doctor.models import model_finding
 from server.settings import ModelServer
 from tests.support.environment import JWT_SECRET, bare_environment, unused_port
 from tests.support.issuer import key

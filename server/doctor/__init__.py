@@ -1,0 +1,1 @@
+"""`glow doctor`: each module examines one part of an installation."""

@@ -1,0 +1,48 @@
+"""Whether there is a server for vectors, and an index for those it gives."""
+
+import asyncio
+
+from knowledge.embeddings.model import EmbeddingsRefused, EmbeddingsUnavailable
+from server.database.embedding_index import is_indexed
+from server.database.errors import DatabaseUnavailable
+from server.doctor.finding import Finding, wrong
+from server.doctor.models import MODEL_TIMEOUT_S
+from server.hub import embedder_of
+from server.settings import NO_EMBEDDINGS, EmbeddingServer, Settings
+
+
+async def embeddings_finding(settings: Settings, app_url: str) -> Finding:
+    """Whether there is a server for vectors, and an index for those it gives; and which key it is sent."""
+    server, embedder = settings.embedding_server, embedder_of(settings)
+    if server is None or embedder is None:
+        return Finding(part="embeddings", state="note", says=_why_none(settings))
+    place = f"{server.model} at {server.base_url}, {_sent(server, settings)}"
+    try:
+        async with asyncio.timeout(MODEL_TIMEOUT_S):
+            vector = await embedder.embed_question("Does it answer?")
+            indexed = await is_indexed(app_url, await embedder.space())
+    except (TimeoutError, EmbeddingsUnavailable, EmbeddingsRefused) as fault:
+        mend = "mend GLOW_EMBEDDING_BASE_URL, GLOW_EMBEDDING_MODEL or the key; until then search is by words"
+        return wrong("embeddings", f"{place}: {fault or 'The embedding server takes too long.'}", mend)
+    except DatabaseUnavailable:
+        return Finding(part="embeddings", state="note", says="not known while the database does not answer")
+    finally:
+        await embedder.close()
+    if not indexed:
+        mend = "run `glow migrate`, which makes it beside traffic"
+        return wrong("embeddings", f"{place}: its vectors have no index, so that search is slow", mend)
+    return Finding(part="embeddings", state="ok", says=f"{place}: {len(vector)} numbers a vector, indexed")
+
+
+def _why_none(settings: Settings) -> str:
+    if settings.embedding_model == NO_EMBEDDINGS:
+        return f"none: GLOW_EMBEDDING_MODEL={NO_EMBEDDINGS} keeps documents from any server, and search is by words"
+    return "none: search is by words; set OPENAI_API_KEY or GLOW_EMBEDDING_BASE_URL to search by meaning too"
+
+
+def _sent(server: EmbeddingServer, settings: Settings) -> str:
+    """Which key the embedding server is shown."""
+    if server.key_variable is not None:
+        return f"which is sent {server.key_variable}"
+    withheld = " (OPENAI_API_KEY is for the model's server; GLOW_EMBEDDING_API_KEY would be for this one)"
+    return "which is sent no key" + (withheld if settings.openai_api_key is not None else "")
