@@ -1,0 +1,1 @@
+"""Sources of documents: folders, drives and sites that the hub keeps its documents like."""
