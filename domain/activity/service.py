@@ -11,7 +11,9 @@ from domain.kernel import CallId, NotFound, TaskRunId
 from domain.paging import Page, Position, page_of
 from domain.taint import Taint
 
-CALLS_A_PAGE = 1000
+CALLS_A_PAGE = 100
+"""Deciding them again is work between two statements of one transaction, which the database ends where it stands still
+for long; and meanwhile nothing else runs in this process."""
 
 
 class CallNotFound(NotFound):
