@@ -26,6 +26,7 @@ from domain.budgets.postgres import PostgresBudgetReturns, PostgresReservations
 from domain.idempotency.postgres import PostgresKeyExpiry
 from domain.kernel import ApprovalId, Clock, NewId, new_id, utc_now
 from knowledge.embeddings.compatible import CompatibleEmbedder
+from knowledge.embeddings.local import LocalEmbedder
 from knowledge.embeddings.ports import Embedder
 from knowledge.fetching.model import Page
 from knowledge.isolate import IsolatedPreparer
@@ -438,8 +439,10 @@ def _embedder(settings: Settings, stack: AsyncExitStack) -> Embedder | None:
     return embedder
 
 
-def embedder_of(settings: Settings) -> CompatibleEmbedder | None:
-    """The embedding server that the settings name; its connections are whoever's who asks."""
+def embedder_of(settings: Settings) -> CompatibleEmbedder | LocalEmbedder | None:
+    """Who the settings say gives vectors; a server's connections are whoever's who asks."""
+    if settings.embeds_locally:
+        return LocalEmbedder()
     server = settings.embedding_server
     if server is None:
         return None

@@ -7,10 +7,13 @@ from agent.budget import Budget, CostOf
 from agent.model import Model
 from domain.analytics.model import Price
 from domain.earned.model import CountingRules, EarnedRules
+from knowledge.embeddings.local import MODEL as LOCAL_MODEL
 from knowledge.model import SearchWeights
 from server.system_config import Price as ModelPrice
 from server.system_config import RunLimits, SystemConfig, SystemConfigFile
 from tools.spending import PriceOf
+
+FREE = Price(input=0.0, output=0.0, cached_input=None)
 
 
 def prices_of(config: SystemConfig) -> Mapping[str, Price]:
@@ -33,11 +36,13 @@ def priced(config: SystemConfigFile) -> CostOf:
 
 
 def price_now(config: SystemConfigFile) -> PriceOf:
-    """What a model's tokens cost when it is asked; None where it has no price."""
+    """What a model's tokens cost when it is asked, nothing where it is asked in this process; None: it has no price."""
 
     def price_of(model: str) -> Price | None:
         price = config.current.prices.get(model)
-        return None if price is None else _price(price)
+        if price is None:
+            return FREE if model == LOCAL_MODEL else None
+        return _price(price)
 
     return price_of
 

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from agent.model import OFFLINE
 from knowledge.chunk import DEFAULT_BUDGET
+from knowledge.embeddings.local import INSTALL, is_installed
 from server.fallbacks import NONE, SHAPE, Fallback, HostedApi, fallback_of
 from server.home import JWT_SECRET, GlowHome
 from server.ledger_keys import KeySource
@@ -42,6 +43,9 @@ OPENAI = "https://api.openai.com/v1"
 
 NO_EMBEDDINGS = "none"
 """The GLOW_EMBEDDING_MODEL of an installation whose texts go to no embedding server."""
+
+LOCAL_EMBEDDINGS = "local"
+"""The same of one whose texts become vectors in its own processes, by the model of the extra `local`."""
 
 
 class SettingsInvalid(Exception):
@@ -214,7 +218,7 @@ class Settings(BaseSettings):
     embedding_model: str = Field(
         default="text-embedding-3-small", min_length=1, max_length=200, validation_alias="GLOW_EMBEDDING_MODEL"
     )
-    """`none`: no text goes to any embedding server, whatever keys are set."""
+    """`none`: no text goes to any embedding server, whatever keys are set; `local`: nor then, and there are vectors."""
     embedding_base_url: HttpUrl | None = Field(default=None, validation_alias="GLOW_EMBEDDING_BASE_URL")
     """A server for vectors alone; without it they come from where the model is, given a key."""
     embedding_api_key: SecretStr | None = Field(default=None, validation_alias="GLOW_EMBEDDING_API_KEY")
@@ -300,6 +304,20 @@ class Settings(BaseSettings):
                 raise ValueError("GLOW_FALLBACK_API_KEY: would be shown to several servers; name models of one only")
             if any(map(_is_open, away)):
                 raise ValueError("GLOW_FALLBACK_API_KEY: would be sent over http for anybody on the way to read")
+        return self
+
+    @model_validator(mode="after")
+    def _local_embeddings_are_there(self) -> Self:
+        if not self.embeds_locally:
+            return self
+        for name, given in (
+            ("GLOW_EMBEDDING_BASE_URL", self.embedding_base_url),
+            ("GLOW_EMBEDDING_API_KEY", self.embedding_api_key),
+        ):
+            if given is not None:
+                raise ValueError(f"{name}: unset it; GLOW_EMBEDDING_MODEL={LOCAL_EMBEDDINGS} asks no server")
+        if not is_installed():
+            raise ValueError(f"GLOW_EMBEDDING_MODEL: {LOCAL_EMBEDDINGS} needs its extra: {INSTALL}")
         return self
 
     @model_validator(mode="after")
@@ -423,13 +441,20 @@ class Settings(BaseSettings):
 
     @property
     def embedding_server(self) -> EmbeddingServer | None:
-        """Who gives vectors; None: nobody, and search is by words."""
+        """The server that gives vectors; None: none does, and search is by words unless they are made here."""
         keys = (self.embedding_api_key, self.openai_api_key)
-        if self.embedding_model == NO_EMBEDDINGS or (self.embedding_base_url is None and not any(keys)):
+        if self.embedding_model in (NO_EMBEDDINGS, LOCAL_EMBEDDINGS):
+            return None
+        if self.embedding_base_url is None and not any(keys):
             return None
         base_url = self.embedding_base_url or self.openai_base_url or OPENAI
         variable, key = self._embedding_key(base_url)
         return EmbeddingServer(model=self.embedding_model, base_url=base_url, key_variable=variable, api_key=key)
+
+    @property
+    def embeds_locally(self) -> bool:
+        """Whether vectors are made in this process."""
+        return self.embedding_model == LOCAL_EMBEDDINGS
 
     def _embedding_key(self, base_url: str) -> tuple[KeyVariable | None, SecretStr | None]:
         """The key that goes there: the model's is shown to no other server than the model's own."""

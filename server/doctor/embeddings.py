@@ -2,27 +2,28 @@
 
 import asyncio
 
+from knowledge.embeddings.local import INSTALL
 from knowledge.embeddings.model import EmbeddingsRefused, EmbeddingsUnavailable
 from server.database.embedding_index import is_indexed
 from server.database.errors import DatabaseUnavailable
 from server.doctor.finding import Finding, wrong
 from server.doctor.models import MODEL_TIMEOUT_S
 from server.hub import embedder_of
-from server.settings import NO_EMBEDDINGS, EmbeddingServer, Settings
+from server.settings import LOCAL_EMBEDDINGS, NO_EMBEDDINGS, EmbeddingServer, Settings
 
 
 async def embeddings_finding(settings: Settings, app_url: str) -> Finding:
     """Whether there is a server for vectors, and an index for those it gives; and which key it is sent."""
     server, embedder = settings.embedding_server, embedder_of(settings)
-    if server is None or embedder is None:
+    if embedder is None:
         return Finding(part="embeddings", state="note", says=_why_none(settings))
-    place = f"{server.model} at {server.base_url}, {_sent(server, settings)}"
+    place = _place(embedder.model, server, settings)
     try:
         async with asyncio.timeout(MODEL_TIMEOUT_S):
             vector = await embedder.embed_question("Does it answer?")
             indexed = await is_indexed(app_url, await embedder.space())
     except (TimeoutError, EmbeddingsUnavailable, EmbeddingsRefused) as fault:
-        mend = "mend GLOW_EMBEDDING_BASE_URL, GLOW_EMBEDDING_MODEL or the key; until then search is by words"
+        mend = f"{_mend(server)}; until then search is by words"
         return wrong("embeddings", f"{place}: {fault or 'The embedding server takes too long.'}", mend)
     except DatabaseUnavailable:
         return Finding(part="embeddings", state="note", says="not known while the database does not answer")
@@ -34,10 +35,26 @@ async def embeddings_finding(settings: Settings, app_url: str) -> Finding:
     return Finding(part="embeddings", state="ok", says=f"{place}: {len(vector)} numbers a vector, indexed")
 
 
+def _place(model: str, server: EmbeddingServer | None, settings: Settings) -> str:
+    """Who gives vectors, and where texts go for them."""
+    if server is None:
+        return f"{model} in this process, which sends no text anywhere"
+    return f"{model} at {server.base_url}, {_sent(server, settings)}"
+
+
+def _mend(server: EmbeddingServer | None) -> str:
+    if server is None:
+        return f"install the extra again: {INSTALL}"
+    return "mend GLOW_EMBEDDING_BASE_URL, GLOW_EMBEDDING_MODEL or the key"
+
+
 def _why_none(settings: Settings) -> str:
     if settings.embedding_model == NO_EMBEDDINGS:
         return f"none: GLOW_EMBEDDING_MODEL={NO_EMBEDDINGS} keeps documents from any server, and search is by words"
-    return "none: search is by words; set OPENAI_API_KEY or GLOW_EMBEDDING_BASE_URL to search by meaning too"
+    return (
+        "none: search is by words; set OPENAI_API_KEY or GLOW_EMBEDDING_BASE_URL to search by meaning too, "
+        f"or GLOW_EMBEDDING_MODEL={LOCAL_EMBEDDINGS} to do it without any server"
+    )
 
 
 def _sent(server: EmbeddingServer, settings: Settings) -> str:
