@@ -1,7 +1,8 @@
 """What untrusted words do once an agent has read them: the turn, the conversation, and whatever is made of them."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -9,10 +10,15 @@ import orjson
 import pytest
 
 from domain.kernel import CallId, ConversationId, Door, Mode, TaskRunId, Trust
+from domain.resources import resource_folder
+from knowledge.fetching.model import Page
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
 from tests.support.firms import FIRM_A, seed_firms
 from tests.support.gates import GateOnTest, gate_on, principal_of
+from tests.support.website import Said, website
+from tools.handlers import page_handlers
+from tools.manifest_files import load_manifests
 from tools.outcomes import Allow, CallOutcome, CallRequest, NeedsApproval
 from tools.policy import Situation, situation_from_json
 from tools.policy.older import possible_situations
@@ -292,3 +298,43 @@ async def test_facts_recorded_before_taint_was_looked_at_are_decided_as_they_wer
     (situation,) = possible_situations(orjson.dumps(older).decode())
     assert (situation.taint, situation.widens) == (None, None)
     assert gate.policies.decide(situation) == made.verdict
+
+
+@pytest.mark.parametrize(
+    ("read", "claimed", "kept"),
+    [
+        (None, "internal", "internal"),
+        ("client", "internal", "client"),
+        ("external", "internal", "external"),
+        ("client", "external", "external"),
+    ],
+)
+async def test_a_page_that_an_agent_takes_in_is_trusted_no_more_than_what_had_entered_its_turn(
+    pools: DatabasePools,
+    gate: GateOnTest,
+    owner_connection: Connection,
+    read: Trust | None,
+    claimed: Trust,
+    kept: Trust,
+) -> None:
+    del gate  # the firm as its fixture leaves it
+    shipped = {each.name: each for each in load_manifests(resource_folder("manifests"))}["document_from_url"]
+    # As it ships no agent may call it; a tool that lets one is held to the turn by the same hand.
+    offered = replace(shipped, name="page_keep", person_only=False, doors=frozenset({"widget"}))
+    note = Said(content=b"A note that says whose it is.", headers={"Content-Type": "text/plain"})
+    async with website({"/note": note}) as site:
+
+        async def fetch(url: str) -> Page:
+            return await site.fetcher().page(url)
+
+        handler = page_handlers(fetch)[shipped.name]
+        # Nobody calls the other here; two tools never have one handler between them.
+        handlers = {offered.name: handler, shipped.name: replace(handler, work=partial(handler.work))}
+        async with gate_on(pools, handlers, more=[offered]) as opened:
+            talk = Talk(gate=opened)
+            if read is not None:
+                await written_by(owner_connection, read)
+                await talk.read()
+            taken = await talk.call(offered.name, url=site.url("/note"), trust=claimed)
+    assert taken.outcome == "done", taken
+    assert cast("Mapping[str, Any]", taken.result)["document"]["trust"] == kept
