@@ -117,10 +117,6 @@ class DocumentRepository(Protocol):
         """From now on `failed`, without a text."""
         ...
 
-    async def delete(self, document_id: DocumentId, now: datetime) -> None:
-        """From now on seen by nobody; the row stays."""
-        ...
-
 
 class PartRepository(Protocol):
     """Documents that came inside of another, and what is said of a document beside its text."""

@@ -33,6 +33,7 @@ from knowledge.parse.document import Part
 from knowledge.ports import DocumentRepository, FileStore, PartRepository, SearchIndex
 from knowledge.prepare import PreparedDocument
 from knowledge.reanalysis import AnalysedDocument, StoredPassages
+from knowledge.removal import GRACE, RemovalService
 from knowledge.searching import KnowledgeSearch
 from knowledge.versions import VersionService
 
@@ -89,6 +90,7 @@ class KnowledgeService:
     embeddings: EmbeddingStore
     parts: PartRepository
     versions: VersionService
+    removals: RemovalService
 
     async def search(self, query: SearchQuery, vector: Vector | None = None) -> SearchResult:
         """The passages that answer a question, best first. `vector`: where the question lies; None: nobody knows.
@@ -200,7 +202,8 @@ class KnowledgeService:
     ) -> Document:
         """Makes a prepared document ready to be found by its words, in place of what was indexed of it before.
 
-        Effect  writes knowledge_documents, knowledge_chunks, knowledge_terms, knowledge_postings, knowledge_embeddings.
+        Effect  writes knowledge_documents, knowledge_chunks, knowledge_terms, knowledge_postings, knowledge_embeddings,
+                knowledge_kept_vectors.
         Raises  DocumentNotFound: none, or deleted meanwhile.
         """
         if not await self.documents.lock(document_id):
@@ -208,6 +211,7 @@ class KnowledgeService:
         await self._remove(document_id)
         await self.index.write(document_id, prepared, [ChunkId(new_id()) for _ in prepared.chunks])
         await self.embeddings.reuse(document_id)
+        await self.embeddings.forget(document_id)
         await self.documents.finish(document_id, prepared, then, now)
         await self.parts.note(document_id, prepared.note)
         return await self.get(document_id)
@@ -220,7 +224,8 @@ class KnowledgeService:
         A file that lay in the same place before stays the document that it is; those of files that have
         gone are deleted.
 
-        Effect  writes knowledge_documents, knowledge_files, knowledge_chunks, knowledge_postings, knowledge_embeddings.
+        Effect  writes knowledge_documents, knowledge_files, knowledge_chunks, knowledge_postings, knowledge_embeddings,
+                knowledge_kept_vectors, knowledge_staged.
         """
         known = {(each.path, each.content_sha256): each.document_id for each in await self.parts.known(document_id)}
         added: list[DocumentId] = []
@@ -305,21 +310,17 @@ class KnowledgeService:
         await self.documents.fail(document_id, reason, now)
         return await self.get(document_id)
 
-    async def delete(self, document_id: DocumentId, *, now: datetime) -> None:
-        """Takes a document out of every list, read and search, and those inside of it with it.
+    async def delete(self, document_id: DocumentId, *, now: datetime, until: datetime | None = None) -> None:
+        """Takes a document out of every list, read and search at once, with its earlier versions and what lies inside.
 
-        Its row, text and file stay where nobody who asks sees them: an audit firm keeps what it worked from, and
-        erasing is an act of its own.
+        `until`: as long it can be restored; None: as usual. Then it is removed for good (RemovalService.purge).
 
-        Effect  writes knowledge_documents, knowledge_chunks, knowledge_postings, knowledge_embeddings.
+        Effect  writes knowledge_documents, knowledge_chunks, knowledge_postings, knowledge_embeddings,
+                knowledge_kept_vectors, knowledge_staged.
         Raises  DocumentNotFound.
         """
-        if not await self.documents.lock(document_id):
+        if not await self.removals.delete(document_id, now=now, until=until or now + GRACE):
             raise DocumentNotFound(document_id)
-        await self._remove(document_id)
-        await self.documents.delete(document_id, now)
-        for part in await self.parts.known(document_id):
-            await self.delete(part.document_id, now=now)
 
     async def _remove(self, document_id: DocumentId) -> None:
         """All that finds the document."""

@@ -207,7 +207,15 @@ async def open_hub(
         preparer = await stack.enter_async_context(IsolatedPreparer(budget=settings.chunk_tokens))
         prepared_as = preparation(settings.chunk_tokens)
         fetch = partial(_page, options.fetcher, config)
-        rules = load_rules(preparer, embedder, settings.slack, options.manifests, prepared_as, fetch)
+        rules = load_rules(
+            preparer,
+            embedder,
+            settings.slack,
+            options.manifests,
+            prepared_as,
+            fetch,
+            grace=lambda: config.current.documents.grace,
+        )
         stores = await _stores(urls, rules, config, stack)
         task_runs, settlements = (
             TaskRunFeed(stores.transactions),

@@ -17,8 +17,10 @@ from server.slack_app import SlackApp, identified
 from tools.handlers import (
     HANDLERS,
     Fetch,
+    Grace,
     Introduction,
     agent_handlers,
+    as_usual,
     document_handlers,
     page_handlers,
     policy_handlers,
@@ -49,6 +51,7 @@ def load_rules(
     folder: Path | None = None,
     prepared_as: str = preparation(),
     fetch: Fetch | None = None,
+    grace: Grace = as_usual,
 ) -> Rules:
     """Read and check everything under manifests/, or under another `folder` that is laid out like it.
 
@@ -56,6 +59,7 @@ def load_rules(
     `prepared_as`: how `preparer` reads and cuts up.
     `slack`: the app whose workspaces can be connected; None: none can.
     `fetch`: how pages of the web are had; None: within the usual bounds.
+    `grace`: how long deleted documents can be restored.
 
     Raises  RegistryError, PolicyFilesError, WorkflowFilesError, PersonaInvalid: the server does not start.
     """
@@ -81,7 +85,7 @@ def load_rules(
     registry = Registry.load(
         folder,
         handlers,
-        document_handlers(staging, prepare_file, embedder, prepared_as),
+        document_handlers(staging, prepare_file, embedder, prepared_as, grace),
         page_handlers(fetch or fetched),
         agent_handlers(introductions(personas)),
         policy_handlers(Rulebook(policies)),

@@ -184,6 +184,17 @@ class ApprovalConfig(_Part):
         return timedelta(minutes=self.remind_before_minutes) or None
 
 
+class DocumentConfig(_Part):
+    """What becomes of deleted documents."""
+
+    restore_days: Annotated[int, Field(ge=0, le=3650)] = 30
+    """As long they can be restored, from their deletion; 0: not at all."""
+
+    @property
+    def grace(self) -> timedelta:
+        return timedelta(days=self.restore_days)
+
+
 Share = Annotated[float, Field(gt=0, lt=1, strict=False, allow_inf_nan=False)]
 
 
@@ -217,6 +228,7 @@ class SystemConfig(_Part):
     search: SearchConfig = SearchConfig()
     conversations: ConversationConfig = ConversationConfig()
     approvals: ApprovalConfig = ApprovalConfig()
+    documents: DocumentConfig = DocumentConfig()
     heads: HeadsConfig = HeadsConfig()
     autonomy: AutonomyConfig = AutonomyConfig()
     models: Mapping[str, ModelTraits] = Field(default_factory=dict[str, ModelTraits])

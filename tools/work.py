@@ -90,6 +90,7 @@ class Job:
         "document_index",
         "document_embed",
         "document_analyse",
+        "document_purge",
         "approval_expire",
         "approval_remind",
         "autonomy_review",

@@ -20,7 +20,9 @@ ProposalAnswer = Literal["accept", "reject"]
 EARNING: tuple[Earning, ...] = get_args(Earning)
 ASKS: Mapping[Earning, Level] = {"prepare": Level.L1, "commit": Level.L2}
 """The highest level at which the agent still asks before a call of the effect.  Source  domain.md, Autonomy."""
-UPKEEP = frozenset({"approval_cancel", "approval_expire", "autonomy_review", "call_settle", "privacy_erase_step"})
+UPKEEP = frozenset(
+    {"approval_cancel", "approval_expire", "autonomy_review", "call_settle", "document_purge", "privacy_erase_step"}
+)
 """What the hub writes down whatever the autonomy: nobody lets it do so, and nobody would take it back."""
 
 

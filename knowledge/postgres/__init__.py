@@ -8,8 +8,10 @@ from knowledge.model import EVEN, SearchWeights
 from knowledge.postgres.documents import PostgresDocuments, PostgresFiles
 from knowledge.postgres.indexing import PostgresIndex
 from knowledge.postgres.parts import PostgresParts
+from knowledge.postgres.removal import PostgresRemovals
 from knowledge.postgres.search import SEARCH, search_values
 from knowledge.postgres.versions import PostgresVersions
+from knowledge.removal import RemovalService
 from knowledge.service import KnowledgeService
 from knowledge.versions import VersionService
 
@@ -27,14 +29,19 @@ __all__ = [
 def knowledge_service(connection: Connection, weights: SearchWeights = EVEN) -> KnowledgeService:
     """The service of one transaction."""
     documents, index = PostgresDocuments(connection), PostgresIndex(connection, weights)
-    embeddings = PostgresEmbeddings(connection)
+    embeddings, parts, versions = (
+        PostgresEmbeddings(connection),
+        PostgresParts(connection),
+        PostgresVersions(connection),
+    )
     return KnowledgeService(
         documents=documents,
         index=index,
         files=PostgresFiles(connection),
         embeddings=embeddings,
-        parts=PostgresParts(connection),
-        versions=VersionService(
-            documents=documents, index=index, embeddings=embeddings, versions=PostgresVersions(connection)
+        parts=parts,
+        versions=VersionService(documents=documents, index=index, embeddings=embeddings, versions=versions),
+        removals=RemovalService(
+            removals=PostgresRemovals(connection), versions=versions, parts=parts, index=index, embeddings=embeddings
         ),
     )

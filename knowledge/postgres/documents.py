@@ -142,10 +142,6 @@ SET status = 'failed', failure = $2, text = NULL, updated_at = $3, chunk_count =
 WHERE document_id = $1
 """
 
-_DELETE = """
-UPDATE knowledge_documents SET deleted_at = $2, updated_at = $2, chunk_count = 0, term_count = 0 WHERE document_id = $1
-"""
-
 
 class PostgresDocuments:
     """DocumentRepository over the call's own connection."""
@@ -271,9 +267,6 @@ class PostgresDocuments:
 
     async def fail(self, document_id: DocumentId, reason: str, now: datetime) -> None:
         await self._connection.execute(_FAIL, document_id, reason, now)
-
-    async def delete(self, document_id: DocumentId, now: datetime) -> None:
-        await self._connection.execute(_DELETE, document_id, now)
 
 
 _PUT_FILE = """

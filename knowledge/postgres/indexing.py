@@ -41,6 +41,9 @@ WHERE d.document_id = $1
 ORDER BY n.ordinal
 """
 
+TERMS_LOCK = "hashtextextended(glow.organization_id() || '/terms', 55)"
+"""Held by whoever relies on an organization's words being there, and alone by who removes those without a posting."""
+
 # In order, so that two documents indexed at once wait for one another's new terms and never lock one another out.
 _ADD_TERMS = """
 INSERT INTO knowledge_terms (organization_id, term)
@@ -90,6 +93,7 @@ class PostgresIndex(PostgresSearch):
             for chunk_id, frequencies in terms.items()
             for term, frequency in frequencies.items()
         ]
+        await self._connection.execute(f"SELECT pg_advisory_xact_lock_shared({TERMS_LOCK})")
         await self._connection.execute(_ADD_TERMS, list({term for term, _, _ in postings}))
         await self._connection.execute(
             _ADD_POSTINGS,

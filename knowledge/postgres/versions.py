@@ -12,7 +12,7 @@ from knowledge.prepare import PreparedDocument
 from knowledge.versions import Namesake, Staged, Version
 
 # Two uploads under one name come one behind the other.
-_HOLD_NAME = "SELECT pg_advisory_xact_lock(hashtextextended(concat_ws('/', glow.organization_id(), $1::text), 55))"
+HOLD_NAME = "SELECT pg_advisory_xact_lock(hashtextextended(concat_ws('/', glow.organization_id(), $1::text), 55))"
 
 _NAMED = """
 SELECT document_id, coalesce(line_id, document_id) AS line_id, edition, uploaded_by, content_sha256
@@ -89,12 +89,12 @@ class PostgresVersions:
         self._connection = connection
 
     async def named(self, new: NewDocument, uri: str) -> Namesake | None:
-        await self._connection.execute(_HOLD_NAME, uri)
+        await self._connection.execute(HOLD_NAME, uri)
         row = await self._connection.fetchrow(_NAMED, uri, new.audience, new.engagement_id, new.trust)
         return None if row is None else _namesake(row)
 
     async def alike(self, new: NewDocument, digest: bytes) -> Namesake | None:
-        await self._connection.execute(_HOLD_NAME, digest.hex())
+        await self._connection.execute(HOLD_NAME, digest.hex())
         row = await self._connection.fetchrow(_ALIKE, digest, new.audience, new.engagement_id, new.trust, new.title)
         return None if row is None else _namesake(row)
 

@@ -37,7 +37,12 @@ Handle = Callable[[Job, int], Awaitable[timedelta | None]]
 BATCH = 10
 MOST_AT_ONCE = 2 * BATCH
 """Jobs that one worker has under way."""
-MOST_OF_A_KIND: Mapping[str, int] = {"document_index": 4, "document_embed": 4, "document_analyse": 2}
+MOST_OF_A_KIND: Mapping[str, int] = {
+    "document_index": 4,
+    "document_embed": 4,
+    "document_analyse": 2,
+    "document_purge": 1,
+}
 """Jobs under way over all workers: what waits for one of the few places where files are read and vectors asked for must
 not wait there for longer than its call may take, hold its file in memory meanwhile, or keep task runs out."""
 HEARTBEAT_TIMEOUT = timedelta(seconds=20)
@@ -107,6 +112,12 @@ WITH unfinished AS (
     SELECT 'document_index', d.organization_id, d.document_id, d.updated_at
     FROM knowledge_documents d
     WHERE d.status IN ('queued', 'parsing') AND d.deleted_at IS NULL
+    UNION ALL
+    -- Deleted, and its time to be restored is over.
+    SELECT 'document_purge', d.organization_id, d.document_id, d.purge_at - $1::interval
+    FROM knowledge_documents d
+    WHERE d.deleted_at IS NOT NULL AND coalesce(d.deleted_with, d.document_id) = d.document_id
+      AND d.purge_at <= now()
     UNION ALL
     -- Found by the terms of another analysis: once all else is done, since they are found meanwhile.
     SELECT 'document_analyse', d.organization_id, d.document_id, now() - $1::interval - interval '1 second'

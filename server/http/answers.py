@@ -20,6 +20,7 @@ TOO_LATE_OR_EARLY = frozenset(
         "already_ended",
         "approval_expired",
         "document_not_ready",
+        "not_restorable",
         "policy_exists",
         "proposal_outdated",
         "run_ended",

@@ -14,9 +14,10 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from domain.idempotency.model import KeyInProgress, KeyMismatch
-from domain.kernel import Audience
+from domain.kernel import Audience, Role
 from knowledge.languages import Language
 from knowledge.model import DocumentId, DocumentQuery, DocumentStatus
+from knowledge.removal import DeletedQuery
 from server.http.answers import json_answer, refusal_members, refused, result_answer
 from server.http.bodies import Body, Json, ToolArguments, invalid_request
 from server.http.document import (
@@ -35,7 +36,7 @@ from server.http.uploads import NAME_LIMIT, Upload, UploadBody
 from server.http.visits import Api, People, Visit
 from server.problems import Problem
 from tools.outcomes import CallOutcome, error_json
-from tools.views.knowledge import document_json
+from tools.views.knowledge import deleted_json, document_json
 from tools.views.values import page_json
 
 router = APIRouter(prefix="/v1/knowledge", tags=["knowledge"])
@@ -84,6 +85,31 @@ UPLOADED: Json = {
                 ]
             },
         }
+    },
+}
+
+
+DELETED: Json = {
+    "type": "object",
+    "required": [
+        "document_id",
+        "title",
+        "media_type",
+        "audience",
+        "size_bytes",
+        "uploaded_by",
+        "deleted_at",
+    ],
+    "properties": {
+        "document_id": {"type": "string", "format": "uuid"},
+        "title": {"type": "string"},
+        "media_type": {"type": "string"},
+        "audience": {"enum": ["firm", "client"]},
+        "engagement_id": {"type": "string", "format": "uuid"},
+        "size_bytes": {"type": "integer", "minimum": 0},
+        "uploaded_by": {"type": "string", "description": "An e-mail address."},
+        "deleted_at": {"type": "string", "format": "date-time"},
+        "restorable_until": {"type": "string", "format": "date-time", "description": "Left out: for good."},
     },
 }
 
@@ -191,11 +217,39 @@ async def get_document(visit: Api, document_id: UUID) -> Response:
     responses={204: {"description": "Deleted"}, **WAITING, **CALL_REFUSALS},
 )
 async def delete_document(visit: Api, document_id: UUID) -> Response:
-    """Take a document out of every list, search and read."""
+    """Take a document out of every list, search and read; for some days it can be restored."""
     outcome = await visit.call("document_delete", {"document_id": str(document_id)})
     if outcome.outcome == "done":
         return Response(status_code=204, headers={"X-Call-Id": str(outcome.call_id)})
     return result_answer(outcome, lambda result: result)
+
+
+@router.post(
+    "/documents/{document_id:uuid}/restore",
+    status_code=202,
+    responses={
+        **shows(
+            {"anyOf": [DOCUMENT, WAITING[202]["content"]["application/json"]["schema"]]},
+            status=202,
+            description="Back, and queued to be indexed, or waits for a person's approval (`outcome`: waiting)",
+        ),
+        **CALL_REFUSALS,
+    },
+)
+async def restore_document(visit: Api, document_id: UUID) -> Response:
+    """Bring a deleted document back, with all that was deleted along with it."""
+    outcome = await visit.call("document_restore", {"document_id": str(document_id)})
+    return result_answer(outcome, lambda result: result["document"], 202)
+
+
+@router.get("/deleted-documents", responses=shows(listed(DELETED)))
+async def list_deleted_documents(visit: Api, page: PageAsked) -> Response:
+    """What was deleted and can be restored, the last deleted first: one's own uploads; to a MANAGER and above, all."""
+    async with visit.session() as session:
+        sees_all = session.role is not None and session.role.rank >= Role.MANAGER.rank
+        query = DeletedQuery(page=page, uploaded_by=None if sees_all else visit.principal.principal_id)
+        found = await session.work.knowledge.removals.list(query, visit.hub.clock())
+        return json_answer(page_json(found, deleted_json))
 
 
 @files.get(

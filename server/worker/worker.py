@@ -90,6 +90,7 @@ class Worker:
             "document_index": documents.work,
             "document_embed": documents.work,
             "document_analyse": documents.work,
+            "document_purge": documents.work,
             "approval_expire": approvals.work,
             "approval_remind": approvals.work,
             "call_settle": settling.work,

@@ -23,6 +23,9 @@ WRITTEN_TABLES = [
     "knowledge_terms",
     "knowledge_postings",
     "knowledge_embeddings",
+    "knowledge_kept_vectors",
+    "knowledge_staged",
+    "document_figures",
 ]
 
 _TICKET = """

@@ -382,6 +382,17 @@ CASES: tuple[Case, ...] = (
         client_own=True,
     ),
     Case(
+        name="restore what is not deleted",
+        tool="document_restore",
+        arguments=_fixed({"document_id": _ids("client_thing")}),
+    ),
+    Case(
+        name="purge what is not deleted",
+        tool="document_purge",
+        arguments=_fixed({"document_id": _ids("client_thing")}),
+        minimum=Level.L0,
+    ),
+    Case(
         name="upload without a file",
         tool="document_upload",
         arguments=_fixed({"title": "Notes", "content_sha256": "0" * 64, "size_bytes": 4}),

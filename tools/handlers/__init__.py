@@ -24,6 +24,7 @@ from tools.handlers.policies import policy_handlers
 from tools.handlers.preferences import PREFERENCE_FORGET, PREFERENCE_SET
 from tools.handlers.privacy import PRIVACY_ERASE, PRIVACY_ERASE_STEP, PRIVACY_EXPORT, PRIVACY_EXPORT_OWN
 from tools.handlers.releases import RELEASE_CHECK, RELEASE_SUBMIT, SIGNOFF_RECORD
+from tools.handlers.removal import Grace, as_usual
 from tools.handlers.schedules import SCHEDULE_CREATE, SCHEDULE_DELETE, SCHEDULE_LIST, SCHEDULE_UPDATE
 from tools.handlers.tasks import (
     TASK_CREATE,
@@ -41,9 +42,11 @@ from tools.work import Handler
 __all__ = [
     "HANDLERS",
     "Fetch",
+    "Grace",
     "Introduction",
     "PrepareFile",
     "agent_handlers",
+    "as_usual",
     "document_handlers",
     "page_handlers",
     "policy_handlers",

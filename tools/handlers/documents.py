@@ -1,4 +1,4 @@
-"""Documents taken in, indexed and deleted: acts that models never see."""
+"""Documents taken in and indexed: acts that models never see."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,6 +19,7 @@ from knowledge.service import KnowledgeService
 from knowledge.wire import prepared_bytes
 from tools.handlers.arguments import Arguments
 from tools.handlers.embedding import embed_job, embedding_handlers
+from tools.handlers.removal import Grace, as_usual, removal_handlers
 from tools.outcomes import Json
 from tools.staging import Staging
 from tools.views.knowledge import document_json
@@ -64,15 +65,6 @@ class EngagementNeeded(DomainError):
         super().__init__("engagement_id: a document that a client sees belongs to an engagement")
 
 
-class NotYourDocument(DomainError):
-    """Somebody else's upload, which takes a MANAGER to delete."""
-
-    code: ClassVar[str] = "not_your_document"
-
-    def __init__(self) -> None:
-        super().__init__("document_id: somebody else uploaded this document; it takes a MANAGER to delete it")
-
-
 class DocumentUpload(Arguments):
     title: str
     content_sha256: str
@@ -91,10 +83,6 @@ class DocumentIndex(Arguments):
 
 
 class DocumentAnalyse(Arguments):
-    document_id: UUID
-
-
-class DocumentDelete(Arguments):
     document_id: UUID
 
 
@@ -149,17 +137,6 @@ def _belonging(arguments: DocumentUpload, role: Role) -> tuple[Audience, Trust]:
     return chosen
 
 
-async def document_delete(arguments: DocumentDelete, context: CallContext) -> Json:
-    """Effect  writes knowledge_documents, knowledge_chunks, knowledge_postings, knowledge_embeddings.
-
-    Raises  NotYourDocument.
-    """
-    if context.facts.of("document", "own") is not True and context.role.rank < Role.MANAGER.rank:
-        raise NotYourDocument
-    await context.work.knowledge.delete(DocumentId(arguments.document_id), now=context.now)
-    return {"document_id": str(arguments.document_id)}
-
-
 async def document_analyse(arguments: DocumentAnalyse, context: CallContext) -> Json:
     """Effect  writes knowledge_documents, knowledge_chunks, knowledge_terms, knowledge_postings."""
     found_by = cast(AnalysedDocument, context.prepared)
@@ -182,11 +159,12 @@ def document_handlers(
     prepare_file: PrepareFile,
     embedder: Embedder | None = None,
     prepared_as: str = preparation(),
+    grace: Grace = as_usual,
 ) -> Mapping[str, Handler[Any]]:
     """The tools that need what lies outside.
 
     `staging` is where doors hold bytes, `prepare_file` reads them, `embedder` gives vectors; None: no server does.
-    `prepared_as`: how `prepare_file` reads.
+    `prepared_as`: how `prepare_file` reads. `grace`: how long what is deleted can be restored.
     """
 
     async def find_upload(arguments: DocumentUpload, context: PrepareContext) -> Upload:
@@ -227,9 +205,9 @@ def document_handlers(
     return {
         "document_upload": Handler(arguments=DocumentUpload, work=document_upload, prepare=find_upload),
         "document_index": Handler(arguments=DocumentIndex, work=document_index, prepare=prepare_index),
-        "document_delete": Handler(arguments=DocumentDelete, work=document_delete),
         "document_analyse": Handler(arguments=DocumentAnalyse, work=document_analyse, prepare=prepare_analysis),
         **embedding_handlers(embedder),
+        **removal_handlers(grace),
     }
 
 

@@ -57,13 +57,14 @@ async def privacy_erase(arguments: PrivacyErase, context: CallContext) -> Json:
 
 
 async def privacy_erase_step(arguments: PrivacyEraseStep, context: CallContext) -> Json:
-    """Effect  removes rows of many tables; cancels approvals and runs.
+    """Effect  removes rows of many tables; cancels approvals and runs; writes knowledge_documents.
 
     Raises  ErasureNotFound.
     """
     erasure_id = ErasureId(arguments.erasure_id)
     batch = await context.work.privacy.step(erasure_id, context.now)
     cancelled = await _end_what_is_going(erasure_id, context) if batch.waits else 0
+    await _purge_what_is_deleted(erasure_id, context)
     return {
         "erasure_id": str(erasure_id),
         "state": batch.state,
@@ -71,6 +72,14 @@ async def privacy_erase_step(arguments: PrivacyEraseStep, context: CallContext) 
         "removed": dict(batch.removed),
         "cancelled": cancelled,
     }
+
+
+async def _purge_what_is_deleted(erasure_id: ErasureId, context: CallContext) -> None:
+    """Documents are the firm's; but what they uploaded and somebody deleted waits for nobody any more."""
+    erasure = await context.work.privacy.get(erasure_id)
+    for document_id in await context.work.knowledge.removals.hurry(erasure.user_id, context.now):
+        organization_id = context.principal.organization_id
+        context.jobs.append(Job(kind="document_purge", organization_id=organization_id, subject_id=document_id))
 
 
 async def _end_what_is_going(erasure_id: ErasureId, context: CallContext) -> int:

@@ -2,6 +2,7 @@
 
 from knowledge.model import Document, DocumentText, Passage, SearchResult
 from knowledge.progress import progress_of
+from knowledge.removal import DeletedDocument
 from tools.outcomes import Json
 from tools.views.values import given, id_text
 
@@ -106,6 +107,23 @@ def document_json(document: Document) -> Json:
             replaced_by=id_text(document.replaced_by),
         ),
         **_progress_json(document),
+    }
+
+
+def deleted_json(deleted: DeletedDocument) -> Json:
+    """A document that can still be restored."""
+    return {
+        "document_id": str(deleted.document_id),
+        "title": deleted.title,
+        "media_type": deleted.media_type,
+        "audience": deleted.audience,
+        "size_bytes": deleted.size_bytes,
+        "uploaded_by": deleted.uploader,
+        "deleted_at": deleted.deleted_at.isoformat(),
+        **given(
+            engagement_id=id_text(deleted.engagement_id),
+            restorable_until=None if deleted.restorable_until is None else deleted.restorable_until.isoformat(),
+        ),
     }
 
 
