@@ -334,6 +334,29 @@ async def test_what_is_under_way_ends_before_anything_is_removed(office: Office)
     assert await inspector.fetchval("SELECT count(*) FROM messages WHERE message_id = $1", THING) == 0
 
 
+async def test_what_they_uploaded_and_somebody_deleted_is_purged_at_once_and_the_firms_stays(office: Office) -> None:
+    await office.owner.execute(AT_REST)
+    content = b"# Notes\n\nA letter."
+    documents: list[str] = []
+    for title in ("Goes", "Stays"):
+        async with office.gate.staging.holding(HAND, content) as digest:
+            asked = {"title": title, "file_name": "a.md", "content_sha256": digest, "size_bytes": len(content)}
+            taken = await office.call("document_upload", asked)
+        documents.append(cast(dict[str, Any], taken.result)["document"]["document_id"])
+    goes, stays = documents
+    assert (await office.call("document_delete", {"document_id": goes})).outcome == "done"
+    await office.erased(await office.approved())
+
+    purges = {each.subject_id for each in office.gate.queue.jobs if each.kind == "document_purge"}
+    assert purges == {UUID(goes)}
+    service = principal_of(who="service", door="worker")
+    assert (await office.call("document_purge", {"document_id": goes}, service)).outcome == "done"
+    left = await office.inspector.fetch(
+        "SELECT document_id FROM knowledge_documents WHERE document_id = ANY ($1)", [UUID(goes), UUID(stays)]
+    )
+    assert [row["document_id"] for row in left] == [UUID(stays)]
+
+
 async def test_whoever_is_erased_is_kept_out_and_what_they_try_is_forgotten(office: Office) -> None:
     await office.owner.execute(AT_REST)
     identities = PostgresIdentities(office.desk.pools.app)

@@ -310,6 +310,35 @@ async def test_an_upload_is_indexed_found_handed_out_and_deleted(doors: Doors) -
     assert {"document_upload", "knowledge_search", "document_content", "document_delete"} <= calls
 
 
+async def test_what_was_deleted_is_listed_to_whom_it_concerns_and_comes_back(doors: Doors) -> None:
+    employee, partner, reader = [await doors.client(f"{who}@acme") for who in ("employee", "partner", "readonly")]
+    own = (await upload(employee, ("own.md", LETTER, "text/markdown"))).json()["items"][0]["document_id"]
+    theirs = (await upload(partner, ("theirs.md", b"# Fees\n\nOf 2026.", "text/markdown"))).json()["items"][0][
+        "document_id"
+    ]
+    for document_id in (own, theirs):
+        assert (await partner.delete(f"/v1/knowledge/documents/{document_id}")).status_code == 204
+
+    async def listed(client: httpx.AsyncClient) -> list[str]:
+        answer = await client.get("/v1/knowledge/deleted-documents")
+        assert answer.status_code == 200
+        return [item["document_id"] for item in answer.json()["items"]]
+
+    assert (await listed(employee), await listed(partner), await listed(reader)) == ([own], [theirs, own], [])
+    page = (await partner.get("/v1/knowledge/deleted-documents", params={"limit": 1})).json()
+    behind = await partner.get("/v1/knowledge/deleted-documents", params={"limit": 1, "cursor": page["next_cursor"]})
+    assert [item["document_id"] for item in behind.json()["items"]] == [own]
+    restore = "/v1/knowledge/documents/{}/restore"
+    problem_of(await employee.post(restore.format(theirs)), 422, "not_your_document")
+    problem_of(await reader.post(restore.format(own)), 403, "denied")
+    back = await employee.post(restore.format(own))
+    assert (back.status_code, back.json()["document_id"]) == (202, own)
+    assert (await listed(employee), await listed(partner)) == ([], [theirs])
+    problem_of(await employee.post(restore.format(own)), 404, "document_not_found")
+    recorded = (await employee.get(f"/v1/activity/{back.headers['x-call-id']}")).json()
+    assert (recorded["tool"], recorded["outcome"]) == ("document_restore", "done")
+
+
 async def test_the_record_names_the_very_file_that_is_handed_out(doors: Doors) -> None:
     client = await doors.client()
     whole = b"A line of a long report.\n" * 40_000
