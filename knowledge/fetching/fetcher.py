@@ -7,7 +7,7 @@ import ssl
 import zlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import PurePosixPath
 from typing import Final
@@ -48,14 +48,6 @@ class _Answer:
     content: bytes = b""
 
 
-@dataclass(slots=True)
-class _Course:
-    """One fetch: the pool that it goes through, and what it has learned of sites on its way."""
-
-    pool: httpcore2.AsyncConnectionPool
-    robots: dict[str, Robots] = field(default_factory=dict[str, Robots])
-
-
 class WebFetcher:
     """Asks strangers' servers for pages. `resolve` and `allowance` are what a test replaces."""
 
@@ -89,22 +81,68 @@ class WebFetcher:
 
         Raises  UrlRefused, AddressRefused, RobotsRefused, PageTooLarge, PageUnavailable.
         """
+        async with self.visit() as visit:
+            return await visit.fetch(url, most_bytes=most_bytes, etag=etag, last_modified=last_modified)
+
+    @asynccontextmanager
+    async def visit(self) -> AsyncGenerator[Visit]:
+        """Pages one after another, for the length of the block.
+
+        Connections of this visit alone, directly: a proxy that the surroundings name would resolve by itself.
+        """
+        backend = CheckedBackend(self._resolve, self._allowance)
+        async with httpcore2.AsyncConnectionPool(
+            ssl_context=_trusted(), max_connections=2, max_keepalive_connections=0, network_backend=backend
+        ) as pool:
+            yield Visit(pool, self._limits, self._allowance)
+
+
+class Visit:
+    """Pages that are fetched one after another: what sites ask of robots is asked of each once."""
+
+    def __init__(self, pool: httpcore2.AsyncConnectionPool, limits: FetchLimits, allowance: Allowance) -> None:
+        self._pool = pool
+        self._limits = limits
+        self._allowance = allowance
+        self._known: dict[str, Robots] = {}
+
+    async def fetch(
+        self,
+        url: str,
+        *,
+        most_bytes: int | None = None,
+        etag: str | None = None,
+        last_modified: str | None = None,
+    ) -> Page | Unchanged:
+        """As WebFetcher.fetch."""
         conditions = {"If-None-Match": etag, "If-Modified-Since": last_modified}
         headers = {name: value for name, value in conditions.items() if value is not None}
         most = min(most_bytes or self._limits.size_bytes, self._limits.size_bytes)
+        async with self._in_time():
+            return await self._followed(self._parsed(url), headers, most)
+
+    async def robots(self, url: str) -> Robots:
+        """What the site of a page asks of robots.
+
+        Raises  UrlRefused, AddressRefused, PageUnavailable; RobotsRefused: it does not say, so that nothing is fetched.
+        """
+        async with self._in_time():
+            return await self._robots_of(self._parsed(url))
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncGenerator[None]:
+        """Raises  PageUnavailable."""
+        seconds = self._limits.within.total_seconds()
         try:
-            async with asyncio.timeout(self._limits.within.total_seconds()), self._course() as course:
-                return await self._followed(course, self._parsed(url), headers, most)
+            async with asyncio.timeout(seconds):
+                yield
         except TimeoutError as late:
-            seconds = self._limits.within.total_seconds()
             raise PageUnavailable(f"the page did not come within {seconds:g} s") from late
 
-    async def _followed(
-        self, course: _Course, url: httpx2.URL, headers: Mapping[str, str], most: int
-    ) -> Page | Unchanged:
+    async def _followed(self, url: httpx2.URL, headers: Mapping[str, str], most: int) -> Page | Unchanged:
         for _ in range(self._limits.redirects + 1):
-            await self._ask_leave(course, url)
-            answer = await self._asked(course, url, headers, most)
+            await self._ask_leave(url)
+            answer = await self._asked(url, headers, most)
             if answer.status not in _REDIRECTS:
                 return _result(url, answer)
             url = self._next(url, answer.headers.get("location"))
@@ -140,21 +178,25 @@ class WebFetcher:
             raise UrlRefused(f"port {port} is not one of {', '.join(map(str, sorted(_PORTS)))}")
         return url.copy_with(fragment=None)
 
-    async def _ask_leave(self, course: _Course, url: httpx2.URL) -> None:
+    async def _ask_leave(self, url: httpx2.URL) -> None:
         """Raises  RobotsRefused."""
-        site = f"{url.scheme}://{url.netloc.decode('ascii')}"
-        if site not in course.robots:
-            course.robots[site] = await self._robots(course, httpx2.URL(f"{site}/robots.txt"))
-        if not course.robots[site].allows(url.raw_path.decode("ascii")):
+        robots = await self._robots_of(url)
+        if not robots.allows(url.raw_path.decode("ascii")):
             raise RobotsRefused(str(url))
 
-    async def _robots(self, course: _Course, url: httpx2.URL) -> Robots:
+    async def _robots_of(self, url: httpx2.URL) -> Robots:
+        site = f"{url.scheme}://{url.netloc.decode('ascii')}"
+        if site not in self._known:
+            self._known[site] = await self._robots(httpx2.URL(f"{site}/robots.txt"))
+        return self._known[site]
+
+    async def _robots(self, url: httpx2.URL) -> Robots:
         """A site without rules lets everybody; one that does not answer, nobody. Source  RFC 9309 2.3.1.
 
         Raises  RobotsRefused, PageUnavailable.
         """
         for _ in range(self._limits.redirects + 1):
-            answer = await self._asked(course, url, {}, MOST_BYTES, cut=True)
+            answer = await self._asked(url, {}, MOST_BYTES, cut=True)
             if answer.status in _REDIRECTS:
                 url = self._next(url, answer.headers.get("location"))
             elif answer.status == 200:
@@ -165,9 +207,7 @@ class WebFetcher:
                 return Robots()
         return Robots()
 
-    async def _asked(
-        self, course: _Course, url: httpx2.URL, headers: Mapping[str, str], most: int, *, cut: bool = False
-    ) -> _Answer:
+    async def _asked(self, url: httpx2.URL, headers: Mapping[str, str], most: int, *, cut: bool = False) -> _Answer:
         """One request. `cut`: what is beyond the limit is left there. Raises  PageTooLarge, PageUnavailable."""
         sent = {
             "Host": url.netloc.decode("ascii"),
@@ -180,7 +220,7 @@ class WebFetcher:
         seconds = self._limits.connect.total_seconds()
         waits = {"timeout": {"connect": seconds, "pool": seconds, "read": 3 * seconds, "write": seconds}}
         try:
-            async with course.pool.stream(
+            async with self._pool.stream(
                 "GET", httpcore2.URL(_bytes_of(url)), headers=list(sent.items()), extensions=waits
             ) as answer:
                 told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
@@ -190,15 +230,6 @@ class WebFetcher:
                 return replace(found, content=await _body(answer, told, most, cut=cut))
         except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError, OSError) as lost:
             raise PageUnavailable(f"{url.host} does not answer") from lost
-
-    @asynccontextmanager
-    async def _course(self) -> AsyncGenerator[_Course]:
-        """Connections of this fetch alone, directly: a proxy that the surroundings name would resolve by itself."""
-        backend = CheckedBackend(self._resolve, self._allowance)
-        async with httpcore2.AsyncConnectionPool(
-            ssl_context=_trusted(), max_connections=2, max_keepalive_connections=0, network_backend=backend
-        ) as pool:
-            yield _Course(pool)
 
 
 def _result(url: httpx2.URL, answer: _Answer) -> Page | Unchanged:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote
 
+from domain.backoff import seconds_of
+
 MOST_BYTES: Final = 512 * 1024
 """What is read of one. Source  RFC 9309 2.5."""
 MOST_RULES: Final = 10_000
@@ -31,6 +33,8 @@ class Robots:
     """The rules that hold for one robot."""
 
     rules: Sequence[_Rule] = ()
+    delay_s: float | None = None
+    """What it asks to wait between two requests: no part of the RFC, and kept to all the same."""
 
     def allows(self, target: str) -> bool:
         """Whether a path with its query may be fetched: the longest rule decides, an allowing one among equals."""
@@ -46,6 +50,7 @@ def robots_of(content: bytes, agent: str) -> Robots:
     text = content[:MOST_BYTES].decode("utf-8", "replace").removeprefix("\ufeff")
     own: list[_Rule] = []
     everybody: list[_Rule] = []
+    delays: dict[str, float] = {}
     named = False
     agents: set[str] = set()
     in_rules = True
@@ -66,7 +71,11 @@ def robots_of(content: bytes, agent: str) -> Robots:
                 own.append(rule)
             elif value and "*" in agents and len(everybody) < MOST_RULES:
                 everybody.append(rule)
-    return Robots(own if named else everybody)
+        elif key == "crawl-delay":
+            in_rules = True
+            delay_s = seconds_of(value)
+            delays |= {} if delay_s is None else dict.fromkeys(agents, delay_s)
+    return Robots(own if named else everybody, delays.get(agent.lower() if named else "*"))
 
 
 def _agent_token(value: str) -> str:
