@@ -1,0 +1,1 @@
+"""A site of the web as a source of documents."""
