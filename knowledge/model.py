@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NewType
 from uuid import UUID
@@ -182,6 +183,8 @@ class Ranks:
     vector: int | None
     similarity: float | None
     """Cosine, -1 to 1."""
+    rerank_score: float | None = None
+    """What a second stage says of it; None: it was not asked about this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,11 +228,29 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A passage as a second stage reads it: its title, its heading and its text."""
+
+    chunk_id: ChunkId
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reranking:
+    """What a second stage said of a search's first passages; where it said nothing, why."""
+
+    model: str
+    scores: Mapping[ChunkId, float] = field(default_factory=dict[ChunkId, float])
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """Passages, best first, and the mode that was really used."""
+    """Passages, best first, the mode that was really used, and what became of the second stage, where there is one."""
 
     mode: SearchMode
     items: tuple[Passage, ...]
+    reranking: Reranking | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

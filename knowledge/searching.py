@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final, TypeVar
 
@@ -10,7 +10,7 @@ from domain.kernel import DomainError
 from domain.paging import InvalidLimit
 from knowledge.embeddings.model import Vector
 from knowledge.embeddings.ports import EmbeddingStore
-from knowledge.model import Passage, SearchFilters, SearchMode, SearchQuery, SearchResult
+from knowledge.model import Candidate, ChunkId, Passage, Reranking, SearchFilters, SearchMode, SearchQuery, SearchResult
 from knowledge.parse.decode import storable
 from knowledge.passages import folded, joined
 from knowledge.ports import DocumentRepository, SearchIndex
@@ -39,8 +39,29 @@ class KnowledgeSearch:
     index: SearchIndex
     embeddings: EmbeddingStore
 
-    async def search(self, query: SearchQuery, vector: Vector | None = None) -> SearchResult:
+    async def search(
+        self, query: SearchQuery, vector: Vector | None = None, reranking: Reranking | None = None
+    ) -> SearchResult:
         """As KnowledgeService.search."""
+        scores = dict[ChunkId, float]() if reranking is None else reranking.scores
+        mode, found, terms = await self._first(query, vector, len(scores))
+        items = await self._shown(_reranked(found, scores), query.limit)
+        if query.explain:
+            items = await self._explained(items, terms)
+        return SearchResult(mode=mode, items=items, reranking=reranking)
+
+    async def candidates(self, query: SearchQuery, vector: Vector | None, most: int) -> Sequence[Candidate]:
+        """As KnowledgeService.candidates."""
+        _, found, _ = await self._first(query, vector, most)
+        return [
+            Candidate(chunk_id=each.chunk_id, text="\n".join(filter(None, (each.title, each.section, each.text))))
+            for each in folded(found)[:most]
+        ]
+
+    async def _first(
+        self, query: SearchQuery, vector: Vector | None, least: int
+    ) -> tuple[SearchMode, Sequence[Passage], Sequence[QueryTerm]]:
+        """How it was searched, at least `least` passages in that order, and the words that were looked for."""
         if query.mode == "vector" and vector is None:
             raise NoEmbeddings
         if not 1 <= query.limit <= SEARCH_LIMIT:
@@ -48,17 +69,19 @@ class KnowledgeSearch:
         question = understood(storable(query.text))
         filters = await self._filters(query.filters, question)
         terms = () if query.mode == "vector" else query_terms(question.words)
-        mode, found = await self._found(query, terms, vector, filters)
-        items = await self._shown(found, query.limit)
-        if query.explain:
-            items = await self._explained(items, terms)
-        return SearchResult(mode=mode, items=items)
+        depth = max(least, query.limit + min(query.limit, MOST_SPARE))
+        mode, found = await self._found(query, terms, vector, filters, depth)
+        return mode, found, terms
 
     async def _found(
-        self, query: SearchQuery, terms: Sequence[QueryTerm], vector: Vector | None, filters: SearchFilters
+        self,
+        query: SearchQuery,
+        terms: Sequence[QueryTerm],
+        vector: Vector | None,
+        filters: SearchFilters,
+        depth: int,
     ) -> tuple[SearchMode, Sequence[Passage]]:
         """How it was really searched, and some more passages than are shown."""
-        depth = query.limit + min(query.limit, MOST_SPARE)
         if vector is not None and query.mode != "lexical":
             found = await self.index.search_near(terms, vector, depth, filters)
             if found:
@@ -106,6 +129,17 @@ class KnowledgeSearch:
             before=min(filter(None, (given.before, question.before)), default=None),
             phrases=question.phrases,
         )
+
+
+def _reranked(found: Sequence[Passage], scores: Mapping[ChunkId, float]) -> Sequence[Passage]:
+    """The passages that were scored first, best first, then the others as they were; none that was not found."""
+    scored = [
+        replace(each, ranks=replace(each.ranks, rerank_score=scores[each.chunk_id]))
+        for each in found
+        if each.chunk_id in scores
+    ]
+    others = [each for each in found if each.chunk_id not in scores]
+    return [*sorted(scored, key=lambda each: -scores[each.chunk_id]), *others]
 
 
 T = TypeVar("T")

@@ -14,6 +14,7 @@ from domain.paging import Page, Position, page_of
 from knowledge.embeddings.model import Embedded, PendingChunk, Vector
 from knowledge.embeddings.ports import EmbeddingStore
 from knowledge.model import (
+    Candidate,
     ChunkId,
     Document,
     DocumentId,
@@ -21,6 +22,7 @@ from knowledge.model import (
     DocumentStatus,
     DocumentText,
     NewDocument,
+    Reranking,
     SearchQuery,
     SearchResult,
     StoredFile,
@@ -92,16 +94,26 @@ class KnowledgeService:
     versions: VersionService
     removals: RemovalService
 
-    async def search(self, query: SearchQuery, vector: Vector | None = None) -> SearchResult:
+    async def search(
+        self, query: SearchQuery, vector: Vector | None = None, reranking: Reranking | None = None
+    ) -> SearchResult:
         """The passages that answer a question, best first. `vector`: where the question lies; None: nobody knows.
 
         Shape   `hybrid` is answered as `lexical` where nothing that the filters leave can be compared by meaning, and
                 the result says so; a search by words finds nothing where the question holds only common ones.
                 Phrases and filters in the question are understood (docs/search.md). Near-duplicates are folded, and
-                neighbours joined.
+                neighbours joined. `reranking`: what a second stage said of the first; it orders what is found, and
+                shows nothing that is not.
         Raises  NoEmbeddings; InvalidLimit; InvalidFilter.
         """
-        return await KnowledgeSearch(self.documents, self.index, self.embeddings).search(query, vector)
+        return await KnowledgeSearch(self.documents, self.index, self.embeddings).search(query, vector, reranking)
+
+    async def candidates(self, query: SearchQuery, vector: Vector | None, most: int) -> Sequence[Candidate]:
+        """The first passages of a search, for a second stage to read; near-duplicates folded, neighbours apart.
+
+        Raises  as `search`.
+        """
+        return await KnowledgeSearch(self.documents, self.index, self.embeddings).candidates(query, vector, most)
 
     async def read(self, document_id: DocumentId, part: TextRange) -> DocumentText:
         """A page, or a range of characters, of a document's text; at most 20,000 characters at once.

@@ -31,6 +31,8 @@ from knowledge.embeddings.ports import Embedder
 from knowledge.fetching.model import Page
 from knowledge.isolate import IsolatedPreparer
 from knowledge.prepare import preparation
+from knowledge.reranking.compatible import CompatibleReranker
+from knowledge.reranking.stage import SecondStage
 from server.auth import Authenticator
 from server.bearers import Bearers, IssuerTokens
 from server.database.conversations import PostgresSessions
@@ -54,7 +56,16 @@ from server.ledger import PostgresLedger
 from server.logins import DatabaseUrls
 from server.models import Models, only, open_models
 from server.offers import PolicyOffers
-from server.operated import bounded, earned_rules_of, price_now, priced, prices_of, weights_of, window_of
+from server.operated import (
+    bounded,
+    earned_rules_of,
+    price_now,
+    priced,
+    prices_of,
+    rerank_rules_of,
+    weights_of,
+    window_of,
+)
 from server.origins import origin_of
 from server.rules import Rules, load_rules
 from server.settings import Settings
@@ -207,9 +218,11 @@ async def open_hub(
         preparer = await stack.enter_async_context(IsolatedPreparer(budget=settings.chunk_tokens))
         prepared_as = preparation(settings.chunk_tokens)
         fetch = partial(_page, options.fetcher, config)
+        stage = _second_stage(settings, config, stack)
         rules = load_rules(
             preparer,
             embedder,
+            stage,
             settings.slack,
             options.manifests,
             prepared_as,
@@ -456,6 +469,23 @@ def embedder_of(settings: Settings) -> CompatibleEmbedder | LocalEmbedder | None
         return None
     key = None if server.api_key is None else server.api_key.get_secret_value()
     return CompatibleEmbedder(model=server.model, api_key=key, base_url=server.base_url)
+
+
+def _second_stage(settings: Settings, config: SystemConfigFile, stack: AsyncExitStack) -> SecondStage | None:
+    reranker = reranker_of(settings)
+    if reranker is None:
+        return None
+    stack.push_async_callback(reranker.close)
+    return SecondStage(reranker, lambda: rerank_rules_of(config.current))
+
+
+def reranker_of(settings: Settings) -> CompatibleReranker | None:
+    """The rerank server that the settings name; its connections are whoever's who asks."""
+    server = settings.rerank_server
+    if server is None:
+        return None
+    key = None if server.api_key is None else server.api_key.get_secret_value()
+    return CompatibleReranker(model=server.model, api=server.api, api_key=key, base_url=server.base_url)
 
 
 def _heads(settings: Settings, config: SystemConfigFile, stores: Stores, clock: Clock) -> HeadWorker:

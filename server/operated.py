@@ -9,6 +9,7 @@ from domain.analytics.model import Price
 from domain.earned.model import CountingRules, EarnedRules
 from knowledge.embeddings.local import MODEL as LOCAL_MODEL
 from knowledge.model import SearchWeights
+from knowledge.reranking.model import RerankRules
 from server.system_config import Price as ModelPrice
 from server.system_config import RunLimits, SystemConfig, SystemConfigFile
 from tools.spending import PriceOf
@@ -56,6 +57,12 @@ def window_of(model: Model, config: SystemConfig) -> int:
 def weights_of(config: SystemConfig) -> SearchWeights:
     """What the orders of a search count, as knowledge fuses them."""
     return SearchWeights(lexical=config.search.lexical_weight, vector=config.search.vector_weight)
+
+
+def rerank_rules_of(config: SystemConfig) -> RerankRules:
+    """How far a second stage goes."""
+    search = config.search
+    return RerankRules(candidates=search.rerank_candidates, timeout_s=search.rerank_timeout_ms / 1000)
 
 
 def earned_rules_of(config: SystemConfig) -> EarnedRules:

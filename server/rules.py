@@ -13,6 +13,7 @@ from knowledge.fetching.model import Page
 from knowledge.isolate import IsolatedPreparer
 from knowledge.model import StoredFile
 from knowledge.prepare import PreparedDocument, preparation
+from knowledge.reranking.stage import SecondStage
 from server.slack_app import SlackApp, identified
 from tools.handlers import (
     HANDLERS,
@@ -24,7 +25,7 @@ from tools.handlers import (
     document_handlers,
     page_handlers,
     policy_handlers,
-    search_by_meaning,
+    searching_with,
     workspace_handlers,
 )
 from tools.policy import Policies, Rulebook
@@ -47,6 +48,7 @@ class Rules:
 def load_rules(
     preparer: IsolatedPreparer,
     embedder: Embedder | None = None,
+    stage: SecondStage | None = None,
     slack: SlackApp | None = None,
     folder: Path | None = None,
     prepared_as: str = preparation(),
@@ -56,6 +58,7 @@ def load_rules(
     """Read and check everything under manifests/, or under another `folder` that is laid out like it.
 
     `preparer` reads the files that document_index is asked for, `embedder` gives vectors; None: search is by words.
+    `stage`: the second look at what a search found first; None: there is none.
     `prepared_as`: how `preparer` reads and cuts up.
     `slack`: the app whose workspaces can be connected; None: none can.
     `fetch`: how pages of the web are had; None: within the usual bounds.
@@ -77,8 +80,8 @@ def load_rules(
 
     personas = load_personas(folder)
     handlers = dict(HANDLERS)
-    if embedder is not None:
-        handlers["knowledge_search"] = search_by_meaning(QueryVectors(embedder))
+    if embedder is not None or stage is not None:
+        handlers["knowledge_search"] = searching_with(None if embedder is None else QueryVectors(embedder), stage)
     if slack is not None:
         handlers.update(workspace_handlers(partial(identified, slack), personas.names))
     policies = Policies.load(folder / "policies")

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from agent.model import OFFLINE
 from knowledge.chunk import DEFAULT_BUDGET
 from knowledge.embeddings.local import INSTALL, is_installed
+from knowledge.reranking.wire import RerankApi
 from server.fallbacks import NONE, SHAPE, Fallback, HostedApi, fallback_of
 from server.home import JWT_SECRET, GlowHome
 from server.ledger_keys import KeySource
@@ -77,6 +78,16 @@ class HostedModel(ModelServer):
     fallbacks: tuple[ModelServer, ...] = ()
     falls_back: bool = True
     """After them the offline model answers; False: when nobody else could, the answer fails."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerankServer:
+    """A model that looks at a search's first passages again, behind one of the two rerank APIs."""
+
+    model: str
+    api: RerankApi
+    base_url: str
+    api_key: SecretStr | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +235,13 @@ class Settings(BaseSettings):
     embedding_api_key: SecretStr | None = Field(default=None, validation_alias="GLOW_EMBEDDING_API_KEY")
     """For vectors alone; without it OPENAI_API_KEY, which goes nowhere but where the model is."""
 
+    rerank_base_url: HttpUrl | None = Field(default=None, validation_alias="GLOW_RERANK_BASE_URL")
+    """A server that looks at a search's first passages again; None: nobody does."""
+    rerank_model: str | None = Field(default=None, min_length=1, max_length=200, validation_alias="GLOW_RERANK_MODEL")
+    rerank_api: RerankApi = Field(default="cohere", validation_alias="GLOW_RERANK_API")
+    rerank_api_key: SecretStr | None = Field(default=None, validation_alias="GLOW_RERANK_API_KEY")
+    """For that server alone; OPENAI_API_KEY never goes there."""
+
     chunk_tokens: int = Field(default=DEFAULT_BUDGET, ge=64, le=2000, validation_alias="GLOW_CHUNK_TOKENS")
     """Tokens of one passage at most. Where it changes documents are cut up and embedded anew, and found meanwhile."""
 
@@ -327,6 +345,22 @@ class Settings(BaseSettings):
             raise ValueError(
                 "GLOW_EMBEDDING_API_KEY: would be sent over http for anybody on the way to read; "
                 "reach the embedding server by https, or set no key"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _rerank_server_is_whole(self) -> Self:
+        if self.rerank_base_url is None:
+            for name, given in (("GLOW_RERANK_MODEL", self.rerank_model), ("GLOW_RERANK_API_KEY", self.rerank_api_key)):
+                if given is not None:
+                    raise ValueError(f"{name}: does nothing without GLOW_RERANK_BASE_URL; set that, or unset it")
+            return self
+        if self.rerank_model is None and self.rerank_api == "cohere":
+            raise ValueError("GLOW_RERANK_MODEL: set the model's name (or GLOW_RERANK_API=tei, whose server has one)")
+        if self.rerank_api_key is not None and _is_open(self.rerank_base_url):
+            raise ValueError(
+                "GLOW_RERANK_API_KEY: would be sent over http for anybody on the way to read; "
+                "reach the rerank server by https, or set no key"
             )
         return self
 
@@ -450,6 +484,18 @@ class Settings(BaseSettings):
         base_url = self.embedding_base_url or self.openai_base_url or OPENAI
         variable, key = self._embedding_key(base_url)
         return EmbeddingServer(model=self.embedding_model, base_url=base_url, key_variable=variable, api_key=key)
+
+    @property
+    def rerank_server(self) -> RerankServer | None:
+        """Who looks at what a search found first; None: nobody."""
+        if self.rerank_base_url is None:
+            return None
+        return RerankServer(
+            model=self.rerank_model or "tei",
+            api=self.rerank_api,
+            base_url=self.rerank_base_url,
+            api_key=self.rerank_api_key,
+        )
 
     @property
     def embeds_locally(self) -> bool:

@@ -95,10 +95,17 @@ Weight = Annotated[float, Field(ge=0, le=100, strict=False, allow_inf_nan=False)
 
 
 class SearchConfig(_Part):
-    """What words and meaning count where a search fuses their orders; only the relation of the two matters."""
+    """What words and meaning count where a search fuses their orders, and how far a second stage goes.
+
+    Of the two weights only their relation matters.
+    """
 
     lexical_weight: Weight = 1.0
     vector_weight: Weight = 1.0
+    rerank_candidates: Annotated[int, Field(ge=0, le=100)] = 30
+    """The first passages that a rerank server is asked about; 0: it is not asked."""
+    rerank_timeout_ms: Annotated[int, Field(ge=50, le=15_000)] = 1500
+    """How long a search waits for it."""
 
     @model_validator(mode="after")
     def _some_order_counts(self) -> Self:

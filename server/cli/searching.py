@@ -18,6 +18,8 @@ def search(query: str, organization: str, user: str | None, limit: int, *, expla
         complain(f"glow: {why_not(outcome)}")
     else:
         _print(cast("list[dict[str, Any]]", outcome.result["items"]))
+        if explain and "rerank" in outcome.result:
+            _print_rerank(cast("dict[str, Any]", outcome.result["rerank"]))
     return outcome.outcome == "done"
 
 
@@ -42,6 +44,13 @@ def _print(passages: list[dict[str, Any]]) -> None:
         say()
 
 
+def _print_rerank(rerank: dict[str, Any]) -> None:
+    if rerank["done"]:
+        say(f"The first of them were put in order by {rerank['model']}.")
+    else:
+        say(f"{rerank['model']} did not put them in order: {rerank['reason']}.")
+
+
 def _print_why(why: dict[str, Any]) -> None:
     places = [
         f"{words} {why[rank]} ({why[score]:.3f})"
@@ -51,7 +60,8 @@ def _print_why(why: dict[str, Any]) -> None:
         )
         if rank in why
     ]
-    say(f"   why: {', '.join(places)}; ordered by {why['fused_score']:.4f}")
+    second = f", then by {why['rerank_score']:.4f} of the second stage" if "rerank_score" in why else ""
+    say(f"   why: {', '.join(places)}; ordered by {why['fused_score']:.4f}{second}")
     for term in why["terms"]:
         written = term["written"] if term["written"] == term["term"] else f"{term['written']} as {term['term']}"
         say(f"        {written}: {term['frequency']} x, weight {term['weight']:.2f}, adds {term['score']:.3f}")

@@ -10,6 +10,7 @@ from server.doctor.embeddings import embeddings_finding
 from server.doctor.finding import Finding, wrong
 from server.doctor.machine import Address, home_findings, port_finding
 from server.doctor.models import fallback_finding, model_finding
+from server.doctor.reranking import rerank_finding
 from server.doctor.rules import policies_findings, rules_findings, wanted_models
 from server.doctor.slack import slack_finding
 from server.home import HomeUnusable
@@ -41,6 +42,7 @@ async def examine(address: Address) -> AsyncGenerator[Finding]:
     yield await model_finding(hosted, wanted_models())
     for server in hosted.fallbacks if hosted else ():
         yield await fallback_finding(server)
+    yield await rerank_finding(settings)
     yield await slack_finding(settings.slack)
 
 

@@ -35,7 +35,7 @@ from tools.handlers import (
     document_handlers,
     page_handlers,
     policy_handlers,
-    search_by_meaning,
+    searching_with,
 )
 from tools.manifest import Manifest
 from tools.manifest_files import load_manifests
@@ -133,7 +133,7 @@ def rules_of_the_project(
     agents = agent_handlers(introductions(load_personas(folder)))
     policies = policies or Policies.load(folder / "policies")
     again = policy_handlers(Rulebook(policies))
-    search = {} if embedder is None else {"knowledge_search": search_by_meaning(QueryVectors(embedder))}
+    search = {} if embedder is None else {"knowledge_search": searching_with(QueryVectors(embedder), None)}
     held = load_manifests(folder)
     if timeout is not None:
         held = tuple(replace(manifest, timeout=timeout) for manifest in held)

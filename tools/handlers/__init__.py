@@ -18,7 +18,7 @@ from tools.handlers.evaluations import EVALUATION_RECORD
 from tools.handlers.feedback import FEEDBACK_GIVE
 from tools.handlers.figures import DOCUMENT_EXTRACT, DOCUMENT_LIST, FIGURE_LIST
 from tools.handlers.identities import IDENTITY_LINK, IDENTITY_UNLINK
-from tools.handlers.knowledge import KNOWLEDGE_READ, KNOWLEDGE_SEARCH, search_by_meaning
+from tools.handlers.knowledge import KNOWLEDGE_READ, KNOWLEDGE_SEARCH, searching_with
 from tools.handlers.pages import Fetch, page_handlers
 from tools.handlers.policies import policy_handlers
 from tools.handlers.preferences import PREFERENCE_FORGET, PREFERENCE_SET
@@ -50,7 +50,7 @@ __all__ = [
     "document_handlers",
     "page_handlers",
     "policy_handlers",
-    "search_by_meaning",
+    "searching_with",
     "workspace_handlers",
 ]
 

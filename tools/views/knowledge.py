@@ -1,6 +1,6 @@
 """How documents and what is found in them are shown."""
 
-from knowledge.model import Document, DocumentText, Passage, SearchResult
+from knowledge.model import Document, DocumentText, Passage, Reranking, SearchResult
 from knowledge.progress import progress_of
 from knowledge.removal import DeletedDocument
 from tools.outcomes import Json
@@ -10,7 +10,14 @@ from tools.views.values import given, id_text
 def search_json(found: SearchResult, *, explain: bool = False) -> Json:
     """Passages, best first, and how the search was really done; why each stands where it does where one asks."""
     items = [_passage_json(passage) | (_explanation(passage) if explain else {}) for passage in found.items]
-    return {"mode": found.mode, "items": items}
+    return {"mode": found.mode, "items": items, **given(rerank=_rerank_json(found.reranking))}
+
+
+def _rerank_json(reranking: Reranking | None) -> Json | None:
+    """Whether a second stage ordered the passages, and why not."""
+    if reranking is None:
+        return None
+    return {"model": reranking.model, "done": reranking.failure is None, **given(reason=reranking.failure)}
 
 
 def _explanation(passage: Passage) -> Json:
@@ -31,6 +38,7 @@ def _explanation(passage: Passage) -> Json:
             lexical_score=ranks.lexical_score,
             vector_rank=ranks.vector,
             similarity=ranks.similarity,
+            rerank_score=ranks.rerank_score,
         )
         | {"fused_score": passage.score, "terms": terms}
     }
