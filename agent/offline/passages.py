@@ -159,8 +159,8 @@ class _Question:
         self._denial = _DENIES.search(words) is not None
         self._asked = asked_terms(words)
         seen = {term: sum(1 for one in sentences if self._says(term, one.terms)) for term in self._asked}
-        # The rarer a term is among the sentences, the more it says; one that is nowhere, the most.
-        self._weights = {term: math.log(1 + len(sentences) / (seen[term] or 0.5)) for term in self._asked}
+        # The rarer a term is among the sentences, the more it says; one that is nowhere, as much as the rarest.
+        self._weights = {term: math.log(1 + len(sentences) / max(seen[term], 1)) for term in self._asked}
         self._whole = sum(self._weights.values())
         self._held: set[str] = set()
 

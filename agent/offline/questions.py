@@ -102,6 +102,16 @@ _OTHER_WORDS = {
 }
 """Words of questions, and those that the documents of an audit firm have for the same."""
 
+_HOW_IT_IS_ASKED = frozenset(
+    terms_of(
+        """
+        allowed amount back came cannot come count enough fast give given good happen happens inside itself need
+        needed quickly soon step steps sum tell there told use used wrong
+        """
+    )
+)
+"""Words by which questions ask ("how soon", "may I use", "what happens when"), and answers seldom answer."""
+
 _BY_TERM = {term: words for asked, words in _OTHER_WORDS.items() for term in terms_of(asked)}
 _COUNTED = re.compile(rf"\bhow many (?:\w+ )?{_UNIT}\b", re.IGNORECASE)
 
@@ -112,10 +122,14 @@ def kinds_asked(question: str) -> Sequence[KindOfAnswer]:
 
 
 def asked_terms(question: str) -> dict[str, frozenset[str]]:
-    """The terms that a question is about, each with the terms that say the same."""
+    """The terms that a question is about, each with the terms that say the same.
+
+    Words by which it only asks are left out, unless there are no others.
+    """
     # The unit that is counted is the kind of the answer, and not what the question is about.
     terms = terms_of(_COUNTED.sub(" ", question)) or terms_of(question)
-    return {term: frozenset(terms_of(_BY_TERM.get(term, ""))) - {term} for term in terms}
+    about = [term for term in terms if term not in _HOW_IT_IS_ASKED] or terms
+    return {term: frozenset(terms_of(_BY_TERM.get(term, ""))) - {term} for term in about}
 
 
 def widened(question: str) -> str:
