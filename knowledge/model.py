@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, NewType
+from typing import ClassVar, Literal, NewType
 from uuid import UUID
 
-from domain.kernel import Audience, EngagementId, PrincipalId, Trust
+from domain.kernel import Audience, DomainError, EngagementId, PrincipalId, Trust
 from domain.paging import PageRequest
 from knowledge.fingerprint import Fingerprint
 from knowledge.languages import Language
@@ -18,6 +18,18 @@ from knowledge.questions import Phrase
 
 DocumentId = NewType("DocumentId", UUID)
 ChunkId = NewType("ChunkId", UUID)
+
+
+class FileMissing(DomainError):
+    """The bytes of a document are not where files are kept."""
+
+    code: ClassVar[str] = "file_missing"
+
+    def __init__(self, document_id: DocumentId) -> None:
+        super().__init__(
+            f"document_id: the file of document {document_id} is not where files are kept; tell an operator"
+        )
+
 
 DocumentStatus = Literal["queued", "parsing", "embedding", "ready", "failed"]
 SearchMode = Literal["hybrid", "lexical", "vector"]
@@ -90,6 +102,22 @@ class DocumentQuery:
     engagement_id: EngagementId | None = None
     status: DocumentStatus | None = None
     parent_id: DocumentId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileKey:
+    """What the bytes of a file are kept under: whose they are, and the SHA-256 of what they hold."""
+
+    organization_id: UUID
+    digest: bytes
+
+    @property
+    def hex(self) -> str:
+        return self.digest.hex()
+
+    @property
+    def name(self) -> str:
+        return f"{self.organization_id}/{self.hex[:2]}/{self.hex}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -14,6 +14,7 @@ from knowledge.model import (
     Document,
     DocumentId,
     DocumentQuery,
+    FileKey,
     KnownPart,
     MatchedTerm,
     NewDocument,
@@ -28,8 +29,44 @@ from knowledge.reanalysis import AnalysedDocument, AnalysedPassage, StoredPassag
 from knowledge.terms import QueryTerm
 
 
+class Storage(Protocol):
+    """A place outside the database that keeps files by what they hold: an organization's same content once.
+
+    Each method raises  an Unavailable where the place does not answer as it should.
+    """
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words for operators."""
+        ...
+
+    async def put(self, key: FileKey, content: bytes) -> None:
+        """Keep the bytes, whole or not at all; what was there under the key is the same."""
+        ...
+
+    async def get(self, key: FileKey) -> bytes | None:
+        """The bytes; None: none are kept."""
+        ...
+
+    async def has(self, key: FileKey) -> bool:
+        """Whether any are."""
+        ...
+
+    async def delete(self, key: FileKey) -> None:
+        """Keep them no more."""
+        ...
+
+    def older(self, than: datetime) -> AsyncIterator[FileKey]:
+        """All that were last put before that."""
+        ...
+
+
 class FileStore(Protocol):
     """The original bytes of documents, by the document's id."""
+
+    async def hold(self, digests: Collection[bytes]) -> None:
+        """Let none of these contents be discarded until the transaction ends: it is about to put them."""
+        ...
 
     async def put(self, document_id: DocumentId, content: bytes) -> None:
         """Keep the bytes of a new document."""
@@ -37,10 +74,6 @@ class FileStore(Protocol):
 
     async def get(self, document_id: DocumentId) -> bytes | None:
         """The bytes; None: none are kept."""
-        ...
-
-    async def delete(self, document_id: DocumentId) -> None:
-        """Keep them no more."""
         ...
 
 

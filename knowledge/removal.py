@@ -62,6 +62,15 @@ class DeletedQuery:
     """Only this member's; None: everybody's."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purged:
+    """What a purge has removed."""
+
+    documents: int
+    digests: tuple[bytes, ...]
+    """Of files that no document has any more."""
+
+
 class RemovalRepository(Protocol):
     """Deleted documents, as far as the transaction's principal may see them."""
 
@@ -87,8 +96,8 @@ class RemovalRepository(Protocol):
         """Back with all that was deleted along with it; gives those that are to be indexed to be found."""
         ...
 
-    async def purge(self, document_id: DocumentId) -> int:
-        """Remove it, what was deleted along with it and what lies inside, with all that is kept; how many went."""
+    async def purge(self, document_id: DocumentId) -> Purged:
+        """Remove it, what was deleted along with it and what lies inside, with all that the database keeps of them."""
         ...
 
     async def forget_words(self) -> int:
@@ -157,15 +166,17 @@ class RemovalService:
             raise NotRestorable("another document of its name or content is there by now; delete that first")
         return await self.removals.restore(deleted.document_id, now)
 
-    async def purge(self, document_id: DocumentId, now: datetime) -> int:
-        """Removes for good what has been deleted for its time, and says how many documents; 0: none is due.
+    async def purge(self, document_id: DocumentId, now: datetime) -> Purged | None:
+        """Removes for good what has been deleted for its time; None: none is due.
+
+        Files that are kept outside of the database are left to whoever learns that no document has them any more.
 
         Effect  removes knowledge_documents, knowledge_files, knowledge_chunks, knowledge_postings, knowledge_terms,
                 knowledge_embeddings, knowledge_kept_vectors, knowledge_staged, document_figures.
         """
         deleted = await self.removals.find(document_id)
         if deleted is None or not deleted.is_over(now):
-            return 0
+            return None
         removed = await self.removals.purge(document_id)
         await self.removals.forget_words()
         return removed

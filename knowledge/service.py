@@ -241,6 +241,7 @@ class KnowledgeService:
         """
         known = {(each.path, each.content_sha256): each.document_id for each in await self.parts.known(document_id)}
         added: list[DocumentId] = []
+        await self.files.hold([sha256(part.content).digest() for part in parts])
         for part in parts:
             if known.pop((part.path, sha256(part.content).digest()), None) is None:
                 part_id = DocumentId(new_id())

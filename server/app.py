@@ -36,6 +36,7 @@ from server.rest import (
     delegations,
     docs,
     document_events,
+    downloads,
     knowledge,
     ledger,
     me,
@@ -67,6 +68,7 @@ JSON_ROUTERS: tuple[APIRouter, ...] = (
     conversations.router,
     tools.router,
     knowledge.router,
+    downloads.router,
     tasks.router,
     schedules.router,
     approvals.router,
@@ -90,7 +92,7 @@ OTHER_ROUTERS: tuple[APIRouter, ...] = (
     privacy.files,
 )
 """Whose routes choose for themselves."""
-OPEN_ROUTERS: tuple[APIRouter, ...] = (health, docs.router, page)
+OPEN_ROUTERS: tuple[APIRouter, ...] = (health, docs.router, downloads.links, page)
 """Before any credential."""
 
 

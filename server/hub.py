@@ -30,12 +30,14 @@ from knowledge.embeddings.local import LocalEmbedder
 from knowledge.embeddings.ports import Embedder
 from knowledge.fetching.model import Page
 from knowledge.isolate import IsolatedPreparer
+from knowledge.ports import Storage
 from knowledge.prepare import preparation
 from knowledge.reranking.compatible import CompatibleReranker
 from knowledge.reranking.stage import SecondStage
 from server.auth import Authenticator
 from server.bearers import Bearers, IssuerTokens
 from server.database.conversations import PostgresSessions
+from server.database.files import KeptFiles
 from server.database.identities import PostgresIdentities
 from server.database.pool import DatabasePools, open_pools
 from server.database.queue import PostgresJobs
@@ -53,6 +55,7 @@ from server.heads.places import places_of, secrets_of
 from server.incidents import PostgresIncidents
 from server.jwks import Jwks, fetch_from
 from server.ledger import PostgresLedger
+from server.links import FileLinks
 from server.logins import DatabaseUrls
 from server.models import Models, only, open_models
 from server.offers import PolicyOffers
@@ -75,6 +78,7 @@ from server.tokens import Tokens, audiences
 from server.worker.approvals import ApprovalWorker
 from server.worker.documents import DocumentWorker
 from server.worker.erasing import ErasureWorker
+from server.worker.files import FileWorker
 from server.worker.heads import HeadWorker
 from server.worker.objectives import ObjectiveWorker
 from server.worker.reviews import DueReviews, ReviewWorker
@@ -129,6 +133,7 @@ class Hub:
     tokens: Tokens
     shared_secret: str = field(repr=False)
     """Known to every process of this installation, and to nobody else; at least 32 bytes."""
+    links: FileLinks
     authenticator: Authenticator
     models: Models
     orchestrator: Orchestrator
@@ -196,6 +201,8 @@ class HubOptions:
     fetcher: "WebFetcher | None" = None
     run_options: RunOptions | None = None
     clock: Clock = utc_now
+    storage: Storage | None = None
+    """Where files are kept; None: in the database."""
     settled_within: timedelta = HELD
     heads: HeadsConfig | None = None
     """Where heads of the ledger are sent as long as the operator's file names no place."""
@@ -229,7 +236,7 @@ async def open_hub(
             fetch,
             grace=lambda: config.current.documents.grace,
         )
-        stores = await _stores(urls, rules, config, stack)
+        stores = await _stores(urls, rules, config, options.storage, stack)
         task_runs, settlements = (
             TaskRunFeed(stores.transactions),
             Settlements(stores.transactions, options.settled_within),
@@ -270,6 +277,7 @@ async def open_hub(
             identities=stores.identities,
             tokens=tokens,
             shared_secret=_shared_secret(tokens, urls),
+            links=FileLinks(_shared_secret(tokens, urls), options.clock),
             authenticator=Authenticator(_bearers(settings, tokens, stack), stores.identities, options.clock),
             models=models,
             orchestrator=orchestrator,
@@ -278,7 +286,7 @@ async def open_hub(
             task_runs=task_runs,
             document_progress=document_progress,
             settlements=settlements,
-            worker=_worker(settings, config, urls, stores, gate, rules, runs, approvals, embedder, options.clock),
+            worker=_worker(settings, config, urls, stores, gate, rules, runs, approvals, embedder, options),
             clock=options.clock,
             new_id=new_id,
         )
@@ -302,7 +310,9 @@ async def _page(fetcher: "WebFetcher | None", config: SystemConfigFile, url: str
     return await (fetcher or WebFetcher()).page(url, config.current.uploads.file_bytes)
 
 
-async def _stores(urls: DatabaseUrls, rules: Rules, config: SystemConfigFile, stack: AsyncExitStack) -> Stores:
+async def _stores(
+    urls: DatabaseUrls, rules: Rules, config: SystemConfigFile, storage: Storage | None, stack: AsyncExitStack
+) -> Stores:
     pools = await stack.enter_async_context(open_pools(urls))
     transactions = PostgresTransactions(
         pools.app,
@@ -310,6 +320,7 @@ async def _stores(urls: DatabaseUrls, rules: Rules, config: SystemConfigFile, st
         lambda: prices_of(config.current),
         lambda: weights_of(config.current),
         lambda: earned_rules_of(config.current),
+        storage,
     )
     recorder, wakeups = GroupRecorder(pools.recorder, time.monotonic), RunWakeups(urls.service)
     await stack.enter_async_context(recorder.running())
@@ -507,8 +518,11 @@ def _worker(
     runs: Runs,
     approvals: ApprovalWorker,
     embedder: Embedder | None,
-    clock: Clock,
+    options: HubOptions,
 ) -> Worker:
+    clock = options.clock
+    storage = options.storage
+    files = None if storage is None else FileWorker(files=KeptFiles(stores.pools.service, storage), clock=clock)
     transactions, identities = stores.transactions, stores.identities
     return Worker(
         service_url=urls.service,
@@ -523,7 +537,8 @@ def _worker(
             objective=ObjectiveWorker(runs=runs, transactions=transactions, clock=clock).work,
         ),
         schedules=ScheduleWorker(gate=gate, transactions=transactions, identities=identities, clock=clock),
-        documents=DocumentWorker(gate=gate, identities=identities, new_id=new_id),
+        documents=DocumentWorker(gate=gate, identities=identities, new_id=new_id, files=files),
+        files=files,
         approvals=approvals,
         settling=SettleWorker(gate=gate, identities=identities, new_id=new_id),
         erasing=ErasureWorker(gate=gate, identities=identities, new_id=new_id),

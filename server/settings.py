@@ -28,6 +28,8 @@ from server.vault import VaultPlace
 
 ModelApi = HostedApi | Literal["offline"]
 KeyVariable = Literal["GLOW_EMBEDDING_API_KEY", "OPENAI_API_KEY"]
+FilesIn = Literal["folder", "database", "s3"]
+BUCKET_NAME = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 Network = IPv4Network | IPv6Network
 
 OWN_ISSUER = "glow"
@@ -279,6 +281,17 @@ class Settings(BaseSettings):
         default=None, validation_alias="GLOW_HEADS_S3_SECRET_ACCESS_KEY"
     )
     """Of an account that may write objects into the buckets that heads are sent to, and best nothing else."""
+    files_in: FilesIn | None = Field(default=None, validation_alias="GLOW_FILES")
+    files_folder: Path | None = Field(default=None, validation_alias="GLOW_FILES_FOLDER")
+    s3_bucket: str | None = Field(default=None, pattern=BUCKET_NAME, validation_alias="GLOW_S3_BUCKET")
+    s3_region: str = Field(default="us-east-1", pattern=r"^[a-z0-9-]{1,40}$", validation_alias="GLOW_S3_REGION")
+    s3_endpoint: HttpUrl | None = Field(default=None, validation_alias="GLOW_S3_ENDPOINT")
+    s3_prefix: str = Field(
+        default="", pattern=r"^([A-Za-z0-9_.-]+/)*$", max_length=500, validation_alias="GLOW_S3_PREFIX"
+    )
+    s3_access_key_id: str | None = Field(default=None, validation_alias="GLOW_S3_ACCESS_KEY_ID")
+    s3_secret_access_key: SecretStr | None = Field(default=None, validation_alias="GLOW_S3_SECRET_ACCESS_KEY")
+    """Of an account that may read, write, delete and list the objects of that bucket, and best nothing else."""
     jwks_url: Annotated[str, AfterValidator(_keys_url)] | None = Field(default=None, validation_alias="GLOW_JWKS_URL")
     """Where an issuer's public keys are; its tokens are RS256 or ES256."""
     jwt_issuer: str = Field(default=OWN_ISSUER, min_length=1, validation_alias="GLOW_JWT_ISSUER")
@@ -407,6 +420,27 @@ class Settings(BaseSettings):
         if (self.heads_s3_access_key_id is None) != (self.heads_s3_secret_access_key is None):
             raise ValueError("GLOW_HEADS_S3_ACCESS_KEY_ID: set it and GLOW_HEADS_S3_SECRET_ACCESS_KEY, or neither")
         return self
+
+    @model_validator(mode="after")
+    def _files_are_kept_somewhere(self) -> Self:
+        needed = {
+            "GLOW_S3_BUCKET": self.s3_bucket,
+            "GLOW_S3_ACCESS_KEY_ID": self.s3_access_key_id,
+            "GLOW_S3_SECRET_ACCESS_KEY": self.s3_secret_access_key,
+        }
+        lacks = [name for name, value in needed.items() if not value]
+        if self.files_in == "s3" and lacks:
+            raise ValueError(f"{lacks[0]}: set it too, since GLOW_FILES is s3")
+        if self.s3_endpoint is not None and _is_open(self.s3_endpoint):
+            raise ValueError("GLOW_S3_ENDPOINT: must be https, unless it is on this machine")
+        if self.files_folder is not None and not self.files_folder.expanduser().is_absolute():
+            raise ValueError("GLOW_FILES_FOLDER: must be an absolute path")
+        return self
+
+    @property
+    def files_kept_in(self) -> FilesIn:
+        """Where files are kept; beside the embedded database in a folder, since that is one machine's."""
+        return self.files_in or ("folder" if self.is_embedded else "database")
 
     @model_validator(mode="after")
     def _slack_is_whole(self) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from domain.storage.postgres import Connection
 from knowledge.embeddings.postgres import PostgresEmbeddings
 from knowledge.model import EVEN, SearchWeights
+from knowledge.ports import Storage
 from knowledge.postgres.documents import PostgresDocuments, PostgresFiles
 from knowledge.postgres.indexing import PostgresIndex
 from knowledge.postgres.parts import PostgresParts
@@ -26,8 +27,10 @@ __all__ = [
 ]
 
 
-def knowledge_service(connection: Connection, weights: SearchWeights = EVEN) -> KnowledgeService:
-    """The service of one transaction."""
+def knowledge_service(
+    connection: Connection, weights: SearchWeights = EVEN, storage: Storage | None = None
+) -> KnowledgeService:
+    """The service of one transaction. `storage`: where files are kept; None: in the database."""
     documents, index = PostgresDocuments(connection), PostgresIndex(connection, weights)
     embeddings, parts, versions = (
         PostgresEmbeddings(connection),
@@ -37,7 +40,7 @@ def knowledge_service(connection: Connection, weights: SearchWeights = EVEN) -> 
     return KnowledgeService(
         documents=documents,
         index=index,
-        files=PostgresFiles(connection),
+        files=PostgresFiles(connection, storage),
         embeddings=embeddings,
         parts=parts,
         versions=VersionService(documents=documents, index=index, embeddings=embeddings, versions=versions),

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Literal
 
 from domain.kernel import EngagementId
 from domain.storage.postgres import Connection, Row
 from knowledge.languages import Language
-from knowledge.model import ChunkId, Document, DocumentId, DocumentQuery, NewDocument, StoredRange, TextMap
+from knowledge.model import (
+    ChunkId,
+    Document,
+    DocumentId,
+    DocumentQuery,
+    FileKey,
+    FileMissing,
+    NewDocument,
+    StoredRange,
+    TextMap,
+)
+from knowledge.ports import Storage
 from knowledge.prepare import PreparedDocument
 from knowledge.reanalysis import AnalysedDocument, StoredPassage, StoredPassages
 from knowledge.terms import ANALYSIS_VERSION
@@ -269,27 +280,62 @@ class PostgresDocuments:
         await self._connection.execute(_FAIL, document_id, reason, now)
 
 
+# Until the commit nobody discards these bytes (server.database.files); from then on the row says that they are needed.
+# One lock for all contents whose digests begin alike: an archive of a thousand files must not use up the cluster's. In
+# one order, so that two archives do not lock one another out.
+_HOLD_FILES = """
+SELECT pg_advisory_xact_lock(hashtextextended(concat_ws('/', glow.organization_id(), 'file', n.beginning), 55))
+FROM unnest($1::text[]) AS n (beginning)
+"""
+
 _PUT_FILE = """
 INSERT INTO knowledge_files (organization_id, document_id, content) VALUES (glow.organization_id(), $1, $2)
 """
 
+_FILE = """
+SELECT f.organization_id, f.content, d.content_sha256
+FROM knowledge_files f JOIN knowledge_documents d USING (organization_id, document_id)
+WHERE f.document_id = $1
+"""
+
 
 class PostgresFiles:
-    """FileStore in the database itself: one backup, one transaction, nothing to mount."""
+    """FileStore in the database itself (one backup, one transaction, nothing to mount), or in a place outside of it.
 
-    def __init__(self, connection: Connection) -> None:
+    What was kept in the database before there was such a place is read there.
+    """
+
+    def __init__(self, connection: Connection, storage: Storage | None = None) -> None:
         self._connection = connection
+        self._storage = storage
+
+    async def hold(self, digests: Collection[bytes]) -> None:
+        if self._storage is not None:
+            await self._connection.execute(_HOLD_FILES, sorted({digest.hex()[:2] for digest in digests}))
 
     async def put(self, document_id: DocumentId, content: bytes) -> None:
-        await self._connection.execute(_PUT_FILE, document_id, content)
+        if self._storage is not None:
+            await self._put_outside(self._storage, content)
+        await self._connection.execute(_PUT_FILE, document_id, None if self._storage is not None else content)
 
     async def get(self, document_id: DocumentId) -> bytes | None:
-        return await self._connection.fetchval(
-            "SELECT content FROM knowledge_files WHERE document_id = $1", document_id
-        )
+        row = await self._connection.fetchrow(_FILE, document_id)
+        if row is None or row["content"] is not None:
+            return None if row is None else row["content"]
+        key = FileKey(organization_id=row["organization_id"], digest=row["content_sha256"])
+        content = None if self._storage is None else await self._storage.get(key)
+        if content is None:
+            raise FileMissing(document_id)
+        return content
 
-    async def delete(self, document_id: DocumentId) -> None:
-        await self._connection.execute("DELETE FROM knowledge_files WHERE document_id = $1", document_id)
+    async def _put_outside(self, storage: Storage, content: bytes) -> None:
+        """Bytes that are there already are not written again; those that a purge has just discarded are."""
+        digest = hashlib.sha256(content).digest()
+        await self.hold([digest])
+        organization_id = await self._connection.fetchval("SELECT glow.organization_id()")
+        key = FileKey(organization_id=organization_id, digest=digest)
+        if not await storage.has(key):
+            await storage.put(key, content)
 
 
 def _document(row: Row) -> Document:

@@ -10,7 +10,7 @@ from domain.storage.postgres import Connection, Row
 from knowledge.model import DocumentId
 from knowledge.postgres.indexing import TERMS_LOCK
 from knowledge.postgres.versions import HOLD_NAME
-from knowledge.removal import DeletedDocument, DeletedQuery
+from knowledge.removal import DeletedDocument, DeletedQuery, Purged
 
 _DELETE = """
 UPDATE knowledge_documents
@@ -89,6 +89,15 @@ _PURGE = (
     "DELETE FROM knowledge_documents WHERE document_id = ANY ($1)",
 )
 
+_DIGESTS = "SELECT DISTINCT content_sha256 FROM knowledge_documents WHERE document_id = ANY ($1)"
+
+_LEFT = """
+SELECT n.digest FROM unnest($1::bytea[]) AS n (digest)
+WHERE NOT EXISTS (SELECT FROM knowledge_documents d
+                  WHERE d.organization_id = glow.organization_id() AND d.content_sha256 = n.digest)
+ORDER BY n.digest
+"""
+
 # A look at the index for each word, whatever the planner would rather: nearly all of them have a posting.
 _FORGET_WORDS = """
 WITH gone AS (
@@ -141,11 +150,13 @@ class PostgresRemovals:
         rows = await self._connection.fetch(_RESTORE, document_id, now)
         return [DocumentId(row["document_id"]) for row in rows if row["waits"]]
 
-    async def purge(self, document_id: DocumentId) -> int:
+    async def purge(self, document_id: DocumentId) -> Purged:
         going = [row["document_id"] for row in await self._connection.fetch(_GOING, document_id)]
+        digests = [row["content_sha256"] for row in await self._connection.fetch(_DIGESTS, going)]
         for statement in _PURGE:
             await self._connection.execute(statement, going)
-        return len(going)
+        left = await self._connection.fetch(_LEFT, digests)
+        return Purged(documents=len(going), digests=tuple(row["digest"] for row in left))
 
     async def forget_words(self) -> int:
         # Alone: a document that is indexed meanwhile relies on a word that it has found here.

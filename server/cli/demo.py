@@ -26,6 +26,7 @@ from server.intake import Intake
 from server.logins import DatabaseUrls
 from server.serve import ServeOptions
 from server.settings import Settings, load_settings
+from server.storage.choosing import storage_of
 
 HOST = "127.0.0.1"
 TOKENS_HOLD = timedelta(days=30)
@@ -63,7 +64,7 @@ async def demo_hub(settings: Settings, local_url: str) -> AsyncGenerator[Hub]:
     """The hub with the demo firm in it, whole."""
     async with provided(settings) as urls:
         wanted = await _founded(urls)
-        options = HubOptions(heads=kept_heads(settings.home))
+        options = HubOptions(heads=kept_heads(settings.home), storage=storage_of(settings))
         async with open_hub(settings, urls, settings.public_url or local_url, options) as hub:
             if wanted:
                 say(f"Taking in {len(wanted)} documents of the demo firm, each through the gate:")

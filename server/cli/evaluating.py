@@ -19,9 +19,10 @@ from server.evaluation.recording import Measured, record
 from server.evaluation.retrieval import SearchRefused, measure_retrieval
 from server.evaluation.scratch import ScratchFailed, found_scratch, stored_in, take_in
 from server.evaluation.sets import DEMO, DEMO_ORGANIZATION, judged_set
-from server.hub import Hub, open_hub
+from server.hub import Hub, HubOptions, open_hub
 from server.logins import DatabaseUrls
 from server.settings import load_settings
+from server.storage.choosing import storage_of
 from tools.outcomes import CallOutcome, Json, envelope
 
 Measure = Callable[[Hub, Principal, JudgedSet, Callable[[], None]], Awaitable[Measured]]
@@ -86,7 +87,8 @@ async def _opened(judged: JudgedSet, organization: str | None) -> AsyncGenerator
     """The hub, and whose documents are searched: where no organization is named, those of the set's own corpus."""
     settings = without_doors(load_settings())
     local_url = settings.home.address() or LOCAL_URL
-    async with provided(settings) as urls, open_hub(settings, urls, settings.public_url or local_url) as hub:
+    options = HubOptions(storage=storage_of(settings))
+    async with provided(settings) as urls, open_hub(settings, urls, settings.public_url or local_url, options) as hub:
         yield hub, organization or await _scratch(hub, urls, judged)
 
 

@@ -15,6 +15,7 @@ from server.cli import (
     budgets,
     delegations,
     evaluation,
+    files,
     policy,
     preferences,
     privacy,
@@ -49,6 +50,7 @@ app.add_typer(privacy.app, name="privacy")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(schedules.app, name="schedules")
+app.add_typer(files.app, name="files")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

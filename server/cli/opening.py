@@ -10,8 +10,9 @@ from domain.kernel import Principal
 from server.cli.failure import CommandFailed
 from server.database.identities import Member, PostgresIdentities
 from server.database.provision import provided
-from server.hub import Hub, open_hub
+from server.hub import Hub, HubOptions, open_hub
 from server.settings import Settings, SettingsInvalid, load_settings
+from server.storage.choosing import storage_of
 
 LOCAL_URL = "http://127.0.0.1:8000"
 """Where a server of this installation is reached when none runs and nobody says otherwise."""
@@ -20,7 +21,8 @@ LOCAL_URL = "http://127.0.0.1:8000"
 @asynccontextmanager
 async def opened(settings: Settings, local_url: str) -> AsyncGenerator[Hub]:
     """The hub on the database that the settings mean; `local_url` stands in for a public one."""
-    async with provided(settings) as urls, open_hub(settings, urls, settings.public_url or local_url) as hub:
+    options = HubOptions(storage=storage_of(settings))
+    async with provided(settings) as urls, open_hub(settings, urls, settings.public_url or local_url, options) as hub:
         yield hub
 
 

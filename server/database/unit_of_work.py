@@ -61,6 +61,7 @@ from domain.tasks.service import TaskService
 from domain.workspaces.postgres import PostgresWorkspaces
 from domain.workspaces.service import WorkspaceService
 from knowledge.model import SearchWeights
+from knowledge.ports import Storage
 from knowledge.postgres import knowledge_service
 from server.database.connection import PooledConnection
 from server.database.own_policies import KeptPolicies
@@ -125,15 +126,17 @@ class PostgresTransactions:
         prices: Prices = dict,
         weights: Weights = SearchWeights,
         earned: Callable[[], EarnedRules] = EarnedRules,
+        storage: Storage | None = None,
     ) -> None:
         """`prices`, `weights`, `earned`: what models cost, what a search's orders count, and by which rules autonomy is
-        earned, asked for with each transaction."""
+        earned, asked for with each transaction. `storage`: where files are kept; None: in the database."""
         self._pool = pool
         self._workflows = workflows
         self._prices = prices
         self._weights = weights
         self._policies = KeptPolicies()
         self._earned = earned
+        self._storage = storage
 
     @asynccontextmanager
     async def begin(
@@ -188,7 +191,7 @@ class PostgresTransactions:
             feedback=FeedbackService(PostgresFeedback(connection)),
             figures=FigureService(PostgresFigures(connection)),
             identities=IdentityService(PostgresIdentityLinks(connection)),
-            knowledge=knowledge_service(connection, self._weights()),
+            knowledge=knowledge_service(connection, self._weights(), self._storage),
             ledger=LedgerService(PostgresLedgerReader(connection)),
             policies=PolicyService(PostgresPolicies(connection)),
             preferences=PreferenceService(PostgresPreferences(connection)),

@@ -7,6 +7,7 @@ from server.doctor.access import issuer_finding, secret_finding
 from server.doctor.background import background_findings, heads_findings
 from server.doctor.database import logins_findings, migrations_finding, programs_finding, unmigrated_urls
 from server.doctor.embeddings import embeddings_finding
+from server.doctor.files import files_finding
 from server.doctor.finding import Finding, wrong
 from server.doctor.machine import Address, home_findings, port_finding
 from server.doctor.models import fallback_finding, model_finding
@@ -19,7 +20,10 @@ from server.system_config import SystemConfigFile, SystemConfigInvalid
 
 
 async def examine(address: Address) -> AsyncGenerator[Finding]:
-    """Every finding, as it is made; nothing is changed but that a stopped embedded database is started meanwhile."""
+    """Every finding, as it is made.
+
+    Nothing is changed: a stopped embedded database is started meanwhile, a file put where files are kept, and removed.
+    """
     for finding in rules_findings():
         yield finding
     yield await port_finding(address)
@@ -36,6 +40,7 @@ async def examine(address: Address) -> AsyncGenerator[Finding]:
         yield await issuer_finding(settings)
     for finding in home_findings(settings.home):
         yield finding
+    yield await files_finding(settings)
     async for finding in _database(settings):
         yield finding
     hosted = settings.hosted_model

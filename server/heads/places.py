@@ -10,9 +10,9 @@ from domain.kernel import Clock
 from server.heads.file import HeadFile
 from server.heads.place import Place, Way
 from server.heads.s3 import Bucket
-from server.heads.sigv4 import Credentials
 from server.heads.webhook import Webhook
 from server.settings import Settings
+from server.sigv4 import Credentials
 from server.system_config import HeadPlace, HeadsConfig
 
 

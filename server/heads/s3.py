@@ -9,7 +9,7 @@ from urllib.parse import quote
 from domain.kernel import Clock
 from server.heads.http import Answer, ask
 from server.heads.place import DeliveryFailed, KeptHead
-from server.heads.sigv4 import Credentials, signed_headers
+from server.sigv4 import Credentials, signed_headers
 
 _CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,60})</Code>")
 

@@ -82,6 +82,7 @@ _WHY: Mapping[int, str] = {
     409: "In conflict with what stands already",
     413: "The body is too large",
     415: "The body is of another media type",
+    416: "There is no such part of it; `Content-Range` says how long it is",
     429: "As much of the principal's is under way as may be",
     422: "The request can be read and makes no sense",
     502: "The tool failed",

@@ -5,12 +5,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Annotated, cast
-from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter, Depends
 from pydantic import ConfigDict, Field
 from starlette.datastructures import UploadFile
+from starlette.requests import Request
 from starlette.responses import Response
 
 from domain.idempotency.model import KeyInProgress, KeyMismatch
@@ -30,11 +30,11 @@ from server.http.document import (
     tool_result,
     with_members,
 )
+from server.http.files import FILE, file_answer, file_content
 from server.http.keys import replayed_headers
 from server.http.parameters import EngagementAsked, PageAsked
 from server.http.uploads import NAME_LIMIT, Upload, UploadBody
 from server.http.visits import Api, People, Visit
-from server.problems import Problem
 from tools.outcomes import CallOutcome, error_json
 from tools.views.knowledge import deleted_json, document_json
 from tools.views.values import page_json
@@ -255,19 +255,16 @@ async def list_deleted_documents(visit: Api, page: PageAsked) -> Response:
 @files.get(
     "/documents/{document_id:uuid}/content",
     response_class=Response,
-    responses={
-        200: {"description": "The file as it was uploaded, in its own media type", "content": {"*/*": {}}},
-        **CALL_REFUSALS,
-    },
+    responses={**FILE, **CALL_REFUSALS},
 )
-async def document_content(visit: Api, document_id: UUID) -> Response:
+async def document_content(request: Request, visit: Api, document_id: UUID) -> Response:
     """The file of a document as it was uploaded; the record names it by its digest, and what is sent is held to it."""
     outcome = await visit.call("document_content", {"document_id": str(document_id)})
     if outcome.outcome != "done":
         return result_answer(outcome, lambda result: result)
     async with visit.session() as session:
-        content = (await session.work.knowledge.file(DocumentId(document_id))).content
-    return _file(outcome, await _held(content, outcome))
+        content = await file_content(session, outcome)
+    return await file_answer(request, outcome, content, cast("dict[str, str]", outcome.result)["title"])
 
 
 async def _uploaded(visit: Visit, form: Upload[UploadFields]) -> Sequence[CallOutcome]:
@@ -353,29 +350,3 @@ def _document(outcome: CallOutcome) -> Json | None:
 def _title(file: UploadFile) -> str:
     """The file's name without a path, whichever system it comes from."""
     return PurePath((file.filename or "").replace("\\", "/")).name[:NAME_LIMIT] or "untitled"
-
-
-async def _held(content: bytes, outcome: CallOutcome) -> bytes:
-    """The bytes, if they are those that the record says are handed out.
-
-    Raises  Problem: 502, they were altered where they are stored.
-    """
-    digest = await asyncio.to_thread(hashlib.sha256, content)
-    if digest.hexdigest() != (outcome.result or {})["content_sha256"]:
-        detail = "The stored file is not the one that was uploaded, and is not handed out."
-        raise Problem(502, "content_differs", detail, extra={"call_id": str(outcome.call_id)})
-    return content
-
-
-def _file(outcome: CallOutcome, content: bytes) -> Response:
-    """The bytes, to be kept and never shown as a page: what a document says must not run with this server's rights."""
-    said = cast("dict[str, str]", outcome.result)
-    return Response(
-        content,
-        headers={
-            "Content-Type": said["media_type"],
-            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(said['title'], safe='')}",
-            "Content-Security-Policy": "sandbox; default-src 'none'",
-            "X-Call-Id": str(outcome.call_id),
-        },
-    )

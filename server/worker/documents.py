@@ -1,12 +1,14 @@
 """Indexes and embeds an uploaded document in the background, each step a call as the organization's service account."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import structlog
 
 from domain.kernel import CallId, NewId
 from server.database.identities import PostgresIdentities
 from server.worker.again import Again
+from server.worker.files import FileWorker
 from server.worker.principals import service_account_of
 from tools.gate import Gate
 from tools.outcomes import CallOutcome, CallRequest
@@ -25,6 +27,8 @@ class DocumentWorker:
     gate: Gate
     identities: PostgresIdentities
     new_id: NewId
+    files: FileWorker | None = None
+    """What becomes of files that a purge has let go; None: they are in the database, and went with their rows."""
 
     async def work(self, job: Job) -> Again | None:
         """Take one step with a document, or say that it is still to be taken.
@@ -35,6 +39,9 @@ class DocumentWorker:
         if outcome is None:
             return Again()
         code = None if outcome.error is None else outcome.error.code
+        if outcome.outcome == "done" and job.kind == "document_purge" and self.files is not None:
+            digests = cast("list[str]", (outcome.result or {})["files"])
+            await self.files.discard(job.organization_id, digests)
         if outcome.outcome == "done" or code in OVER:
             return None
         log.warning("document.put_off", step=job.kind, documentId=str(job.subject_id), code=code)

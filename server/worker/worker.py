@@ -19,6 +19,7 @@ from server.worker.again import Again
 from server.worker.approvals import ApprovalWorker
 from server.worker.documents import DocumentWorker
 from server.worker.erasing import ErasureWorker
+from server.worker.files import FileWorker
 from server.worker.heads import HeadWorker
 from server.worker.reviews import DueReviews, ReviewWorker
 from server.worker.runs import RunWorker
@@ -33,6 +34,7 @@ from tools.work import Job
 log = structlog.get_logger()
 
 SWEEP_EVERY_S = 5.0
+FILES_EVERY_S = 3600.0
 EXPIRE_EVERY_S = 60.0
 BEAT_EVERY_S = 5.0
 SEAL_EVERY_S = 1.0
@@ -68,6 +70,7 @@ class Worker:
         budgets: BudgetReturns | None = None,
         reviews: ReviewWorker | None = None,
         due_reviews: DueReviews | None = None,
+        files: FileWorker | None = None,
         embedder: Embedder | None = None,
         prepared_as: str | None = None,
         remind_before: Callable[[], timedelta | None] = lambda: None,
@@ -75,6 +78,8 @@ class Worker:
     ) -> None:
         """`runs`: goes on with agent runs; None: others do. `sealing`, `heads`, `budgets`, `reviews`: the same of
         the ledger, of what is held of budgets by nobody any more, and of what the record says of autonomy.
+
+        `files`: removes kept files that no document has; None: they are all in the database.
 
         `embedder`: whose vectors documents should have; `prepared_as`: how they should be read and cut up.
 
@@ -103,6 +108,7 @@ class Worker:
         self._sealing = sealing
         self._heads = heads
         self._due_reviews = due_reviews
+        self._files = files
         self._keys = keys
         self._budgets = budgets
         self._embedder = embedder
@@ -132,6 +138,8 @@ class Worker:
                     )
                 if self._sealing is not None:
                     group.create_task(self._over_and_over(self._sealing.seal, SEAL_EVERY_S), name="worker.seal")
+                if self._files is not None:
+                    group.create_task(self._over_and_over(self._files.sweep, FILES_EVERY_S), name="worker.files")
                 if self._heads is not None:
                     group.create_task(self._over_and_over(self._heads.send, SEND_EVERY_S), name="worker.heads")
         finally:

@@ -13,6 +13,7 @@ import pytest
 from domain.kernel import Principal, new_id
 from knowledge.model import DocumentId, SearchQuery
 from knowledge.prepare import prepare_document
+from knowledge.removal import Purged
 from knowledge.service import KnowledgeService
 from server.database.connection import Connection, connected
 from server.database.pool import DatabasePools
@@ -212,7 +213,8 @@ async def test_a_purge_waits_for_its_time_and_leaves_nothing_behind(
     assert [each for each in await jobs.sweep(timedelta(0)) if each.kind == "document_purge"] == [job]
     purged = await act(gate, "document_purge", goes, HUB)
 
-    assert purged.result == {"document_id": goes, "documents": 3}
+    result = cast(Json, purged.result)
+    assert (result["document_id"], result["documents"]) == (goes, 3)
     left = await superuser_connection.fetchrow(KEPT, gone)
     assert left is not None
     assert set(left.values()) == {0}
@@ -275,7 +277,7 @@ async def test_a_word_that_is_about_to_be_used_again_is_not_removed(
 
     async with connected(database.dsn(Login.APP)) as other:
 
-        async def purge() -> int:
+        async def purge() -> Purged | None:
             async with firm.acting(other, writes=True) as knowledge:
                 return await knowledge.removals.purge(old.document_id, NOW)
 
@@ -283,7 +285,9 @@ async def test_a_word_that_is_about_to_be_used_again_is_not_removed(
             await knowledge.store(new.document_id, prepared, new_id=new_id, now=NOW)
             purging = asyncio.create_task(purge())
             await somebody_waits(owner_connection)
-        assert await purging == 1
+        purged = await purging
+        assert purged is not None
+        assert purged.documents == 1
     async with firm.acting(app_connection) as knowledge:
         assert await hits(knowledge, "zebu") == {new.document_id}
 

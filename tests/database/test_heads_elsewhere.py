@@ -18,7 +18,7 @@ from server.database.pool import DatabasePools
 from server.database.sendings import PlaceState, PostgresSendings
 from server.heads.place import KeptHead, Place
 from server.heads.places import HeadSecrets, places_of
-from server.heads.sigv4 import Credentials
+from server.sigv4 import Credentials
 from server.system_config import HeadsConfig
 from server.worker.heads import NOT_AS_SENT, HeadWorker
 from tests.support.environment import unused_port

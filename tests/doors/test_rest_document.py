@@ -23,7 +23,7 @@ from tests.support.doors import Doors, in_a_task, opened_doors
 from tests.support.earned import PROPOSED
 from tests.support.website import Said, Website, website
 
-PUBLIC = {("get", "/health"), ("get", "/readiness")}
+PUBLIC = {("get", "/health"), ("get", "/readiness"), ("get", "/v1/downloads")}
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_every_body_is_shown_with_its_schema(document: Json) -> None:
 
     taking = {(method, path) for method, path, _ in operations(document) if method in ("post", "patch", "put")}
     without = {f"/v1/runs/{{run_id}}/{act}" for act in ("cancel", "regenerate")}
-    without |= {f"/v1/knowledge/documents/{{document_id}}/{act}" for act in ("restore",)}
+    without |= {f"/v1/knowledge/documents/{{document_id}}/{act}" for act in ("link", "restore")}
     assert with_body == taking - {("post", path) for path in without}
     chat = next(operation for _, path, operation in operations(document) if path == "/v1/chat")
     assert '"required":["message"]' in orjson.dumps(chat["requestBody"]).decode()
@@ -284,6 +284,7 @@ async def test_answers_hold_to_the_document(
     await _what_is_proposed(client, owner_connection)
     await _what_is_held_of_a_person(doors, client, holding)
     await _what_is_the_organizations_own(doors, holding)
+    await client.get((await client.post(f"/v1/knowledge/documents/{document_id}/link")).json()["url"])
     await client.delete(f"/v1/knowledge/documents/{document_id}")
     await client.get("/v1/knowledge/deleted-documents")
     await client.post(f"/v1/knowledge/documents/{document_id}/restore")

@@ -135,6 +135,7 @@ ROUTES: dict[str, Route] = {
     ),
     "document_content": lambda given: ("GET", f"/v1/knowledge/documents/{given['document_id']}/content", None),
     "document_delete": lambda given: ("DELETE", f"/v1/knowledge/documents/{given['document_id']}", None),
+    "document_link": lambda given: ("POST", f"/v1/knowledge/documents/{given['document_id']}/link", None),
     "document_restore": lambda given: ("POST", f"/v1/knowledge/documents/{given['document_id']}/restore", None),
     "approval_decide": lambda given: (
         "POST",

@@ -18,6 +18,7 @@ from knowledge.embeddings.ports import Embedder
 from knowledge.embeddings.queries import QueryVectors
 from knowledge.isolate import IsolatedPreparer
 from knowledge.model import StoredFile
+from knowledge.ports import Storage
 from knowledge.prepare import PreparedDocument, preparation
 from server.database.identities import PostgresIdentities
 from server.database.pool import DatabasePools
@@ -162,13 +163,14 @@ async def gate_on(
     earned: Callable[[], EarnedRules] = EarnedRules,
     policies: Policies | None = None,
     budget: int = DEFAULT_BUDGET,
+    storage: Storage | None = None,
 ) -> AsyncGenerator[GateOnTest]:
-    """The gate for the length of the block; `policies`: in the place of those that ship."""
+    """The gate for the length of the block; `policies`: in the place of those that ship; `storage`: of files."""
     preparer = IsolatedPreparer(budget=budget)
     registry, policies, workflows, staging = rules_of_the_project(
         preparer, replaced, timeout, embedder, more, policies, budget
     )
-    transactions = PostgresTransactions(pools.app, workflows, earned=earned)
+    transactions = PostgresTransactions(pools.app, workflows, earned=earned, storage=storage)
     recorder = GroupRecorder(pools.recorder, time.monotonic)
     queue, task_runs = KeptJobs(), TaskRunFeed(transactions)
     gate = Gate(

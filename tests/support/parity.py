@@ -131,6 +131,7 @@ ACTS: Mapping[str, Act] = {
     ),
     "document_from_url": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=OWN_HANDS, person_only=True),
     "document_content": Act(effect="read", least_role=Role.READONLY, doors=frozenset({"rest", "cli", "widget"})),
+    "document_link": Act(effect="read", least_role=Role.READONLY, doors=frozenset({"rest"})),
     "document_delete": Act(effect="commit", least_role=Role.EMPLOYEE, doors=HAND_DOORS),
     "document_restore": Act(effect="commit", least_role=Role.EMPLOYEE, doors=HAND_DOORS),
     "document_purge": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), any_level=True),

@@ -382,6 +382,12 @@ CASES: tuple[Case, ...] = (
         client_own=True,
     ),
     Case(
+        name="link",
+        tool="document_link",
+        arguments=_fixed({"document_id": _ids("client_thing")}),
+        client_own=True,
+    ),
+    Case(
         name="restore what is not deleted",
         tool="document_restore",
         arguments=_fixed({"document_id": _ids("client_thing")}),

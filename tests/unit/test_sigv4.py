@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from server.heads.sigv4 import Credentials, signed_headers
+from server.sigv4 import Credentials, signed_headers
 
 EXAMPLE = Credentials(
     access_key_id="AKIAIOSFODNN7EXAMPLE", secret_access_key="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"

@@ -64,6 +64,7 @@ UNSEEN = {
     "document_from_url",
     "document_embed",
     "document_index",
+    "document_link",
     "document_list",
     "document_purge",
     "document_restore",
@@ -258,7 +259,8 @@ EXAMPLES: dict[str, Json] = {
     "privacy_erase_step": {"erasure_id": ID},
     "privacy_export": {"person": "a@b.example"},
     "privacy_export_own": {},
-    "document_content": {"document_id": ID},
+    "document_content": {"document_id": ID, "by_link": ID},
+    "document_link": {"document_id": ID},
     "document_from_url": {
         "url": "https://example.org/a",
         "title": "T",

@@ -10,7 +10,7 @@ from tools.handlers.approvals import APPROVAL_CANCEL, APPROVAL_DECIDE, APPROVAL_
 from tools.handlers.audit import AUDIT_EXPORT, AUDIT_HEAD, AUDIT_PROVE
 from tools.handlers.autonomy import AUTONOMY_QUERY, AUTONOMY_SET
 from tools.handlers.budgets import BUDGET_QUERY, BUDGET_SET
-from tools.handlers.contents import DOCUMENT_CONTENT
+from tools.handlers.contents import DOCUMENT_CONTENT, DOCUMENT_LINK
 from tools.handlers.delegations import DELEGATION_GIVE, DELEGATION_REVOKE
 from tools.handlers.documents import PrepareFile, document_handlers
 from tools.handlers.earned import AUTONOMY_PROPOSAL_DECIDE, AUTONOMY_REVIEW
@@ -75,6 +75,7 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "delegation_revoke": DELEGATION_REVOKE,
     "document_content": DOCUMENT_CONTENT,
     "document_extract": DOCUMENT_EXTRACT,
+    "document_link": DOCUMENT_LINK,
     "document_list": DOCUMENT_LIST,
     "evaluation_record": EVALUATION_RECORD,
     "figure_list": FIGURE_LIST,

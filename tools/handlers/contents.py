@@ -1,5 +1,6 @@
-"""Files handed out whole: the call names what leaves, the door that was asked sends the bytes."""
+"""Files handed out whole: the call names what leaves; the door that was asked sends the bytes, or links to them."""
 
+from datetime import timedelta
 from uuid import UUID
 
 from domain.taint import taint_of
@@ -8,8 +9,15 @@ from tools.handlers.arguments import Arguments
 from tools.outcomes import Json
 from tools.work import CallContext, Handler
 
+LINK_VALID_FOR = timedelta(seconds=300)
+
 
 class DocumentContent(Arguments):
+    document_id: UUID
+    by_link: UUID | None = None
+
+
+class DocumentLink(Arguments):
     document_id: UUID
 
 
@@ -18,7 +26,20 @@ async def document_content(arguments: DocumentContent, context: CallContext) -> 
 
     Raises  DocumentNotFound.
     """
-    document = await context.work.knowledge.get(DocumentId(arguments.document_id))
+    return await _named(arguments.document_id, context)
+
+
+async def document_link(arguments: DocumentLink, context: CallContext) -> Json:
+    """The file by its digest, and until when the link to it holds; the door that was asked seals it.
+
+    Raises  DocumentNotFound.
+    """
+    named = await _named(arguments.document_id, context)
+    return {**named, "expires_at": (context.now + LINK_VALID_FOR).isoformat()}
+
+
+async def _named(document_id: UUID, context: CallContext) -> Json:
+    document = await context.work.knowledge.get(DocumentId(document_id))
     context.told.add(taint_of(document.trust, document.audience, document.engagement_id))
     return {
         "document_id": str(document.document_id),
@@ -30,3 +51,4 @@ async def document_content(arguments: DocumentContent, context: CallContext) -> 
 
 
 DOCUMENT_CONTENT = Handler(arguments=DocumentContent, work=document_content)
+DOCUMENT_LINK = Handler(arguments=DocumentLink, work=document_link)

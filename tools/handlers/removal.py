@@ -88,10 +88,11 @@ async def document_purge(arguments: DocumentPurge, context: CallContext) -> Json
     Raises  DocumentNotFound: none is due, or it was restored meanwhile.
     """
     document_id = DocumentId(arguments.document_id)
-    removed = await context.work.knowledge.removals.purge(document_id, context.now)
-    if not removed:
+    purged = await context.work.knowledge.removals.purge(document_id, context.now)
+    if purged is None:
         raise DocumentNotFound(document_id)
-    return {"document_id": str(document_id), "documents": removed}
+    files = [digest.hex() for digest in purged.digests]
+    return {"document_id": str(document_id), "documents": purged.documents, "files": files}
 
 
 async def _deleted(document_id: DocumentId, context: CallContext) -> DeletedDocument:
