@@ -184,7 +184,14 @@ class Gate:
         try:
             reviewer = await self._incidents.reviewer(principal.organization_id, tool)
             if reviewer is not None:
-                await self._call(self._review_of(tool), reviewer)
+                looked = await self._call(self._review_of(tool), reviewer)
+                if looked.outcome != "done":
+                    log.warning(
+                        "autonomy.not_looked_at",
+                        tool=tool,
+                        orgId=str(principal.organization_id),
+                        outcome=looked.outcome,
+                    )
         except asyncio.CancelledError as cancelled:
             raise CutOff(ended) from cancelled
         except Exception as fault:

@@ -55,6 +55,8 @@ class EventSeen:
     asked: bool
     """A person's answer stands behind it."""
     decided_by: PrincipalId | None
+    stands_in: bool
+    """Whoever decided is a deputy of whoever asked, whose word counts as the asker's (ADR-0048)."""
     arguments: str | None
     """JSON; of a call by hand that may undo something. None: erased, or of no such call."""
     result: str | None
@@ -89,7 +91,8 @@ def _mark(event: EventSeen) -> Mark:
         case "tool.completed" if not event.asked:
             return "unasked"
         case "tool.completed":
-            return "own" if event.decided_by in (None, event.principal_id) else "approved"
+            is_own = event.stands_in or event.decided_by in (None, event.principal_id)
+            return "own" if is_own else "approved"
 
 
 def _undoing(event: EventSeen) -> Undoing | None:

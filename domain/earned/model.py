@@ -21,14 +21,28 @@ EARNING: tuple[Earning, ...] = get_args(Earning)
 ASKS: Mapping[Earning, Level] = {"prepare": Level.L1, "commit": Level.L2}
 """The highest level at which the agent still asks before a call of the effect.  Source  domain.md, Autonomy."""
 UPKEEP = frozenset(
-    {"approval_cancel", "approval_expire", "autonomy_review", "call_settle", "document_purge", "privacy_erase_step"}
+    {
+        "approval_cancel",
+        "approval_expire",
+        "approval_remind",
+        "autonomy_review",
+        "call_settle",
+        "document_analyse",
+        "document_embed",
+        "document_index",
+        "document_purge",
+        "privacy_erase_step",
+    }
 )
-"""What the hub writes down whatever the autonomy: nobody lets it do so, and nobody would take it back."""
+"""What the hub writes down, and the background work on documents, whatever the autonomy: nobody lets it do so, and
+nobody would take it back."""
+ASKS_OF_ITS_OWN: Mapping[str, Level] = {"task_run": Level.L0}
+"""Of a tool that acts from a level that its manifest or its workflow names: one below the lowest of these."""
 
 
-def asks_at(effect: Earning) -> Level:
-    """The highest level at which the agent still asks before a call of the effect."""
-    return ASKS[effect]
+def asks_at(tool: str, effect: Earning) -> Level:
+    """The highest level at which the agent still asks before every call of the tool."""
+    return ASKS_OF_ITS_OWN.get(tool, ASKS[effect])
 
 
 def acts_from(effect: Earning) -> Level:

@@ -43,7 +43,8 @@ SELECT size FROM ledger_heads WHERE organization_id = glow.organization_id() ORD
 """
 
 _EVENTS = """
-SELECT leaf_index, kind, call_id, tool, effect, mode, occurred_at, principal_id, asked, decided_by, arguments, result
+SELECT leaf_index, kind, call_id, tool, effect, mode, occurred_at, principal_id, asked, decided_by, stands_in,
+    arguments, result
 FROM glow.autonomy_evidence($1, $2)
 """
 
@@ -275,6 +276,7 @@ def _event(row: Row) -> EventSeen:
         principal_id=PrincipalId(row["principal_id"]),
         asked=row["asked"],
         decided_by=cast("PrincipalId | None", row["decided_by"]),
+        stands_in=row["stands_in"],
         arguments=row["arguments"],
         result=row["result"],
     )

@@ -34,6 +34,17 @@ class Recorded:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Who answered a question, and when the database recorded that."""
+
+    event_id: str
+    recorded: Recorded
+    by: PrincipalId
+    stands_in: bool
+    """For whoever asked."""
+
+
 @dataclass(slots=True)
 class Recount:
     """Takes the lines of an export one by one; `glow audit verify` says whether they are what was sealed."""
@@ -44,10 +55,8 @@ class Recount:
     _seen: list[tuple[EventSeen, Recorded]] = field(default_factory=list[tuple[EventSeen, Recorded]])
     _tickets: dict[CallId, Recorded] = field(default_factory=dict[CallId, Recorded])
     """Of calls that had been asked about."""
-    _decisions: dict[str, list[tuple[str, Recorded, PrincipalId]]] = field(
-        default_factory=dict[str, list[tuple[str, Recorded, PrincipalId]]]
-    )
-    """By their transaction: the event's id, when it was recorded, and who decided."""
+    _decisions: dict[str, list[Decision]] = field(default_factory=dict[str, list[Decision]])
+    """By their transaction."""
     _arguments: dict[CallId, str] = field(default_factory=dict[CallId, str])
     _noted: list[tuple[CallId, CallId]] = field(default_factory=list[tuple[CallId, CallId]])
     """What reviews said that they had found undone: it stays when the payloads that showed it are erased."""
@@ -95,8 +104,14 @@ class Recount:
             if asked:
                 self._tickets[call_id] = recorded
             if tool == "approval_decide":
-                decision = (cast(str, event["event_id"]), recorded, principal)
-                self._decisions.setdefault(recorded.xact, []).append(decision)
+                self._decisions.setdefault(recorded.xact, []).append(
+                    Decision(
+                        event_id=cast(str, event["event_id"]),
+                        recorded=recorded,
+                        by=principal,
+                        stands_in=_stands_in(cast(str, event["facts"])),
+                    )
+                )
             if mode == "person" and tool in UNDOES and arguments is not None:
                 self._arguments[call_id] = arguments
         if kind not in ENDINGS:
@@ -114,6 +129,7 @@ class Recount:
             principal_id=principal,
             asked=asked,
             decided_by=None,
+            stands_in=False,
             arguments=None,
             result=result,
         )
@@ -123,17 +139,22 @@ class Recount:
     def _events(self, through: int) -> Iterable[EventSeen]:
         for seen, recorded in self._seen:
             if seen.index < through:
-                decided_by = self._decided_by(self._tickets.get(seen.call_id, recorded)) if seen.asked else None
-                yield replace(seen, decided_by=decided_by, arguments=self._arguments.get(seen.call_id))
+                decision = self._decision(self._tickets.get(seen.call_id, recorded)) if seen.asked else None
+                yield replace(
+                    seen,
+                    decided_by=None if decision is None else decision.by,
+                    stands_in=decision is not None and decision.stands_in,
+                    arguments=self._arguments.get(seen.call_id),
+                )
 
-    def _decided_by(self, recorded: Recorded) -> PrincipalId | None:
-        """Who made the decision of the same transaction.
+    def _decision(self, recorded: Recorded) -> Decision | None:
+        """The decision of the same transaction.
 
         A number that another cluster has come to again, in a restored database, is told apart by the hour.
         """
         decisions = self._decisions.get(recorded.xact, [])
-        near = [each for each in decisions if abs(each[1].at - recorded.at) <= timedelta(hours=1)]
-        return max(near, key=lambda each: each[0])[2] if near else None
+        near = [each for each in decisions if abs(each.recorded.at - recorded.at) <= timedelta(hours=1)]
+        return max(near, key=lambda each: each.event_id) if near else None
 
     def _undone(self, ended: dict[CallId, Ended], undoings: Sequence[Undoing], through: int) -> dict[CallId, datetime]:
         """When each call was undone first."""
@@ -167,6 +188,11 @@ def _noted_in(result: str) -> Iterable[tuple[CallId, CallId]]:
         return [(_call(each["call_id"]), _call(each["by"])) for each in noted]
     except (ValueError, TypeError, KeyError, AttributeError):
         return []
+
+
+def _stands_in(facts: str) -> bool:
+    """Whether a decision was made, or could have been, in the stead of whoever asked."""
+    return cast(Json, orjson.loads(facts)).get("approval_deputy_own") is True
 
 
 def _call(text: object) -> CallId:

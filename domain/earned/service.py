@@ -117,10 +117,10 @@ class EarnedService:
         """
         ceiling = await self.earned.ceiling(tool)
         newest = await self.earned.newest(tool, ceiling.set_at, self.rules.incident_calls)
-        if not newest or tool in UPKEEP or ceiling.most <= asks_at(newest[0].effect):
+        if not newest or tool in UPKEEP or ceiling.most <= asks_at(tool, newest[0].effect):
             return None
         incident = incident_in(tool, newest, self.rules)
-        return None if incident is None else (incident, asks_at(newest[0].effect))
+        return None if incident is None else (incident, asks_at(tool, newest[0].effect))
 
     async def review(self, review: Review, tool: str | None = None) -> Reviewed:
         """Read on in the ledger, count, take back what has gone wrong, and propose or withdraw what the record bears.

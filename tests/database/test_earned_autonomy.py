@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import cast
 from uuid import UUID
 
@@ -10,10 +11,11 @@ import orjson
 import pytest
 
 from domain.earned.model import EarnedRules, ProposalId, Tally
-from domain.kernel import Level, Principal, PrincipalId
+from domain.kernel import Level, Principal, PrincipalId, Role, utc_now
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
 from server.database.reviews import PostgresReviews
+from tests.support.calls import add_member
 from tests.support.earned import (
     AGENT,
     HAND,
@@ -33,6 +35,17 @@ from tools.work import CallContext
 
 SOON = EarnedRules(minimum_calls=5, bound_to_raise={"prepare": 0.5, "commit": 0.5})
 """So that few calls bear a proposal."""
+
+
+WATCHED = """
+@id("ask_worker") @says("Somebody reads what is done in the background.")
+forbid (principal, action == Action::"call_without_approval", resource) when { principal.door == Door::"worker" };
+"""
+ADMIN = principal_of(FIRM_A, Role.SYSTEM_ADMIN, mode="person", door="rest")
+
+
+async def broken(arguments: object, context: CallContext) -> Json:
+    raise RuntimeError("a fault of the tool's own")
 
 
 @pytest.fixture
@@ -168,6 +181,21 @@ async def test_the_requesters_own_approvals_bear_no_proposal(firm: Firm) -> None
     assert (await firm.reviewed())["proposed"] == []
 
 
+async def test_a_deputy_of_the_requester_bears_no_proposal_either(firm: Firm) -> None:
+    asker = manager()
+    deputy = {"delegate": "employee@firm-1.example", "ends_at": (utc_now() + timedelta(days=3)).date().isoformat()}
+    await firm.done("delegation_give", deputy, asker)
+    asked = await firm.gate.call(
+        "document_delete", {"document_id": str(FIRM_A.id("thing"))}, replace(asker, mode="agent", door="widget")
+    )
+    assert asked.approval is not None
+    await firm.done("approval_decide", {"approval_id": str(asked.approval.approval_id), "decision": "approve"}, HAND)
+    await firm.reviewed()
+    records, _ = await firm.records()
+    assert records["document_delete"].tally.approved == 0
+    assert list((await firm.recount()).records(SOON.counting, 1000)) == list(records.values())
+
+
 async def test_rejections_take_the_autonomy_back_before_the_next_call(firm: Firm) -> None:
     await firm.done("autonomy_set", {"scope": "organization", "level": "L1", "reason": "r"}, PARTNER)
     asked = [await firm.asks() for _ in range(3)]
@@ -187,10 +215,6 @@ async def test_failures_take_the_autonomy_back_before_the_next_call_also_when_ma
     pools: DatabasePools, owner_connection: Connection
 ) -> None:
     await found_firms(owner_connection)
-
-    async def broken(arguments: object, context: CallContext) -> Json:
-        raise RuntimeError("a fault of the tool's own")
-
     async with gate_on(pools, failing("task_create", broken)) as gate:
         ended = await asyncio.gather(*(gate.call("task_create", {"title": "T"}, AGENT) for _ in range(5)))
         assert [each.outcome for each in ended] == ["failed"] * 5
@@ -198,6 +222,29 @@ async def test_failures_take_the_autonomy_back_before_the_next_call_also_when_ma
         by_hand = await gate.call("task_create", {"title": "T"}, HAND)
         assert by_hand.outcome == "failed", "a person's own hand is bound by no autonomy"
         assert len(await setting_reasons(Firm(gate=gate, pools=pools))) == 1
+
+
+async def test_an_organizations_own_policy_does_not_keep_the_autonomy_from_being_taken_back(
+    pools: DatabasePools, owner_connection: Connection
+) -> None:
+    await found_firms(owner_connection)
+    await add_member(owner_connection, Role.SYSTEM_ADMIN)
+    async with gate_on(pools, failing("task_create", broken)) as gate:
+        added = await gate.call("policy_add", {"text": WATCHED, "reason": "r"}, ADMIN)
+        assert added.outcome == "done"
+        ended = [(await gate.call("task_create", {"title": "T"}, AGENT)).outcome for _ in range(4)]
+        assert ended == ["failed", "failed", "failed", "waiting"]
+
+
+async def test_a_tool_that_acts_from_a_lower_level_is_lowered_below_it(
+    pools: DatabasePools, owner_connection: Connection
+) -> None:
+    await found_firms(owner_connection)
+    async with gate_on(pools, failing("task_run", broken)) as gate:
+        made = (await gate.call("task_create", {"title": "R", "kind": "refresh_analytics"}, HAND)).result
+        task = {"task_id": cast("Json", cast("Json", made)["task"])["task_id"]}
+        ended = [(await gate.call("task_run", task, AGENT)).outcome for _ in range(4)]
+        assert ended == ["failed", "failed", "failed", "waiting"]
 
 
 async def test_what_a_person_undoes_takes_the_autonomy_back(firm: Firm) -> None:

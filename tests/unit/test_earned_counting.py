@@ -29,6 +29,7 @@ DONE = EventSeen(
     principal_id=ASKER,
     asked=True,
     decided_by=OTHER,
+    stands_in=False,
     arguments=None,
     result=orjson.dumps({"task": {"task_id": str(THING)}}).decode(),
 )
@@ -144,5 +145,5 @@ def test_so_many_of_the_newest_calls_gone_wrong_are_an_incident_and_one_fewer_is
 
 
 def test_the_agent_asks_just_below_where_it_acts() -> None:
-    assert (asks_at("prepare"), acts_from("prepare")) == (Level.L1, Level.L2)
-    assert (asks_at("commit"), acts_from("commit")) == (Level.L2, Level.L3)
+    assert (asks_at("task_create", "prepare"), acts_from("prepare")) == (Level.L1, Level.L2)
+    assert (asks_at("document_delete", "commit"), acts_from("commit")) == (Level.L2, Level.L3)

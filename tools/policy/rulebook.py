@@ -17,9 +17,19 @@ from tools.policy.own import own_rule
 from tools.policy.situation import Situation
 from tools.policy.verdicts import Asked, Policies
 
-BEYOND = frozenset({"policy_remove", "approval_expire", "approval_cancel", "call_settle"})
-"""What an organization's own policies do not reach: taking one back, or they could lock the firm out of it; and writing
-down what time or a person's word has decided already."""
+BEYOND = frozenset(
+    {
+        "policy_remove",
+        "approval_expire",
+        "approval_cancel",
+        "approval_remind",
+        "autonomy_review",
+        "call_settle",
+        "privacy_erase_step",
+    }
+)
+"""What an organization's own policies do not reach: taking one back, or they could lock the firm out of it; writing
+down what time or a person's word has decided already; and taking the agent's autonomy back."""
 ANSWERS = frozenset({"approval_decide"})
 """An answer is a person's own: that a person be asked about it first would never end. It may be forbidden."""
 NOT_LATER = frozenset({"document_upload", "document_content", "agent_handover"})
