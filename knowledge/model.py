@@ -181,10 +181,13 @@ class SearchWeights:
     """What each order counts where a search fuses them; only their relation matters."""
 
     lexical: float = 1.0
-    vector: float = 1.0
+    vector: float | None = None
+    """None: what was measured of the model that gave the vectors (knowledge.embeddings.model.fusion_of)."""
+    constant: float | None = None
+    """Of reciprocal ranks; None: likewise."""
 
 
-EVEN = SearchWeights()
+AS_MEASURED = SearchWeights()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,8 @@ def window_of(model: Model, config: SystemConfig) -> int:
 
 def weights_of(config: SystemConfig) -> SearchWeights:
     """What the orders of a search count, as knowledge fuses them."""
-    return SearchWeights(lexical=config.search.lexical_weight, vector=config.search.vector_weight)
+    told = config.search
+    return SearchWeights(lexical=told.lexical_weight, vector=told.vector_weight, constant=told.rank_constant)
 
 
 def rerank_rules_of(config: SystemConfig) -> RerankRules:

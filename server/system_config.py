@@ -101,7 +101,10 @@ class SearchConfig(_Part):
     """
 
     lexical_weight: Weight = 1.0
-    vector_weight: Weight = 1.0
+    vector_weight: Weight | None = None
+    """None: what was measured of the embedding model, else as much as words."""
+    rank_constant: Weight | None = None
+    """Of reciprocal ranks; None: what was measured of the embedding model, else 60."""
     rerank_candidates: Annotated[int, Field(ge=0, le=100)] = 30
     """The first passages that a rerank server is asked about; 0: it is not asked."""
     rerank_timeout_ms: Annotated[int, Field(ge=50, le=15_000)] = 1500

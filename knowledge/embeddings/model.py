@@ -45,6 +45,29 @@ def learned_space(model: str, dimensions: int) -> Space:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fusion:
+    """How a model's order is fused with that by words, where the operator does not say.
+
+    Units   weight: what it counts, where words count 1. constant: what is added to each place before it is divided by;
+            the smaller, the more the first places count beside those behind them.
+    """
+
+    weight: float = 1.0
+    constant: float = 60.0
+
+
+UNMEASURED: Final = Fusion()
+"""Of models that nobody has measured here: as much as words.  Source  Cormack, Clarke and Buettcher, SIGIR 2009: 60."""
+MEASURED: Final = {"wordllama-l2-supercat@256": Fusion(weight=0.15, constant=2.0)}
+"""By a model's id.  Source  `glow eval weights` over judged sets (docs/evaluation.md)."""
+
+
+def fusion_of(space: Space) -> Fusion:
+    """What was measured of a model, else what is usual."""
+    return MEASURED.get(space.model_id, UNMEASURED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Vector:
     """Where a text lies in a space; of length 1."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from domain.storage.postgres import Connection
 from knowledge.embeddings.postgres import PostgresEmbeddings
-from knowledge.model import EVEN, SearchWeights
+from knowledge.model import AS_MEASURED, SearchWeights
 from knowledge.ports import Storage
 from knowledge.postgres.documents import PostgresDocuments, PostgresFiles
 from knowledge.postgres.indexing import PostgresIndex
@@ -28,7 +28,7 @@ __all__ = [
 
 
 def knowledge_service(
-    connection: Connection, weights: SearchWeights = EVEN, storage: Storage | None = None
+    connection: Connection, weights: SearchWeights = AS_MEASURED, storage: Storage | None = None
 ) -> KnowledgeService:
     """The service of one transaction. `storage`: where files are kept; None: in the database."""
     documents, index = PostgresDocuments(connection), PostgresIndex(connection, weights)

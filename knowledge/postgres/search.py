@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from domain.storage.postgres import Connection, Row
-from knowledge.embeddings.model import Vector
+from knowledge.embeddings.model import Space, Vector, fusion_of
 from knowledge.embeddings.postgres import nearest_sql, vector_text
 from knowledge.fingerprint import Fingerprint
-from knowledge.model import EVEN, ChunkId, DocumentId, MatchedTerm, Passage, Ranks, SearchFilters, SearchWeights
+from knowledge.model import AS_MEASURED, ChunkId, DocumentId, MatchedTerm, Passage, Ranks, SearchFilters, SearchWeights
 from knowledge.terms import QueryTerm, without_mark
 
 COMPARED_EXACTLY: Final = 4_000
@@ -110,7 +110,7 @@ ORDER BY score DESC, t.term
 """
 
 # Reciprocal ranks, weighted: what both orders have near their top comes first, and neither's scores, which are not
-# comparable, count.  Source  Cormack, Clarke and Buettcher, SIGIR 2009, whose constant is 60.
+# comparable, count.  Source  Cormack, Clarke and Buettcher, SIGIR 2009.
 _FUSED = """
 ranked AS (
     SELECT chunk_id, row_number() OVER (ORDER BY score DESC, chunk_id) AS lexical_rank, score AS lexical_score,
@@ -121,7 +121,8 @@ ranked AS (
 ),
 best AS (
     -- Nothing is given where nothing is near: the question is then answered by its words, and said to be.
-    SELECT chunk_id, sum(coalesce($18::float8 / (60 + lexical_rank), $19::float8 / (60 + vector_rank))) AS score,
+    SELECT chunk_id, sum(coalesce($18::float8 / ($20::float8 + lexical_rank),
+                                  $19::float8 / ($20::float8 + vector_rank))) AS score,
            max(lexical_rank) AS lexical_rank, max(lexical_score) AS lexical_score, max(vector_rank) AS vector_rank,
            max(distance) AS distance
     FROM ranked WHERE EXISTS (SELECT FROM nearest)
@@ -152,7 +153,7 @@ SEARCHED: Final = 160
 class PostgresSearch:
     """The searching half of SearchIndex."""
 
-    def __init__(self, connection: Connection, weights: SearchWeights = EVEN) -> None:
+    def __init__(self, connection: Connection, weights: SearchWeights = AS_MEASURED) -> None:
         self._connection = connection
         self._weights = weights
 
@@ -171,12 +172,21 @@ class PostgresSearch:
         near = (vector_text(vector.values), vector.space.model_id)
         if terms:
             sql = fused_sql(vector.space.dimensions, exactly=exactly)
-            weights = (self._weights.lexical, self._weights.vector)
+            weights = self._fusion(vector.space)
             values = (*search_values(terms, depth, filters), *near, depth, limit, *weights)
         else:
             sql = by_meaning_sql(vector.space.dimensions, exactly=exactly)
             values = (*search_values((), limit, filters), *near, limit)
         return [_passage(row) for row in await self._connection.fetch(sql, *values)]
+
+    def _fusion(self, space: Space) -> tuple[float, float, float]:
+        """What words and meaning count, and the constant of reciprocal ranks."""
+        told, measured = self._weights, fusion_of(space)
+        return (
+            told.lexical,
+            measured.weight if told.vector is None else told.vector,
+            measured.constant if told.constant is None else told.constant,
+        )
 
     async def matched(
         self, terms: Sequence[QueryTerm], chunk_ids: Sequence[ChunkId]
@@ -196,7 +206,7 @@ class PostgresSearch:
 
 
 def fused_sql(dimensions: int, *, exactly: bool) -> str:
-    """The values of a search ($3: depth), vector, model, depth, limit, weight of words, weight of meaning."""
+    """The values of a search ($3: depth), vector, model, depth, limit, weights of words and meaning, constant."""
     near = nearest_sql(dimensions, _UNFILTERED, exactly=exactly)
     return f"WITH {_ELIGIBLE}, {_LEXICAL}, {near}, {_FUSED} {_PASSAGES}"
 

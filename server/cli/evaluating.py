@@ -67,14 +67,12 @@ def _evaluate(named: str, organization: str | None, user: str | None, measure: M
 
 
 async def _measured(judged: JudgedSet, organization: str | None, user: str | None, measure: Measure) -> CallOutcome:
-    if organization is None and judged.name == DEMO:
-        organization = DEMO_ORGANIZATION
-    async with _opened(judged, organization) as (hub, slug):
+    async with opened(judged, answering(judged, organization)) as (hub, slug):
         principal = await acting(hub, slug, user)
         async with hub.transactions.session(principal.organization_id, principal.principal_id) as session:
             role = session.role or Role.READONLY
         try:
-            measured = await measure(hub, principal, judged, _progress(len(judged.queries)))
+            measured = await measure(hub, principal, judged, progress_of(len(judged.queries)))
         except SearchRefused as refused:
             return refused.outcome
         except DomainError as refused:
@@ -82,8 +80,13 @@ async def _measured(judged: JudgedSet, organization: str | None, user: str | Non
         return await record(hub, principal, role, measured)
 
 
+def answering(judged: JudgedSet, organization: str | None) -> str | None:
+    """Whose documents are searched: the organization that is named, else the demo's for its set, else the set's own."""
+    return DEMO_ORGANIZATION if organization is None and judged.name == DEMO else organization
+
+
 @asynccontextmanager
-async def _opened(judged: JudgedSet, organization: str | None) -> AsyncGenerator[tuple[Hub, str]]:
+async def opened(judged: JudgedSet, organization: str | None) -> AsyncGenerator[tuple[Hub, str]]:
     """The hub, and whose documents are searched: where no organization is named, those of the set's own corpus."""
     settings = without_doors(load_settings())
     local_url = settings.home.address() or LOCAL_URL
@@ -114,7 +117,7 @@ def _taking(document: str) -> None:
         complain(f"  taken in: {document}")
 
 
-def _progress(total: int) -> Callable[[], None]:
+def progress_of(total: int) -> Callable[[], None]:
     """A word every hundred questions, where a person looks."""
     asked = 0
 

@@ -42,6 +42,22 @@ def retrieval(
     _exit_with(evaluating.retrieval(judged, organization, user, mode, k, as_json=as_json))
 
 
+@app.command("weights")
+def weights(
+    judged: Set,
+    organization: InOrganization = None,
+    user: As = None,
+    constant: Annotated[
+        float | None, typer.Option(min=0, max=100, help="Of reciprocal ranks; without it, the one in force.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try what words and meaning should count in a hybrid search: chosen on half the questions, judged on the rest."""
+    from server.cli import weighing
+
+    _exit_with(weighing.weights(judged, organization, user, constant, as_json=as_json))
+
+
 @app.command("answers")
 def answers(
     judged: Set = "demo",

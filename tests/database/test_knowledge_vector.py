@@ -330,7 +330,16 @@ async def touched(app: Connection, firm: Firm, vector: Vector, *, exactly: bool)
         found = await PostgresIndex(app).search_near(asked, vector, 10, SearchFilters())
         assert len(found) == 10
         assert await app.fetchval("SELECT current_setting('plan_cache_mode')") == "force_custom_plan"
-        values = (*search_values(asked, 60, SearchFilters()), text_of(vector.values), SPACE.model_id, 60, 10, 1.0, 1.0)
+        values = (
+            *search_values(asked, 60, SearchFilters()),
+            text_of(vector.values),
+            SPACE.model_id,
+            60,
+            10,
+            1.0,
+            1.0,
+            60.0,
+        )
         plan = await explained(app, fused_sql(8, exactly=exactly), values)
     return sum(rows for (table, _), rows in plan.items() if table == "knowledge_embeddings")
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from knowledge.evaluation.weights import GRID
 from tests.doors.test_cli_commands import Glow, firm, glow, installation
+from tests.support.fake_embeddings import served_embeddings
 
 __all__ = ["firm", "glow", "installation"]
 
@@ -114,3 +116,24 @@ def test_who_may_not_keep_figures_is_refused(glow: Glow) -> None:
 def test_what_is_no_set_is_refused_in_words(glow: Glow, tmp_path: Path) -> None:
     assert glow("eval", "retrieval", str(tmp_path)) == 1
     assert "there is no .tsv file with judgements" in glow.err
+
+
+def test_what_words_and_meaning_should_count_is_tried_and_nothing_is_changed(
+    glow: Glow, installation: pytest.MonkeyPatch, birds: Path
+) -> None:
+    birds = birds.rename(birds.parent / "Birds with vectors")
+    with served_embeddings() as server:
+        installation.setenv("GLOW_EMBEDDING_BASE_URL", server.url)
+        assert glow("eval", "weights", str(birds), "--constant", "5", "--json") == 0, glow.err
+        weighed = glow.json
+    chosen, exchanged = (weighed["figures"]["ndcg@10"][half] for half in ("chosen_on_first", "chosen_on_second"))
+    assert weighed["figure"] == "ndcg@10", "the set does not say which words answer"
+    assert set(chosen["hybrid"]) == {f"{weight:g}" for weight in GRID}
+    assert chosen["hybrid"]["0"]["all"] == pytest.approx(exchanged["hybrid"]["0"]["all"])
+    assert chosen["held_out"] == chosen["hybrid"][f"{chosen['vector_weight']:g}"]["held_out"]
+    assert chosen["lexical"]["all"] == pytest.approx((1 + 1 / 1.6309297535714575 + 0) / 3)
+
+
+def test_without_vectors_there_is_nothing_to_weigh(glow: Glow, birds: Path) -> None:
+    assert glow("eval", "weights", str(birds)) == 1
+    assert "there are no embeddings to search" in glow.err

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from agent.offline.passages import Extract, Passage, extract
-from agent.offline.questions import widened
+from agent.offline.questions import asked_terms, widened
 from knowledge.parse.media import media_type_of
 from knowledge.prepare import PreparedChunk, prepare_document
 from knowledge.terms import query_terms
@@ -147,3 +147,9 @@ def test_the_documents_words_are_searched_for_beside_the_questions_own() -> None
     assert widened("How long are working papers kept?") == "How long are working papers kept? files retention"
     readme = "When must the engagement letter be renewed, and who signs it?"
     assert widened(readme) == readme
+
+
+def test_the_words_by_which_a_question_only_asks_are_no_part_of_what_it_is_about() -> None:
+    assert asked_terms("How soon must an inherited holding be sold?").keys() == {"inherit", "hold", "sold"}
+    assert asked_terms("What happens next?").keys() == {"next"}
+    assert asked_terms("Is it good enough?").keys() == {"good", "enough"}, "there are no others"
