@@ -26,6 +26,7 @@ import sys
 HASH = re.compile(r"[0-9a-f]{64}")
 SALT = re.compile(r"([0-9a-f]{2})*")
 SIGNATURE = re.compile(r"[0-9a-f]{128}")
+SALT_BYTES = 16
 LARGEST = 2**53
 LARGEST_FILE = 64 << 20
 """Bytes of a proof or a head; an export may be of any size."""
@@ -376,12 +377,19 @@ class Export:
             digests = (event.get("arguments_digest"), event.get("result_digest"))
             self.erased += self.header["payloads"] and digests != (None, None)
             return
-        salt = bytes.fromhex(payload["salt"])
+        salt, gone = bytes.fromhex(payload["salt"]), False
+        if len(salt) != SALT_BYTES:
+            # A digest is over the salt and the text without anything between: only its length tells the two apart.
+            raise Bad(
+                "payload", f"the salt of row {row} is not of {SALT_BYTES} bytes: where the text begins is open", row
+            )
         for name in ("arguments", "result"):
-            text = payload[name]
-            if text is not None and sha256(salt, text.encode()).hex() != event.get(name + "_digest"):
+            text, digest = payload[name], event.get(name + "_digest")
+            gone = gone or (text is None and digest is not None)
+            if text is not None and sha256(salt, text.encode()).hex() != digest:
                 raise Bad("payload", f"what stands as {name} of row {row} is not what the call carried", row)
-        self.payloads += 1
+        self.erased += gone
+        self.payloads += not gone
 
     def _take_head(self, head):
         rows, first, last = self.rows, self.proved, self.rows - 1

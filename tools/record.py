@@ -6,7 +6,7 @@ from secrets import token_bytes
 
 import orjson
 
-from domain.activity.model import ActivityEvent, EventKind, Payload
+from domain.activity.model import SALT_BYTES, ActivityEvent, EventKind, Payload
 from domain.kernel import ApprovalId, Clock, EngagementId, EventId, NewId, Outcome, Principal, Role
 from domain.taint import NOTHING, Taint
 from tools.facts import Facts
@@ -153,7 +153,7 @@ def storable(text: str) -> str:
 def _payload(arguments: str | None, result: str | None) -> Payload | None:
     if arguments is None and result is None:
         return None
-    return Payload(salt=token_bytes(16), arguments=arguments, result=result)
+    return Payload(salt=token_bytes(SALT_BYTES), arguments=arguments, result=result)
 
 
 def _engagement(call: Recorded, judged: Judged | None) -> EngagementId | None:

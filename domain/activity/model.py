@@ -41,11 +41,15 @@ EventKind = Literal[
 ]
 
 
+SALT_BYTES = 16
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
     """What a call carried, kept beside its event so that it can be erased; both are canonical JSON text."""
 
     salt: bytes
+    """Of SALT_BYTES: a digest is over salt and text without anything between, so nothing else tells the two apart."""
     arguments: str | None = None
     result: str | None = None
 

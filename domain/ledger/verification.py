@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import NoReturn, assert_never
 
+from domain.activity.model import SALT_BYTES
 from domain.ledger.findings import Bad, Fault, FaultCode, Report
 from domain.ledger.model import CHAIN_START, canonical, chained
 from domain.ledger.signatures import Signatures
@@ -118,11 +119,19 @@ class ExportVerifier:
         if payload is None:
             self.report.erased += told and (event.get("arguments_digest"), event.get("result_digest")) != (None, None)
             return
-        salt = bytes.fromhex(payload.salt)
+        salt, gone = bytes.fromhex(payload.salt), False
+        if len(salt) != SALT_BYTES:
+            # A digest is over the salt and the text without anything between: only its length tells the two apart.
+            self._bad(
+                "payload", f"the salt of row {row} is not of {SALT_BYTES} bytes: where the text begins is open", row
+            )
         for name, text in (("arguments", payload.arguments), ("result", payload.result)):
-            if text is not None and hashlib.sha256(salt + text.encode()).hexdigest() != event.get(f"{name}_digest"):
+            digest = event.get(f"{name}_digest")
+            gone = gone or (text is None and digest is not None)
+            if text is not None and hashlib.sha256(salt + text.encode()).hexdigest() != digest:
                 self._bad("payload", f"what stands as {name} of row {row} is not what the call carried", row)
-        self.report.payloads += 1
+        self.report.erased += gone
+        self.report.payloads += not gone
 
     def _take_head(self, head: HeadLine) -> None:
         rows, header = self.report.rows, self._header

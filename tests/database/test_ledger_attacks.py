@@ -251,6 +251,17 @@ ATTACKS: dict[str, tuple[Attack, Found]] = {
         ),
         Found("payload", ROW),
     ),
+    "the beginning of what a call carried moved into its salt": (
+        (
+            "UPDATE activity_payloads SET salt = salt || convert_to(left(arguments, 3), 'UTF8'), "
+            "arguments = substr(arguments, 4) WHERE event_id = :event"
+        ),
+        Found("payload", ROW),
+    ),
+    "what a call carried and gave emptied, and its salt too": (
+        "UPDATE activity_payloads SET salt = '', arguments = NULL, result = NULL WHERE event_id = :event",
+        Found("payload", ROW),
+    ),
     "a head's root changed": (
         "UPDATE ledger_heads SET root = sha256('x') WHERE organization_id = :org AND size = 8",
         Found("root", 4, 7),

@@ -16,7 +16,7 @@ from typing import Any, cast
 import orjson
 import pytest
 
-from domain.activity.model import ActivityEvent, EventKind, Payload
+from domain.activity.model import SALT_BYTES, ActivityEvent, EventKind, Payload
 from domain.kernel import CallId, Effect, OrganizationId, Outcome, PrincipalId, Role
 from domain.ledger.model import CHAIN_START, Head, Key, canonical, chained
 from domain.ledger.service import LargerThanSealed, NotInThisFormat
@@ -30,7 +30,7 @@ from server.signing import LedgerKey
 from tests.support.firms import FIRM_A, FIRM_B, Firm, seed_firms
 from tests.support.ledger import KEY, ODD, OTHER_KEY, event, odd_event, record, seal
 from tests.support.ocsf import faults_of
-from tests.support.verifiers import STANDALONE, Found, checked, key_changes
+from tests.support.verifiers import STANDALONE, Found, checked, key_changes, payloads_of
 from tools.workflows import Workflows
 
 AT = datetime(2026, 11, 29, tzinfo=UTC)
@@ -83,6 +83,10 @@ class Desk:
         """What is found in an export made now."""
         return checked(self.file(await self.lines()), kept, key_ids)
 
+    async def counts(self) -> tuple[int, int]:
+        """Payloads that both verifiers have checked in an export made now, and rows whose payload is gone."""
+        return payloads_of(self.file(await self.lines()))
+
 
 @pytest.fixture
 async def desk(
@@ -97,7 +101,9 @@ async def desk(
         "DELETE FROM activity_payloads; DELETE FROM activity_events; DELETE FROM ledger_rotations;"
         "DELETE FROM ledger_heads; DELETE FROM ledger_keys; DELETE FROM ledger_nodes; DELETE FROM ledger_leaves"
     )
-    events = [event(payload=Payload(salt=bytes([n]), arguments=f'{{"n":{n}}}', result=ODD)) for n in range(ROWS)]
+    events = [
+        event(payload=Payload(salt=bytes([n]) * SALT_BYTES, arguments=f'{{"n":{n}}}', result=ODD)) for n in range(ROWS)
+    ]
     events[5] = replace(odd_event(), payload=None)
     start = 0
     for size in BATCHES:
@@ -259,6 +265,14 @@ async def test_erasing_what_calls_carried_leaves_everything_verifiable(desk: Des
     head = await desk.head()
     await desk.inspector.execute("DELETE FROM activity_payloads")
     assert await desk.found([head]) == Found(None)
+
+
+async def test_a_payload_whose_text_is_gone_counts_as_erased_and_not_as_checked(desk: Desk) -> None:
+    whole = await desk.counts()
+    await desk.inspector.execute(
+        "UPDATE activity_payloads SET arguments = NULL WHERE event_id = $1", desk.events[6].event_id
+    )
+    assert (whole, await desk.counts()) == ((ROWS - 1, 0), (ROWS - 2, 1))
 
 
 async def test_what_is_recorded_later_goes_on_from_every_earlier_head(desk: Desk) -> None:

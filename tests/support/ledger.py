@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
 
-from domain.activity.model import ActivityEvent, Payload
+from domain.activity.model import SALT_BYTES, ActivityEvent, Payload
 from domain.activity.postgres import insert_events
 from domain.kernel import CallId, EventId, OrganizationId, PrincipalId, utc_now
 from domain.ledger.tree import Frontier, leaf_hash
@@ -56,7 +56,7 @@ def event(firm: Firm = FIRM_A, *, payload: Payload | None = None, tool: str = "t
         task_run_id=None,
         request_id=None,
         trace_id=None,
-        payload=payload or Payload(salt=b"salt", arguments='{"limit":1}', result='{"items":[]}'),
+        payload=payload or Payload(salt=bytes(SALT_BYTES), arguments='{"limit":1}', result='{"items":[]}'),
     )
 
 

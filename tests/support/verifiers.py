@@ -52,6 +52,15 @@ def key_changes(path: Path, key_ids: Sequence[str] = ()) -> list[tuple[str, str,
     return ours
 
 
+def payloads_of(path: Path) -> tuple[int, int]:
+    """What both say of an export that holds: how many payloads were checked, and how many are gone."""
+    report = report_of(path, [], Signatures(is_signed))
+    theirs = dict(_theirs["verify"](str(path), [], _theirs["Signatures"]()))
+    assert report.fault is None
+    assert (report.payloads, report.erased) == (theirs["payloads"], theirs["erased"])
+    return report.payloads, report.erased
+
+
 def _ours(path: Path, kept: Sequence[Path], key_ids: Sequence[str]) -> Found:
     heads = [kept_heads(each.read_bytes()) for each in kept]
     fault = report_of(path, heads, Signatures(is_signed, key_ids)).fault
