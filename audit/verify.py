@@ -8,13 +8,11 @@
     python3 verify.py head.json --head kept.json            is the kept head of the beginning of this one?
 
 Exit status 0: all holds. 1: it does not, and the first bad row is named. 2: wrong usage.
-Signatures (Ed25519) are checked where the package `cryptography` is installed; without it the rows are checked against
-the heads all the same, and it is said that the heads' signatures were not.
 
 What is checked, in short (docs/ledger.md has it in full): each line is canonical JSON; a row's event, as such,
 hashes to its leaf (SHA-256 of 0x00 and the text); the chain after a row is SHA-256 of 0x02, the chain before and the
 leaf; a head's root is that of the Merkle tree of RFC 6962 over all leaves so far; its signature is over "glow ledger
-head", a newline and its other members. No code of the hub's is used.
+head", a newline and its other members, by Ed25519 (RFC 8032), which is done here too. No code of the hub's is used.
 """
 
 import argparse
@@ -232,6 +230,58 @@ def is_consistent(old, old_root, new, new_root, path):
     return last == 0 and was == old_root and now == new_root
 
 
+FIELD = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+CURVE = -121665 * pow(121666, FIELD - 2, FIELD) % FIELD
+NEUTRAL = (0, 1, 1, 0)
+
+
+def point_of(text):
+    """RFC 8032 5.1.3, in the coordinates of 5.1.4; None: these bytes are no point."""
+    y = int.from_bytes(text, "little")
+    odd, y = y >> 255, y % 2**255
+    above, below = (y * y - 1) % FIELD, (CURVE * y * y + 1) % FIELD
+    x = above * pow(below, 3, FIELD) * pow(above * pow(below, 7, FIELD), (FIELD - 5) // 8, FIELD) % FIELD
+    if below * x * x % FIELD != above:
+        x = x * pow(2, (FIELD - 1) // 4, FIELD) % FIELD
+    if y >= FIELD or below * x * x % FIELD != above or (x == 0 and odd):
+        return None
+    x = x if x % 2 == odd else FIELD - x
+    return x, y, 1, x * y % FIELD
+
+
+def point_sum(one, other):
+    """RFC 8032 5.1.4."""
+    a = (one[1] - one[0]) * (other[1] - other[0])
+    b = (one[1] + one[0]) * (other[1] + other[0])
+    c = 2 * CURVE * one[3] * other[3] % FIELD
+    d = 2 * one[2] * other[2]
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % FIELD, g * h % FIELD, f * g % FIELD, e * h % FIELD
+
+
+BASE = point_of(bytes([0x58]) + bytes([0x66]) * 31)
+
+
+def is_signed(key, message, signature):
+    """RFC 8032 5.1.7: whether s B - k A is R. Nothing here is secret, so nothing need take the same time always."""
+    public, s = point_of(key), int.from_bytes(signature[32:], "little")
+    if public is None or s >= ORDER:
+        return False
+    k = int.from_bytes(hashlib.sha512(signature[:32] + key + message).digest(), "little") % ORDER
+    minus = (-public[0] % FIELD, public[1], 1, -public[3] % FIELD)
+    added = (None, BASE, minus, point_sum(BASE, minus))
+    total = NEUTRAL
+    for bit in range(ORDER.bit_length() - 1, -1, -1):
+        total = point_sum(total, total)
+        here = (s >> bit & 1) + 2 * (k >> bit & 1)
+        if here:
+            total = point_sum(total, added[here])
+    scale = pow(total[2], FIELD - 2, FIELD)
+    x, y = total[0] * scale % FIELD, total[1] * scale % FIELD
+    return (y | (x & 1) << 255).to_bytes(32, "little") == signature[:32]
+
+
 class Signatures:
     """Checks signatures by the keys that come along, and follows how one key takes the place of another.
 
@@ -239,20 +289,12 @@ class Signatures:
     """
 
     def __init__(self, trusted=()):
-        self._trusted = set(trusted)
+        self.trusted = set(trusted)
         self._keys = {}
         self._offered = set()
         self.signer = None
         self.changes = {}
         self.used = set()
-        try:
-            from cryptography.exceptions import InvalidSignature
-            from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-        except ImportError:
-            self.are_checked = False
-        else:
-            self.are_checked = True
-            self._invalid, self._key_type = InvalidSignature, Ed25519PublicKey
 
     def add(self, key):
         self._keys[key["key_id"]] = bytes.fromhex(key["public_key"])
@@ -263,10 +305,10 @@ class Signatures:
         key_id, which = head["key_id"], f"the head of size {head['size']}"
         if key_id not in self._keys:
             raise Bad("key", f"{which} is signed by a key that is not there: {key_id}", row, last_row)
-        if self._trusted and key_id not in self._trusted:
+        if self.trusted and key_id not in self.trusted:
             raise Bad("key", f"{which} is signed by a key that you do not trust: {key_id}", row, last_row)
         message = signed_bytes(head, "head", ("signature",))
-        if not self._is_signed(self._keys[key_id], message, head["signature"]):
+        if not is_signed(self._keys[key_id], message, bytes.fromhex(head["signature"])):
             raise Bad("signature", f"the signature of {which} is not over what it says", row, last_row)
         self.used.add(key_id)
         if self.signer not in (None, key_id):
@@ -282,20 +324,11 @@ class Signatures:
             key_id, key = rotation[side + "_key_id"], bytes.fromhex(rotation[side + "_public_key"])
             if sha256(key).hex() != key_id:
                 raise Bad("rotation", "a key's id is not its own: " + key_id)
-            if not self._is_signed(key, message, rotation[side + "_signature"]):
+            if not is_signed(key, message, bytes.fromhex(rotation[side + "_signature"])):
                 raise Bad("rotation", f"the rotation after size {rotation['after_size']} is not signed by {key_id}")
         self._offered.add(rotation["to_key_id"])
-        if rotation["from_key_id"] in self._trusted:
-            self._trusted.add(rotation["to_key_id"])
-
-    def _is_signed(self, key, message, signature):
-        if not self.are_checked:
-            return True
-        try:
-            self._key_type.from_public_bytes(key).verify(bytes.fromhex(signature), message)
-        except (self._invalid, ValueError):
-            return False
-        return True
+        if rotation["from_key_id"] in self.trusted:
+            self.trusted.add(rotation["to_key_id"])
 
 
 def signed_bytes(members, what, signatures):
@@ -470,12 +503,14 @@ def verify_proof(proof, signatures, kept):
 
 
 def check_signed(proof, signatures):
-    """The proof's head, by its key, and by the rotations that led to it."""
+    """The head of a proof, or of what `glow audit head` prints, by its key, and by the rotations that led to it."""
     head, key, rotations = proof["head"], proof.get("key"), proof.get("rotations", [])
+    if key is None:
+        raise Bad("key", "the head came without its key, so nobody can check who signed it: ask for it again")
     if not fits(head, HEAD) or not fits(key, KEY):
-        raise Bad("unreadable", "the proof's head or key is not one")
+        raise Bad("unreadable", "the head or its key is not one")
     if type(rotations) is not list or not all(fits(each, ROTATION) for each in rotations):
-        raise Bad("unreadable", "the proof's rotations are not such")
+        raise Bad("unreadable", "the rotations are not such")
     for rotation in rotations:
         if rotation["organization_id"] != head["organization_id"]:
             raise Bad("organization", "a rotation is another organization's")
@@ -484,11 +519,14 @@ def check_signed(proof, signatures):
     signatures.check(head, None, None)
 
 
-def verify_head(file, kept):
+def verify_head(file, signatures, kept):
     """The number of kept heads that are of the beginning of the file's."""
     head, path = file["head"], file.get("consistency", [])
     if (head is not None and not fits(head, HEAD)) or type(path) is not list or not all(is_hash(each) for each in path):
         raise Bad("unreadable", "this is no head")
+    if head is None:
+        raise Bad("unsealed", "there is no head here: nothing was sealed yet")
+    check_signed(file, signatures)
     for each in kept:
         check_beginning(each, head, file.get("since"), [bytes.fromhex(hash) for hash in path])
     return len(kept)
@@ -542,8 +580,7 @@ def verify(path, kept, signatures):
     if whole is not None and whole.get("type") == "proof":
         return [("rows", verify_proof(whole, signatures, kept_of(kept, organization_of(whole))))]
     if whole is not None and "head" in whole:
-        signatures.are_checked = False
-        return [("heads", verify_head(whole, kept_of(kept, organization_of(whole))))]
+        return [("heads", verify_head(whole, signatures, kept_of(kept, organization_of(whole))))]
     export = Export(signatures, kept_of(kept, header.get("organization_id") if header else None))
     with open(path, "rb") as file:
         export.verify(file)
@@ -599,13 +636,10 @@ def words_of(change, size, times):
 
 def tell(checked, signatures):
     print("Holds: " + ", ".join(f"{number} {name}" for name, number in checked) + ".")
-    if not signatures.are_checked:
-        print("Signatures were NOT checked here.")
     for change, (size, times) in signatures.changes.items():
         print(words_of(change, size, times))
     for key_id in sorted(signatures.used):
-        said = "Signed" if signatures.are_checked else "Said to be signed"
-        print(f"{said} by key {key_id}: is it the one that you were told of?")
+        print(f"Signed by key {key_id}: is it the one that you were told of?")
 
 
 def as_json(checked, signatures, bad):
@@ -614,8 +648,9 @@ def as_json(checked, signatures, bad):
         {"from_key_id": before, "to_key_id": now, "endorsed": endorsed, "size": size, "times": times}
         for (before, now, endorsed), (size, times) in signatures.changes.items()
     ]
-    shown = {"ok": bad is None, **dict(checked), "signatures_checked": signatures.are_checked}
-    return json.dumps({**shown, "key_ids": sorted(signatures.used), "key_changes": changes, "fault": fault})
+    return json.dumps(
+        {"ok": bad is None, **dict(checked), "key_ids": sorted(signatures.used), "key_changes": changes, "fault": fault}
+    )
 
 
 def main():

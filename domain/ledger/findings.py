@@ -65,7 +65,6 @@ class Report:
     """Whose signatures were checked."""
     key_changes: list[KeyChange] = field(default_factory=list[KeyChange])
     """In their order; the same two keys once."""
-    signatures_checked: bool = True
     fault: Fault | None = None
 
 

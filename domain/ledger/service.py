@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from domain.activity.service import CallNotFound
 from domain.kernel import CallId, DomainError
-from domain.ledger.model import CallProof, Head, Key, Page, ProvedEvent
+from domain.ledger.model import CallProof, Head, Key, Page, ProvedEvent, Rotation
 from domain.ledger.ports import LedgerRepository
 from domain.ledger.tree import Range, consistency_ranges, hashes_of, inclusion_ranges, nodes_of
 
@@ -90,14 +90,22 @@ class LedgerService:
             for _, index, leaf, text in found
             if index is not None and leaf is not None and index < size
         ]
-        key = None if head is None else await self._key(head.statement.key_id)
+        key, rotations = await self.signer_of(head)
         return CallProof(
             head=head,
             key=key,
-            rotations=tuple(await self.ledger.rotations(0, size)),
+            rotations=tuple(rotations),
             events=tuple(proved),
             unsealed=len(found) - len(proved),
         )
+
+    async def signer_of(self, head: Head | None) -> tuple[Key | None, Sequence[Rotation]]:
+        """The key that a head is signed by, and the rotations up to it, by which those before vouch for it."""
+        if head is None:
+            return None, ()
+        said = head.statement
+        key = next((key for key in await self.ledger.keys() if key.key_id == said.key_id), None)
+        return key, await self.ledger.rotations(0, said.size)
 
     async def keys(self) -> Sequence[Key]:
         """Those that have signed heads."""
@@ -109,9 +117,6 @@ class LedgerService:
         upto = events[-1].index + 1 if events else end
         heads, rotations = await self.ledger.heads(start, upto), await self.ledger.rotations(start, upto)
         return Page(events=events, heads=heads, rotations=rotations)
-
-    async def _key(self, key_id: str) -> Key | None:
-        return next((key for key in await self.ledger.keys() if key.key_id == key_id), None)
 
     async def _hashes(self, ranges: Sequence[Range]) -> Sequence[bytes]:
         try:

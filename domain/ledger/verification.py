@@ -177,8 +177,11 @@ def verify_proof(proof: ProofFile, signatures: Signatures, kept: Sequence[HeadLi
     """Whether each event of a call is under the proof's head, and the head signed."""
     report = Report()
     try:
-        _check_rotations(proof, signatures)
-        _check_head(proof.head, proof.key, signatures, kept, report)
+        if proof.head is not None:
+            _check_signed(proof.head, proof, signatures, report)
+            for each in kept:
+                if each.size == proof.head.size or each.organization_id != proof.head.organization_id:
+                    _check_beginning(each, proof.head, None, [])
         for each in proof.events:
             leaf = leaf_hash(canonical(each.event))
             path = [bytes.fromhex(hash) for hash in each.path]
@@ -196,9 +199,13 @@ def verify_proof(proof: ProofFile, signatures: Signatures, kept: Sequence[HeadLi
 
 
 def verify_head(file: HeadFile, signatures: Signatures, kept: Sequence[HeadLine]) -> Report:
-    """Whether each kept head is of the beginning of this one; its own signature, where a kept proof brought the key."""
-    report = Report(signatures_checked=False)
+    """Whether this head is signed, and each kept one of its beginning."""
+    report = Report()
     try:
+        if file.head is None:
+            raise Bad(Fault(code="unsealed", words="there is no head here: nothing was sealed yet"))
+        _check_signed(file.head, file, signatures, report)
+        report.heads = 0
         path = [bytes.fromhex(each) for each in file.consistency]
         for head in kept:
             report.heads += 1
@@ -208,29 +215,22 @@ def verify_head(file: HeadFile, signatures: Signatures, kept: Sequence[HeadLine]
     return report
 
 
-def _check_rotations(proof: ProofFile, signatures: Signatures) -> None:
-    """Whom the head's key is vouched for by."""
-    for rotation in proof.rotations:
-        if proof.head is None or rotation.organization_id != proof.head.organization_id:
+def _check_signed(head: HeadLine, file: ProofFile | HeadFile, signatures: Signatures, report: Report) -> None:
+    """The head by its key, and by the rotations that led to that."""
+    if file.key is None:
+        words = "the head came without its key, so nobody can check who signed it: ask for it again"
+        raise Bad(Fault(code="key", words=words))
+    for rotation in file.rotations:
+        if rotation.organization_id != head.organization_id:
             raise Bad(Fault(code="organization", words="a rotation is another organization's"))
-        fault = signatures.fault_of_rotation(rotation)
-        if fault is not None:
-            raise Bad(Fault(code="rotation", words=fault))
-
-
-def _check_head(
-    head: HeadLine | None, key: KeyLine | None, signatures: Signatures, kept: Sequence[HeadLine], report: Report
-) -> None:
-    if head is None:
-        return
-    if key is None or not signatures.add(key):
-        raise Bad(Fault(code="key", words="the key of the head is missing, or its id is not its own"))
+        words = signatures.fault_of_rotation(rotation)
+        if words is not None:
+            raise Bad(Fault(code="rotation", words=words))
+    if not signatures.add(file.key):
+        raise Bad(Fault(code="key", words=f"a key's id is not its own: {file.key.key_id}"))
     fault = signatures.fault_of(head)
     if fault is not None:
         raise Bad(Fault(code=fault[0], words=fault[1]))
-    for each in kept:
-        if each.size == head.size or each.organization_id != head.organization_id:
-            _check_beginning(each, head, None, [])
     report.heads, report.key_ids = 1, {head.key_id}
 
 

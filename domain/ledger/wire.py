@@ -125,7 +125,9 @@ class HeadFile(Shape):
 
     consistency: list[Hash] = []
     head: HeadLine | None
+    key: KeyLine | None = None
     organization_id: str
+    rotations: list[RotationLine] = []
     since: Size | None = None
 
 

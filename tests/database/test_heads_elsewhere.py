@@ -104,10 +104,12 @@ async def test_a_file_is_appended_to_line_by_line_and_holds_the_record_to_what_i
     after = path.read_bytes().splitlines(keepends=True)
     assert (len(after), after[2]) == (4, b'{"head":{"size"\n')
     # Both verifiers take the file for kept heads, each organization's for its own.
-    head = orjson.loads(after[3])["head"]
+    line = orjson.loads(after[3])
+    head = line["head"]
     assert head["size"] == 2
     shown = tmp_path / "head.json"
-    shown.write_bytes(orjson.dumps({"organization_id": head["organization_id"], "head": head}))
+    members = {"organization_id": head["organization_id"], "head": head, "key": line["key"], "rotations": []}
+    shown.write_bytes(orjson.dumps(members))
     newest = tmp_path / "newest.ndjson"
     newest.write_bytes(after[2] + after[3])
     assert checked(shown, [newest]) == Found(None)

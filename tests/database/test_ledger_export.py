@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -73,7 +74,13 @@ class Desk:
         async with self.session() as session:
             head = await session.work.ledger.head()
             assert head is not None
-            shown: dict[str, object] = {"organization_id": str(FIRM_A.organization_id), "head": head.members()}
+            key, rotations = await session.work.ledger.signer_of(head)
+            shown: dict[str, object] = {
+                "organization_id": str(FIRM_A.organization_id),
+                "head": head.members(),
+                "key": cast(Key, key).members(),
+                "rotations": [each.members() for each in rotations],
+            }
             if since is not None:
                 path = await session.work.ledger.consistency(since, head.statement.size)
                 shown |= {"since": since, "consistency": [each.hex() for each in path]}
@@ -294,6 +301,23 @@ async def test_what_is_recorded_later_goes_on_from_every_earlier_head(desk: Desk
             await session.work.ledger.consistency(10**6, ROWS)
 
 
+async def test_a_head_is_held_to_its_key_and_to_the_one_that_was_named(desk: Desk) -> None:
+    path = await desk.head()
+    assert checked(path, [], [KEY.key_id]) == Found(None)
+    assert checked(path, [], [OTHER_KEY.key_id]).code == "key"
+    shown = orjson.loads(path.read_bytes())
+    shown["head"]["signature"] = "0" * 128
+    assert checked(desk.file([orjson.dumps(shown)], "forged.json"), [path]).code == "signature"
+    for key_ids in ([], [KEY.key_id]):
+        without = {name: value for name, value in shown.items() if name != "key"}
+        assert checked(desk.file([orjson.dumps(without)], "keyless.json"), [path], key_ids).code == "key"
+    none = {"organization_id": shown["organization_id"], "head": None, "key": None, "rotations": []}
+    assert checked(desk.file([orjson.dumps(none)], "none.json")).code == "unsealed"
+    # Whoever rotated since vouches for the key of today's by the head alone.
+    await go_on(desk, OTHER_KEY, [KEY])
+    assert checked(await desk.head(), [], [KEY.key_id]) == Found(None)
+
+
 async def go_on(desk: Desk, key: LedgerKey, previous: Sequence[LedgerKey] = ()) -> None:
     """One more event, sealed by that key."""
     await record(desk.recorder, event())
@@ -439,14 +463,18 @@ def ran(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-async def test_the_file_for_strangers_runs_by_itself_and_without_the_signature_check(desk: Desk) -> None:
+async def test_the_file_for_strangers_runs_by_itself_and_checks_signatures_without_any_package(desk: Desk) -> None:
     path, head = desk.file(await desk.lines()), await desk.head()
     command = [sys.executable, "-I", "-S", str(STANDALONE), str(path), "--head", str(head)]
     well = await asyncio.to_thread(ran, command)
     assert (well.returncode, well.stderr) == (0, "")
     assert f"{ROWS} rows" in well.stdout
-    assert "NOT checked" in well.stdout
+    assert f"Signed by key {KEY.key_id}" in well.stdout
     lines = await desk.lines()
+    unsigned = [re.sub(rb'"signature":"........', b'"signature":"00000000', line) for line in lines]
+    desk.file(unsigned)
+    forged = await asyncio.to_thread(ran, [*command, "--json"])
+    assert (forged.returncode, json.loads(forged.stdout)["fault"]["code"]) == (1, "signature")
     at = rows_of(lines)[7]
     desk.file([*lines[:at], *lines[at + 1 :]])
     ill = await asyncio.to_thread(ran, [*command, "--json"])

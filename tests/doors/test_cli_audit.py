@@ -30,6 +30,10 @@ def test_the_record_is_exported_proved_and_checked_by_commands(glow: Glow, firm:
     assert glow("audit", "verify", export, "--head", head, "--key-id", KEY.key_id) == 0
     assert "Holds:" in glow.out
     assert KEY.key_id in glow.out
+    assert glow("audit", "verify", head, "--key-id", KEY.key_id) == 0
+    assert f"Signed by key {KEY.key_id}" in glow.out
+    assert glow("audit", "verify", head, "--key-id", "0" * 64) == 1
+    assert "a key that you do not trust" in glow.out
     assert glow("audit", "head", *EMPLOYEE) == 0
     size = glow.json["head"]["size"]
     assert glow("audit", "head", *EMPLOYEE, "--since", str(size + 1)) == 1

@@ -32,7 +32,13 @@ async def audit_head(arguments: AuditHead, context: CallContext) -> Json:
     Raises  LargerThanSealed, LedgerDamaged.
     """
     head = await context.work.ledger.head()
-    shown: Json = {"organization_id": str(context.principal.organization_id), "head": _head(head)}
+    key, rotations = await context.work.ledger.signer_of(head)
+    shown: Json = {
+        "organization_id": str(context.principal.organization_id),
+        "head": _head(head),
+        "key": None if key is None else key.members(),
+        "rotations": [each.members() for each in rotations],
+    }
     if arguments.since is not None:
         size = 0 if head is None else head.statement.size
         path = await context.work.ledger.consistency(arguments.since, size)
