@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# pyright: basic, reportOptionalSubscript=false
 """Checks an export, a proof or a head of a Prisma Glow ledger. One file, Python 3.8 or newer, nothing to install.
 
     python3 verify.py export.ndjson                         is every row as it was sealed?
@@ -655,9 +656,9 @@ def as_json(checked, signatures, bad):
 
 def main():
     asked = arguments()
+    signatures = Signatures(asked.key_id)
     try:
         kept = [read_kept(path) for path in asked.head]
-        signatures = Signatures(asked.key_id)
         checked, bad = verify(asked.file, kept, signatures), None
     except OSError as error:
         print(f"verify.py: {error.filename}: {error.strerror}", file=sys.stderr)

@@ -108,7 +108,12 @@ async def test_a_file_is_appended_to_line_by_line_and_holds_the_record_to_what_i
     head = line["head"]
     assert head["size"] == 2
     shown = tmp_path / "head.json"
-    members = {"organization_id": head["organization_id"], "head": head, "key": line["key"], "rotations": []}
+    members: dict[str, object] = {
+        "organization_id": head["organization_id"],
+        "head": head,
+        "key": line["key"],
+        "rotations": [],
+    }
     shown.write_bytes(orjson.dumps(members))
     newest = tmp_path / "newest.ndjson"
     newest.write_bytes(after[2] + after[3])

@@ -311,7 +311,7 @@ async def test_a_head_is_held_to_its_key_and_to_the_one_that_was_named(desk: Des
     for key_ids in ([], [KEY.key_id]):
         without = {name: value for name, value in shown.items() if name != "key"}
         assert checked(desk.file([orjson.dumps(without)], "keyless.json"), [path], key_ids).code == "key"
-    none = {"organization_id": shown["organization_id"], "head": None, "key": None, "rotations": []}
+    none: dict[str, object] = {"organization_id": shown["organization_id"], "head": None, "key": None, "rotations": []}
     assert checked(desk.file([orjson.dumps(none)], "none.json")).code == "unsealed"
     # Whoever rotated since vouches for the key of today's by the head alone.
     await go_on(desk, OTHER_KEY, [KEY])
