@@ -40,6 +40,7 @@ from server.rest import (
     knowledge,
     ledger,
     me,
+    open_calls,
     policies,
     preferences,
     privacy,
@@ -78,6 +79,7 @@ JSON_ROUTERS: tuple[APIRouter, ...] = (
     ledger.router,
     privacy.router,
     activity.router,
+    open_calls.router,
     sessions.router,
 )
 """Whose routes answer with JSON and nothing else."""

@@ -29,6 +29,7 @@ from tools.calls import (
     settling,
     unknown_tool,
 )
+from tools.concluding import Concluding
 from tools.endings import Endings, may_have_ticket
 from tools.facts import Facts
 from tools.guard import Guard
@@ -141,6 +142,7 @@ class Gate:
             outward=self._outward,
             clock=clock,
         )
+        self._concluding = Concluding(stored=self._stored, scribe=self._scribe, clock=clock)
         self._questions = self._asking()
 
     def _asking(self) -> Questions:
@@ -443,6 +445,9 @@ class Gate:
             reject_waiting=lambda approval: self._questions.reject(transaction, approval),
             cancel_waiting=lambda approval: self._questions.cancel(transaction, approval),
             expire_waiting=lambda approval: self._questions.expire(transaction, approval),
+            conclude=lambda call_id, said: self._concluding.conclude(
+                transaction, call_id, said, stated_in=call.request.call_id
+            ),
             jobs=jobs,
         )
 

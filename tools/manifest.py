@@ -18,6 +18,7 @@ Subject = Literal[
     "engagement",
     "assignee",
     "approval",
+    "open_call",
     "step_of",
     "statement",
     "delegate",

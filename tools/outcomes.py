@@ -35,6 +35,8 @@ OUTCOME_UNKNOWN = "outcome_unknown"
 """The code of a call that was begun and of which nobody has said yet how it ended."""
 NEVER_TO_BE_KNOWN = "outcome_never_known"
 """The code of one of which nobody can be asked any more how it ended."""
+STATED_NOT_MADE = "stated_not_made"
+"""The code of one of which a person has said that it was not made."""
 
 
 def stays() -> bool:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, assert_never, cast
 
 import structlog
@@ -17,7 +18,7 @@ from domain.intents.model import Intent
 from domain.kernel import Clock, DomainError
 from tools.calls import Call, Undone
 from tools.endings import Endings
-from tools.outcomes import NEVER_TO_BE_KNOWN, OUTCOME_UNKNOWN, CallError, CallOutcome
+from tools.outcomes import NEVER_TO_BE_KNOWN, OUTCOME_UNKNOWN, STATED_NOT_MADE, CallError, CallOutcome
 from tools.outside import Happened, NeverHappened, Outside, OutsideContext, Unsure
 from tools.ports import CallTransaction, Transactions, Unavailable
 from tools.record import Judged, Recorded, Scribe
@@ -47,9 +48,18 @@ NEVER_KNOWN = CallError(
     message="What this call did outside cannot be found out: its tool is gone, or takes other arguments by now. Look "
     "there before it is asked for again.",
 )
+STATED = CallError(
+    code=STATED_NOT_MADE,
+    message="What this call did outside could not be found out; a person has looked, and says that it was not made.",
+)
 
-SAID_UNMADE = frozenset(error.code for error in (FORBIDDEN, CHANGED, RUN_ENDED, NEVER_KNOWN))
+SAID_UNMADE = frozenset(error.code for error in (FORBIDDEN, CHANGED, RUN_ENDED, NEVER_KNOWN, STATED))
 """How the record says of a call that nobody knows it to have been made."""
+
+AT_IT = timedelta(minutes=1)
+"""How long whoever made a call is taken to be at it still, at least."""
+MARGIN = timedelta(seconds=30)
+"""From the intent to the act, and from the act's timeout to the word that it was over."""
 
 Make = Callable[[Call, CallTransaction, Judged, object, list[Job]], Awaitable[CallOutcome]]
 """Makes the result of what the outside answered."""
@@ -220,6 +230,11 @@ class Outward:
             agent_ceiling=request.agent_ceiling,
             begun_at=self.clock(),
         )
+
+
+def at_it_for(timeout: timedelta) -> timedelta:
+    """How long after its intent whoever made a call, which may take that long, is taken to be at it still."""
+    return max(AT_IT, timeout + MARGIN)
 
 
 def _said_unmade(told: CallOutcome | None) -> bool:

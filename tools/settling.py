@@ -10,17 +10,13 @@ from domain.kernel import CallId, Clock, Principal
 from tools.calls import begin
 from tools.judge import Judge
 from tools.outcomes import Allow, CallError, CallOutcome
-from tools.outward import CHANGED, FORBIDDEN, RUN_ENDED, UNKNOWN, Outward
+from tools.outward import CHANGED, FORBIDDEN, RUN_ENDED, UNKNOWN, Outward, at_it_for
 from tools.ports import Transactions
 from tools.record import Judged
 from tools.stored_calls import StoredCalls
 
 log = structlog.get_logger()
 
-AT_IT = timedelta(minutes=1)
-"""How long whoever made a call is taken to be at it still, at least."""
-MARGIN = timedelta(seconds=30)
-"""From the intent to the act, and from the act's timeout to the word that it was over."""
 GIVEN_UP_AFTER = timedelta(hours=1)
 """How long a call is kept whose tool is gone here: a server of another version may still know it, and settle it."""
 
@@ -50,7 +46,7 @@ class Settling:
         if call is None:
             return await self._unreadable(intent)
         same = self.stored.same(call, intent)
-        at_it = self._age(intent) < max(AT_IT, timedelta(seconds=call.timeout_s) + MARGIN)
+        at_it = self._age(intent) < at_it_for(timedelta(seconds=call.timeout_s))
         if not same and at_it:
             return self.outward.unknown(call, None)
         async with begin(self.transactions, call, read_only=True) as transaction:

@@ -1,7 +1,7 @@
 """A call that was made before and has not come to its end, read again from what the database keeps of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -77,6 +77,11 @@ class StoredCalls:
         """Whether the call is still, to the letter, the one that was allowed, of a tool that has not changed since."""
         known = intent.manifest_digest
         return known in (None, call.manifest.digest) and call.parsed.canonical == intent.arguments
+
+    def left(self, intent: Intent) -> Recorded:
+        """The call that an intent stands for, as the record keeps it, also where its tool is no more."""
+        tool = self.registry.find(intent.tool)
+        return replace(self.unreadable(intent), manifest=None if tool is None else tool.manifest)
 
     def unreadable(self, intent: Intent) -> Recorded:
         """The call that an intent stands for, as the record keeps it, where its tool does not take it any more."""

@@ -20,6 +20,8 @@ from domain.evaluations.service import EvaluationService
 from domain.feedback.service import FeedbackService
 from domain.figures.service import FigureService
 from domain.identities.service import IdentityService
+from domain.intents.model import Conclusion
+from domain.intents.service import OpenCallService
 from domain.kernel import (
     CallId,
     ConversationId,
@@ -71,6 +73,7 @@ class Work:
     identities: IdentityService
     knowledge: KnowledgeService
     ledger: LedgerService
+    open_calls: OpenCallService
     policies: PolicyService
     preferences: PreferenceService
     privacy: PrivacyService
@@ -157,6 +160,12 @@ class CancelWaiting(Protocol):
     def __call__(self, approval: Approval, /) -> Awaitable[CallOutcome]: ...
 
 
+class Conclude(Protocol):
+    """Records how a call ended outside, by a person's word, inside the transaction of the call that says so."""
+
+    def __call__(self, call_id: CallId, said: Conclusion, /) -> Awaitable[CallOutcome]: ...
+
+
 @dataclass(slots=True)
 class Told:
     """What the result of a call tells, as its handler says it."""
@@ -201,6 +210,7 @@ class CallContext:
     reject_waiting: RejectWaiting
     cancel_waiting: CancelWaiting
     expire_waiting: ExpireWaiting
+    conclude: Conclude
     told: Told = field(default_factory=Told)
     """Where the handler says whose words its result holds, and for whom they were meant."""
     jobs: list[Job] = field(default_factory=list[Job])

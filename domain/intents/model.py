@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 
 from domain.kernel import (
     ApprovalId,
     CallId,
     ConversationId,
+    DomainError,
     EngagementId,
     Level,
     Principal,
+    Role,
     RunId,
     TaskRunId,
 )
@@ -33,3 +36,49 @@ class Intent:
     engagement_id: EngagementId | None
     agent_ceiling: Level
     begun_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCall:
+    """A call that is under way outside or was left there, as a list shows it."""
+
+    call_id: CallId
+    tool: str
+    begun_at: datetime
+    asked_by: str
+    """An e-mail address."""
+    needs_role: Role
+    """Who may say how it ended, where nobody can find out: this role or one above."""
+    four_eyes: bool
+    """Not whoever asked for it."""
+    approval_id: ApprovalId | None
+    conversation_id: ConversationId | None
+    run_id: RunId | None
+    task_run_id: TaskRunId | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conclusion:
+    """What a person says of how a call ended."""
+
+    happened: bool
+    statement: str
+    """From where it is known, or what the outside's reference is."""
+
+
+class CallHasEnded(DomainError):
+    """It is known how the call ended: by the outside, or by a person who was quicker."""
+
+    code: ClassVar[str] = "call_has_ended"
+
+    def __init__(self) -> None:
+        super().__init__("call_id: it is recorded how this call ended; nothing is left to be said of that")
+
+
+class CallUnderWay(DomainError):
+    """Whoever makes the call may be at it still."""
+
+    code: ClassVar[str] = "call_under_way"
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(f"call_id: this call may be under way still; say how it ended after {until.isoformat()}")

@@ -1,9 +1,10 @@
 """Intents in SQL: one row while a call is under way outside."""
 
+from collections.abc import Sequence
 from typing import cast
 from uuid import UUID
 
-from domain.intents.model import Intent
+from domain.intents.model import Intent, OpenCall
 from domain.kernel import (
     ApprovalId,
     CallId,
@@ -16,9 +17,11 @@ from domain.kernel import (
     Principal,
     PrincipalId,
     PrincipalKind,
+    Role,
     RunId,
     TaskRunId,
 )
+from domain.paging import PageRequest
 from domain.storage.postgres import Connection, Row
 
 _ADD = """
@@ -45,6 +48,19 @@ SELECT glow.run_over($1, $2) IS NOT NULL OR EXISTS (
     SELECT FROM runs r
     WHERE r.organization_id = glow.organization_id() AND r.run_id = $1 AND r.cancel_requested
       AND r.status IN ('running', 'waiting'))
+"""
+
+_CLOSE = """
+SELECT organization_id, call_id, principal_id, principal_kind, mode, door, scheduled, tool, arguments,
+       approval_id, conversation_id, run_id, task_run_id, engagement_id, agent_ceiling, begun_at, manifest_digest
+FROM glow.close_call($1)
+"""
+
+_UNCOUNT = "SELECT glow.uncount_call($1)"
+
+_OPEN = """
+SELECT call_id, tool, begun_at, asked_by, needs_role, four_eyes, approval_id, conversation_id, run_id, task_run_id
+FROM glow.open_calls($1, $2, $3)
 """
 
 
@@ -88,6 +104,32 @@ class PostgresIntents:
 
     async def run_over(self, run_id: RunId | None, task_run_id: TaskRunId | None) -> bool:
         return bool(await self._connection.fetchval(_RUN_OVER, run_id, task_run_id))
+
+    async def close(self, call_id: CallId) -> Intent | None:
+        row = await self._connection.fetchrow(_CLOSE, call_id)
+        return None if row is None else _intent(row)
+
+    async def uncount(self, call_id: CallId) -> None:
+        await self._connection.execute(_UNCOUNT, call_id)
+
+    async def open(self, page: PageRequest) -> Sequence[OpenCall]:
+        rows = await self._connection.fetch(_OPEN, *page.behind, page.limit + 1)
+        return [_open_call(row) for row in rows]
+
+
+def _open_call(row: Row) -> OpenCall:
+    return OpenCall(
+        call_id=CallId(row["call_id"]),
+        tool=row["tool"],
+        begun_at=row["begun_at"],
+        asked_by=row["asked_by"],
+        needs_role=Role(row["needs_role"]),
+        four_eyes=row["four_eyes"],
+        approval_id=cast("ApprovalId | None", row["approval_id"]),
+        conversation_id=cast("ConversationId | None", row["conversation_id"]),
+        run_id=cast("RunId | None", row["run_id"]),
+        task_run_id=cast("TaskRunId | None", row["task_run_id"]),
+    )
 
 
 def _intent(row: Row) -> Intent:

@@ -13,6 +13,7 @@ from server.cli import (
     audit,
     autonomy,
     budgets,
+    calls,
     delegations,
     evaluation,
     files,
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.add_typer(tools.app, name="tools")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(delegations.app, name="delegations")
+app.add_typer(calls.app, name="calls")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(agents.app, name="agents")
 app.add_typer(audit.app, name="audit")

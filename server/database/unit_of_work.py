@@ -39,6 +39,7 @@ from domain.identities.postgres import PostgresIdentityLinks
 from domain.identities.service import IdentityService
 from domain.intents.ports import Intents
 from domain.intents.postgres import PostgresIntents
+from domain.intents.service import OpenCallService
 from domain.kernel import OrganizationId, Principal, PrincipalId, Role
 from domain.ledger.postgres import PostgresLedgerReader
 from domain.ledger.service import LedgerService
@@ -193,6 +194,7 @@ class PostgresTransactions:
             identities=IdentityService(PostgresIdentityLinks(connection)),
             knowledge=knowledge_service(connection, self._weights(), self._storage),
             ledger=LedgerService(PostgresLedgerReader(connection)),
+            open_calls=OpenCallService(PostgresIntents(connection)),
             policies=PolicyService(PostgresPolicies(connection)),
             preferences=PreferenceService(PostgresPreferences(connection)),
             privacy=PrivacyService(PostgresPrivacy(connection)),

@@ -19,6 +19,8 @@ TOO_LATE_OR_EARLY = frozenset(
         "already_decided",
         "already_ended",
         "approval_expired",
+        "call_has_ended",
+        "call_under_way",
         "document_not_ready",
         "not_restorable",
         "policy_exists",

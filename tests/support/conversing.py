@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from agent.budget import CostOf, no_price
 from agent.calling import Caller
@@ -34,8 +35,10 @@ from server.worker.approvals import ApprovalWorker
 from tests.support.gates import GateOnTest, gate_on, principal_of
 from tests.support.scripted_model import Pace
 from tools.gate import Fault, no_fault
+from tools.manifest import Manifest
 from tools.outcomes import CallOutcome, CallRequest
 from tools.policy import Policies
+from tools.work import Handler
 
 EVA = principal_of()
 """The first firm's employee, chatting."""
@@ -112,17 +115,20 @@ async def process_on(
     log_around: Callable[[RunLog], RunLog] = lambda run_log: run_log,
     keeper_around: Callable[[RunKeeper], RunKeeper] = lambda keeper: keeper,
     policies: Policies | None = None,
+    more: tuple[Manifest, Handler[Any]] | None = None,
 ) -> AsyncGenerator[Process]:
     """A process for the length of the block; `gate` may put something in the real one's place or around it.
 
     `around`, `log_around`, `keeper_around`: the same for what runs read and write of the database.
     `fault`: happens between the steps of a call. `ledger_around`: as `gate`, for the record of what was made.
     `policies`: in the place of those that ship. `titled`: the model names conversations.
-    `cost_of`: what its calls cost.
+    `cost_of`: what its calls cost. `more`: a tool besides.
 
     Its heart beats once, at the start; further beats are the test's to make.
     """
-    async with gate_on(pools, fault=fault, policies=policies) as stands_on:
+    handlers = {} if more is None else {more[0].name: more[1]}
+    manifests = [] if more is None else [more[0]]
+    async with gate_on(pools, handlers, fault=fault, policies=policies, more=manifests) as stands_on:
         sessions = PostgresSessions(stands_on.transactions)
         expiry = ApprovalWorker(gate=stands_on.gate, identities=PostgresIdentities(pools.app), new_id=new_id)
         orchestrator = Orchestrator(

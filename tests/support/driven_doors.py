@@ -121,6 +121,11 @@ ROUTES: dict[str, Route] = {
     "schedule_delete": lambda given: ("DELETE", f"/v1/schedules/{given['schedule_id']}", None),
     "autonomy_set": lambda given: ("PUT", "/v1/autonomy/settings", given),
     "budget_set": lambda given: ("PUT", "/v1/budgets", given),
+    "call_conclude": lambda given: (
+        "POST",
+        f"/v1/open-calls/{given['call_id']}/conclusion",
+        _without(given, "call_id"),
+    ),
     "autonomy_proposal_decide": lambda given: (
         "POST",
         f"/v1/autonomy/proposals/{given['proposal_id']}/decision",

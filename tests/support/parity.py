@@ -108,6 +108,7 @@ ACTS: Mapping[str, Act] = {
     "evaluation_record": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"rest", "cli"})),
     "feedback_give": Act(effect="prepare", least_role=Role.READONLY, doors=HAND_DOORS, person_only=True),
     "approval_decide": Act(effect="commit", least_role=Role.EMPLOYEE, doors=HAND_DOORS, person_only=True),
+    "call_conclude": Act(effect="commit", least_role=Role.MANAGER, doors=OWN_HANDS, person_only=True),
     "delegation_give": Act(effect="commit", least_role=Role.EMPLOYEE, doors=OWN_HANDS, person_only=True),
     "delegation_revoke": Act(effect="commit", least_role=Role.EMPLOYEE, doors=OWN_HANDS, person_only=True),
     "approval_expire": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), any_level=True),

@@ -445,6 +445,11 @@ CASES: tuple[Case, ...] = (
         minimum=Level.L0,
     ),
     Case(name="settle", tool="call_settle", arguments=_fixed({"call_id": _ids("client_thing")}), minimum=Level.L0),
+    Case(
+        name="say how a call ended that there is not",
+        tool="call_conclude",
+        arguments=_fixed({"call_id": _ids("client_thing"), "happened": False, "statement": "There is none."}),
+    ),
     Case(name="cancel what waits", tool="approval_cancel", arguments=_fixed({"run_id": _ids("run")}), minimum=Level.L0),
     Case(name="connect", tool="slack_connect", arguments=_fixed({"team_id": TEAM})),
     Case(

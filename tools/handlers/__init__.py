@@ -10,6 +10,7 @@ from tools.handlers.approvals import APPROVAL_CANCEL, APPROVAL_DECIDE, APPROVAL_
 from tools.handlers.audit import AUDIT_EXPORT, AUDIT_HEAD, AUDIT_PROVE
 from tools.handlers.autonomy import AUTONOMY_QUERY, AUTONOMY_SET
 from tools.handlers.budgets import BUDGET_QUERY, BUDGET_SET
+from tools.handlers.conclusions import CALL_CONCLUDE
 from tools.handlers.contents import DOCUMENT_CONTENT, DOCUMENT_LINK
 from tools.handlers.delegations import DELEGATION_GIVE, DELEGATION_REVOKE
 from tools.handlers.documents import PrepareFile, document_handlers
@@ -69,6 +70,7 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "autonomy_set": AUTONOMY_SET,
     "budget_query": BUDGET_QUERY,
     "budget_set": BUDGET_SET,
+    "call_conclude": CALL_CONCLUDE,
     "call_get": CALL_GET,
     "call_settle": CALL_SETTLE,
     "delegation_give": DELEGATION_GIVE,

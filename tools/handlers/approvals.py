@@ -146,14 +146,22 @@ async def call_settle(arguments: CallSettle, context: CallContext) -> Json:
     settled = cast("CallOutcome | None", context.prepared)
     if settled is not None and settled.error is not None and settled.error.code == OutcomeUnknown.code:
         raise OutcomeUnknown
-    call_id = CallId(arguments.call_id)
+    await bring_further(CallId(arguments.call_id), context)
+    found: Json = {} if settled is None else {"outcome": settled.outcome}
+    return {"call_id": str(arguments.call_id), **found}
+
+
+async def bring_further(call_id: CallId, context: CallContext) -> Approval | None:
+    """Finish the approval of a call of which it is recorded how it ended outside, and have what waits for it go on.
+
+    Effect  writes approvals.
+    """
     approval = await context.work.approvals.finish_of_call(call_id)
     if approval is not None:
         context.jobs.extend(_going_on(approval))
     elif (task_run_id := await context.work.activity.task_run_of(call_id)) is not None:
         context.jobs.append(_task_run(context.principal.organization_id, task_run_id))
-    found: Json = {} if settled is None else {"outcome": settled.outcome}
-    return {"call_id": str(arguments.call_id), **found}
+    return approval
 
 
 def _going_on(approval: Approval) -> Iterable[Job]:

@@ -61,7 +61,10 @@ class Situation:
     None: the call is of no run, or says no such words.
     """
     approval_needs_role: Role | None
-    """Of the waiting call that the arguments name, as the next two are; None: they name none."""
+    """Of the waiting call that the arguments name, as the next two are, or of one that a person is to say the end of.
+
+    None: they name none.
+    """
     approval_own: bool
     approval_four_eyes: bool
     approval_deputy_role: Role | None
@@ -115,6 +118,7 @@ def situation_of(
 
     `control`, `sign_off_kind`: what the manifest says of them, or the call's own arguments.
     """
+    question = _question(facts)
     return Situation(
         role=facts.role,
         kind=principal.kind,
@@ -140,9 +144,9 @@ def situation_of(
         client_own_task=_true_of(facts, "task", "own") if facts.role is Role.CLIENT else None,
         run_cancelled=facts.of("step_of", "cancelled") is True,
         own_statement=_own_statement(facts),
-        approval_needs_role=_role(facts.of("approval", "needs_role")),
-        approval_own=facts.of("approval", "own") is True,
-        approval_four_eyes=facts.of("approval", "four_eyes") is True,
+        approval_needs_role=_role(facts.of(question, "needs_role")),
+        approval_own=facts.of(question, "own") is True,
+        approval_four_eyes=facts.of(question, "four_eyes") is True,
         approval_deputy_role=_role(facts.of("approval", "deputy_role")),
         approval_deputy_own=facts.of("approval", "deputy_own") is True,
         delegate_role=_role(facts.of("delegate", "role")),
@@ -152,6 +156,11 @@ def situation_of(
         widens=widens,
         approved=approved,
     )
+
+
+def _question(facts: Facts) -> Subject:
+    """What a person is to decide, or to say the end of: who may is told of both alike."""
+    return "open_call" if facts.subjects.get("open_call") is not None else "approval"
 
 
 def _own_engagement(facts: Facts) -> bool | None:

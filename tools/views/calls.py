@@ -6,6 +6,7 @@ from domain.activity.model import ActivityItem, ActivityStep
 from domain.approvals.comparison import ArgumentRow, Comparison, LikeCall
 from domain.approvals.model import ApprovalItem
 from domain.autonomy.model import AutonomyStatus, Setting
+from domain.intents.model import OpenCall
 from domain.kernel import Level
 from domain.preferences.model import Preference
 from tools.outcomes import Json
@@ -52,6 +53,24 @@ def event_json(step: ActivityStep) -> Json:
             outcome=step.outcome,
             error_code=step.error_code,
             error_reference=step.error_reference,
+        ),
+    }
+
+
+def open_call_json(call: OpenCall) -> Json:
+    """One call of which nobody knows yet how it ended outside."""
+    return {
+        "call_id": str(call.call_id),
+        "tool": call.tool,
+        "begun_at": call.begun_at.isoformat(),
+        "asked_by": call.asked_by,
+        "needs_role": str(call.needs_role),
+        "four_eyes": call.four_eyes,
+        **given(
+            approval_id=id_text(call.approval_id),
+            conversation_id=id_text(call.conversation_id),
+            run_id=id_text(call.run_id),
+            task_run_id=id_text(call.task_run_id),
         ),
     }
 

@@ -1,6 +1,7 @@
 """How a call that had to be asked for ended, in words: the record keeps an error's code and not its message."""
 
 from domain.kernel import Outcome
+from tools.outcomes import STATED_NOT_MADE
 
 
 def why_settled(outcome: Outcome, error_code: str, comment: str | None) -> str:
@@ -14,5 +15,7 @@ def why_settled(outcome: Outcome, error_code: str, comment: str | None) -> str:
             return comment or "This call was cancelled."
         case "denied":
             return "It was approved, and policy forbids it by now."
+        case "failed" if error_code == STATED_NOT_MADE:
+            return "A person has looked, and says that this call was not made."
         case _:
             return f"The call ended with {error_code}."

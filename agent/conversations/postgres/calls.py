@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from agent.conversations.model import LedgerCall, Step
+from agent.conversations.model import LedgerCall, MadeCall, Step
 from agent.conversations.rows import call_now
 from agent.events import Json
 from domain.kernel import CallId, ConversationId, Outcome, RunId
 from domain.storage.postgres import Connection
+from tools.outcomes import OUTCOME_UNKNOWN
 
 # The newest word of the record on each call, and of the question it left, where it left one.
 CALLS_NOW = """
@@ -32,7 +33,12 @@ ORDER BY e.call_id, e.recorded_at DESC
 
 def open_calls(steps: Sequence[Step]) -> Sequence[CallId]:
     """Those that had not come to their end when the step was kept."""
-    return [call.call_id for step in steps for call in step.calls if call.outcome in ("waiting", "cancelled")]
+    return [call.call_id for step in steps for call in step.calls if _was_open(call)]
+
+
+def _was_open(call: MadeCall) -> bool:
+    """It waited, or nobody knew what it did outside; what was cut off may have been done."""
+    return call.outcome in ("waiting", "cancelled") or (call.outcome == "failed" and OUTCOME_UNKNOWN in call.text)
 
 
 async def calls_now(
