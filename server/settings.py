@@ -252,6 +252,7 @@ class Settings(BaseSettings):
     """Of what Slack sends over HTTP."""
     slack_app_token: SecretStr | None = Field(default=None, validation_alias="SLACK_APP_TOKEN")
     """For Socket Mode, where Slack cannot reach this server."""
+    slack_direct_messages: bool = Field(default=True, validation_alias="SLACK_DIRECT_MESSAGES")
     slack_api_base_url: HttpUrl = Field(default=SLACK_API.rstrip("/"), validation_alias="SLACK_API_BASE_URL")
 
     jwt_secret: Annotated[SecretStr, AfterValidator(_secret)] | None = Field(
@@ -461,6 +462,7 @@ class Settings(BaseSettings):
             signing_secret=self.slack_signing_secret,
             app_token=self.slack_app_token,
             base_url=f"{self.slack_api_base_url}/",
+            direct_messages=self.slack_direct_messages,
         )
 
     @property

@@ -25,6 +25,8 @@ class SlackApp:
     """Opens Socket Mode; None: only HTTP is used."""
     base_url: str = API
     """With a slash at its end."""
+    direct_messages: bool = True
+    """Whether those who may decide a question are written to directly."""
 
 
 class SlackRefused(DomainError):

@@ -149,7 +149,11 @@ class ApprovalService:
         reminded = await self.approvals.remind(approval_id, now)
         if reminded is None:
             raise NothingToRemind
-        return reminded, await self.approvals.deciders(approval_id)
+        return reminded, await self.deciders(approval_id)
+
+    async def deciders(self, approval_id: ApprovalId) -> Sequence[Decider]:
+        """Who may decide a pending approval, nearest its role first; nobody, of one that is not pending."""
+        return await self.approvals.deciders(approval_id)
 
     async def list(self, query: ApprovalQuery, now: datetime) -> Page[ApprovalItem]:
         """A page of approvals, newest first; a pending one past its time counts and shows as expired."""

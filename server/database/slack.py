@@ -4,7 +4,7 @@ Plumbing, without tickets (ADR-0011). Events are read in the organization's cont
 ever stands in; what crosses organizations is done as glow_service, which sees ids and states only.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -77,7 +77,10 @@ INSERT INTO slack_approvals (organization_id, approval_id, team_id, channel_id, 
 VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT DO NOTHING
 """
-_SETTLE = "UPDATE slack_approvals SET settled_at = now() WHERE organization_id = $1 AND approval_id = $2"
+_SETTLE = """
+UPDATE slack_approvals SET settled_at = now()
+WHERE organization_id = $1 AND approval_id = $2 AND channel_id = $3 AND message_ts = $4
+"""
 # Questions that were answered at whatever door, or have expired, while their message still shows buttons.
 _ANSWERED = """
 WITH due AS (
@@ -104,6 +107,50 @@ WITH due AS (
 UPDATE slack_approvals s SET reminded_at = now()
 FROM due d WHERE s.organization_id = d.organization_id AND s.approval_id = d.approval_id
 RETURNING s.organization_id, s.approval_id, s.team_id, s.channel_id, s.message_ts, s.principal_id
+"""
+
+# What nobody who may decide it was written of: once when it is asked, once when it is reminded of, and no more than a
+# day later, while the row that says so is kept. Of one that is reminded of it is not told besides that it is asked.
+_UNTOLD = """
+SELECT a.organization_id, t.team_id, a.approval_id, o.occasion
+FROM approvals a
+JOIN slack_teams t USING (organization_id)
+CROSS JOIN LATERAL (
+    SELECT 'asked' AS occasion, a.created_at AS since WHERE a.reminded_at IS NULL
+    UNION ALL
+    SELECT 'reminded', a.reminded_at WHERE a.reminded_at IS NOT NULL) o
+WHERE a.state = 'pending' AND a.expires_at > now() AND o.since > now() - interval '1 day' AND NOT EXISTS (
+    SELECT FROM slack_events e
+    WHERE e.organization_id = a.organization_id AND e.team_id = t.team_id
+      AND e.event_id = 'deciders:' || a.approval_id || ':' || o.occasion)
+ORDER BY o.since, a.approval_id LIMIT $1
+"""
+_TOLD = """
+INSERT INTO slack_events (organization_id, team_id, event_id, payload, lease_until, outcome, done_at)
+VALUES ($1, $2, $3, '', now(), 'deciders', now())
+ON CONFLICT DO NOTHING
+"""
+_ASK_DIRECTLY = """
+INSERT INTO slack_direct_questions (organization_id, approval_id, principal_id, occasion, team_id, channel_id,
+    message_ts)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT DO NOTHING
+"""
+_ANSWERED_DIRECTLY = """
+WITH due AS (
+    SELECT s.organization_id, s.approval_id, s.principal_id, s.occasion FROM slack_direct_questions s
+    JOIN approvals a ON a.organization_id = s.organization_id AND a.approval_id = s.approval_id
+    WHERE s.settled_at IS NULL AND s.lease_until <= now() AND (a.state <> 'pending' OR a.expires_at <= now())
+    ORDER BY s.lease_until LIMIT $1 FOR UPDATE OF s SKIP LOCKED
+)
+UPDATE slack_direct_questions s SET lease_until = now() + $2::interval
+FROM due d WHERE s.organization_id = d.organization_id AND s.approval_id = d.approval_id
+  AND s.principal_id = d.principal_id AND s.occasion = d.occasion
+RETURNING s.organization_id, s.approval_id, s.team_id, s.channel_id, s.message_ts, s.principal_id
+"""
+_SETTLE_DIRECTLY = """
+UPDATE slack_direct_questions SET settled_at = now()
+WHERE organization_id = $1 AND approval_id = $2 AND channel_id = $3 AND message_ts = $4
 """
 _HELD_IN = """
 SELECT thread_ts FROM slack_threads
@@ -159,7 +206,22 @@ class Question:
     channel_id: str
     message_ts: str
     principal_id: PrincipalId
-    """Who asked, in whose eyes it is shown."""
+    """In whose eyes it is shown: who asked; of a direct message, who may decide."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Untold:
+    """A question of which those who may decide it are to be written to."""
+
+    organization_id: OrganizationId
+    team_id: str
+    approval_id: ApprovalId
+    occasion: str
+
+    @property
+    def event_id(self) -> str:
+        """Under which it is kept that this was planned."""
+        return f"deciders:{self.approval_id}:{self.occasion}"
 
 
 class PostgresSlack:
@@ -279,10 +341,68 @@ class PostgresSlack:
         async with self._as(question.organization_id, question.principal_id) as session:
             return cast("str | None", await session.connection.fetchval(_HELD_IN, conversation_id, question.channel_id))
 
-    async def settle(self, organization_id: OrganizationId, asker: PrincipalId, approval_id: ApprovalId) -> None:
+    async def settle(self, question: Question) -> None:
         """The message says what became of it."""
-        async with self._as(organization_id, asker, read_only=False) as session:
-            await session.connection.execute(_SETTLE, organization_id, approval_id)
+        await self._settle(question, _SETTLE)
+
+    async def untold(self, limit: int) -> Sequence[Untold]:
+        """Questions of which nobody who may decide them was written to yet, oldest first."""
+        async with self._service.acquire() as connection:
+            rows = await connection.fetch(_UNTOLD, limit)
+        return [
+            Untold(
+                organization_id=OrganizationId(row["organization_id"]),
+                team_id=row["team_id"],
+                approval_id=ApprovalId(row["approval_id"]),
+                occasion=row["occasion"],
+            )
+            for row in rows
+        ]
+
+    async def plan(self, untold: Untold, notes: Callable[[Sequence[str]], Awaitable[Mapping[str, str]]]) -> int:
+        """Keep the notes by which those who may decide are written to, all at once; how many, where nobody was quicker.
+
+        `notes`: given their addresses, by the ids under which each is kept.
+        """
+        async with self._standing_in(untold.organization_id) as session:
+            deciders = await session.work.approvals.deciders(untold.approval_id)
+        kept = await notes([each.email for each in deciders])
+        where = (untold.organization_id, untold.team_id)
+        async with self._standing_in(untold.organization_id) as session:
+            if await session.connection.execute(_TOLD, *where, untold.event_id) != "INSERT 0 1":
+                return 0
+            for event_id, payload in kept.items():
+                await session.connection.execute(_KEEP, *where, event_id, payload, timedelta(0))
+        return len(kept)
+
+    async def ask_directly(self, question: Question, occasion: str) -> None:
+        """Remember the direct message that shows an approval to somebody who may decide it."""
+        async with self._as(question.organization_id, question.principal_id, read_only=False) as session:
+            await session.connection.execute(
+                _ASK_DIRECTLY,
+                question.organization_id,
+                question.approval_id,
+                question.principal_id,
+                occasion,
+                question.team_id,
+                question.channel_id,
+                question.message_ts,
+            )
+
+    async def answered_directly(self, limit: int, lease: timedelta) -> Sequence[Question]:
+        """As `answered`, of direct messages."""
+        async with self._service.acquire() as connection:
+            return [_question(row) for row in await connection.fetch(_ANSWERED_DIRECTLY, limit, lease)]
+
+    async def settle_directly(self, question: Question) -> None:
+        """The direct message says what became of it."""
+        await self._settle(question, _SETTLE_DIRECTLY)
+
+    async def _settle(self, question: Question, statement: str) -> None:
+        async with self._as(question.organization_id, question.principal_id, read_only=False) as session:
+            await session.connection.execute(
+                statement, question.organization_id, question.approval_id, question.channel_id, question.message_ts
+            )
 
     async def _update(self, key: EventKey, statement: str, value: object) -> bool:
         async with self._standing_in(key.organization_id) as session:

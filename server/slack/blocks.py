@@ -110,10 +110,12 @@ def _plain(value: object) -> str:
     return escaped(shortened(" ".join(str(value).split()), 200)).translate({ord(mark): None for mark in "*_~`"})
 
 
-def question_blocks(item: ApprovalItem, url: str, comparison: Comparison | None = None) -> list[Json]:
+def question_blocks(
+    item: ApprovalItem, url: str, comparison: Comparison | None = None, heading: str = "A person decides this"
+) -> list[Json]:
     """A question with its buttons, whose value is the approval's id and nothing else.
 
-    `comparison`: what of it differs from the last like call stands below its arguments.
+    `comparison`: what of it differs from the last like call stands below its arguments. `heading`: the hub's own words.
 
     What is not shown whole can be rejected here, and approved only where it can be read.
     """
@@ -125,7 +127,7 @@ def question_blocks(item: ApprovalItem, url: str, comparison: Comparison | None 
     who += ", and not whoever asked" if approval.four_eyes else ""
     until = f"until {approval.expires_at:%Y-%m-%d %H:%M} UTC"
     return [
-        *_asked(item, "*A person decides this*"),
+        *_asked(item, f"*{heading}*"),
         *([] if comparison is None else _compared(comparison)),
         {"type": "actions", "block_id": "decide", "elements": buttons},
         context(f"{who}, {until} · <{url}|open it in the browser>"),

@@ -8,15 +8,15 @@ from uuid import UUID
 
 import orjson
 
-from domain.kernel import ApprovalId, RunId
+from domain.kernel import ApprovalId, PrincipalId, RunId
 
 Json = dict[str, object]
 
 APPROVE, REJECT, REJECTION = "glow_approve", "glow_reject", "glow_rejection"
 """The ids of the buttons, and of the form that asks why."""
 COMMENT_BLOCK, COMMENT = "comment", "text"
-GOES_ON = "glow_goes_on"
-"""The type of our own note; nothing of that type passes `envelope_of`, so that nobody outside can leave one."""
+GOES_ON, TO_DECIDER = "glow_goes_on", "glow_to_decider"
+"""The types of our own notes; nothing of these types passes `envelope_of`, so that nobody outside can leave one."""
 LONGEST_ID = 200
 """Of an event, as it is kept."""
 
@@ -106,12 +106,29 @@ class GoneOn:
         return {"type": GOES_ON, **{name: getattr(self, name) for name in self.__slots__}}
 
 
+Occasion = Literal["asked", "reminded"]
+"""On which somebody who may decide a question is written to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToDecider:
+    """Our own note too: somebody who may decide a question is to be written to."""
+
+    approval_id: ApprovalId
+    principal_id: PrincipalId
+    occasion: Occasion
+
+    def body(self) -> Json:
+        """As it is kept, among what Slack delivers."""
+        return {"type": TO_DECIDER, **{name: getattr(self, name) for name in self.__slots__}}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored:
     """Nothing to answer: a bot's words, an edit, a leave."""
 
 
-Delivery = Said | Commanded | Opened | Pressed | Rejected | GoneOn | Ignored
+Delivery = Said | Commanded | Opened | Pressed | Rejected | GoneOn | ToDecider | Ignored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,8 +176,18 @@ def delivery_of(body: Json, bot_user_id: str) -> Delivery:
             return _rejected(body)
         case _ if body.get("type") == GOES_ON:
             return _gone_on(body)
+        case _ if body.get("type") == TO_DECIDER:
+            return _to_decider(body)
         case _:
             raise Unknown
+
+
+def _to_decider(body: Json) -> ToDecider:
+    return ToDecider(
+        approval_id=_approval_id(body.get("approval_id")),
+        principal_id=PrincipalId(UUID(_text(body, "principal_id"))),
+        occasion="reminded" if body.get("occasion") == "reminded" else "asked",
+    )
 
 
 def _gone_on(body: Json) -> GoneOn:

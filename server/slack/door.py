@@ -28,10 +28,12 @@ from server.slack.deliveries import (
     Pressed,
     Rejected,
     Said,
+    ToDecider,
     Unknown,
     delivery_of,
     envelope_of,
 )
+from server.slack.directs import Directs
 from server.slack.guard import malformed, verified
 from server.slack.inbox import Done, Ended, Inbox, Patience
 from server.slack.messages import Messages
@@ -61,6 +63,7 @@ class SlackDoor:
         web = SlackWeb(web_client(app, session), pause)
         people = People(web, hub.identities, time.monotonic)
         self._questions = questions = Questions(web=web, store=store, people=people, hub=hub)
+        self._directs = Directs(web=web, store=store, people=people, hub=hub, enabled=app.direct_messages)
         self._messages = Messages(web=web, store=store, people=people, runs=hub.runs, questions=questions, pause=pause)
         self._bolt = bolt_app(web_client(app, session), self._keep, self._bot_user_id)
 
@@ -68,6 +71,11 @@ class SlackDoor:
     def questions(self) -> Questions:
         """What waits for people."""
         return self._questions
+
+    @property
+    def directs(self) -> Directs:
+        """What those who may decide are written."""
+        return self._directs
 
     @property
     def inbox(self) -> Inbox:
@@ -151,6 +159,8 @@ class SlackDoor:
                 return await self._questions.rejected(key, team, delivery)
             case GoneOn():
                 return await self._messages.go_on(key, kept, team, delivery)
+            case ToDecider():
+                return await self._directs.tell(key, kept, delivery)
             case Ignored():
                 return Done(outcome="ignored")
 
@@ -160,6 +170,8 @@ class SlackDoor:
             try:
                 await self._questions.settle_answered()
                 await self._questions.remind()
+                await self._directs.plan()
+                await self._directs.settle_answered()
             except (Unavailable, DomainError) as away:
                 log.warning("slack.lost_database", reason=str(away))
             except Exception as fault:

@@ -45,6 +45,37 @@ class People:
             self._remember((team_id, user_id), address)
         return address if isinstance(address, Stranger) else await self._owner(organization_id, address)
 
+    async def reached(self, member: Member, team_id: str) -> str | Stranger:
+        """The Slack user whom a member of the firm is, known by the confirmed address as `member` knows it.
+
+        Raises  SlackAway.
+        """
+        user_id = self._found(team_id, member.email) or await self._looked_up(team_id, member.email)
+        if isinstance(user_id, Stranger):
+            return user_id
+        who = await self.member(member.organization_id, team_id, user_id, team_id)
+        if isinstance(who, Stranger):
+            return who
+        return user_id if who.principal_id == member.principal_id else Stranger(why="another_address")
+
+    async def _looked_up(self, team_id: str, email: str) -> str | Stranger:
+        try:
+            said = await self._web.read("users.lookupByEmail", email=email)
+        except SlackSaysNo as no:
+            return Stranger(why=no.code)
+        user = said.get("user")
+        if not isinstance(user, dict):
+            return Stranger(why="no_user")
+        user_id = str(cast(Json, user).get("id"))
+        self._remember((team_id, user_id), _address(team_id, cast(Json, user)))
+        return user_id
+
+    def _found(self, team_id: str, email: str) -> str | None:
+        """Whom that address was remembered of."""
+        now = self._monotonic()
+        held = ((key, until) for key, (until, address) in self._known.items() if address == email and key[0] == team_id)
+        return next((user_id for (_, user_id), until in held if until > now), None)
+
     async def _owner(self, organization_id: OrganizationId, address: str) -> Member | Stranger:
         principal_id = await self._identities.principal_by_email(address)
         if principal_id is None:

@@ -1,7 +1,7 @@
 """Questions to people: posted with buttons, answered through the gate by whoever presses, settled whoever answered."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
@@ -9,7 +9,7 @@ import structlog
 from domain.approvals.model import ApprovalAnswer, ApprovalItem
 from domain.approvals.service import ApprovalNotFound
 from domain.idempotency.model import IdempotencyKey
-from domain.kernel import ApprovalId, CallId, OrganizationId, Principal, PrincipalId, RunId
+from domain.kernel import ApprovalId, CallId, Principal, RunId
 from server.database.identities import Member
 from server.database.slack import EventKey, PostgresSlack, Question, Team
 from server.hub import Hub
@@ -121,7 +121,7 @@ class Questions:
             except SlackSaysNo as no:  # it would say so again: its buttons stay, and answer that it is decided
                 log.error("slack.question_stands", code=no.code, approvalId=str(question.approval_id))
                 run_id = None
-            await self._settle(question.organization_id, question.principal_id, question.approval_id, run_id)
+            await self._settle(question, run_id)
 
     async def remind(self) -> None:
         """Say once in the thread of each question that is reminded of that nobody has answered it.
@@ -188,13 +188,11 @@ class Questions:
             return Done(outcome=answer)
         return await self._tell(press, _refusal(outcome), f"not_decided:{outcome.outcome}", call)
 
-    async def _settle(
-        self, organization_id: OrganizationId, asker: PrincipalId, approval_id: ApprovalId, run_id: RunId | None
-    ) -> None:
-        """The question is settled, and the run that waited for it is heard in its thread from now on."""
-        await self.store.settle(organization_id, asker, approval_id)
+    async def _settle(self, question: Question, run_id: RunId | None) -> None:
+        """The message is settled, and the run that waited for the answer is heard in its thread from now on."""
+        await self.store.settle(question)
         if run_id is not None:
-            await self.store.hasten(organization_id, event_prefix(run_id), LEASE)
+            await self.store.hasten(question.organization_id, event_prefix(run_id), LEASE)
 
     async def _show_settled(self, asker: Principal, question: Question) -> RunId | None:
         """The run that waited for it."""
@@ -214,7 +212,16 @@ class Questions:
             return
         await self._rewrite(press.channel_id, press.message_ts, _headline(item), decided_blocks(item, call))
         approval = item.approval
-        await self._settle(approval.organization_id, approval.requested_by, approval.approval_id, approval.run_id)
+        shown = Question(
+            organization_id=approval.organization_id,
+            approval_id=approval.approval_id,
+            team_id="",
+            channel_id=press.channel_id,
+            message_ts=press.message_ts,
+            principal_id=approval.requested_by,
+        )
+        await self.store.settle_directly(replace(shown, principal_id=person.principal_id))
+        await self._settle(shown, approval.run_id)
 
     async def _rewrite(self, channel_id: str, message_ts: str, text: str, blocks: list[Json]) -> None:
         try:

@@ -63,6 +63,7 @@ PLUMBING = {
     "slack_events",
     "slack_threads",
     "slack_approvals",
+    "slack_direct_questions",
     "ledger_leaves",
     "ledger_nodes",
     "ledger_keys",

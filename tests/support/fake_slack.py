@@ -50,6 +50,7 @@ class Message:
     streaming: bool = False
     ephemeral_for: str | None = None
     appends: int = 0
+    metadata: Json | None = None
 
     @property
     def body(self) -> str:
@@ -288,6 +289,7 @@ class FakeSlack:
             "users.info": self._user_info,
             "users.lookupByEmail": self._user_by_email,
             "conversations.open": lambda given: {"channel": {"id": f"{DIRECT}{given['users']}"}},
+            "conversations.history": self._history,
             "chat.postMessage": self._post,
             "chat.postEphemeral": self._whisper,
             "chat.update": self._update,
@@ -319,9 +321,18 @@ class FakeSlack:
     def _post(self, given: Json) -> Json:
         message = self._new(given)
         message.text, message.blocks = given.get("text", ""), _checked_blocks(given)
+        message.metadata = given.get("metadata")
         if not message.text and not message.blocks:
             raise Refused("no_text")
         return {"ts": message.ts, "channel": message.channel}
+
+    def _history(self, given: Json) -> Json:
+        """Newest first; what messages carry only to whoever asks for it."""
+        told = reversed(self.posted(given["channel"]))
+        shown = [{"ts": each.ts, "text": each.text, "metadata": each.metadata} for each in told]
+        if given.get("include_all_metadata") != "true":
+            shown = [{name: value for name, value in each.items() if name != "metadata"} for each in shown]
+        return {"messages": shown[: int(given.get("limit", 100))], "has_more": False}
 
     def _whisper(self, given: Json) -> Json:
         if given["channel"].startswith("D"):

@@ -39,6 +39,8 @@ def with_slack(slack: FakeSlack, settings: Settings | None = None, **changes: An
         "slack_bot_token": SecretStr(BOT_TOKEN),
         "slack_signing_secret": SecretStr(SIGNING_SECRET),
         "slack_api_base_url": slack.base_url.rstrip("/"),
+        # Written by whoever tests it, in its own time.
+        "slack_direct_messages": False,
         **changes,
     }
     return (settings or settings_of_tests()).model_copy(update=given)

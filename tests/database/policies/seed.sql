@@ -117,6 +117,9 @@ INSERT INTO slack_threads (organization_id, team_id, channel_id, thread_ts, prin
     VALUES (:org, 'TFIRM:n', 'CFIRM', '1.1', :employee, :thing);
 INSERT INTO slack_approvals (organization_id, approval_id, team_id, channel_id, message_ts, principal_id, settled_at)
     VALUES (:org, :thing, 'TFIRM:n', 'CFIRM', '1.2', :employee, now());
+INSERT INTO slack_direct_questions (organization_id, approval_id, principal_id, occasion, team_id, channel_id, message_ts,
+        settled_at)
+    VALUES (:org, :thing, :partner, 'asked', 'TFIRM:n', 'DFIRM', '1.3', now());
 INSERT INTO preferences (organization_id, preference_id, user_id, words, call_id, created_at, updated_at)
     VALUES (:org, :thing, :partner, 'Answer briefly.', :thing, now(), now());
 INSERT INTO conversation_summaries (organization_id, summary_id, conversation_id, last_run_id, turns, trust, content, model,
