@@ -214,6 +214,9 @@ async def test_an_internal_document_is_as_unknown_as_one_that_never_was(world: W
             answers = [await world.client.get(path.replace("ID", each)) for each in (hidden, unknown)]
             assert said(answers[0], hidden) == said(answers[1], unknown)
             assert answers[0].status_code == 404
+        for act in ("link", "restore"):
+            told = [await world.client.post(f"/v1/knowledge/documents/{each}/{act}") for each in (hidden, unknown)]
+            assert said(told[0], hidden) == said(told[1], unknown), act
         deleted = [await world.client.delete(f"/v1/knowledge/documents/{each}") for each in (hidden, unknown)]
         assert said(deleted[0], hidden) == said(deleted[1], unknown)
         inside = [await world.client.get(f"/v1/knowledge/documents?parent_id={each}") for each in (hidden, unknown)]
@@ -234,6 +237,10 @@ CALLS: Mapping[str, Json] = {
     "document_index": {"document_id": "ID"},
     "document_embed": {"document_id": "ID"},
     "document_extract": {"document_id": "ID"},
+    "document_analyse": {"document_id": "ID"},
+    "document_link": {"document_id": "ID"},
+    "document_restore": {"document_id": "ID"},
+    "document_purge": {"document_id": "ID"},
     "figure_list": {"document_id": "ID"},
 }
 
@@ -311,6 +318,7 @@ async def test_reading_an_internal_document_in_chat_is_answered_as_for_none(worl
 LISTS = (
     "/v1/knowledge/documents?limit=100",
     "/v1/knowledge/documents?status=ready",
+    "/v1/knowledge/deleted-documents",
     f"/v1/knowledge/documents?engagement_id={OTHER_ENGAGEMENT}",
     f"/v1/knowledge/documents?engagement_id={OWN_ENGAGEMENT}",
     "/v1/activity?limit=100",
@@ -334,6 +342,7 @@ async def test_no_list_count_or_report_changes_with_what_is_internal(world: Worl
     for number in range(3):
         await _stored(manager, f"{SECRET}-{number}.md", f"{INTERNAL} {number}".encode(), engagement_id=OWN_ENGAGEMENT)
         await manager.post("/v1/knowledge/search", json={"query": SECRET})
+    assert (await manager.delete(f"/v1/knowledge/documents/{world.internal[0]}")).status_code == 204
     own_calls = "/v1/activity?limit=100"
     for path in LISTS:
         answer = await world.client.get(path)
