@@ -35,6 +35,11 @@ DocumentStatus = Literal["queued", "parsing", "embedding", "ready", "failed"]
 SearchMode = Literal["hybrid", "lexical", "vector"]
 
 
+def audience_of(stored: str) -> Audience:
+    """Whom a row is for, in the words of the domain: what is for a set of readers (`readers:N`) is the firm's alone."""
+    return "client" if stored == "client" else "firm"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDocument:
     """A document as it was handed in, its kind already known (`media_type_of`)."""
@@ -52,6 +57,10 @@ class NewDocument:
     """Where it came from; None: from here, where its content is served."""
     language: Language | None = None
     """What it is said to be written in; None: its words tell."""
+    source_id: UUID | None = None
+    """The source that it is kept like; None: somebody uploaded it."""
+    readers: str | None = None
+    """The set of readers that it is for (`readers:N`), of those whom its audience lets; None: all of these."""
 
     @property
     def content_sha256(self) -> bytes:

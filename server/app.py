@@ -46,6 +46,7 @@ from server.rest import (
     privacy,
     releases,
     schedules,
+    sources,
     tasks,
     tools,
 )
@@ -72,6 +73,7 @@ JSON_ROUTERS: tuple[APIRouter, ...] = (
     downloads.router,
     tasks.router,
     schedules.router,
+    sources.router,
     approvals.router,
     delegations.router,
     feedback.router,

@@ -34,6 +34,7 @@ from knowledge.ports import Storage
 from knowledge.prepare import preparation
 from knowledge.reranking.compatible import CompatibleReranker
 from knowledge.reranking.stage import SecondStage
+from knowledge.sources.folder import OpenFolder
 from server.auth import Authenticator
 from server.bearers import Bearers, IssuerTokens
 from server.database.conversations import PostgresSessions
@@ -66,6 +67,7 @@ from server.operated import (
     priced,
     prices_of,
     rerank_rules_of,
+    roots_of,
     weights_of,
     window_of,
 )
@@ -89,6 +91,7 @@ from server.worker.settling import SettleWorker
 from server.worker.task_runs import TaskRunWorker
 from server.worker.worker import Worker
 from tools.gate import Fault, Gate, no_fault
+from tools.handlers import SourceKinds
 from tools.ports import JobQueue
 from tools.staging import Staging
 
@@ -225,6 +228,7 @@ async def open_hub(
         preparer = await stack.enter_async_context(IsolatedPreparer(budget=settings.chunk_tokens))
         prepared_as = preparation(settings.chunk_tokens)
         fetch = partial(_page, options.fetcher, config)
+        sources: SourceKinds = {"folder": OpenFolder(lambda: roots_of(config.current))}
         stage = _second_stage(settings, config, stack)
         rules = load_rules(
             preparer,
@@ -234,6 +238,7 @@ async def open_hub(
             options.manifests,
             prepared_as,
             fetch,
+            sources=sources,
             grace=lambda: config.current.documents.grace,
         )
         stores = await _stores(urls, rules, config, options.storage, stack)

@@ -1,7 +1,8 @@
 """What the operator's file says, as those reckon with it who ask each time: it changes while the server runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from agent.budget import Budget, CostOf
 from agent.model import Model
@@ -10,6 +11,7 @@ from domain.earned.model import CountingRules, EarnedRules
 from knowledge.embeddings.local import MODEL as LOCAL_MODEL
 from knowledge.model import SearchWeights
 from knowledge.reranking.model import RerankRules
+from knowledge.sources.folder import FolderRoot
 from server.system_config import Price as ModelPrice
 from server.system_config import RunLimits, SystemConfig, SystemConfigFile
 from tools.spending import PriceOf
@@ -64,6 +66,16 @@ def rerank_rules_of(config: SystemConfig) -> RerankRules:
     """How far a second stage goes."""
     search = config.search
     return RerankRules(candidates=search.rerank_candidates, timeout_s=search.rerank_timeout_ms / 1000)
+
+
+def roots_of(config: SystemConfig) -> Sequence[FolderRoot]:
+    """The folders below which sources may read."""
+    return [
+        FolderRoot(
+            path=Path(root.path), organizations=None if root.organizations is None else frozenset(root.organizations)
+        )
+        for root in config.sources.folders
+    ]
 
 
 def earned_rules_of(config: SystemConfig) -> EarnedRules:

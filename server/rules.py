@@ -20,12 +20,14 @@ from tools.handlers import (
     Fetch,
     Grace,
     Introduction,
+    SourceKinds,
     agent_handlers,
     as_usual,
     document_handlers,
     page_handlers,
     policy_handlers,
     searching_with,
+    source_handlers,
     workspace_handlers,
 )
 from tools.policy import Policies, Rulebook
@@ -54,6 +56,7 @@ def load_rules(
     prepared_as: str = preparation(),
     fetch: Fetch | None = None,
     grace: Grace = as_usual,
+    sources: SourceKinds | None = None,
 ) -> Rules:
     """Read and check everything under manifests/, or under another `folder` that is laid out like it.
 
@@ -61,7 +64,7 @@ def load_rules(
     `stage`: the second look at what a search found first; None: there is none.
     `prepared_as`: how `preparer` reads and cuts up.
     `slack`: the app whose workspaces can be connected; None: none can.
-    `fetch`: how pages of the web are had; None: within the usual bounds.
+    `fetch`: how pages of the web are had; None: within the usual bounds. `sources`: how sources are opened, by kind.
     `grace`: how long deleted documents can be restored.
 
     Raises  RegistryError, PolicyFilesError, WorkflowFilesError, PersonaInvalid: the server does not start.
@@ -90,6 +93,7 @@ def load_rules(
         handlers,
         document_handlers(staging, prepare_file, embedder, prepared_as, grace),
         page_handlers(fetch or fetched),
+        source_handlers(sources or {}),
         agent_handlers(introductions(personas)),
         policy_handlers(Rulebook(policies)),
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -139,6 +140,12 @@ def _absolute(path: str) -> str:
     return path
 
 
+def _plain(path: str) -> str:
+    if _absolute(path) != os.path.normpath(path) or path == "/":
+        raise ValueError("not a path like /srv/papers: absolute, without . or .. in it, and not everything there is")
+    return path
+
+
 SafeUrl = Annotated[str, Field(max_length=2000), AfterValidator(_safe_url)]
 
 
@@ -229,6 +236,21 @@ class AutonomyConfig(_Part):
         return self
 
 
+class SourceRoot(_Part):
+    """A folder that sources may read, with all that is below it."""
+
+    path: Annotated[str, AfterValidator(_plain)]
+    organizations: Annotated[list[str], Field(min_length=1, max_length=1000)] | None = None
+    """Whose sources, by their slugs; None: every organization's."""
+
+
+class SourcesConfig(_Part):
+    """What sources of documents may read."""
+
+    folders: Annotated[list[SourceRoot], Field(max_length=1000)] = Field(default_factory=list[SourceRoot])
+    """None, and no folder is read."""
+
+
 class SystemConfig(_Part):
     """The whole file."""
 
@@ -240,6 +262,7 @@ class SystemConfig(_Part):
     approvals: ApprovalConfig = ApprovalConfig()
     documents: DocumentConfig = DocumentConfig()
     heads: HeadsConfig = HeadsConfig()
+    sources: SourcesConfig = SourcesConfig()
     autonomy: AutonomyConfig = AutonomyConfig()
     models: Mapping[str, ModelTraits] = Field(default_factory=dict[str, ModelTraits])
     """By the model's name."""

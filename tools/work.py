@@ -47,6 +47,7 @@ from domain.tasks.service import TaskService
 from domain.workspaces.service import WorkspaceService
 from knowledge.embeddings.model import TokensUsed
 from knowledge.service import KnowledgeService
+from knowledge.sources.service import SourceService
 from tools.explanations import Explained, Supposed
 from tools.facts import Facts
 from tools.outcomes import CallOutcome, Tell, Verdict
@@ -79,6 +80,7 @@ class Work:
     privacy: PrivacyService
     releases: ReleaseService
     schedules: ScheduleService
+    sources: SourceService
     tasks: TaskService
     workspaces: WorkspaceService
 

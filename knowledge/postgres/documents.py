@@ -20,6 +20,7 @@ from knowledge.model import (
     NewDocument,
     StoredRange,
     TextMap,
+    audience_of,
 )
 from knowledge.ports import Storage
 from knowledge.prepare import PreparedDocument
@@ -28,8 +29,8 @@ from knowledge.terms import ANALYSIS_VERSION
 
 _ADD = """
 INSERT INTO knowledge_documents (organization_id, document_id, title, uri, media_type, audience, engagement_id, trust,
-    status, size_bytes, content_sha256, uploaded_by, created_at, updated_at, language_said)
-VALUES (glow.organization_id(), $1, $2, $3, $4, $5, $6, $7, 'queued', $8, $9, $10, $11, $11, $12)
+    status, size_bytes, content_sha256, uploaded_by, created_at, updated_at, language_said, source_id)
+VALUES (glow.organization_id(), $1, $2, $3, $4, $5, $6, $7, 'queued', $8, $9, $10, $11, $11, $12, $13)
 """
 
 # No call writes `parsing`: while a worker reads a document the row is still queued, and the queue knows of the worker.
@@ -167,7 +168,7 @@ class PostgresDocuments:
             document.title,
             uri,
             document.media_type,
-            document.audience,
+            document.readers or document.audience,
             document.engagement_id,
             document.trust,
             len(document.content),
@@ -175,6 +176,7 @@ class PostgresDocuments:
             document.uploaded_by,
             document.created_at,
             document.language,
+            document.source_id,
         )
 
     async def list(self, query: DocumentQuery) -> Sequence[Document]:
@@ -205,7 +207,7 @@ class PostgresDocuments:
             title=row["title"],
             uri=row["uri"],
             trust=row["trust"],
-            audience=row["audience"],
+            audience=audience_of(row["audience"]),
             engagement_id=row["engagement_id"],
             status=row["status"],
             length=row["length"],
@@ -345,7 +347,7 @@ def _document(row: Row) -> Document:
         title=row["title"],
         uri=row["uri"],
         media_type=row["media_type"],
-        audience=row["audience"],
+        audience=audience_of(row["audience"]),
         engagement_id=None if engagement_id is None else EngagementId(engagement_id),
         trust=row["trust"],
         status=row["status"],

@@ -9,7 +9,17 @@ from domain.storage.postgres import Connection, Row
 from knowledge.embeddings.model import Space, Vector, fusion_of
 from knowledge.embeddings.postgres import nearest_sql, vector_text
 from knowledge.fingerprint import Fingerprint
-from knowledge.model import AS_MEASURED, ChunkId, DocumentId, MatchedTerm, Passage, Ranks, SearchFilters, SearchWeights
+from knowledge.model import (
+    AS_MEASURED,
+    ChunkId,
+    DocumentId,
+    MatchedTerm,
+    Passage,
+    Ranks,
+    SearchFilters,
+    SearchWeights,
+    audience_of,
+)
 from knowledge.terms import QueryTerm, without_mark
 
 COMPARED_EXACTLY: Final = 4_000
@@ -273,7 +283,7 @@ def _passage(row: Row) -> Passage:
         end=row["end_offset"],
         uri=row["uri"],
         trust=row["trust"],
-        audience=row["audience"],
+        audience=audience_of(row["audience"]),
         engagement_id=row["engagement_id"],
         chunk_ids=(ChunkId(row["chunk_id"]),),
         first_ordinal=row["ordinal"],

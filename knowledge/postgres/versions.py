@@ -14,10 +14,11 @@ from knowledge.versions import Namesake, Staged, Version
 # Two uploads under one name come one behind the other.
 HOLD_NAME = "SELECT pg_advisory_xact_lock(hashtextextended(concat_ws('/', glow.organization_id(), $1::text), 55))"
 
+# What comes from a source is known by its item there, whatever it is called and holds.
 _NAMED = """
 SELECT document_id, coalesce(line_id, document_id) AS line_id, edition, uploaded_by, content_sha256
 FROM knowledge_documents
-WHERE parent_id IS NULL AND md5(uri) = md5($1) AND uri = $1
+WHERE parent_id IS NULL AND source_id IS NULL AND md5(uri) = md5($1) AND uri = $1
   AND audience = $2 AND engagement_id IS NOT DISTINCT FROM $3 AND trust = $4
   AND deleted_at IS NULL AND replaced_by IS NULL
 ORDER BY edition DESC, created_at DESC, document_id DESC
@@ -27,7 +28,7 @@ LIMIT 1
 _ALIKE = """
 SELECT document_id, coalesce(line_id, document_id) AS line_id, edition, uploaded_by, content_sha256
 FROM knowledge_documents
-WHERE parent_id IS NULL AND content_sha256 = $1 AND title = $5
+WHERE parent_id IS NULL AND source_id IS NULL AND content_sha256 = $1 AND title = $5
   AND audience = $2 AND engagement_id IS NOT DISTINCT FROM $3 AND trust = $4
   AND status <> 'failed' AND deleted_at IS NULL AND replaced_by IS NULL
 ORDER BY created_at DESC, document_id DESC

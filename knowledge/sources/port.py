@@ -25,7 +25,7 @@ class Everyone:
 EVERYONE: Final = Everyone()
 
 Readers = frozenset[str] | Everyone
-"""Lower-cased e-mail addresses of those who may read an item; empty: nobody. Never more than the source itself lets."""
+"""Lower-cased e-mail addresses of those who may read an item, `@example.com` for everybody there; empty: nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from server.cli import (
     privacy,
     runs,
     schedules,
+    sources,
     tasks,
     tools,
 )
@@ -53,6 +54,7 @@ app.add_typer(budgets.app, name="budgets")
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(files.app, name="files")
+app.add_typer(sources.app, name="sources")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -64,6 +64,8 @@ from domain.workspaces.service import WorkspaceService
 from knowledge.model import SearchWeights
 from knowledge.ports import Storage
 from knowledge.postgres import knowledge_service
+from knowledge.sources.postgres import PostgresSources
+from knowledge.sources.service import SourceService
 from server.database.connection import PooledConnection
 from server.database.own_policies import KeptPolicies
 from server.database.pool import Pool, discard
@@ -76,8 +78,10 @@ from tools.workflows import Workflows
 Prices = Callable[[], Mapping[str, Price]]
 Weights = Callable[[], SearchWeights]
 
-BEGIN_CALL = "SELECT glow.begin_call($1, $2, $3, $4::jsonb, $5)::text"
+BEGIN_CALL = "SELECT glow.begin_call($1, $2, glow.entering($3), $4::jsonb, $5)::text"
 BEGIN_SESSION = "SELECT glow.begin_session($1, $2)"
+OF_NO_TOOL = ", glow.entering('')"
+"""What a tool that prepares documents for all their readers may see is seen no more."""
 PLAN_ANEW = ", set_config('plan_cache_mode', 'force_custom_plan', true)"
 """Of a transaction that only reads, in the same round trip: what follows is planned for its own arguments.
 
@@ -180,6 +184,8 @@ class PostgresTransactions:
         """The services of one transaction."""
         tasks = TaskService(PostgresTasks(connection), self._workflows.kinds)
         autonomy = AutonomyService(PostgresAutonomy(connection))
+        knowledge = knowledge_service(connection, self._weights(), self._storage)
+        sources = PostgresSources(connection)
         return Work(
             activity=ActivityService(PostgresActivity(connection)),
             analytics=AnalyticsService(PostgresAnalytics(connection), self._prices()),
@@ -192,7 +198,7 @@ class PostgresTransactions:
             feedback=FeedbackService(PostgresFeedback(connection)),
             figures=FigureService(PostgresFigures(connection)),
             identities=IdentityService(PostgresIdentityLinks(connection)),
-            knowledge=knowledge_service(connection, self._weights(), self._storage),
+            knowledge=knowledge,
             ledger=LedgerService(PostgresLedgerReader(connection)),
             open_calls=OpenCallService(PostgresIntents(connection)),
             policies=PolicyService(PostgresPolicies(connection)),
@@ -200,6 +206,7 @@ class PostgresTransactions:
             privacy=PrivacyService(PostgresPrivacy(connection)),
             releases=ReleaseService(PostgresReleases(connection)),
             schedules=ScheduleService(PostgresSchedules(connection), tasks),
+            sources=SourceService(sources=sources, syncs=sources, knowledge=knowledge),
             tasks=tasks,
             workspaces=WorkspaceService(PostgresWorkspaces(connection)),
         )
@@ -274,7 +281,8 @@ class PostgresCall:
     ) -> AsyncGenerator[Facts]:
         """Another principal's context until the block ends; after an exception the transaction is lost anyway."""
         yield await self._begin(principal, tool, subjects, control)
-        await self._connection.fetchval(BEGIN_SESSION, self._principal.organization_id, self._principal.principal_id)
+        organization_id, principal_id = self._principal.organization_id, self._principal.principal_id
+        await self._connection.fetchval(BEGIN_SESSION + OF_NO_TOOL, organization_id, principal_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,11 @@ class Course:
         self._put(replace(known, items_done=known.items_done + 1))
         self.said = f"{step.name}: {known.items_done + 1} of {known.items} …"
 
+    def made_again(self, step: Step, times: int) -> None:
+        """One more call of a step that is made again and again."""
+        self._put(self.steps[step.name])
+        self.said = f"{step.name}: {times} calls made …"
+
     def listed_to(self, step: Step, listing: Listing) -> None:
         """How far a step came with its list; what is left is the next run's where calls are made for its items."""
         each = any(
@@ -193,6 +198,8 @@ def _words(name: str, status: StepStatus, ended: Ended) -> str:
             return f"{name} done"
         case "waiting":
             return f"{name} waits for a person's approval."
+        case "queued" if ended.error_code is None:
+            return f"{name} rests for a while."
         case "queued":
             return f"{name} failed ({ended.error_code}) and is tried again, for the {_ordinal(ended.attempts)} time."
         case "running":

@@ -19,12 +19,12 @@ from server.worker.course import Course, together
 from server.worker.listing import Listing, left_by
 from server.worker.principals import acting_as, service_account_of
 from server.worker.schedules import time_zone_of
-from server.worker.steps import Ended, Pause, StepCalls, settled
+from server.worker.steps import AT_ONCE_S, Ended, Pause, StepCalls, settled
 from tools.gate import Gate
 from tools.outcomes import CallRequest, Json
 from tools.ports import Unavailable
 from tools.work import Job
-from tools.workflows import RUN_TIMEOUT, MissingValue, Step, Workflows, look_up, step_arguments
+from tools.workflows import RUN_TIMEOUT, MissingValue, Repeat, Step, Workflows, look_up, step_arguments
 
 log = structlog.get_logger()
 
@@ -149,6 +149,8 @@ class TaskRunWorker:
                 ended = await self._each(course, calls, step, places)
             elif step.pages is not None:
                 ended = await self._pages(course, calls, step, places)
+            elif step.repeat is not None:
+                ended = await self._again_and_again(course, calls, step, step.repeat, places)
             else:
                 course.begin(step)
                 arguments = step_arguments(step, course.known)
@@ -202,6 +204,30 @@ class TaskRunWorker:
             if not listing.add(ended.result or {}):
                 course.listed_to(step, listing)
                 return replace(ended, result=listing.result)
+
+    async def _again_and_again(
+        self, course: Course, calls: StepCalls, step: Step, repeat: Repeat, places: asyncio.Semaphore
+    ) -> Ended:
+        """The call, and again while its result says so; where a longer rest comes first the run rests.
+
+        Raises  MissingValue.
+        """
+        arguments = step_arguments(step, course.known)
+        course.begin(step)
+        for time in range(repeat.most):
+            name = f"{step.name}/{time}" if time else step.name
+            async with places:
+                ended = await calls.call(step, name, arguments)
+            result = ended.result or {}
+            if ended.outcome != "done" or not result.get(repeat.while_):
+                return ended
+            course.made_again(step, time + 1)
+            rest = timedelta(seconds=cast(float, result.get(repeat.rest_s or "", 0)))
+            again_at = (ended.at or self._clock()) + rest
+            if (left_s := (again_at - self._clock()).total_seconds()) > AT_ONCE_S:
+                return replace(ended, outcome=None, result=None, again_at=again_at)
+            await self._pause(max(left_s, 0))
+        return Ended(call_id=None, outcome="failed", error_code="too_many_calls")
 
     async def _left_off(self, calls: StepCalls, step: Step) -> str | None:
         """Where the step's list begins in this run; None: at the newest."""

@@ -187,6 +187,7 @@ async def test_what_the_agent_may_do_is_told_as_policy_decides_it_whoever_asks(
     assert {str(found["kind"]): found["decision"] for found in listed(told, "jobs")} == {
         "close_cycle": later,
         "extract_documents": later,
+        "knowledge_sync": later,
         "objective": later,
         "refresh_analytics": job,
         "remind_pbc": later,

@@ -91,6 +91,16 @@ async def test_a_document_is_found_before_and_after_it_is_analysed_again(
     assert await superuser_connection.fetchrow(STATE, UUID(document_id)) == state
 
 
+async def test_a_document_of_which_something_is_noted_is_analysed_like_any_other(
+    gate: GateOnTest, owner_connection: Connection
+) -> None:
+    document_id = await indexed(gate, LEASES)
+    await owner_connection.execute(
+        "UPDATE knowledge_documents SET note = 'Page 2 is a scan.' WHERE document_id = $1", UUID(document_id)
+    )
+    assert (await gate.call("document_analyse", {"document_id": document_id}, HUB)).outcome == "done"
+
+
 async def test_the_sweep_finds_what_another_analysis_indexed_once(
     gate: GateOnTest, pools: DatabasePools, owner_connection: Connection
 ) -> None:

@@ -32,11 +32,13 @@ from tests.support.firms import FIRM_A, Firm
 from tools.gate import Fault, Gate, no_fault
 from tools.handlers import (
     HANDLERS,
+    SourceKinds,
     agent_handlers,
     document_handlers,
     page_handlers,
     policy_handlers,
     searching_with,
+    source_handlers,
 )
 from tools.manifest import Manifest
 from tools.manifest_files import load_manifests
@@ -113,6 +115,7 @@ def rules_of_the_project(
     more: Sequence[Manifest] = (),
     policies: Policies | None = None,
     budget: int = DEFAULT_BUDGET,
+    sources: SourceKinds | None = None,
 ) -> tuple[Registry, Policies, Workflows, Staging]:
     """Everything under manifests/, with some handlers replaced and `more` tools, whose handlers are among those.
 
@@ -140,7 +143,16 @@ def rules_of_the_project(
         held = tuple(replace(manifest, timeout=timeout) for manifest in held)
     registry = Registry(
         (*held, *more),
-        {**HANDLERS, **documents, **page_handlers(fetched), **agents, **again, **search, **(replaced or {})},
+        {
+            **HANDLERS,
+            **documents,
+            **page_handlers(fetched),
+            **source_handlers(sources or {}),
+            **agents,
+            **again,
+            **search,
+            **(replaced or {}),
+        },
     )
     manifests = {tool.manifest.name: tool.manifest for tool in registry.all()}
     return registry, policies, load_workflows(folder / "workflows", manifests), staging
@@ -164,11 +176,12 @@ async def gate_on(
     policies: Policies | None = None,
     budget: int = DEFAULT_BUDGET,
     storage: Storage | None = None,
+    sources: SourceKinds | None = None,
 ) -> AsyncGenerator[GateOnTest]:
     """The gate for the length of the block; `policies`: in the place of those that ship; `storage`: of files."""
     preparer = IsolatedPreparer(budget=budget)
     registry, policies, workflows, staging = rules_of_the_project(
-        preparer, replaced, timeout, embedder, more, policies, budget
+        preparer, replaced, timeout, embedder, more, policies, budget, sources
     )
     transactions = PostgresTransactions(pools.app, workflows, earned=earned, storage=storage)
     recorder = GroupRecorder(pools.recorder, time.monotonic)

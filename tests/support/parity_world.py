@@ -417,6 +417,15 @@ CASES: tuple[Case, ...] = (
         arguments=_fixed({"url": "http://127.0.0.1/handbook"}),
     ),
     Case(
+        name="set up a source that the operator does not let be read",
+        tool="source_add",
+        arguments=_fixed({"kind": "folder", "name": "Papers", "settings": {"path": "/srv/papers"}}),
+    ),
+    Case(name="list sources", tool="source_list", arguments=_fixed({})),
+    Case(name="say what changed", tool="source_report", arguments=_fixed({"source_id": _ids("thing")})),
+    Case(name="remove a source that there is not", tool="source_remove", arguments=_fixed({"source_id": _ids("org")})),
+    Case(name="sync a source that there is not", tool="source_sync", arguments=_fixed({"source_id": _ids("org")})),
+    Case(
         name="index",
         tool="document_index",
         arguments=_fixed({"document_id": _ids("unindexed")}),

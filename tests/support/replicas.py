@@ -166,6 +166,7 @@ async def _work(hub: Hub, stop: asyncio.Event, say: Callable[[int], None]) -> No
 
 
 def _settings(model_url: str, more: Json) -> Settings:
+    config = {"system_config_path": Path(more["system_config_path"])} if "system_config_path" in more else {}
     return settings_of_tests().model_copy(
         update={
             "model_api": "chat_completions",
@@ -173,6 +174,7 @@ def _settings(model_url: str, more: Json) -> Settings:
             "openai_base_url": model_url,
             "openai_api_key": SecretStr("sk-of-tests"),
             **more,
+            **config,
         }
     )
 

@@ -15,7 +15,14 @@ from domain.kernel import Role
 from domain.resources import resource_folder
 from server.rules import fetched
 from tests.support.policies import firm_policies, manifest
-from tools.handlers import HANDLERS, agent_handlers, document_handlers, page_handlers, policy_handlers
+from tools.handlers import (
+    HANDLERS,
+    agent_handlers,
+    document_handlers,
+    page_handlers,
+    policy_handlers,
+    source_handlers,
+)
 from tools.json_schema import Checker, Fault
 from tools.manifest import Json
 from tools.outside import Outside, OutsideContext, Unsure
@@ -99,6 +106,7 @@ def test_the_manifests_and_handlers_that_ship_pair_one_to_one() -> None:
         HANDLERS,
         document_handlers(nothing, nothing),
         page_handlers(fetched),
+        source_handlers({}),
         agent_handlers({}),
         policy_handlers(Rulebook(firm_policies())),
     )

@@ -13,7 +13,14 @@ from knowledge.model import StoredFile
 from knowledge.prepare import PreparedDocument, prepare_document
 from server.rules import fetched
 from tests.support.policies import firm_policies
-from tools.handlers import HANDLERS, agent_handlers, document_handlers, page_handlers, policy_handlers
+from tools.handlers import (
+    HANDLERS,
+    agent_handlers,
+    document_handlers,
+    page_handlers,
+    policy_handlers,
+    source_handlers,
+)
 from tools.handlers.analytics import AnalyticsReport
 from tools.outcomes import Json
 from tools.policy import Rulebook
@@ -89,6 +96,11 @@ UNSEEN = {
     "signoff_record",
     "slack_channel_set",
     "slack_connect",
+    "source_add",
+    "source_list",
+    "source_remove",
+    "source_report",
+    "source_sync",
     "task_remind",
 }
 AMONG_AGENTS = {"agent_handover", "preference_set", "preference_forget"}
@@ -270,6 +282,20 @@ EXAMPLES: dict[str, Json] = {
         "engagement_id": ID,
         "trust": "internal",
     },
+    "source_add": {
+        "kind": "folder",
+        "name": "Papers",
+        "settings": {"path": "/srv/papers"},
+        "audience": "client",
+        "engagement_id": ID,
+        "trust": "client",
+        "cron": "0 7 * * *",
+        "time_zone": "Europe/Malta",
+    },
+    "source_list": {"limit": 5, "cursor": "abc"},
+    "source_remove": {"source_id": ID},
+    "source_report": {"source_id": ID, "kind": "added", "limit": 5, "before": 9},
+    "source_sync": {"source_id": ID},
     "document_index": {"document_id": ID},
     "document_analyse": {"document_id": ID},
     "document_embed": {"document_id": ID},
@@ -298,6 +324,7 @@ def tools() -> dict[str, Tool]:
         HANDLERS,
         document_handlers(Staging(), _prepared),
         page_handlers(fetched),
+        source_handlers({}),
         agent_handlers({}),
         policy_handlers(Rulebook(firm_policies())),
     )

@@ -42,12 +42,20 @@ def test_the_projects_workflows_ask_before_they_begin_from_the_level_that_the_fi
     assert {found.name: found.minimum_autonomy for found in workflows} == {
         "close_cycle": Level.L2,
         "extract_documents": Level.L2,
+        "knowledge_sync": Level.L2,
         "refresh_analytics": Level.L1,
         "remind_pbc": Level.L2,
     }
     refresh = workflows.find("refresh_analytics")
     assert refresh is not None
-    assert workflows.kinds == {"objective", "close_cycle", "extract_documents", "refresh_analytics", "remind_pbc"}
+    assert workflows.kinds == {
+        "objective",
+        "close_cycle",
+        "extract_documents",
+        "knowledge_sync",
+        "refresh_analytics",
+        "remind_pbc",
+    }
     assert refresh.minimum_autonomy == Level.L1
     assert [(found.name, manifests()[found.tool].effect) for found in refresh.steps] == [
         ("by_tool", "read"),
@@ -57,7 +65,7 @@ def test_the_projects_workflows_ask_before_they_begin_from_the_level_that_the_fi
     assert workflows.find("refresh_analytics") is refresh
 
 
-@pytest.mark.parametrize("kind", [None, "", "knowledge_sync"])
+@pytest.mark.parametrize("kind", [None, "", "knowledge_synch"])
 def test_a_kind_that_names_no_workflow_finds_none(kind: str | None) -> None:
     assert load_workflows(FOLDER / "workflows", manifests()).find(kind) is None
 
@@ -114,6 +122,11 @@ def test_a_plain_workflow_loads(tmp_path: Path) -> None:
             {"steps": [{"name": "a", "tool": "task_list", "pages": {"most": 9}, "arguments": {"cursor": "x"}}]},
             "finds its cursor by itself",
         ),
+        (
+            {"steps": [{"name": "a", "tool": "task_list", "repeat": {"while": "more", "most": 9}}]},
+            "task_list gives no 'more' that is true or false",
+        ),
+        ({"steps": [{"name": "a", "tool": "task_list", "repeat": {"while": "more"}}]}, "/steps/0/repeat"),
         ({"steps": []}, "/steps"),
         ({"surprise": 1}, "surprise"),
         ({"title": None}, "/title"),

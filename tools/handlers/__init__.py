@@ -27,6 +27,7 @@ from tools.handlers.privacy import PRIVACY_ERASE, PRIVACY_ERASE_STEP, PRIVACY_EX
 from tools.handlers.releases import RELEASE_CHECK, RELEASE_SUBMIT, SIGNOFF_RECORD
 from tools.handlers.removal import Grace, as_usual
 from tools.handlers.schedules import SCHEDULE_CREATE, SCHEDULE_DELETE, SCHEDULE_LIST, SCHEDULE_UPDATE
+from tools.handlers.sources import SourceKinds, source_handlers
 from tools.handlers.tasks import (
     TASK_CREATE,
     TASK_GET,
@@ -46,12 +47,14 @@ __all__ = [
     "Grace",
     "Introduction",
     "PrepareFile",
+    "SourceKinds",
     "agent_handlers",
     "as_usual",
     "document_handlers",
     "page_handlers",
     "policy_handlers",
     "searching_with",
+    "source_handlers",
     "workspace_handlers",
 ]
 
@@ -109,8 +112,8 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "task_update": TASK_UPDATE,
     **workspace_handlers(),
 }
-"""All tools but those of `document_handlers`, which need a door's bytes, of `page_handlers`, which ask
-strangers, and of `agent_handlers`, which know names.
+"""All tools but those of `document_handlers`, which need a door's bytes, of `page_handlers` and `source_handlers`,
+which ask strangers, and of `agent_handlers`, which know names.
 
 Those of Slack are as on a server without Slack.
 """

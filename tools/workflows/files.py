@@ -13,7 +13,7 @@ from domain.tasks.model import OBJECTIVE
 from tools.json_schema import Checker
 from tools.manifest import Manifest
 from tools.outcomes import Json
-from tools.workflows.model import NO_RETRIES, RUN_TIMEOUT, Retries, Step, Workflow, Workflows
+from tools.workflows.model import NO_RETRIES, RUN_TIMEOUT, Repeat, Retries, Step, Workflow, Workflows
 from tools.workflows.references import OF_RUN, argument_faults, reference_faults
 from tools.yaml_files import UnreadableYaml, read_yaml
 
@@ -102,7 +102,16 @@ def _step(raw: Json, manifests: Mapping[str, Manifest]) -> Step:
         retries=_retries(cast("Json | None", raw.get("retries"))),
         timeout=_seconds(raw.get("timeout_s")),
         pages=cast("dict[str, int]", raw["pages"])["most"] if "pages" in raw else None,
+        repeat=_repeat(cast("Json | None", raw.get("repeat"))),
         longest=_longest(manifests[tool]) if tool in manifests else {},
+    )
+
+
+def _repeat(raw: Json | None) -> Repeat | None:
+    if raw is None:
+        return None
+    return Repeat(
+        while_=cast(str, raw["while"]), most=cast(int, raw["most"]), rest_s=cast("str | None", raw.get("rest_s"))
     )
 
 
@@ -212,6 +221,8 @@ def _tool_faults(step: Step, manifest: Manifest) -> Iterator[str]:
     properties = cast(Json, manifest.arguments.get("properties", {}))
     if step.pages is not None:
         yield from _pages_faults(step, manifest)
+    if step.repeat is not None:
+        yield from _repeat_faults(step, step.repeat, manifest)
     required = cast("list[str]", manifest.arguments.get("required", []))
     yield from (f"{step.tool} takes no {name!r}" for name in step.arguments if name not in properties)
     yield from (f"{step.tool} needs {name!r}" for name in required if name not in step.arguments)
@@ -226,6 +237,16 @@ def _pages_faults(step: Step, manifest: Manifest) -> Iterator[str]:
         yield f"pages: {step.tool} gives no list page by page"
     if step.for_each is not None or "cursor" in step.arguments:
         yield "pages: such a step has no for_each, and finds its cursor by itself"
+
+
+def _repeat_faults(step: Step, repeat: Repeat, manifest: Manifest) -> Iterator[str]:
+    given = cast("dict[str, Json]", manifest.result.get("properties", {}))
+    if given.get(repeat.while_, {}).get("type") != "boolean":
+        yield f"repeat: {step.tool} gives no {repeat.while_!r} that is true or false"
+    if repeat.rest_s is not None and given.get(repeat.rest_s, {}).get("type") != "number":
+        yield f"repeat: {step.tool} gives no {repeat.rest_s!r} that is a number"
+    if step.for_each is not None or step.pages is not None:
+        yield "repeat: such a step has neither for_each nor pages"
 
 
 def _said_faults(step: Step, known: Mapping[str, Json]) -> Iterator[str]:

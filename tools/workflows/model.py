@@ -40,6 +40,18 @@ NO_RETRIES = Retries()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """How a step is made again, call after call, while its result says so."""
+
+    while_: str
+    """The member of the result that says that there is more to do."""
+    most: int
+    """Calls in all."""
+    rest_s: str | None = None
+    """The member that says how many seconds are to pass first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One call of a workflow, or one for each item of a list; `arguments` still hold references."""
 
@@ -57,6 +69,8 @@ class Step:
     """Of each call; None: as long as the tool may take."""
     pages: int | None = None
     """Page after page of a list is asked for, and so many items taken at most; None: it makes one call."""
+    repeat: Repeat | None = None
+    """The call is made again while its result says so; None: once."""
     longest: Mapping[str, int] = field(default_factory=dict[str, int])
     """Of the arguments that its tool takes no longer: how many characters."""
 

@@ -12,6 +12,14 @@ INSERT INTO engagements (organization_id, engagement_id, name, client_name, kind
     (:org, :engagement, 'Audit', 'Client', 'audit'), (:org, :other_engagement, 'Tax', 'Other client', 'tax');
 INSERT INTO engagement_members (organization_id, engagement_id, user_id) VALUES (:org, :engagement, :client);
 INSERT INTO knowledge_sources (organization_id, source_id, kind, name) VALUES (:org, :thing, 'folder', 'Folder');
+INSERT INTO knowledge_source_changes (organization_id, source_id, kind, path, audience, at)
+    VALUES (:org, :thing, 'added', 'a.md', 'firm', now());
+INSERT INTO knowledge_source_items (organization_id, source_id, item_key, path, version, audience, listing, held_path,
+        held_version, held_audience)
+    VALUES (:org, :thing, 'a', 'a.md', '1', 'firm', 1, 'a.md', '1', 'firm');
+INSERT INTO knowledge_reader_sets (organization_id, digest) VALUES (:org, '\x00');
+INSERT INTO knowledge_readers (organization_id, reader_set, email_sha256)
+    SELECT organization_id, reader_set, '\x00' FROM knowledge_reader_sets WHERE organization_id = :org;
 INSERT INTO knowledge_documents (organization_id, document_id, title, uri, media_type, audience, engagement_id, trust,
         status, size_bytes, content_sha256, text, chunk_count, term_count, uploaded_by, created_at, updated_at,
         analysis_version) VALUES
