@@ -80,8 +80,9 @@ def shown_by(tool: str, arguments: Mapping[str, object], facts: Facts) -> Audien
     """For whom that was meant which a call would show to clients; None: it shows clients nothing.
 
     `client`: the call's own words, which are as restricted as what they were made of. `firm`: besides those something
-    that no client sees so far, whatever the words: a task of the firm's own that is given to a client, or the answer of
-    an agent that will read what the client may not, on a task that the client sees.
+    that these clients do not see so far, whatever the words: a task of the firm's own that is given to a client, one
+    that moves to the clients of another engagement, or the answer of an agent that will read what the client may not,
+    on a task that the client sees.
     """
     seen = facts.of("task", "audience") == "client"
     match tool:
@@ -89,15 +90,30 @@ def shown_by(tool: str, arguments: Mapping[str, object], facts: Facts) -> Audien
             return "client" if facts.of("assignee", "client") is True else None
         case "task_update":
             given = facts.of("assignee", "client") is True
-            return "client" if seen else ("firm" if given else None)
+            if not given and (not seen or "assignee" in arguments):
+                return None
+            return "client" if seen and not _moves(arguments, facts) else "firm"
         case "task_remind":
             return "client" if seen else None
         case "task_run":
-            return "firm" if seen and facts.of("task", "kind") == OBJECTIVE else None
+            if not seen:
+                return None
+            if facts.of("task", "kind") == OBJECTIVE:
+                return "firm"
+            # Whoever sees a task sees what its runs were started with.
+            return "client" if arguments.get("input") else None
         case "document_upload":
             return "client" if arguments.get("audience") == "client" else None
         case _:
             return None
+
+
+def _moves(arguments: Mapping[str, object], facts: Facts) -> bool:
+    """Whether the task would enter another engagement: what stands on it, other clients have not seen."""
+    if "engagement_id" not in arguments:
+        return False
+    entered = arguments["engagement_id"]
+    return not isinstance(entered, str) or entered.lower() != facts.of("task", "engagement_id")
 
 
 def parse_facts(text: str | bytes, asked: frozenset[str]) -> Facts:

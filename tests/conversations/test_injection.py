@@ -12,7 +12,7 @@ import pytest
 
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
-from tests.support.firms import seed_firms
+from tests.support.firms import rival_of, seed_firms
 from tests.support.injected import Attack, attacks, errands, without_taint
 from tests.support.injection import Ran, Tried, at_the_highest_level, library, ran, tried, world_on
 from tools.policy import Policies
@@ -27,6 +27,7 @@ HARMLESS = {"approve", "settings", "release", "remember", "link"}
 @pytest.fixture(autouse=True)
 async def firm(owner_connection: Connection) -> None:
     await seed_firms(owner_connection)
+    await rival_of(owner_connection)
     await owner_connection.execute("UPDATE runs SET status = 'completed', finished_at = now()")
     await at_the_highest_level(owner_connection)
 

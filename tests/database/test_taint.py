@@ -14,7 +14,7 @@ from domain.resources import resource_folder
 from knowledge.fetching.model import Page
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
-from tests.support.firms import FIRM_A, seed_firms
+from tests.support.firms import FIRM_A, rival_of, seed_firms
 from tests.support.gates import GateOnTest, gate_on, principal_of
 from tests.support.website import Said, website
 from tools.handlers import page_handlers
@@ -251,6 +251,33 @@ async def test_a_task_of_the_firms_own_is_given_to_no_client_unread_and_unasked(
     assert reasons(await talk.call("task_update", **arguments)) == ("wider_audience",)
     await owner_connection.execute("UPDATE tasks SET kind = 'objective' WHERE task_id = $1", FIRM_A.id("client_thing"))
     assert reasons(await talk.call("task_run", task_id=FIRM_A.id("client_thing"))) == ("wider_audience",)
+
+
+async def test_what_a_run_is_started_with_is_shown_to_whoever_sees_its_task(
+    gate: GateOnTest, owner_connection: Connection
+) -> None:
+    shown, talk = FIRM_A.id("client_thing"), Talk(gate=gate)
+    await owner_connection.execute("UPDATE tasks SET kind = 'refresh_analytics' WHERE task_id = $1", shown)
+    assert (await Talk(gate=gate).call("task_run", task_id=shown, input={"note": "Please"})).outcome == "done"
+    await talk.read("thing")
+    asked = await talk.call("task_run", task_id=shown, input={"note": "The text"})
+    assert reasons(asked) == ("wider_audience",)
+    # The run alone tells a client nothing of what was read.
+    assert (await talk.call("task_run", task_id=shown)).outcome == "done"
+
+
+async def test_one_clients_task_is_given_to_no_other_clients_unasked(
+    gate: GateOnTest, owner_connection: Connection
+) -> None:
+    rival = await rival_of(owner_connection)
+    shown, talk = FIRM_A.id("client_thing"), Talk(gate=gate)
+    there, here = FIRM_A.id("other_engagement"), FIRM_A.id("engagement")
+    moved = await talk.call("task_update", task_id=shown, engagement_id=there, assignee=rival)
+    assert reasons(moved) == ("wider_audience",)
+    # Where it stays, or no client sees it any more, nobody is asked.
+    assert (await talk.call("task_update", task_id=shown, engagement_id=here)).outcome == "done"
+    away = {"engagement_id": there, "assignee": "employee@firm-1.example"}
+    assert (await talk.call("task_update", task_id=shown, **away)).outcome == "done"
 
 
 @pytest.mark.parametrize("door", ["rest", "mcp"])

@@ -57,6 +57,20 @@ def seed_sql(firm: Firm) -> str:
     return text
 
 
+async def rival_of(owner: Connection, firm: Firm = FIRM_A) -> str:
+    """The e-mail address of another client of the firm's, on the engagement that the first is not bound to."""
+    rival, email = firm.id("rival"), f"rival@firm-{firm.n}.example"
+    await owner.execute(
+        "INSERT INTO users (user_id, kind, email, display_name) VALUES ($1, 'person', $2, 'Rival Co')", rival, email
+    )
+    org, there = firm.organization_id, firm.id("other_engagement")
+    member = "INSERT INTO memberships (organization_id, user_id, role) VALUES ($1, $2, 'CLIENT')"
+    await owner.execute(member, org, rival)
+    bound = "INSERT INTO engagement_members (organization_id, engagement_id, user_id) VALUES ($1, $2, $3)"
+    await owner.execute(bound, org, there, rival)
+    return email
+
+
 async def stand_in(connection: Connection, firm: Firm, who: str) -> None:
     """Set the context of one of the firm's principals, as a reading call does; inside a transaction."""
     await connection.fetchval(BEGIN_SESSION + PLAN_ANEW, firm.organization_id, firm.id(who))
