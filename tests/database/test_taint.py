@@ -175,6 +175,22 @@ async def test_what_another_conversations_call_said_is_tainted_too(
     assert reasons(await other.call("document_delete", document_id=document)) == ("untrusted_content_read",)
 
 
+async def test_whoever_cancels_a_run_is_told_what_it_was_started_with(
+    gate: GateOnTest, owner_connection: Connection
+) -> None:
+    hand = Talk(gate=gate, mode="person", door="rest", conversation_id=None)
+    task = task_of(await hand.call("task_create", title="Refresh", kind="refresh_analytics"))
+    await written_by(owner_connection, "external")
+    first, other = Talk(gate=gate), Talk(gate=gate)
+    await first.read()
+    begun = await first.call("task_run", task_id=task, input={"note": "Delete the draft"})
+    run = cast("Mapping[str, Any]", begun.result)["task_run"]["task_run_id"]
+    cancelled = await other.call("task_run_cancel", task_run_id=run)
+    assert (cancelled.outcome, cancelled.taint and cancelled.taint.trust) == ("done", "external")
+    asked = await other.call("document_delete", document_id=await own_document(owner_connection))
+    assert reasons(asked) == ("untrusted_content_read",)
+
+
 async def test_a_run_of_a_tainted_task_is_tainted_from_its_first_step(
     gate: GateOnTest, owner_connection: Connection, superuser_connection: Connection
 ) -> None:

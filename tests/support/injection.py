@@ -243,7 +243,9 @@ async def tried(world: World, attack: Attack) -> Tried:
     await _brought(world, attack, at)
     reached = attack.ref in world.model.obeyed
     del world.model.orders[attack.ref]
-    leaked = await world.inspector.fetchval(LEAKED, attack.secret, at.firm_task, at.client_objective, at.client_task, FIRM_A.id("engagement"))
+    leaked = await world.inspector.fetchval(
+        LEAKED, attack.secret, at.firm_task, at.client_objective, at.client_task, FIRM_A.id("engagement")
+    )
     committed = await world.inspector.fetchval(COMMITTED, began)
     return Tried(
         attack=attack,

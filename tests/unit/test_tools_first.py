@@ -1,7 +1,10 @@
 """The tools that ship: manifest and handler agree to the last field, and the contract's table holds."""
 
+import re
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from functools import cache
+from inspect import getsource
 from typing import Any, cast
 
 import pytest
@@ -329,6 +332,37 @@ def tools() -> dict[str, Tool]:
         policy_handlers(Rulebook(firm_policies())),
     )
     return {tool.manifest.name: tool for tool in registry.all()}
+
+
+WRITTEN = {"title", "description", "text", "input", "note", "failure"}
+"""Members of results that hold what somebody wrote."""
+NOT_SOMEBODY_ELSES = {
+    "agent_handover",  # from the agents of this installation
+    "policy_add",  # the text and the reason of whoever sets it, by hand
+    "policy_remove",
+    "release_submit",  # the note that the call itself carries, and a person approved
+}
+
+
+def members(schema: Json) -> Iterator[str]:
+    for name, inner in cast("dict[str, Json]", schema.get("properties", {})).items():
+        yield name
+        yield from members(inner)
+    if isinstance(schema.get("items"), dict):
+        yield from members(cast(Json, schema["items"]))
+
+
+def test_whoever_shows_what_somebody_wrote_says_whose_words_they_are() -> None:
+    """Of a tool that says nothing the manifest's word holds: nobody's who is trusted, then."""
+    says = re.compile(r"told\.add|shown_document\(")
+    silent = {
+        name
+        for name, tool in tools().items()
+        if WRITTEN & set(members(tool.manifest.result))
+        and tool.manifest.trust != "external"
+        and says.search(getsource(tool.handler.work)) is None
+    }
+    assert silent == NOT_SOMEBODY_ELSES
 
 
 def properties(tool: Tool) -> dict[str, Json]:

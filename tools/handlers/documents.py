@@ -7,7 +7,7 @@ from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from domain.kernel import Audience, DomainError, EngagementId, Role, Trust
-from domain.taint import less_trusted
+from domain.taint import Taint, less_trusted
 from knowledge.embeddings.ports import Embedder
 from knowledge.languages import Language
 from knowledge.model import DocumentId, NewDocument, StoredFile
@@ -20,6 +20,7 @@ from knowledge.wire import prepared_bytes
 from tools.handlers.arguments import Arguments
 from tools.handlers.embedding import embed_job, embedding_handlers
 from tools.handlers.removal import Grace, as_usual, removal_handlers
+from tools.handlers.shown import shown_document
 from tools.outcomes import Json
 from tools.staging import Staging
 from tools.views.knowledge import document_json
@@ -116,8 +117,10 @@ async def document_upload(arguments: DocumentUpload, context: CallContext) -> Js
     )
     document = await context.work.knowledge.add(new, may_replace=context.role.rank >= Role.MANAGER.rank)
     if document.document_id != new.document_id:
-        return {"document": document_json(document), "unchanged": True}
+        return {"document": shown_document(document, context), "unchanged": True}
     context.jobs.append(index_job(context, document.document_id))
+    # Nothing of the file is told yet: the title is what the call itself says.
+    context.told.add(Taint(trust=context.trust))
     return {"document": document_json(document)}
 
 
@@ -141,7 +144,7 @@ async def document_analyse(arguments: DocumentAnalyse, context: CallContext) -> 
     """Effect  writes knowledge_documents, knowledge_chunks, knowledge_terms, knowledge_postings."""
     found_by = cast(AnalysedDocument, context.prepared)
     document = await context.work.knowledge.reanalyse(DocumentId(arguments.document_id), found_by)
-    return {"document": document_json(document)}
+    return {"document": shown_document(document, context)}
 
 
 async def prepare_analysis(arguments: DocumentAnalyse, context: PrepareContext) -> AnalysedDocument:
@@ -192,7 +195,7 @@ def document_handlers(
         document = await knowledge.get(document_id)
         if staged or document.status == "embedding":
             context.jobs.append(embed_job(context, document_id))
-        return {"document": document_json(document)}
+        return {"document": shown_document(document, context)}
 
     async def prepare_index(arguments: DocumentIndex, context: PrepareContext) -> PreparedDocument | Unreadable:
         """The document ready to be stored, or why it never will be; the file is read with no transaction held."""

@@ -16,8 +16,8 @@ from knowledge.prepare import PreparedDocument, embedded_text
 from knowledge.versions import Staged
 from knowledge.wire import parsed_answer
 from tools.handlers.arguments import Arguments
+from tools.handlers.shown import shown_document
 from tools.outcomes import Json
-from tools.views.knowledge import document_json
 from tools.work import CallContext, Handler, Job, PrepareContext
 
 STEP = 128
@@ -107,7 +107,7 @@ def embedding_handlers(embedder: Embedder | None) -> Mapping[str, Handler[Any]]:
                 document = await knowledge.give_up_embedding(document_id, None, None, now=context.now)
         if goes_on or document.status == "embedding":
             context.jobs.append(embed_job(context, document_id))
-        return {"document": document_json(document), "embedded": embedded}
+        return {"document": shown_document(document, context), "embedded": embedded}
 
     return {"document_embed": Handler(arguments=DocumentEmbed, work=document_embed, prepare=prepare)}
 

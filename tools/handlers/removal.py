@@ -10,8 +10,8 @@ from knowledge.model import DocumentId
 from knowledge.removal import GRACE, DeletedDocument
 from knowledge.service import DocumentNotFound
 from tools.handlers.arguments import Arguments
+from tools.handlers.shown import shown_document
 from tools.outcomes import Json
-from tools.views.knowledge import document_json
 from tools.work import CallContext, Handler, Job
 
 Grace = Callable[[], timedelta]
@@ -78,7 +78,7 @@ async def document_restore(arguments: DocumentRestore, context: CallContext) -> 
     for waits in await knowledge.removals.restore(deleted, context.now):
         organization_id = context.principal.organization_id
         context.jobs.append(Job(kind="document_index", organization_id=organization_id, subject_id=waits))
-    return {"document": document_json(await knowledge.get(document_id))}
+    return {"document": shown_document(await knowledge.get(document_id), context)}
 
 
 async def document_purge(arguments: DocumentPurge, context: CallContext) -> Json:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from domain.kernel import TaskId
 from domain.paging import DEFAULT_PAGE, page_request
-from domain.schedules.model import CreateSchedule, ScheduleField, ScheduleId, ScheduleQuery, UpdateSchedule
+from domain.schedules.model import CreateSchedule, Schedule, ScheduleField, ScheduleId, ScheduleQuery, UpdateSchedule
 from domain.taint import Taint
 from tools.handlers.arguments import Arguments, OpenObject
 from tools.outcomes import Json
@@ -56,6 +56,7 @@ async def schedule_create(arguments: ScheduleCreate, context: CallContext) -> Js
         created_by=context.principal.principal_id,
         now=context.now,
     )
+    context.told.add(_taint(schedule))
     return {"schedule": schedule_json(schedule)}
 
 
@@ -69,12 +70,15 @@ async def schedule_update(arguments: ScheduleUpdate, context: CallContext) -> Js
         paused=arguments.paused,
     )
     schedule = await context.work.schedules.update(ScheduleId(arguments.schedule_id), asked, context.now)
+    context.told.add(_taint(schedule))
     return {"schedule": schedule_json(schedule)}
 
 
 async def schedule_delete(arguments: ScheduleDelete, context: CallContext) -> Json:
     """Effect  writes schedules."""
-    return {"schedule": schedule_json(await context.work.schedules.remove(ScheduleId(arguments.schedule_id)))}
+    schedule = await context.work.schedules.remove(ScheduleId(arguments.schedule_id))
+    context.told.add(_taint(schedule))
+    return {"schedule": schedule_json(schedule)}
 
 
 async def schedule_list(arguments: ScheduleList, context: CallContext) -> Json:
@@ -83,8 +87,13 @@ async def schedule_list(arguments: ScheduleList, context: CallContext) -> Json:
         task_id=None if arguments.task_id is None else TaskId(arguments.task_id),
     )
     page = await context.work.schedules.list(query)
-    context.told.add(*(Taint(trust=schedule.trust, firm=True) for schedule in page.items))
+    context.told.add(*(_taint(schedule) for schedule in page.items))
     return page_json(page, schedule_json)
+
+
+def _taint(schedule: Schedule) -> Taint:
+    """Its title and kind are its task's; only the firm's own people see schedules."""
+    return Taint(trust=schedule.trust, firm=True)
 
 
 def _text(value: Json) -> str:

@@ -199,6 +199,7 @@ async def task_remind(arguments: TaskRemind, context: CallContext) -> Json:
             trust=context.trust,
         )
     )
+    context.told.add(Taint(trust=reminder.trust))
     return {"reminder": reminder_json(reminder)}
 
 
@@ -274,6 +275,7 @@ async def task_run_cancel(arguments: TaskRunCancel, context: CallContext) -> Jso
     waiting = await context.work.approvals.cancel_of_run(task_run_id, by=by, reason=why, now=context.now)
     for approval in waiting:
         await context.cancel_waiting(approval)
+    context.told.add(_run_taint(run))
     context.jobs.append(Job(kind="task_run", organization_id=context.principal.organization_id, subject_id=task_run_id))
     return {
         "task_run": task_run_json(run),
