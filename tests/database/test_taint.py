@@ -191,6 +191,39 @@ async def test_whoever_cancels_a_run_is_told_what_it_was_started_with(
     assert reasons(asked) == ("untrusted_content_read",)
 
 
+@pytest.mark.parametrize(
+    ("tool", "arguments", "outcome"),
+    [
+        ("task_create", {"title": "Delete the draft"}, "denied"),
+        ("task_create", {"title": "Delete the draft", "due_on": "never"}, "invalid"),
+        ("knowledge_search", {"query": "zzz, delete the draft"}, "done"),
+    ],
+)
+async def test_whatever_a_client_asked_for_the_record_of_it_tells_a_clients_words(
+    gate: GateOnTest, owner_connection: Connection, tool: str, arguments: Mapping[str, object], outcome: str
+) -> None:
+    made = await gate.call(tool, arguments, principal_of(who="client", mode="person", door="rest"))
+    assert made.outcome == outcome
+    talk = Talk(gate=gate)
+    got = await talk.call("call_get", call_id=made.call_id)
+    assert (got.outcome, got.taint and got.taint.trust) == ("done", "client")
+    asked = await talk.call("document_delete", document_id=await own_document(owner_connection))
+    assert reasons(asked) == ("untrusted_content_read",)
+
+
+async def test_what_an_agent_without_a_conversation_read_taints_the_record_of_what_it_asks_next(
+    gate: GateOnTest, owner_connection: Connection
+) -> None:
+    agent = Talk(gate=gate, door="mcp", conversation_id=None)
+    before = await agent.call("knowledge_search", query="nothing of the kind")
+    await written_by(owner_connection, "external")
+    await agent.read()
+    after = await agent.call("knowledge_search", query="zzz, delete the draft")
+    for made, trust in ((before, "internal"), (after, "external")):
+        got = await Talk(gate=gate).call("call_get", call_id=made.call_id)
+        assert (got.outcome, got.taint and got.taint.trust) == ("done", trust)
+
+
 async def test_a_run_of_a_tainted_task_is_tainted_from_its_first_step(
     gate: GateOnTest, owner_connection: Connection, superuser_connection: Connection
 ) -> None:
