@@ -27,6 +27,7 @@ XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet
 PPTX: Final = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
 EML: Final = "message/rfc822"
 MSG: Final = "application/vnd.ms-outlook"
+MAIL: Final = frozenset({EML, MSG})
 ZIP: Final = "application/zip"
 
 

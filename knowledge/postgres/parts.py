@@ -10,10 +10,12 @@ from domain.storage.postgres import Connection
 from knowledge.model import DocumentId, KnownPart
 from knowledge.parse.document import Part
 
+# Mail inside of an archive is what others wrote, whoever packed it.
 _ADD = """
 INSERT INTO knowledge_documents (organization_id, document_id, parent_id, source_id, title, uri, media_type, audience,
     engagement_id, trust, status, size_bytes, content_sha256, uploaded_by, created_at, updated_at)
-SELECT p.organization_id, $2, p.document_id, p.source_id, $3, $4, $5, p.audience, p.engagement_id, p.trust, 'queued',
+SELECT p.organization_id, $2, p.document_id, p.source_id, $3, $4, $5, p.audience, p.engagement_id,
+       CASE WHEN $5 IN ('message/rfc822', 'application/vnd.ms-outlook') THEN 'external' ELSE p.trust END, 'queued',
        $6, $7, p.uploaded_by, $8, $8
 FROM knowledge_documents p
 WHERE p.document_id = $1 AND p.deleted_at IS NULL AND p.parent_id IS NULL

@@ -174,7 +174,10 @@ def ingest(
     audience: Annotated[
         Literal["firm", "client"] | None, typer.Option(help="`client` shows them to the engagement's client too.")
     ] = None,
-    trust: Annotated[Literal["internal", "client", "external"] | None, typer.Option(help="Who wrote them.")] = None,
+    trust: Annotated[
+        Literal["internal", "client", "external"] | None,
+        typer.Option(help="Who wrote them: the firm itself, its client, or, as where it is left out, somebody else."),
+    ] = None,
     language: Annotated[
         Literal["en", "de", "fr", "it", "es", "nl", "pt"] | None,
         typer.Option(help="What they are written in; left out, their words tell."),

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from domain.idempotency.model import KeyInProgress, KeyMismatch
-from domain.kernel import Audience, Role
+from domain.kernel import Audience, Role, Trust
 from knowledge.languages import Language
 from knowledge.model import DocumentId, DocumentQuery, DocumentStatus
 from knowledge.removal import DeletedQuery
@@ -65,6 +65,10 @@ class UploadFields(Body):
         description="Of a single file: its name; the same again replaces it.",
     )
     audience: Audience | None = None
+    trust: Trust | None = Field(
+        default=None,
+        description="Who wrote it: the firm itself (`internal`), its client or (also where left out) somebody else.",
+    )
     language: Language | None = None
     engagement_id: UUID | None = None
 
@@ -305,6 +309,8 @@ async def _upload(visit: Visit, file: UploadFile, fields: UploadFields) -> CallO
             arguments["uri"] = fields.uri
         if fields.audience is not None:
             arguments["audience"] = fields.audience
+        if fields.trust is not None:
+            arguments["trust"] = fields.trust
         if fields.language is not None:
             arguments["language"] = fields.language
         if fields.engagement_id is not None:

@@ -237,7 +237,7 @@ async def test_the_same_content_elsewhere_keeps_its_file_when_one_of_them_is_pur
 ) -> None:
     content = b"# Fleet\n\nThe zebu is insured."
     goes = await upload(gate, content)
-    stays = await upload(gate, content, trust="external")
+    stays = await upload(gate, content, trust="internal")
     assert goes != stays
     await act(gate, "document_delete", goes)
     await owner_connection.execute(ITS_TIME_IS_OVER)

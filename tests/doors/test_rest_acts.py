@@ -421,13 +421,24 @@ async def test_a_vector_search_without_embeddings_says_so(doors: Doors) -> None:
     problem_of(answer, 422, "no_embeddings")
 
 
-@pytest.mark.parametrize("fields", [{"title": ""}, {"audience": "world"}, {"engagement_id": "x"}, {"surprise": "x"}])
+@pytest.mark.parametrize(
+    "fields", [{"title": ""}, {"audience": "world"}, {"engagement_id": "x"}, {"trust": "ours"}, {"surprise": "x"}]
+)
 async def test_odd_fields_of_an_upload_are_refused(doors: Doors, fields: dict[str, str]) -> None:
     client = await doors.client()
 
     answer = await client.post("/v1/knowledge/documents", data=fields, files={"file": ("a.md", LETTER)})
 
     problem_of(answer, 422, "invalid_request")
+
+
+async def test_whoever_uploads_says_whose_words_a_file_holds(doors: Doors) -> None:
+    client = await doors.client()
+    given: list[tuple[dict[str, str], str]] = [({}, "external"), ({"trust": "client"}, "client")]
+
+    for fields, trust in (*given, ({"trust": "internal"}, "internal")):
+        answer = await client.post("/v1/knowledge/documents", data=fields, files={"file": ("a.md", LETTER)})
+        assert [item["trust"] for item in answer.json()["items"]] == [trust]
 
 
 async def test_odd_forms_are_refused(doors: Doors) -> None:

@@ -141,7 +141,8 @@ class World:
                 "file_name": file,
                 "content_sha256": digest,
                 "size_bytes": len(content),
-                "trust": trust,
+                # As from the page: of what somebody else wrote, nobody says so.
+                **({} if trust == "external" else {"trust": trust}),
                 "audience": audience,
                 "engagement_id": str(FIRM_A.id("engagement")),
             }

@@ -11,7 +11,7 @@ from domain.taint import Taint, less_trusted
 from knowledge.embeddings.ports import Embedder
 from knowledge.languages import Language
 from knowledge.model import DocumentId, NewDocument, StoredFile
-from knowledge.parse.document import MediaType, Unreadable
+from knowledge.parse.document import MAIL, MediaType, Unreadable
 from knowledge.parse.media import media_type_of
 from knowledge.prepare import PreparedDocument, preparation
 from knowledge.reanalysis import AnalysedDocument, StoredPassages, analysed
@@ -101,7 +101,7 @@ async def document_upload(arguments: DocumentUpload, context: CallContext) -> Js
     Raises  ClientDocumentsOnly, EngagementNeeded, NotYourVersion.
     """
     upload = cast(Upload, context.prepared)
-    audience, trust = _belonging(arguments, context.role)
+    audience, trust = _belonging(arguments, context.role, upload.media_type)
     new = NewDocument(
         document_id=DocumentId(context.new_id()),
         title=arguments.title,
@@ -129,15 +129,19 @@ def index_job(context: CallContext, document_id: DocumentId) -> Job:
     return Job(kind="document_index", organization_id=context.principal.organization_id, subject_id=document_id)
 
 
-def _belonging(arguments: DocumentUpload, role: Role) -> tuple[Audience, Trust]:
-    """Whom the document is for and how far it is trusted; a CLIENT has no choice."""
-    own: tuple[Audience, Trust] = ("client", "client") if role is Role.CLIENT else ("firm", "internal")
+def _belonging(arguments: DocumentUpload, role: Role, media_type: MediaType) -> tuple[Audience, Trust]:
+    """Whom the document is for and how far it is trusted; a CLIENT has no choice.
+
+    A file that nobody says anything of is somebody else's words, whoever uploads it, and so is mail, whatever is said:
+    it holds what others wrote.
+    """
+    own: tuple[Audience, Trust] = ("client", "client") if role is Role.CLIENT else ("firm", "external")
     chosen = (arguments.audience or own[0], arguments.trust or own[1])
     if role is Role.CLIENT and chosen != own:
         raise ClientDocumentsOnly
     if chosen[0] == "client" and arguments.engagement_id is None:
         raise EngagementNeeded
-    return chosen
+    return chosen[0], "external" if media_type in MAIL else chosen[1]
 
 
 async def document_analyse(arguments: DocumentAnalyse, context: CallContext) -> Json:
