@@ -224,6 +224,17 @@ async def test_what_a_document_says_is_only_ever_text(page: "Page", server: Serv
     assert await page.evaluate("window.hacked") is None
 
 
+async def test_whoever_adds_a_file_says_whose_words_it_holds(page: "Page", server: Served, tmp_path: Path) -> None:
+    await sign_in(page, server, fragment="&documents")
+    for name, chosen in (("Quince letter", None), ("Quince handbook", "internal")):
+        (tmp_path / f"{name}.md").write_text(f"# {name}\n\nWords of the {name}.\n")
+        if chosen is not None:
+            await page.select_option("#whose", chosen)
+        await add_document(page, str(tmp_path / f"{name}.md"), name)
+    assert "Somebody else" in await page.inner_text("tr:has-text('Quince letter')")
+    assert "The firm" in await page.inner_text("tr:has-text('Quince handbook')")
+
+
 async def test_a_run_that_is_going_is_taken_up_again_after_a_reload_and_can_be_stopped(
     page: "Page", firms: Database
 ) -> None:

@@ -10,6 +10,8 @@ import { reasonList, roleName, toolName } from "../words.ts";
 import { frame, type Page } from "./frame.ts";
 
 const POLL_MS = 1500;
+/** Who may have written a file; the first is what counts where nobody says it. */
+const WRITERS = { external: "Somebody else", client: "A client", internal: "The firm" } as const;
 
 interface ActivityItem extends RecordedCall {
   time: string;
@@ -27,6 +29,7 @@ interface Document {
   progress?: number;
   message?: string;
   audience?: string | null;
+  trust?: string;
   created_at: string;
 }
 
@@ -109,10 +112,14 @@ async function refresh(hub: Hub, list: HTMLElement, signal: AbortSignal): Promis
 
 function documentTable(items: Document[]): HTMLElement {
   return h("div", { class: "scroll" }, h("table", { class: "ledger" }, h("caption", { class: "unseen" }, "Documents"),
-    heads(["Title", "State", "For", "Added"]),
+    heads(["Title", "State", "For", "Words of", "Added"]),
     h("tbody", {}, items.map((item) => h("tr", {},
       h("td", {}, item.title, item.failure && h("p", { class: "error" }, item.failure), item.progress !== undefined && progressOf(item)),
-      h("td", {}, stateBadge(item.status)), h("td", {}, item.audience ?? ""), h("td", {}, time(item.created_at)))))));
+      h("td", {}, stateBadge(item.status)), h("td", {}, item.audience ?? ""), h("td", {}, writer(item.trust)), h("td", {}, time(item.created_at)))))));
+}
+
+function writer(trust: string | undefined): string {
+  return Object.entries(WRITERS).find(([value]) => value === trust)?.[1] ?? "";
 }
 
 /** How far a document has come that is not ready yet. */
@@ -126,11 +133,15 @@ function dropZone(hub: Hub, said: HTMLElement, done: () => Promise<void>): HTMLE
   const input = h("input", { type: "file", id: "files", multiple: true, class: "unseen", accept: TAKEN });
   const words = "Drop files here, or choose them. Text, Markdown, HTML, PDF, Word, Excel or CSV.";
   const zone = h("div", { class: "drop" }, h("label", { for: "files" }, h("strong", {}, "Add documents"), h("span", {}, words)), input);
+  const whose = h("select", { id: "whose" }, Object.entries(WRITERS).map(([value, label]) => h("option", { value }, label)));
+  const choice = h("p", { class: "whose" }, h("label", { for: "whose" }, "Whose words are these?"), whose,
+    h("span", { class: "faint small" }, "After reading what others wrote, the agent asks before it acts. E-mail always counts as others' words."));
   const take = async (files: File[]): Promise<void> => {
     if (!files.length) return;
     fill(said, h("p", { class: "faint" }, `Uploading ${files.length === 1 ? files[0]?.name : `${files.length} files`}…`));
     try {
-      await hub.upload("v1/knowledge/documents", files);
+      // What nobody says anything of is somebody else's: a client has no choice to make.
+      await hub.upload("v1/knowledge/documents", files, whose.value === "external" ? {} : { trust: whose.value });
       fill(said, h("p", { class: "faint" }, "Taken in; they can be searched as soon as they are ready."));
       await done();
     } catch (fault) {
@@ -152,7 +163,7 @@ function dropZone(hub: Hub, said: HTMLElement, done: () => Promise<void>): HTMLE
     zone.classList.remove("over");
     void take([...(event.dataTransfer?.files ?? [])]);
   });
-  return zone;
+  return h("div", {}, choice, zone);
 }
 
 function empty(words: string): HTMLElement {
