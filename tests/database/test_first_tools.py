@@ -485,7 +485,7 @@ MAIL = b"From: stranger@evil.example\r\nTo: a@firm-1.example\r\nSubject: Hello\r
 async def test_a_file_is_somebody_elses_words_unless_its_uploader_says_otherwise_and_mail_always(
     gate: GateOnTest, name: str, content: bytes, said: Json, trust: str
 ) -> None:
-    assert document(await uploaded(gate, content, file_name=name, **said))["trust"] == trust
+    assert document(await uploaded(gate, content, HAND, file_name=name, **said))["trust"] == trust
 
 
 async def test_a_clients_mail_is_what_others_wrote(gate: GateOnTest) -> None:
