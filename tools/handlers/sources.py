@@ -115,6 +115,7 @@ async def source_add(arguments: SourceAdd, context: CallContext) -> Json:
             created_by=context.principal.principal_id,
             now=context.now,
         )
+    context.told.add(Taint(trust=source.trust, firm=True))
     return {"source": source_json(source)}
 
 
@@ -140,6 +141,7 @@ async def source_remove(arguments: SourceRemove, context: CallContext) -> Json:
     Raises  SourceNotFound.
     """
     source = await context.work.sources.remove(SourceId(arguments.source_id), now=context.now)
+    context.told.add(Taint(trust=source.trust, firm=True))
     task_id = await _runnable(context, source.source_id, source.name, source.task_id)
     while found := await _schedules(context, task_id):
         for schedule_id in found:
