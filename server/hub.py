@@ -34,7 +34,6 @@ from knowledge.ports import Storage
 from knowledge.prepare import preparation
 from knowledge.reranking.compatible import CompatibleReranker
 from knowledge.reranking.stage import SecondStage
-from knowledge.sources.folder import OpenFolder
 from server.auth import Authenticator
 from server.bearers import Bearers, IssuerTokens
 from server.database.conversations import PostgresSessions
@@ -67,7 +66,6 @@ from server.operated import (
     priced,
     prices_of,
     rerank_rules_of,
-    roots_of,
     weights_of,
     window_of,
 )
@@ -75,6 +73,7 @@ from server.origins import origin_of
 from server.rules import Rules, load_rules
 from server.settings import Settings
 from server.settlements import HELD, Settlements
+from server.source_kinds import source_kinds
 from server.system_config import HeadsConfig, SystemConfigFile
 from server.tokens import Tokens, audiences
 from server.worker.approvals import ApprovalWorker
@@ -91,7 +90,6 @@ from server.worker.settling import SettleWorker
 from server.worker.task_runs import TaskRunWorker
 from server.worker.worker import Worker
 from tools.gate import Fault, Gate, no_fault
-from tools.handlers import SourceKinds
 from tools.ports import JobQueue
 from tools.staging import Staging
 
@@ -228,7 +226,7 @@ async def open_hub(
         preparer = await stack.enter_async_context(IsolatedPreparer(budget=settings.chunk_tokens))
         prepared_as = preparation(settings.chunk_tokens)
         fetch = partial(_page, options.fetcher, config)
-        sources: SourceKinds = {"folder": OpenFolder(lambda: roots_of(config.current))}
+        sources = source_kinds(settings, config, options.fetcher)
         stage = _second_stage(settings, config, stack)
         rules = load_rules(
             preparer,

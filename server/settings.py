@@ -16,6 +16,7 @@ from agent.model import OFFLINE
 from knowledge.chunk import DEFAULT_BUDGET
 from knowledge.embeddings.local import INSTALL, is_installed
 from knowledge.reranking.wire import RerankApi
+from knowledge.sources.google_drive.client import API_URL as DRIVE_API
 from server.fallbacks import NONE, SHAPE, Fallback, HostedApi, fallback_of
 from server.home import JWT_SECRET, GlowHome
 from server.ledger_keys import KeySource
@@ -24,7 +25,7 @@ from server.origins import LOOPBACK, NotAnOrigin, origin_named, origin_of
 from server.signing import LedgerKey, seed_of
 from server.slack_app import API as SLACK_API
 from server.slack_app import SlackApp
-from server.vault import VaultPlace
+from server.vault import VaultPlace, vault_path
 
 ModelApi = HostedApi | Literal["offline"]
 KeyVariable = Literal["GLOW_EMBEDDING_API_KEY", "OPENAI_API_KEY"]
@@ -165,13 +166,6 @@ def _webhook_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def _vault_path(path: str) -> str:
-    mount, _, rest = path.strip("/").partition("/")
-    if not (mount and rest):
-        raise ValueError("not a mount and a path in it, like secret/glow/ledger")
-    return path
-
-
 def _split(value: object) -> object:
     """The parts of a list written with commas."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -263,7 +257,7 @@ class Settings(BaseSettings):
     )
     """What signs the ledger's heads; the same for every process of an installation."""
     ledger_key_file: Path | None = Field(default=None, validation_alias="GLOW_LEDGER_KEY_FILE")
-    ledger_vault_path: Annotated[str, AfterValidator(_vault_path)] | None = Field(
+    ledger_vault_path: Annotated[str, AfterValidator(vault_path)] | None = Field(
         default=None, validation_alias="GLOW_LEDGER_VAULT_PATH"
     )
     """A secret of KV version 2 whose field `key` is that key, and `previous_key` the one before."""
@@ -293,6 +287,9 @@ class Settings(BaseSettings):
     s3_access_key_id: str | None = Field(default=None, validation_alias="GLOW_S3_ACCESS_KEY_ID")
     s3_secret_access_key: SecretStr | None = Field(default=None, validation_alias="GLOW_S3_SECRET_ACCESS_KEY")
     """Of an account that may read, write, delete and list the objects of that bucket, and best nothing else."""
+    google_credentials: SecretStr | None = Field(default=None, validation_alias="GLOW_GOOGLE_CREDENTIALS")
+    """Of the one Google account of the operator's file that names no file and no secret of Vault's."""
+    drive_api_url: HttpUrl = Field(default=DRIVE_API, validation_alias="GLOW_DRIVE_API_URL")
     jwks_url: Annotated[str, AfterValidator(_keys_url)] | None = Field(default=None, validation_alias="GLOW_JWKS_URL")
     """Where an issuer's public keys are; its tokens are RS256 or ES256."""
     jwt_issuer: str = Field(default=OWN_ISSUER, min_length=1, validation_alias="GLOW_JWT_ISSUER")
@@ -414,6 +411,14 @@ class Settings(BaseSettings):
                 raise ValueError("GLOW_LEDGER_VAULT_PATH: set VAULT_ADDR and VAULT_TOKEN too")
             if _is_open(self.vault_address):
                 raise ValueError("VAULT_ADDR: must be https: the key would be sent for anybody on the way to read")
+        return self
+
+    @model_validator(mode="after")
+    def _drive_is_asked_in_private(self) -> Self:
+        if _is_open(self.drive_api_url):
+            raise ValueError(
+                "GLOW_DRIVE_API_URL: must be https: tokens and documents would be sent for anybody to read"
+            )
         return self
 
     @model_validator(mode="after")
@@ -611,6 +616,12 @@ class Settings(BaseSettings):
             previous=self.ledger_previous_key_text,
             home=self.home,
         )
+
+    def vault_at(self, path: str) -> VaultPlace | None:
+        """A place in Vault; None: none is named, or one that would be asked in the open."""
+        if self.vault_address is None or self.vault_token is None or _is_open(self.vault_address):
+            return None
+        return VaultPlace(address=self.vault_address, token=self.vault_token, path=path)
 
     def ledger_key(self) -> LedgerKey:
         """What signs the ledger's heads, made now if there is none.

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from domain.resources import resource_folder
 from knowledge.parse.document import DEFAULT_LIMITS
 from server.origins import LOOPBACK
+from server.vault import vault_path
 from tools.yaml_files import UnreadableYaml, read_yaml
 
 log = structlog.get_logger()
@@ -244,11 +245,40 @@ class SourceRoot(_Part):
     """Whose sources, by their slugs; None: every organization's."""
 
 
+class GoogleAccount(_Part):
+    """An account of Google that sources of one organization read with; its credentials lie elsewhere."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+    organization: Annotated[str, Field(min_length=1, max_length=200)]
+    """Whose, by its slug: with another's account one would read what is shown to that other alone."""
+    file: Annotated[str, AfterValidator(_absolute)] | None = None
+    vault: Annotated[str, AfterValidator(vault_path)] | None = None
+    """A secret of KV version 2, whose field `credentials` they are. Without both: GLOW_GOOGLE_CREDENTIALS."""
+    impersonate: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=300)] | None = None
+    """Whose eyes a service account reads with."""
+
+    @model_validator(mode="after")
+    def _is_one_place(self) -> Self:
+        if self.file is not None and self.vault is not None:
+            raise ValueError("name file or vault, not both")
+        return self
+
+
 class SourcesConfig(_Part):
     """What sources of documents may read."""
 
     folders: Annotated[list[SourceRoot], Field(max_length=1000)] = Field(default_factory=list[SourceRoot])
     """None, and no folder is read."""
+    google_accounts: Annotated[list[GoogleAccount], Field(max_length=1000)] = Field(default_factory=list[GoogleAccount])
+    """None, and no Drive is read."""
+
+    @model_validator(mode="after")
+    def _accounts_are_told_apart(self) -> Self:
+        if len({(each.organization, each.name) for each in self.google_accounts}) < len(self.google_accounts):
+            raise ValueError("two Google accounts of an organization have the same name")
+        if sum(each.file is None and each.vault is None for each in self.google_accounts) > 1:
+            raise ValueError("GLOW_GOOGLE_CREDENTIALS is one account's: name file or vault for the others")
+        return self
 
 
 class SystemConfig(_Part):

@@ -26,6 +26,14 @@ class VaultUnusable(Exception):
     """A secret cannot be read; the words hold nothing of it, nor of the token."""
 
 
+def vault_path(path: str) -> str:
+    """A mount and a path in it. Raises  ValueError."""
+    mount, _, rest = path.strip("/").partition("/")
+    if not (mount and rest):
+        raise ValueError("not a mount and a path in it, like secret/glow/ledger")
+    return path
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VaultPlace:
     """Where a secret is, and what opens it."""

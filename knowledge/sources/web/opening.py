@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urlsplit
 
-from knowledge.fetching.fetcher import WebFetcher
 from knowledge.sources.port import SourceRefused
 from knowledge.sources.web.links import normal
 from knowledge.sources.web.source import Sleep, WebScope, WebSource, usual_sleep
+
+if TYPE_CHECKING:
+    from knowledge.fetching.fetcher import WebFetcher
 
 MOST_STARTS: Final = 20
 MOST_PAGES: Final = 1000
@@ -21,7 +23,8 @@ _KEYS: Final = frozenset({"urls", "path", "pages", "depth"})
 class OpenWeb:
     """OpenSource for `web`."""
 
-    def __init__(self, fetcher: WebFetcher, *, sleep: Sleep = usual_sleep) -> None:
+    def __init__(self, fetcher: WebFetcher | None = None, *, sleep: Sleep = usual_sleep) -> None:
+        """`fetcher`: None: within the usual bounds, and made when it is needed."""
         self._fetcher = fetcher
         self._sleep = sleep
 
@@ -53,7 +56,9 @@ class OpenWeb:
     async def __call__(self, settings: Mapping[str, object], organization: str) -> AsyncGenerator[WebSource]:
         """Raises  SourceRefused."""
         scope = _scope(self.check(settings, organization))
-        async with self._fetcher.visit() as visit:
+        from knowledge.fetching.fetcher import WebFetcher
+
+        async with (self._fetcher or WebFetcher()).visit() as visit:
             yield WebSource(visit, scope, sleep=self._sleep)
 
 

@@ -11,11 +11,10 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 from urllib.parse import unquote, urlsplit
 
 from domain.kernel import Clock, utc_now
-from knowledge.fetching.fetcher import Visit
 from knowledge.fetching.model import (
     MIB,
     AddressRefused,
@@ -38,6 +37,9 @@ from knowledge.sources.port import (
 )
 from knowledge.sources.web.cursor import Known, WebCursor, cursor_of
 from knowledge.sources.web.links import normal, said_by
+
+if TYPE_CHECKING:
+    from knowledge.fetching.fetcher import Visit
 
 AT_ONCE: Final = 10
 """Pages that one step asks for."""
