@@ -11,7 +11,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # pytest has the last word
 .PHONY: help setup setup-dev demo test check fmt lint types imports manifests lock-check adr-check openapi-check \
-	web web-check coverage openapi lock outage waiting interleavings injection ingestion-killed benchmarks replay takeover task-takeover \
+	web web-check coverage openapi lock outage waiting interleavings injection ingestion-killed drive-sync benchmarks replay takeover task-takeover \
 	workers-killed clean
 
 help: ## list the targets
@@ -87,6 +87,9 @@ injection: setup-dev ## documents written for the agent, before a model that obe
 
 ingestion-killed: setup-dev ## KILLS (40) -9 of the worker during ingestion and during a re-embed (make test takes 3 of each)
 	GLOW_TEST_INGESTION_KILLS=$(or $(KILLS),40) $(BIN)/python -m pytest tests/doors/test_ingestion_killed.py
+
+drive-sync: setup-dev ## a Drive of FILES (5000), worked on while it is synced by workers that are killed (make test takes 60)
+	GLOW_TEST_DRIVE_FILES=$(or $(FILES),5000) $(BIN)/python -m pytest tests/doors/test_drive_sync.py
 
 outage: setup-dev ## PostgreSQL away for ten seconds under load (make test does the same for a moment)
 	GLOW_TEST_OUTAGE_S=10 GLOW_TEST_OUTAGE_CLIENTS=32 $(BIN)/python -m pytest tests/doors/test_outage.py

@@ -31,6 +31,7 @@ class Firm:
     beside: str
     private: str
     chance: random.Random = field(default_factory=lambda: random.Random(0))
+    people: tuple[str, ...] = PEOPLE
 
     def within(self, *, folders: bool) -> list[str]:
         """What lies below the root, folders or files."""
@@ -46,7 +47,7 @@ class Firm:
 
     def add(self, folder: str, name: str) -> str:
         """A file with words that no other file has, for some of the people."""
-        readers = self.chance.sample(PEOPLE, self.chance.randint(0, 2))
+        readers = self.chance.sample(self.people, self.chance.randint(0, 2))
         words = f"The {name} of {self.chance.randint(0, 10**9)} is about depreciation."
         return self.drive.add(f"{name}.txt", folder, words.encode(), grants=[Grant("user", each) for each in readers])
 
@@ -83,7 +84,7 @@ class Firm:
             case "delete" if self.chance.random() < 0.4:
                 self.drive.delete(item)
             case "grant":
-                readers = self.chance.sample(PEOPLE, self.chance.randint(0, 3))
+                readers = self.chance.sample(self.people, self.chance.randint(0, 3))
                 self.drive.grant(item, [Grant("user", each) for each in readers])
             case _:
                 pass
@@ -109,14 +110,22 @@ class Firm:
         }
 
 
-def firm(*, page: int = 7, tells_below: bool = False, seed: int = 0, files: int = 20, folders: int = 6) -> Firm:
+def firm(
+    *,
+    page: int = 7,
+    tells_below: bool = False,
+    seed: int = 0,
+    files: int = 20,
+    folders: int = 6,
+    people: tuple[str, ...] = PEOPLE,
+) -> Firm:
     """A Drive with a firm's folder on it."""
     drive = FakeDrive(page=page, tells_below=tells_below)
     top = drive.folder("My Drive", None, [Grant("user", OWNER, "owner")], item_id="root-of-owner@acme.example")
     root = drive.folder("Audit", top, [Grant("user", ROBOT, "writer")])
     beside = drive.folder("Beside", top, [Grant("user", ROBOT, "writer")])
     private = drive.folder("Private", top)
-    made = Firm(drive, root, beside, private, random.Random(seed))
+    made = Firm(drive, root, beside, private, random.Random(seed), people)
     made.grow(files, folders)
     return made
 

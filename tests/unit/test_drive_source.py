@@ -117,12 +117,13 @@ async def test_nothing_falls_between_the_listing_and_the_changes() -> None:
     first = min(made.within(folders=False))
 
     def meanwhile(path: str) -> None:
-        if "pageToken" in path and "/files?" in path:
+        if "pageToken" in path and "mimeType+%21%3D" in path:
             made.drive.write(first, b"other words")
             made.drive.before = lambda _: None
 
     made.drive.before = meanwhile
     kept = await followed(made)
+    assert made.drive.items[first].content == b"other words"
     assert told(kept) == expected(made)
     assert last in kept.items
 
@@ -272,6 +273,23 @@ async def test_in_a_shared_drive_members_read_and_who_is_let_into_a_folder_or_a_
     }
     assert kept.items[papers["plain"]].path == "Client/plain.txt"
     assert len(kept.items) == 4
+
+
+async def test_who_is_let_into_a_folder_of_a_shared_drive_meanwhile_reads_once_the_reading_is_through() -> None:
+    made, drive, papers = shared_drive()
+    folder = made.drive.items[papers["more"]].parent
+    assert folder is not None
+
+    def meanwhile(path: str) -> None:
+        if "changes?" in path:
+            made.drive.before = lambda _: None
+            made.drive.grant(folder, [Grant("user", "new@acme.example")])
+
+    made.drive.before = meanwhile
+    kept = Followed()
+    async with reading(made, DriveScope(drive_id=drive)) as source:
+        await kept.read(source)
+    assert kept.items[papers["more"]].readers == frozenset({ROBOT, "partner@acme.example", "new@acme.example"})
 
 
 async def test_who_leaves_a_shared_drive_reads_nothing_of_it_though_no_change_is_told() -> None:
