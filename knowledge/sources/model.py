@@ -141,6 +141,7 @@ class Fetched:
     content: Content | None
     media_type: MediaType | None
     why: str | None = None
+    is_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,7 +96,7 @@ class Source(Protocol):
     async def read(self, item: Found, most_bytes: int) -> Content:
         """What the item holds now, which may be newer than `item.version`.
 
-        Raises  ItemUnreadable: gone, larger than `most_bytes`, or of a kind that cannot be had.
+        Raises  ItemUnreadable: larger than `most_bytes`, or of a kind that cannot be had. ItemGone.
                 SourceUnavailable, SourceRefused.
         """
         ...
@@ -135,3 +135,7 @@ class SourceRefused(Exception):
 
 class ItemUnreadable(Exception):
     """One item cannot be had: it costs that item alone. The words are for people."""
+
+
+class ItemGone(ItemUnreadable):
+    """The item is not there any more: should it come back as it was, that is told anew."""

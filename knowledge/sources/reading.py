@@ -10,7 +10,15 @@ from typing import cast
 from knowledge.parse.document import DEFAULT_LIMITS, Unreadable
 from knowledge.parse.media import media_type_of
 from knowledge.sources.model import Away, Contents, Fetched, Listed, PendingItem, Read, Refused, SyncState
-from knowledge.sources.port import Changes, ItemUnreadable, OpenSource, Source, SourceRefused, SourceUnavailable
+from knowledge.sources.port import (
+    Changes,
+    ItemGone,
+    ItemUnreadable,
+    OpenSource,
+    Source,
+    SourceRefused,
+    SourceUnavailable,
+)
 
 MOST_LISTED = 1_000
 """Items of one step; a page that a source gives is taken whole."""
@@ -77,6 +85,8 @@ async def _fetched(source: Source, item: PendingItem) -> Fetched:
     try:
         content = await source.read(item.found, DEFAULT_LIMITS.size_bytes)
         kind = media_type_of(content.content, content.file_name, content.declared_type)
+    except ItemGone as gone:
+        return Fetched(key=key, version=version, content=None, media_type=None, why=str(gone), is_gone=True)
     except (ItemUnreadable, Unreadable) as unreadable:
         return Fetched(key=key, version=version, content=None, media_type=None, why=str(unreadable))
     return Fetched(key=key, version=version, content=content, media_type=kind)

@@ -378,6 +378,10 @@ class _Applying:
         return document_id
 
     async def _content(self, item: PendingItem, fetched: Fetched) -> None:
+        if fetched.is_gone:
+            # Nothing is remembered of it: it could come back just as it was before the source is asked again.
+            await self._gone(item)
+            return
         if fetched.content is None or fetched.media_type is None:
             await self._as_found(item)
             await self._tell("failed", item, fetched.why)

@@ -22,6 +22,7 @@ from knowledge.sources.port import (
     Content,
     Found,
     Gone,
+    ItemGone,
     ItemUnreadable,
     Readers,
     SourceRefused,
@@ -60,6 +61,8 @@ class Drive:
     retry_after: timedelta | None = None
     refuses: bool = False
     reads: int = 0
+    hides: set[str] = field(default_factory=set[str])
+    """Items that were taken away after they were told of."""
     page: int = 3
 
     def check(self, settings: Mapping[str, object], organization: str) -> Mapping[str, object]:
@@ -112,6 +115,8 @@ class Drive:
 
     async def read(self, item: Found, most_bytes: int) -> Content:
         self.reads += 1
+        if item.key in self.hides:
+            raise ItemGone("it is not there any more")
         if item.key not in self.items:
             raise ItemUnreadable("it is not there any more")
         path, content, _ = self.items[item.key]
@@ -386,6 +391,19 @@ async def test_an_upload_of_the_same_name_and_content_and_a_document_of_a_source
     drive.items["1"] = ("one.md", b"The basilisk.", EVERYONE)
     assert await synced(gate, source) == "1 replaced"
     assert len(await found(gate, "albatross")) == 1
+
+
+async def test_what_was_gone_when_it_was_read_is_taken_in_once_it_is_back_just_as_it_was(
+    gate: GateOnTest, drive: Drive
+) -> None:
+    drive.items = {"1": ("one.md", b"The albatross is insured.", EVERYONE)}
+    drive.hides = {"1"}
+    source = await added(gate)
+    assert await synced(gate, source) == "nothing has changed"
+    drive.hides = set()
+    drive.told[-1].clear()
+    assert await synced(gate, source) == "1 added"
+    assert await found(gate, "albatross") == {"one"}
 
 
 async def test_a_run_syncs_step_by_step_rests_while_the_source_is_away_and_two_do_not_meet(

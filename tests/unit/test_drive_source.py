@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from knowledge.sources.google_drive.client import Manners, Surroundings
 from knowledge.sources.google_drive.tree import DriveScope
-from knowledge.sources.port import EVERYONE, Everyone, Found, ItemUnreadable, SourceRefused, SourceUnavailable
+from knowledge.sources.port import EVERYONE, Everyone, Found, ItemGone, ItemUnreadable, SourceRefused, SourceUnavailable
 from tests.support.driven_drive import Firm, firm, no_wait, reading
 from tests.support.fake_drive import NATIVE, OWNER, ROBOT, Grant, Refused, person_credentials, robot_credentials
 from tests.support.followed import Followed
@@ -351,7 +351,7 @@ async def test_a_file_that_cannot_be_had_costs_itself_alone() -> None:
     made.drive.items[withheld].withheld = True
     made.drive.items[grown].content = b"x" * 2000
     async with reading(made) as source:
-        with pytest.raises(ItemUnreadable, match="not there"):
+        with pytest.raises(ItemGone, match="not there"):
             await source.read(kept.items[gone], MOST_BYTES)
         with pytest.raises(ItemUnreadable, match="nobody download"):
             await source.read(kept.items[withheld], MOST_BYTES)

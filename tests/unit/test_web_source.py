@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from knowledge.fetching.model import FetchLimits
 from knowledge.fetching.robots import robots_of
-from knowledge.sources.port import EVERYONE, ItemUnreadable, SourceRefused, SourceUnavailable
+from knowledge.sources.port import EVERYONE, ItemGone, ItemUnreadable, SourceRefused, SourceUnavailable
 from knowledge.sources.web.links import normal, said_by
 from knowledge.sources.web.opening import OpenWeb
 from knowledge.sources.web.source import WebScope, WebSource
@@ -232,7 +232,7 @@ async def test_a_page_too_large_costs_itself_alone() -> None:
             with pytest.raises(ItemUnreadable):
                 await source.read(kept.items[site.url("/b")], 10)
             del site.pages["/b"]
-            with pytest.raises(ItemUnreadable):
+            with pytest.raises(ItemGone):
                 await source.read(kept.items[site.url("/b")], MOST_BYTES)
 
 

@@ -30,7 +30,7 @@ from knowledge.sources.google_drive.wire import (
     FileList,
     StartPageToken,
 )
-from knowledge.sources.port import Changes, Content, Found, Gone, ItemUnreadable, SourceRefused
+from knowledge.sources.port import Changes, Content, Found, Gone, ItemGone, ItemUnreadable, SourceRefused
 
 FULL_EVERY: Final = timedelta(days=1)
 """So old may a listing be: Drive does not promise that its feed tells everything."""
@@ -111,7 +111,7 @@ def _unreadable(refused: DriveRefused) -> Exception:
     if refused.status == 401 or refused.reason in _OF_THE_ACCOUNT:
         return refused
     if refused.status == 404:
-        return ItemUnreadable("it is not there any more, or no longer shown to the account")
+        return ItemGone("it is not there any more, or no longer shown to the account")
     return ItemUnreadable(
         _REFUSALS.get(refused.reason, f"Google Drive does not give it ({refused.reason or refused.status})")
     )

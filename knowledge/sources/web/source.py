@@ -31,6 +31,7 @@ from knowledge.sources.port import (
     Content,
     Found,
     Gone,
+    ItemGone,
     ItemUnreadable,
     SourceRefused,
     SourceUnavailable,
@@ -123,7 +124,7 @@ class WebSource:
             page = await self._visit.fetch(url, most_bytes=most_bytes)
         except PageUnavailable as unavailable:
             if _is_refusal(unavailable):
-                raise ItemUnreadable(str(unavailable)) from unavailable
+                raise ItemGone(str(unavailable)) from unavailable
             raise SourceUnavailable(str(unavailable)) from unavailable
         except (RobotsRefused, PageTooLarge, UrlRefused) as refused:
             raise ItemUnreadable(str(refused)) from refused
