@@ -7,6 +7,7 @@ items, says what comes next, so that whoever goes on after a crash does no step 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -18,7 +19,7 @@ from domain.paging import Page, Position, page_of
 from knowledge.model import DocumentId, NewDocument
 from knowledge.parse.decode import storable
 from knowledge.parse.document import MediaType
-from knowledge.service import KnowledgeService, document_title
+from knowledge.service import DocumentNotFound, KnowledgeService, document_title
 from knowledge.sources.model import (
     Away,
     ChangeKind,
@@ -357,7 +358,9 @@ class _Applying:
         deleted = False
         if item.document_id is not None:
             for document_id in await self._syncs.line(item.document_id):
-                await self._knowledge.delete(document_id, now=self._now)
+                # An earlier version may have gone with a later one.
+                with suppress(DocumentNotFound):
+                    await self._knowledge.delete(document_id, now=self._now)
                 deleted = True
         if deleted:
             await self._tell("removed", item)
