@@ -6,6 +6,8 @@
     python3 verify.py export.ndjson --head kept.json        ... and nothing removed or rewritten since that head?
     python3 verify.py export.ndjson --key-id ID             ... and signed by the key that I was told of?
     python3 verify.py proof.json                            is this call in the ledger?
+    python3 verify.py proof.json --head kept.json --consistency newer.json
+                                                            ... and in the one whose head I kept?
     python3 verify.py head.json --head kept.json            is the kept head of the beginning of this one?
 
 Exit status 0: all holds. 1: it does not, and the first bad row is named. 2: wrong usage.
@@ -458,49 +460,101 @@ class Export:
             raise Bad("unsealed", f"no head covers the rows from {self.proved} on", self.proved, self.rows - 1)
 
 
-def check_beginning(kept, head, since, path):
-    """Whether a kept head is of the beginning of another."""
-    if head is None or head["size"] < kept["size"]:
-        raise Bad("kept_head", f"the kept head covers {kept['size']} rows, and this one fewer")
-    if kept["organization_id"] != head["organization_id"]:
-        raise Bad("organization", "the kept head is another organization's")
-    if kept["size"] == head["size"]:
-        holds = kept["root"] == head["root"]
-    elif since != kept["size"]:
-        raise Bad("proof", f"no proof is here for size {kept['size']}; ask again with --since {kept['size']}")
-    else:
-        holds = is_consistent(
-            kept["size"], bytes.fromhex(kept["root"]), head["size"], bytes.fromhex(head["root"]), path
-        )
-    if not holds:
-        raise Bad("kept_head", "the rows of the kept head were changed since", 0, kept["size"] - 1)
+def follows(size, root, head, path):
+    """Whether the tree of that size and root is the beginning of a head's."""
+    if size == head["size"]:
+        return root == head["root"]
+    old, new = bytes.fromhex(root), bytes.fromhex(head["root"])
+    return 0 < size < head["size"] and is_consistent(
+        size, old, head["size"], new, [bytes.fromhex(each) for each in path]
+    )
 
 
-def verify_proof(proof, signatures, kept):
-    """The number of events that are under the proof's head."""
-    head, events = proof.get("head"), proof.get("events")
-    if head is not None:
-        check_signed(proof, signatures)
-        for each in kept:
-            if each["size"] == head["size"] or each["organization_id"] != head["organization_id"]:
-                check_beginning(each, head, None, [])
-    shape = {
-        "event": lambda value: type(value) is dict,
-        "index": is_size,
-        "leaf": is_hash,
-        "path": lambda value: type(value) is list and all(is_hash(each) for each in value),
-    }
-    if type(events) is not list or not all(fits(each, shape) for each in events):
+CHANGED = "the rows of the kept head were changed since"
+
+
+def roots_of(kept, organization_id):
+    """Of the heads kept in a file the root of each size."""
+    roots = {}
+    for each in kept:
+        if each["organization_id"] != organization_id:
+            raise Bad("organization", "the kept head is another organization's")
+        if roots.setdefault(each["size"], each["root"]) != each["root"]:
+            raise Bad("kept_head", f"kept heads of size {each['size']} contradict one another")
+    return roots
+
+
+def reached_from(size, root, links, organization_id):
+    """The root of each size to which proofs of consistency lead from that one, upwards, link by link."""
+    reached = {size: root}
+    for link in sorted(links, key=lambda link: link["since"]):
+        since, newer = link["since"], link["head"]
+        if since in reached and newer["organization_id"] == organization_id:
+            if not follows(since, reached[since], newer, link["consistency"]):
+                raise Bad("kept_head", CHANGED, 0, since - 1)
+            if reached.setdefault(newer["size"], newer["root"]) != newer["root"]:
+                raise Bad("kept_head", f"heads of size {newer['size']} contradict one another")
+    return reached
+
+
+def check_tied(kept, head, links):
+    """That a head is of one tree with those kept in a file; gives how many rows those cover.
+
+    It is one of them; or proofs of consistency (`glow audit head --since`) lead to it from the newest of them; or,
+    where it is the older, from it to one that they lead to.
+    """
+    size, organization_id = head["size"], head["organization_id"]
+    roots = roots_of(kept, organization_id)
+    newest = max(roots)
+    reached = {**reached_from(newest, roots[newest], links, organization_id), **roots}
+    if size in reached:
+        if reached[size] != head["root"]:
+            raise Bad("kept_head", CHANGED, 0, size - 1)
+        return size if size in roots else newest
+    for link in links:
+        newer = link["head"]
+        if link["since"] == size and reached.get(newer["size"]) == newer["root"]:
+            if not follows(size, head["root"], newer, link["consistency"]):
+                raise Bad("kept_head", CHANGED, 0, size - 1)
+            return newest
+    ask = f"run `glow audit head --since {min(newest, size)}` and give what it prints by --consistency"
+    raise Bad("kept_head", f"nothing ties this head of size {size} to the kept one of size {newest}: {ask}")
+
+
+def is_path(value):
+    return type(value) is list and all(is_hash(each) for each in value)
+
+
+PROVED = {
+    "event": lambda value: type(value) is dict,
+    "index": is_size,
+    "leaf": is_hash,
+    "path": is_path,
+}
+
+
+def verify_proof(proof, signatures, kept, links):
+    """What was checked. `kept`: the heads of each file of such."""
+    head, events, unsealed = proof.get("head"), proof.get("events"), proof.get("unsealed")
+    if type(events) is not list or not all(fits(each, PROVED) for each in events) or not is_size(unsealed):
         raise Bad("unreadable", "the proof's events are not such")
+    if head is None or not events:
+        raise Bad("unsealed", f"no event of the call is proved here; {unsealed} are not sealed yet: ask again")
+    check_signed(proof, signatures)
+    covered = [check_tied(heads, head, links) for heads in kept]
     for each in events:
         row, leaf = each["index"], sha256(b"\x00", canonical(each["event"]))
+        if each["event"].get("organization_id") != head["organization_id"]:
+            raise Bad("organization", f"row {row} is another organization's", row)
         if each["event"].get("call_id") != proof.get("call_id"):
             raise Bad("proof", f"row {row} is of another call", row)
         path = [bytes.fromhex(hash) for hash in each["path"]]
-        root = None if head is None else root_by_inclusion(leaf, row, head["size"], path)
+        root = root_by_inclusion(leaf, row, head["size"], path)
         if leaf.hex() != each["leaf"] or root is None or root.hex() != head["root"]:
             raise Bad("proof", f"what stands here as row {row} is not under the head", row)
-    return len(events)
+    newer = sum(each["index"] >= max(covered) for each in events) if covered else 0
+    whose = {"organization_id": head["organization_id"], "call_id": proof["call_id"]}
+    return {"rows": len(events), "unsealed": unsealed, **whose, "after_kept": newer}
 
 
 def check_signed(proof, signatures):
@@ -520,17 +574,31 @@ def check_signed(proof, signatures):
     signatures.check(head, None, None)
 
 
-def verify_head(file, signatures, kept):
-    """The number of kept heads that are of the beginning of the file's."""
-    head, path = file["head"], file.get("consistency", [])
-    if (head is not None and not fits(head, HEAD)) or type(path) is not list or not all(is_hash(each) for each in path):
+def verify_head(file, signatures, kept, links):
+    """What was checked: how many files' kept heads are of one tree with this head. `kept`: the heads of each."""
+    head, since = file["head"], file.get("since")
+    if (head is not None and not fits(head, HEAD)) or (since is not None and link_of(file) is None):
         raise Bad("unreadable", "this is no head")
     if head is None:
         raise Bad("unsealed", "there is no head here: nothing was sealed yet")
     check_signed(file, signatures)
-    for each in kept:
-        check_beginning(each, head, file.get("since"), [bytes.fromhex(hash) for hash in path])
-    return len(kept)
+    for heads in kept:
+        check_tied(heads, head, links if since is None else [file, *links])
+    return {"heads": len(kept), "organization_id": head["organization_id"]}
+
+
+def link_of(value):
+    """What `glow audit head --since` prints; None: it is not that."""
+    is_one = type(value) is dict and fits(value.get("head"), HEAD) and is_size(value.get("since"))
+    return value if is_one and is_path(value.get("consistency")) else None
+
+
+def read_link(path):
+    """The proof in a file that one head is of the beginning of another."""
+    link = link_of(read_object(path))
+    if link is None:
+        raise SystemExit(f"verify.py: {path}: this is not what `glow audit head --since SIZE` prints")
+    return link
 
 
 def read_object(path):
@@ -565,27 +633,27 @@ def read_kept(path):
     return heads
 
 
-def kept_of(files, organization_id):
-    """Of each file the heads of that organization; where it has none of it, one that says so."""
-    chosen = []
-    for heads in files:
-        chosen += [head for head in heads if head["organization_id"] == organization_id] or heads[:1]
-    return chosen
+def kept_of(heads, organization_id):
+    """Of the heads in a file those of that organization; where it has none of it, one that says so."""
+    return [head for head in heads if head["organization_id"] == organization_id] or heads[:1]
 
 
-def verify(path, kept, signatures):
-    """What was checked, as (name, number) pairs. `kept`: the heads of each file of such. Raises Bad."""
+def verify(path, kept, signatures, links=()):
+    """What was checked, by names. `kept`: the heads of each file of such. Raises Bad."""
     with open(path, "rb") as file:
         header = read_line(file.readline(LARGEST_FILE))
     whole = None if header is not None and header["type"] == "ledger" else read_object(path)
-    if whole is not None and whole.get("type") == "proof":
-        return [("rows", verify_proof(whole, signatures, kept_of(kept, organization_of(whole))))]
-    if whole is not None and "head" in whole:
-        return [("heads", verify_head(whole, signatures, kept_of(kept, organization_of(whole))))]
-    export = Export(signatures, kept_of(kept, header.get("organization_id") if header else None))
+    if whole is not None and ("head" in whole or whole.get("type") == "proof"):
+        check = verify_proof if whole.get("type") == "proof" else verify_head
+        return check(whole, signatures, [kept_of(heads, organization_of(whole)) for heads in kept], links)
+    if links:
+        raise SystemExit("verify.py: --consistency is for a proof or a head: an export has every row")
+    organization_id = header.get("organization_id") if header else None
+    export = Export(signatures, [head for heads in kept for head in kept_of(heads, organization_id)])
     with open(path, "rb") as file:
         export.verify(file)
-    return [(name, getattr(export, name)) for name in ("rows", "heads", "payloads", "erased")]
+    counted = {name: getattr(export, name) for name in ("rows", "heads", "payloads", "erased")}
+    return {**counted, "organization_id": export.header["organization_id"]}
 
 
 def organization_of(holding):
@@ -603,6 +671,13 @@ def arguments():
         default=[],
         metavar="FILE",
         help="a head kept elsewhere, or one on each line; may be repeated",
+    )
+    parser.add_argument(
+        "--consistency",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="what `glow audit head --since` printed: ties a proof or a head to a kept head; may be repeated",
     )
     parser.add_argument(
         "--key-id",
@@ -635,8 +710,18 @@ def words_of(change, size, times):
     return f"WARNING: {keys}{again}, and the one before has NOT signed that: ask why."
 
 
+COUNTED = ("rows", "heads", "payloads", "erased", "unsealed")
+
+
 def tell(checked, signatures):
-    print("Holds: " + ", ".join(f"{number} {name}" for name, number in checked) + ".")
+    counted = [f"{checked[name]} {name}" for name in COUNTED if name in checked]
+    print("Holds: " + ", ".join(counted) + ".")
+    print(
+        "Organization {organization_id}".format(**checked)
+        + (", call {call_id}.".format(**checked) if "call_id" in checked else ".")
+    )
+    if checked.get("after_kept"):
+        print(f"Rows newer than the kept head: {checked['after_kept']}. That they were recorded, the key alone says.")
     for change, (size, times) in signatures.changes.items():
         print(words_of(change, size, times))
     for key_id in sorted(signatures.used):
@@ -650,7 +735,7 @@ def as_json(checked, signatures, bad):
         for (before, now, endorsed), (size, times) in signatures.changes.items()
     ]
     return json.dumps(
-        {"ok": bad is None, **dict(checked), "key_ids": sorted(signatures.used), "key_changes": changes, "fault": fault}
+        {"ok": bad is None, **checked, "key_ids": sorted(signatures.used), "key_changes": changes, "fault": fault}
     )
 
 
@@ -659,12 +744,13 @@ def main():
     signatures = Signatures(asked.key_id)
     try:
         kept = [read_kept(path) for path in asked.head]
-        checked, bad = verify(asked.file, kept, signatures), None
+        links = [read_link(path) for path in asked.consistency]
+        checked, bad = verify(asked.file, kept, signatures, links), None
     except OSError as error:
         print(f"verify.py: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
     except Bad as found:
-        checked, bad = [], found
+        checked, bad = {}, found
     if asked.json:
         print(as_json(checked, signatures, bad))
     elif bad is not None:

@@ -54,6 +54,10 @@ class KeyChange:
 class Report:
     """How far a file holds."""
 
+    organization_id: str | None = None
+    """Whose it is."""
+    call_id: str | None = None
+    """Of a proof."""
     rows: int = 0
     """That were read and follow one another."""
     heads: int = 0
@@ -61,6 +65,10 @@ class Report:
     """That are what their digests say."""
     erased: int = 0
     """Rows whose payload is not there any more."""
+    unsealed: int = 0
+    """Events of a proof's call that are not sealed yet, as whoever made the proof says."""
+    after_kept: int = 0
+    """Rows of a proof that no kept head covers: that they were recorded, the key alone says."""
     key_ids: set[str] = field(default_factory=set[str])
     """Whose signatures were checked."""
     key_changes: list[KeyChange] = field(default_factory=list[KeyChange])

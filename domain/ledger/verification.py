@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn, assert_never
 
 from domain.activity.model import SALT_BYTES
+from domain.ledger.continuity import check_tied
 from domain.ledger.findings import Bad, Fault, FaultCode, Report
 from domain.ledger.model import CHAIN_START, canonical, chained
 from domain.ledger.signatures import Signatures
-from domain.ledger.tree import Frontier, is_consistent, leaf_hash, root_by_inclusion
+from domain.ledger.tree import Frontier, leaf_hash, root_by_inclusion
 from domain.ledger.wire import (
     BrokenOffLine,
     EventLine,
@@ -21,6 +22,7 @@ from domain.ledger.wire import (
     KeyLine,
     PayloadMember,
     ProofFile,
+    ProvedMember,
     RotationLine,
     read_line,
 )
@@ -84,6 +86,7 @@ class ExportVerifier:
 
     def _take_header(self, line: HeaderLine) -> None:
         self._header = line
+        self.report.organization_id = line.organization_id
         if any(head.organization_id != line.organization_id for head in self._kept.values()):
             self._bad("organization", "the kept head is another organization's")
         if self._contradicting:
@@ -173,46 +176,60 @@ class ExportVerifier:
             self._bad("unsealed", f"no head covers the rows from {self._proved} on", self._proved, rows - 1)
 
 
-def verify_proof(proof: ProofFile, signatures: Signatures, kept: Sequence[HeadLine] = ()) -> Report:
-    """Whether each event of a call is under the proof's head, and the head signed."""
-    report = Report()
+def verify_proof(
+    proof: ProofFile, signatures: Signatures, kept: Sequence[Sequence[HeadLine]] = (), links: Sequence[HeadFile] = ()
+) -> Report:
+    """Whether each event of a call is under the proof's head, and that signed and of one tree with those kept.
+
+    `kept`: the heads of each file of such; `links`: what ties them to the proof's.
+    """
+    report = Report(call_id=proof.call_id, unsealed=proof.unsealed)
     try:
-        if proof.head is not None:
-            _check_signed(proof.head, proof, signatures, report)
-            for each in kept:
-                if each.size == proof.head.size or each.organization_id != proof.head.organization_id:
-                    _check_beginning(each, proof.head, None, [])
+        head = proof.head
+        if head is None or not proof.events:
+            words = f"no event of the call is proved here; {proof.unsealed} are not sealed yet: ask again"
+            raise Bad(Fault(code="unsealed", words=words))
+        _check_signed(head, proof, signatures, report)
+        covered = max((check_tied(heads, head, links) for heads in kept), default=head.size)
         for each in proof.events:
-            leaf = leaf_hash(canonical(each.event))
-            path = [bytes.fromhex(hash) for hash in each.path]
-            size, root = (0, "") if proof.head is None else (proof.head.size, proof.head.root)
-            found = root_by_inclusion(leaf, each.index, size, path)
-            if each.event.get("call_id") != proof.call_id:
-                raise Bad(Fault(code="proof", words=f"row {each.index} is of another call", row=each.index))
-            if leaf.hex() != each.leaf or found is None or found.hex() != root:
-                words = f"what stands here as row {each.index} is not under the head"
-                raise Bad(Fault(code="proof", words=words, row=each.index))
+            _check_proved(each, proof.call_id, head)
             report.rows += 1
+            report.after_kept += each.index >= covered
     except Bad as bad:
         report.fault = bad.fault
     return report
 
 
-def verify_head(file: HeadFile, signatures: Signatures, kept: Sequence[HeadLine]) -> Report:
-    """Whether this head is signed, and each kept one of its beginning."""
+def verify_head(
+    file: HeadFile,
+    signatures: Signatures,
+    kept: Sequence[Sequence[HeadLine]] = (),
+    links: Sequence[HeadFile] = (),
+) -> Report:
+    """Whether this head is signed, and of one tree with those kept: the heads of each file of such."""
     report = Report()
     try:
-        if file.head is None:
+        head = file.head
+        if head is None:
             raise Bad(Fault(code="unsealed", words="there is no head here: nothing was sealed yet"))
-        _check_signed(file.head, file, signatures, report)
-        report.heads = 0
-        path = [bytes.fromhex(each) for each in file.consistency]
-        for head in kept:
-            report.heads += 1
-            _check_beginning(head, file.head, file.since, path)
+        _check_signed(head, file, signatures, report)
+        for heads in kept:
+            check_tied(heads, head, links if file.since is None else [file, *links])
+        report.heads = len(kept)
     except Bad as bad:
         report.fault = bad.fault
     return report
+
+
+def _check_proved(each: ProvedMember, call_id: str, head: HeadLine) -> None:
+    row, leaf = each.index, leaf_hash(canonical(each.event))
+    if each.event.get("organization_id") != head.organization_id:
+        raise Bad(Fault(code="organization", words=f"row {row} is another organization's", row=row))
+    if each.event.get("call_id") != call_id:
+        raise Bad(Fault(code="proof", words=f"row {row} is of another call", row=row))
+    found = root_by_inclusion(leaf, row, head.size, [bytes.fromhex(hash) for hash in each.path])
+    if leaf.hex() != each.leaf or found is None or found.hex() != head.root:
+        raise Bad(Fault(code="proof", words=f"what stands here as row {row} is not under the head", row=row))
 
 
 def _check_signed(head: HeadLine, file: ProofFile | HeadFile, signatures: Signatures, report: Report) -> None:
@@ -231,23 +248,4 @@ def _check_signed(head: HeadLine, file: ProofFile | HeadFile, signatures: Signat
     fault = signatures.fault_of(head)
     if fault is not None:
         raise Bad(Fault(code=fault[0], words=fault[1]))
-    report.heads, report.key_ids = 1, {head.key_id}
-
-
-def _check_beginning(kept: HeadLine, head: HeadLine | None, since: int | None, path: Sequence[bytes]) -> None:
-    if head is None or head.size < kept.size:
-        raise Bad(Fault(code="kept_head", words=f"the kept head covers {kept.size} rows, and this one fewer"))
-    if kept.organization_id != head.organization_id:
-        raise Bad(Fault(code="organization", words="the kept head is another organization's"))
-    if kept.size == head.size:
-        holds = kept.root == head.root
-    elif since != kept.size:
-        raise Bad(
-            Fault(code="proof", words=f"no proof is here for size {kept.size}; ask again with --since {kept.size}")
-        )
-    else:
-        holds = is_consistent(kept.size, bytes.fromhex(kept.root), head.size, bytes.fromhex(head.root), path)
-    if not holds:
-        raise Bad(
-            Fault(code="kept_head", words="the rows of the kept head were changed since", row=0, last_row=kept.size - 1)
-        )
+    report.heads, report.key_ids, report.organization_id = 1, {head.key_id}, head.organization_id

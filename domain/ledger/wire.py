@@ -166,12 +166,9 @@ def kept_heads(content: bytes) -> Sequence[HeadLine]:
     return found if len(found) == len(lines) else []
 
 
-def kept_of(files: Sequence[Sequence[HeadLine]], organization_id: str | None) -> Sequence[HeadLine]:
-    """Of each file the heads of that organization; where it has none of it, one that says so."""
-    chosen: list[HeadLine] = []
-    for heads in files:
-        chosen += [head for head in heads if head.organization_id == organization_id] or heads[:1]
-    return chosen
+def kept_of(heads: Sequence[HeadLine], organization_id: str | None) -> Sequence[HeadLine]:
+    """Of the heads in a file those of that organization; where it has none of it, one that says so."""
+    return [head for head in heads if head.organization_id == organization_id] or heads[:1]
 
 
 def _kept_head(content: bytes) -> HeadLine | None:

@@ -80,6 +80,16 @@ def verify(
             "--head", metavar="FILE", exists=True, dir_okay=False, help="A head kept earlier; may be repeated."
         ),
     ] = None,
+    consistency: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--consistency",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="What `glow audit head --since` printed: ties a proof or a head to a kept head; may be repeated.",
+        ),
+    ] = None,
     key_id: Annotated[
         list[str] | None,
         typer.Option("--key-id", metavar="ID", help="Trust signatures of this key only; may be repeated."),
@@ -89,7 +99,7 @@ def verify(
     """Check an export, a proof or a head, and name the first row that is not as it was sealed. It asks no database."""
     from server.cli import verifying
 
-    _exit_with(verifying.verify(file, head or [], key_id or [], as_json=as_json))
+    _exit_with(verifying.verify(file, head or [], key_id or [], consistency or [], as_json=as_json))
 
 
 def _exit_with(done: bool) -> None:

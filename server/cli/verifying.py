@@ -15,12 +15,16 @@ from server.signing import is_signed
 
 LARGEST_FILE = 64 << 20
 """Bytes of a proof or a head; an export may be of any size."""
+LINKS_OF_NO_EXPORT = "--consistency is for a proof or a head: an export has every row"
 
 
-def verify(file: Path, heads: Sequence[Path], key_ids: Sequence[str], *, as_json: bool) -> bool:
+def verify(
+    file: Path, heads: Sequence[Path], key_ids: Sequence[str], consistency: Sequence[Path], *, as_json: bool
+) -> bool:
     """Print what was found; False when something does not hold."""
     try:
-        report = report_of(file, [_kept(path) for path in heads], Signatures(is_signed, key_ids))
+        links = [_link(path) for path in consistency]
+        report = report_of(file, [_kept(path) for path in heads], Signatures(is_signed, key_ids), links)
     except OSError as error:
         raise CommandFailed(f"{error.filename}: {error.strerror}") from error
     if as_json:
@@ -33,25 +37,40 @@ def verify(file: Path, heads: Sequence[Path], key_ids: Sequence[str], *, as_json
     return report.fault is None
 
 
-def report_of(path: Path, kept: Sequence[Sequence[HeadLine]], signatures: Signatures) -> Report:
-    """What is found. `kept`: the heads of each file of such; raises OSError."""
+def report_of(
+    path: Path, kept: Sequence[Sequence[HeadLine]], signatures: Signatures, links: Sequence[HeadFile] = ()
+) -> Report:
+    """What is found. `kept`: the heads of each file of such; `links`: what ties them to another; raises OSError."""
     with path.open("rb") as file:
         first = file.readline(LARGEST_FILE)
         header = read_line(first.rstrip(b"\n"))
         if isinstance(header, HeaderLine):
-            verifier = ExportVerifier(signatures, kept_of(kept, header.organization_id))
+            if links:
+                raise CommandFailed(LINKS_OF_NO_EXPORT)
+            heads = [head for each in kept for head in kept_of(each, header.organization_id)]
+            verifier = ExportVerifier(signatures, heads)
             return verifier.verify(chain([first], file))
         content = first + file.read(LARGEST_FILE)
     proof, head = read_whole(content, ProofFile), read_whole(content, HeadFile)
     if proof is not None:
-        return verify_proof(proof, signatures, kept_of(kept, _organization_of(proof.head)))
+        return verify_proof(proof, signatures, _kept_of(kept, proof.head), links)
     if head is not None:
-        return verify_head(head, signatures, kept_of(kept, _organization_of(head.head)))
+        return verify_head(head, signatures, _kept_of(kept, head.head), links)
+    if links:
+        raise CommandFailed(LINKS_OF_NO_EXPORT)
     return ExportVerifier(signatures).verify(content.splitlines(keepends=True)[:1])
 
 
-def _organization_of(head: HeadLine | None) -> str | None:
-    return None if head is None else head.organization_id
+def _kept_of(kept: Sequence[Sequence[HeadLine]], head: HeadLine | None) -> Sequence[Sequence[HeadLine]]:
+    return [kept_of(each, None if head is None else head.organization_id) for each in kept]
+
+
+def _link(path: Path) -> HeadFile:
+    with path.open("rb") as file:
+        link = read_whole(file.read(LARGEST_FILE), HeadFile)
+    if link is None or link.head is None or link.since is None:
+        raise CommandFailed(f"{path}: this is not what `glow audit head --since SIZE` prints")
+    return link
 
 
 def _kept(path: Path) -> Sequence[HeadLine]:
@@ -69,10 +88,14 @@ def _words(report: Report) -> list[str]:
         if fault.row is not None and fault.last_row not in (None, fault.row):
             where += f" (one or more of the rows {fault.row} to {fault.last_row})"
         return [f"DOES NOT HOLD ({fault.code}): {where + ': ' if where else ''}{fault.words}"]
+    whose = f"Organization {report.organization_id}"
     checked = f"{report.rows} rows, {report.heads} heads, {report.payloads} payloads, {report.erased} erased"
+    if report.call_id is not None:
+        whose, checked = f"{whose}, call {report.call_id}", f"{report.rows} rows, {report.unsealed} unsealed"
+    newer = f"Rows newer than the kept head: {report.after_kept}. That they were recorded, the key alone says."
     signed = [f"Signed by key {each}: is it the one that you were told of?" for each in sorted(report.key_ids)]
     changed = [_changed(each) for each in report.key_changes]
-    return [f"Holds: {checked}.", *changed, *signed]
+    return [f"Holds: {checked}.", f"{whose}.", *([newer] if report.after_kept else []), *changed, *signed]
 
 
 def _changed(change: KeyChange) -> str:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID
 
 import orjson
 import pytest
@@ -31,7 +32,7 @@ from server.signing import LedgerKey
 from tests.support.firms import FIRM_A, FIRM_B, Firm, seed_firms
 from tests.support.ledger import KEY, ODD, OTHER_KEY, event, odd_event, record, seal
 from tests.support.ocsf import faults_of
-from tests.support.verifiers import STANDALONE, Found, checked, key_changes, payloads_of
+from tests.support.verifiers import STANDALONE, Found, checked, key_changes, payloads_of, printed
 from tools.workflows import Workflows
 
 AT = datetime(2026, 11, 29, tzinfo=UTC)
@@ -85,6 +86,33 @@ class Desk:
                 path = await session.work.ledger.consistency(since, head.statement.size)
                 shown |= {"since": since, "consistency": [each.hex() for each in path]}
         return self.file([json.dumps(shown, indent=2).encode()], name)
+
+    async def proof(self, row: int = 9, who: str = "partner") -> dict[str, Any]:
+        """What `glow audit prove` prints of a row's call."""
+        call_id = CallId(self.events[row].call_id)
+        async with self.session(who) as session:
+            proof = await session.work.ledger.proof(call_id)
+        return {
+            "type": "proof",
+            "version": 1,
+            "call_id": str(call_id),
+            "head": cast(Head, proof.head).members(),
+            "key": cast(Key, proof.key).members(),
+            "rotations": [each.members() for each in proof.rotations],
+            "events": [
+                {
+                    "index": each.index,
+                    "leaf": each.leaf.hex(),
+                    "path": [hash.hex() for hash in each.path],
+                    "event": orjson.loads(each.text),
+                }
+                for each in proof.events
+            ],
+            "unsealed": proof.unsealed,
+        }
+
+    def json(self, shown: object, name: str = "proof.json") -> Path:
+        return self.file([json.dumps(shown, indent=1).encode()], name)
 
     async def found(self, kept: Sequence[Path] = (), key_ids: Sequence[str] = ()) -> Found:
         """What is found in an export made now."""
@@ -291,7 +319,7 @@ async def test_what_is_recorded_later_goes_on_from_every_earlier_head(desk: Desk
         kept.append(await desk.head(f"kept-{number}.json"))
     assert await desk.found(kept) == Found(None)
     without = await desk.head()
-    assert checked(without, kept[:1]).code == "proof"
+    assert checked(without, kept[:1]) == Found("kept_head")
     bent = kept[0].read_text().replace(orjson.loads(kept[0].read_bytes())["head"]["root"], "0" * 64)
     other = desk.file([bent.encode()], "bent.json")
     assert checked(await desk.head(since=ROWS), [other]) == Found("kept_head", 0, ROWS - 1)
@@ -339,21 +367,10 @@ async def test_a_key_that_the_one_before_vouches_for_is_trusted_as_that_is(desk:
         assert checked(desk.file([*lines[:at], bent, *lines[at + 1 :]])).code is not None, place
     # At another place, or of an organization that it was not signed for, it vouches for nothing.
     assert checked(desk.file([*lines[: at - 2], lines[at], *lines[at - 2 : at], *lines[at + 1 :]])).code == "rotation"
-    async with desk.session() as session:
-        proof = await session.work.ledger.proof(CallId(desk.events[9].call_id))
-    shown: dict[str, object] = {
-        "type": "proof",
-        "version": 1,
-        "call_id": str(desk.events[9].call_id),
-        "head": cast(Head, proof.head).members(),
-        "key": cast(Key, proof.key).members(),
-        "events": [],
-        "unsealed": 0,
-    }
-    vouched = shown | {"rotations": [each.members() for each in proof.rotations]}
-    assert checked(desk.file([orjson.dumps(vouched)], "proof.json"), [], [KEY.key_id]) == Found(None)
-    assert checked(desk.file([orjson.dumps(shown)], "proof.json"), [], [KEY.key_id]).code == "key"
-    bent = json.dumps(vouched).replace(proof.rotations[0].from_signature.hex(), "0" * 128)
+    vouched = await desk.proof()
+    assert checked(desk.json(vouched), [], [KEY.key_id]) == Found(None)
+    assert checked(desk.json({**vouched, "rotations": []}), [], [KEY.key_id]).code == "key"
+    bent = json.dumps(vouched).replace(vouched["rotations"][0]["from_signature"], "0" * 128)
     assert checked(desk.file([bent.encode()], "proof.json")).code == "rotation"
 
 
@@ -398,41 +415,102 @@ async def test_heads_kept_line_by_line_in_one_file_hold_each_organization_to_its
 
 
 async def test_a_call_is_proved_to_whoever_made_it_and_a_bent_proof_proves_nothing(desk: Desk) -> None:
-    call_id = CallId(desk.events[9].call_id)
-    async with desk.session("employee") as session:
-        proof = await session.work.ledger.proof(call_id)
-    assert proof.head is not None
-    assert proof.key is not None
-    (proved,) = proof.events
-    shown: dict[str, object] = {
-        "type": "proof",
-        "version": 1,
-        "call_id": str(call_id),
-        "head": proof.head.members(),
-        "key": proof.key.members(),
-        "events": [
-            {
-                "index": proved.index,
-                "leaf": proved.leaf.hex(),
-                "path": [each.hex() for each in proved.path],
-                "event": orjson.loads(proved.text),
-            }
-        ],
-        "unsealed": 0,
-    }
-    assert proved.index == 9
+    shown = await desk.proof(9, "employee")
+    (proved,) = shown["events"]
+    assert proved["index"] == 9
     whole = json.dumps(shown, indent=1)
-    assert checked(desk.file([whole.encode()], "proof.json"), [await desk.head()]) == Found(None)
+    assert checked(desk.json(shown), [await desk.head()]) == Found(None)
     for bent in (
         whole.replace('"task_list"', '"task_lost"'),
         whole.replace('"index": 9', '"index": 8'),
-        whole.replace(proved.path[1].hex(), "0" * 64),
+        whole.replace(proved["path"][1], "0" * 64),
     ):
         assert checked(desk.file([bent.encode()], "proof.json")) == Found(
             "proof", orjson.loads(bent)["events"][0]["index"]
         )
-    unsigned = whole.replace(proof.head.signature.hex(), "0" * 128)
+    unsigned = whole.replace(shown["head"]["signature"], "0" * 128)
     assert checked(desk.file([unsigned.encode()], "proof.json")).code == "signature"
+
+
+async def test_a_proof_without_events_without_a_head_or_of_another_organization_proves_nothing(desk: Desk) -> None:
+    shown = await desk.proof()
+    assert checked(desk.json({**shown, "events": []})) == Found("unsealed")
+    assert checked(desk.json({**shown, "head": None})) == Found("unsealed")
+    assert checked(desk.json({**shown, "head": None, "key": None, "events": [], "unsealed": 3})) == Found("unsealed")
+    shown["events"][0]["event"]["organization_id"] = str(FIRM_B.organization_id)
+    assert checked(desk.json(shown)) == Found("organization", 9)
+
+
+def forged_proof(desk: Desk, key: LedgerKey) -> dict[str, Any]:
+    """Of a call that never was, in a record of one event, signed by a key."""
+    call_id = str(desk.events[0].event_id)
+    event = {"call_id": call_id, "organization_id": str(FIRM_A.organization_id), "tool": "release_submit"}
+    leaf = leaf_hash(canonical(event))
+    head = HeadLine(
+        chain="0" * 64,
+        key_id=key.key_id,
+        organization_id=str(FIRM_A.organization_id),
+        root=leaf.hex(),
+        sealed_at="2026-11-29T00:00:00.000000Z",
+        signature="0" * 128,
+        size=1,
+        type="head",
+        version=1,
+    )
+    signature = key.sign(head.signed_bytes()).hex()
+    known = {"from_size": 1, "introduced_at": "x", "key_id": key.key_id, "public_key": key.public_key.hex()}
+    return {
+        "type": "proof",
+        "version": 1,
+        "call_id": call_id,
+        "head": head.model_dump() | {"signature": signature},
+        "key": known | {"type": "key"},
+        "rotations": [],
+        "events": [{"event": event, "index": 0, "leaf": leaf.hex(), "path": []}],
+        "unsealed": 0,
+    }
+
+
+async def test_a_kept_head_of_another_size_is_never_dropped_in_silence(desk: Desk) -> None:
+    kept, proof = await desk.head("kept.json"), desk.json(await desk.proof(9), "proof.json")
+    forged = desk.json(forged_proof(desk, KEY), "forged.json")
+    assert checked(forged) == Found(None), "whoever has the key can sign what they like"
+    assert checked(forged, [kept], [KEY.key_id]) == Found("kept_head")
+    assert f"nothing ties this head of size 1 to the kept one of size {ROWS}" in printed(forged, [kept])
+    assert "`glow audit head --since 1`" in printed(forged, [kept])
+    await go_on(desk, KEY)
+    first = await desk.head("first.json", since=ROWS)
+    # An older proof is of the beginning of a newer head; so is a forged one not, whatever is shown with it.
+    newer = await desk.head("newer.json")
+    assert checked(proof, [newer]) == Found("kept_head")
+    assert checked(proof, [newer], [KEY.key_id], [first]) == Found(None)
+    assert checked(forged, [newer], [], [await desk.head("since.json", since=1)]) == Found("kept_head", 0, 0)
+    await go_on(desk, KEY)
+    second = await desk.head("second.json", since=ROWS + 1)
+    late = desk.json(await desk.proof(9), "late.json")
+    assert checked(late, [kept]) == Found("kept_head")
+    assert checked(late, [kept], [], [second]) == Found("kept_head"), "the link before it is missing"
+    # kept -> first -> second, in whatever order they are named, and beside other firms' heads.
+    assert checked(late, [kept], [KEY.key_id], [second, first]) == Found(None)
+    # Each file's newest head counts: one that holds excuses none that nothing ties to the proof.
+    torn = orjson.loads(kept.read_bytes())
+    torn["head"]["root"] = "0" * 64
+    assert checked(late, [kept, desk.json(torn, "torn.json")], [], [second, first]).code == "kept_head"
+    assert checked(late, [desk.json(forged_proof(desk, KEY), "other.json")], [], [second, first]).code == "kept_head"
+
+
+async def test_a_row_that_no_kept_head_covers_is_told_of(desk: Desk) -> None:
+    kept = await desk.head("kept.json")
+    await go_on(desk, KEY)
+    link = await desk.head("newer.json", since=ROWS)
+    async with desk.session() as session:
+        (last,) = (await session.work.ledger.rows(ROWS, ROWS + 1, payloads=False)).events
+    call_id = CallId(UUID(orjson.loads(cast(str, last.text))["call_id"]))
+    newest = replace(desk.events[0], call_id=call_id)
+    later = replace(desk, events=[*desk.events, newest])
+    proof = desk.json(await later.proof(ROWS))
+    assert checked(proof, [kept], [], [link]) == Found(None, newer=1)
+    assert checked(proof, [link]) == Found(None)
 
 
 async def test_who_reads_the_record_of_none_exports_no_row(desk: Desk) -> None:

@@ -43,7 +43,21 @@ def test_the_record_is_exported_proved_and_checked_by_commands(glow: Glow, firm:
     call_id = next(line for line in lines if b'"tool":"task_list"' in line).split(b'"call_id":"')[1][:36].decode()
     assert glow("audit", "prove", call_id, *MANAGER, "--output", proof) == 0
     assert glow("audit", "verify", proof, "--head", head, "--json") == 0
-    assert (glow.json["ok"], glow.json["rows"]) == (True, 1)
+    assert (glow.json["ok"], glow.json["rows"], glow.json["call_id"]) == (True, 1, call_id)
+
+    # Once the record has grown, a proof is tied to the head that was kept, or does not hold.
+    link = str(tmp_path / "link.json")
+    run_apart(sealed(firm))
+    assert glow("audit", "prove", call_id, *MANAGER, "--output", proof) == 0
+    assert glow("audit", "verify", proof, "--head", head) == 1
+    assert f"run `glow audit head --since {size}`" in glow.out
+    assert glow("audit", "head", *EMPLOYEE, "--since", str(size), "--output", link) == 0
+    assert glow("audit", "verify", proof, "--head", head, "--consistency", link) == 0
+    assert f", call {call_id}." in glow.out
+    assert glow("audit", "verify", export, "--consistency", link) == 1
+    assert "an export has every row" in glow.err
+    assert glow("audit", "verify", proof, "--consistency", export) == 1
+    assert "this is not what `glow audit head --since SIZE` prints" in glow.err
 
     Path(export).write_bytes(b"".join(line.replace(b'"task_list"', b'"task_lost"') for line in lines))
     assert glow("audit", "verify", export) == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from domain.ledger.signatures import Signatures
-from domain.ledger.wire import kept_heads
+from domain.ledger.wire import HeadFile, kept_heads, read_whole
 from domain.resources import resource_folder
 from server.cli.verifying import report_of
 from server.signing import is_signed
@@ -29,18 +29,22 @@ class Found:
     code: str | None
     row: int | None = None
     last_row: int | None = None
+    newer: int = 0
+    """Rows of a proof that no kept head covers."""
 
 
-def checked(path: Path, kept: Sequence[Path] = (), key_ids: Sequence[str] = ()) -> Found:
+def checked(
+    path: Path, kept: Sequence[Path] = (), key_ids: Sequence[str] = (), consistency: Sequence[Path] = ()
+) -> Found:
     """What both say."""
-    ours, theirs = _ours(path, kept, key_ids), _standalone(path, kept, key_ids)
+    ours, theirs = _ours(path, kept, key_ids, consistency), _standalone(path, kept, key_ids, consistency)
     assert ours == theirs, (ours, theirs)
     return ours
 
 
 def printed(path: Path, kept: Sequence[Path] = (), key_ids: Sequence[str] = ()) -> str:
     """What the file for strangers prints of a file that does not hold."""
-    bad = _fault_of(path, kept, _theirs["Signatures"](key_ids))
+    _, bad = _verified(path, kept, _theirs["Signatures"](key_ids))
     assert bad is not None
     return str(_theirs["told_of"](bad))
 
@@ -60,30 +64,34 @@ def key_changes(path: Path, key_ids: Sequence[str] = ()) -> list[tuple[str, str,
 def payloads_of(path: Path) -> tuple[int, int]:
     """What both say of an export that holds: how many payloads were checked, and how many are gone."""
     report = report_of(path, [], Signatures(is_signed))
-    theirs = dict(_theirs["verify"](str(path), [], _theirs["Signatures"]()))
+    theirs = _theirs["verify"](str(path), [], _theirs["Signatures"]())
     assert report.fault is None
     assert (report.payloads, report.erased) == (theirs["payloads"], theirs["erased"])
     return report.payloads, report.erased
 
 
-def _ours(path: Path, kept: Sequence[Path], key_ids: Sequence[str]) -> Found:
+def _ours(path: Path, kept: Sequence[Path], key_ids: Sequence[str], consistency: Sequence[Path]) -> Found:
     heads = [kept_heads(each.read_bytes()) for each in kept]
-    fault = report_of(path, heads, Signatures(is_signed, key_ids)).fault
-    return Found(None) if fault is None else Found(fault.code, fault.row, fault.last_row)
+    links = [link for each in consistency if (link := read_whole(each.read_bytes(), HeadFile))]
+    report = report_of(path, heads, Signatures(is_signed, key_ids), links)
+    fault = report.fault
+    return Found(None, newer=report.after_kept) if fault is None else Found(fault.code, fault.row, fault.last_row)
 
 
-def _standalone(path: Path, kept: Sequence[Path], key_ids: Sequence[str]) -> Found:
-    signatures = _theirs["Signatures"](key_ids)
-    bad = _fault_of(path, kept, signatures)
-    return Found(None) if bad is None else Found(bad.code, bad.row, bad.last_row)
+def _standalone(path: Path, kept: Sequence[Path], key_ids: Sequence[str], consistency: Sequence[Path]) -> Found:
+    found, bad = _verified(path, kept, _theirs["Signatures"](key_ids), consistency)
+    return Found(None, newer=found.get("after_kept", 0)) if bad is None else Found(bad.code, bad.row, bad.last_row)
 
 
-def _fault_of(path: Path, kept: Sequence[Path], signatures: Any) -> Any:
-    """Any: what the file for strangers raises; None: it holds."""
+def _verified(
+    path: Path, kept: Sequence[Path], signatures: Any, consistency: Sequence[Path] = ()
+) -> tuple[dict[str, Any], Any]:
+    """Any: what the file for strangers says that it checked, and what it raises; None: it holds."""
+    heads = [_theirs["read_kept"](str(each)) for each in kept]
+    links = [_theirs["read_link"](str(each)) for each in consistency]
     try:
-        _theirs["verify"](str(path), [_theirs["read_kept"](str(each)) for each in kept], signatures)
+        return _theirs["verify"](str(path), heads, signatures, links), None
     except Exception as fault:
         if not isinstance(fault, cast("type[Exception]", _theirs["Bad"])):
             raise
-        return fault
-    return None
+        return {}, fault
