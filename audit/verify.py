@@ -289,39 +289,71 @@ class Signatures:
     """Checks signatures by the keys that come along, and follows how one key takes the place of another.
 
     Where keys are named, only those count, and the keys that they vouch for by a rotation which both have signed.
+
+    Of an export with very many heads not each signature is checked, unless that is asked for (`every`): those of the
+    FIRST_HEADS, then one in EVERY_ROWS rows, the first and the last of each key, and those of kept sizes. Nothing about
+    a row hangs on the others: each head is held to the rows by its root and its chain, and the next one that is checked
+    is over the same rows. What would go unseen is that a head between two of one key was not signed by it, or says
+    another time; and it is said how many were not checked.
     """
 
-    def __init__(self, trusted=()):
+    FIRST_HEADS = 200
+    EVERY_ROWS = 10_000
+
+    def __init__(self, trusted=(), every=False):
         self.trusted = set(trusted)
+        self.every = every
         self._keys = {}
         self._offered = set()
         self.signer = None
         self.changes = {}
         self.used = set()
+        self.heads = self.checked = 0
+        self._signed = 0
+        """Rows under a head whose signature was checked."""
+        self._open = None
+        """The last head, where its signature was not checked yet."""
 
     def add(self, key):
         self._keys[key["key_id"]] = bytes.fromhex(key["public_key"])
         if sha256(self._keys[key["key_id"]]).hex() != key["key_id"]:
             raise Bad("key", "a key's id is not its own: " + key["key_id"])
 
-    def check(self, head, row, last_row):
+    def check(self, head, row=None, last_row=None, at_once=False):
         key_id, which = head["key_id"], f"the head of size {head['size']}"
         if key_id not in self._keys:
             raise Bad("key", f"{which} is signed by a key that is not there: {key_id}", row, last_row)
         if self.trusted and key_id not in self.trusted:
             raise Bad("key", f"{which} is signed by a key that you do not trust: {key_id}", row, last_row)
-        message = signed_bytes(head, "head", ("signature",))
-        if not is_signed(self._keys[key_id], message, bytes.fromhex(head["signature"])):
-            raise Bad("signature", f"the signature of {which} is not over what it says", row, last_row)
-        self.used.add(key_id)
         if self.signer not in (None, key_id):
+            self.settle()
             change = (self.signer, key_id, key_id in self._offered)
             size, times = self.changes.get(change, (head["size"], 0))
             self.changes[change] = (size, times + 1)
+        if self.signer != key_id or self.heads < self.FIRST_HEADS or head["size"] - self._signed >= self.EVERY_ROWS:
+            at_once = True
+        self.heads += 1
+        self.used.add(key_id)
         self.signer = key_id
         self._offered.clear()
+        self._open = (head, row is not None)
+        if at_once or self.every:
+            self.settle()
+
+    def settle(self):
+        """Checks the signature of the last head, if it was not."""
+        if self._open is None:
+            return
+        (head, has_rows), self._open = self._open, None
+        message = signed_bytes(head, "head", ("signature",))
+        if not is_signed(self._keys[head["key_id"]], message, bytes.fromhex(head["signature"])):
+            rows = (self._signed, head["size"] - 1) if has_rows else (None, None)
+            raise Bad("signature", f"the signature of the head of size {head['size']} is not over what it says", *rows)
+        self.checked += 1
+        self._signed = head["size"]
 
     def check_rotation(self, rotation):
+        self.settle()
         message = signed_bytes(rotation, "rotation", ("from_signature", "to_signature"))
         for side in ("from", "to"):
             key_id, key = rotation[side + "_key_id"], bytes.fromhex(rotation[side + "_public_key"])
@@ -437,7 +469,7 @@ class Export:
         if (head["size"], head["root"], head["chain"]) != (rows, self.tree.root().hex(), self.chain.hex()):
             words = f"the rows {first} to {last} are not those that the head of size {head['size']} was signed over"
             raise Bad("root", words, first, last)
-        self.signatures.check(head, first, last)
+        self.signatures.check(head, first, last, at_once=rows in self.kept)
         self.proved = rows
         self.heads += 1
 
@@ -456,6 +488,7 @@ class Export:
         if self.rows < wanted:
             words = f"the file ends before row {self.rows}; there were at least {wanted}"
             raise Bad("truncated", words, self.rows, wanted - 1)
+        self.signatures.settle()
         if self.proved < self.rows:
             raise Bad("unsealed", f"no head covers the rows from {self.proved} on", self.proved, self.rows - 1)
 
@@ -571,7 +604,7 @@ def check_signed(proof, signatures):
             raise Bad("organization", "a rotation is another organization's")
         signatures.check_rotation(rotation)
     signatures.add(key)
-    signatures.check(head, None, None)
+    signatures.check(head)
 
 
 def verify_head(file, signatures, kept, links):
@@ -686,6 +719,9 @@ def arguments():
         metavar="ID",
         help="trust this key, and those that it vouches for, only; may be repeated",
     )
+    parser.add_argument(
+        "--all-signatures", action="store_true", help="check every head's signature, however many there are"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON for machines")
     return parser.parse_args()
 
@@ -722,6 +758,8 @@ def tell(checked, signatures):
     )
     if checked.get("after_kept"):
         print(f"Rows newer than the kept head: {checked['after_kept']}. That they were recorded, the key alone says.")
+    if signatures.checked < signatures.heads:
+        print(f"Signatures checked: {signatures.checked} of {signatures.heads} heads (--all-signatures: each).")
     for change, (size, times) in signatures.changes.items():
         print(words_of(change, size, times))
     for key_id in sorted(signatures.used):
@@ -735,13 +773,20 @@ def as_json(checked, signatures, bad):
         for (before, now, endorsed), (size, times) in signatures.changes.items()
     ]
     return json.dumps(
-        {"ok": bad is None, **checked, "key_ids": sorted(signatures.used), "key_changes": changes, "fault": fault}
+        {
+            "ok": bad is None,
+            **checked,
+            "signatures": signatures.checked,
+            "key_ids": sorted(signatures.used),
+            "key_changes": changes,
+            "fault": fault,
+        }
     )
 
 
 def main():
     asked = arguments()
-    signatures = Signatures(asked.key_id)
+    signatures = Signatures(asked.key_id, asked.all_signatures)
     try:
         kept = [read_kept(path) for path in asked.head]
         links = [read_link(path) for path in asked.consistency]

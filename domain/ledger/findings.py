@@ -71,6 +71,8 @@ class Report:
     """Rows of a proof that no kept head covers: that they were recorded, the key alone says."""
     key_ids: set[str] = field(default_factory=set[str])
     """Whose signatures were checked."""
+    signatures: int = 0
+    """Of heads, that were checked: of very many not each."""
     key_changes: list[KeyChange] = field(default_factory=list[KeyChange])
     """In their order; the same two keys once."""
     fault: Fault | None = None

@@ -5,6 +5,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NoReturn, assert_never
 
 from domain.activity.model import SALT_BYTES
@@ -56,11 +57,15 @@ class ExportVerifier:
             self._end()
         except Bad as bad:
             self.report.fault = bad.fault
-        self.report.key_changes = self._signatures.changes
+        self.report.key_changes, self.report.signatures = self._signatures.changes, self._signatures.checked
         return self.report
 
     def _bad(self, code: FaultCode, words: str, row: int | None = None, last_row: int | None = None) -> NoReturn:
         raise Bad(Fault(code=code, words=words, row=row, last_row=last_row, line=self._line))
+
+    def _hold(self, fault: Fault | None) -> None:
+        if fault is not None:
+            raise Bad(replace(fault, line=self._line))
 
     def _take(self, raw: bytes) -> None:
         row = self.report.rows
@@ -147,9 +152,7 @@ class ExportVerifier:
         if (head.size, head.root, head.chain) != (rows, self._frontier.root.hex(), self._chain.hex()):
             words = f"the rows {first} to {last} are not those that the head of size {head.size} was signed over"
             self._bad("root", words, first, last)
-        fault = self._signatures.fault_of(head)
-        if fault is not None:
-            self._bad(*fault, first, last)
+        self._hold(self._signatures.fault_of(head, at_once=rows in self._kept))
         self._proved = rows
         self.report.heads += 1
         self.report.key_ids.add(head.key_id)
@@ -161,6 +164,7 @@ class ExportVerifier:
             self._bad("organization", "a rotation is another organization's")
         if after != self._proved or after != self.report.rows or line.from_key_id != self._signatures.signer:
             self._bad("rotation", f"the rotation after size {after} does not stand after a head of the key before")
+        self._hold(self._signatures.fault_at_end())
         fault = self._signatures.fault_of_rotation(line)
         if fault is not None:
             self._bad("rotation", fault)
@@ -172,6 +176,7 @@ class ExportVerifier:
         wanted = max(self._header.size, self._largest_kept)
         if rows < wanted:
             self._bad("truncated", f"the file ends before row {rows}; there were at least {wanted}", rows, wanted - 1)
+        self._hold(self._signatures.fault_at_end())
         if self._proved < rows:
             self._bad("unsealed", f"no head covers the rows from {self._proved} on", self._proved, rows - 1)
 
@@ -247,5 +252,6 @@ def _check_signed(head: HeadLine, file: ProofFile | HeadFile, signatures: Signat
         raise Bad(Fault(code="key", words=f"a key's id is not its own: {file.key.key_id}"))
     fault = signatures.fault_of(head)
     if fault is not None:
-        raise Bad(Fault(code=fault[0], words=fault[1]))
+        raise Bad(Fault(code=fault.code, words=fault.words))
+    report.signatures = signatures.checked
     report.heads, report.key_ids, report.organization_id = 1, {head.key_id}, head.organization_id

@@ -94,12 +94,15 @@ def verify(
         list[str] | None,
         typer.Option("--key-id", metavar="ID", help="Trust signatures of this key only; may be repeated."),
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all-signatures", help="Check every head's signature, however many there are.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Check an export, a proof or a head, and name the first row that is not as it was sealed. It asks no database."""
     from server.cli import verifying
 
-    _exit_with(verifying.verify(file, head or [], key_id or [], consistency or [], as_json=as_json))
+    _exit_with(verifying.verify(file, head or [], key_id or [], consistency or [], every=every, as_json=as_json))
 
 
 def _exit_with(done: bool) -> None:

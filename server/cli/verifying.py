@@ -19,12 +19,18 @@ LINKS_OF_NO_EXPORT = "--consistency is for a proof or a head: an export has ever
 
 
 def verify(
-    file: Path, heads: Sequence[Path], key_ids: Sequence[str], consistency: Sequence[Path], *, as_json: bool
+    file: Path,
+    heads: Sequence[Path],
+    key_ids: Sequence[str],
+    consistency: Sequence[Path],
+    *,
+    every: bool,
+    as_json: bool,
 ) -> bool:
     """Print what was found; False when something does not hold."""
     try:
         links = [_link(path) for path in consistency]
-        report = report_of(file, [_kept(path) for path in heads], Signatures(is_signed, key_ids), links)
+        report = report_of(file, [_kept(path) for path in heads], Signatures(is_signed, key_ids, every=every), links)
     except OSError as error:
         raise CommandFailed(f"{error.filename}: {error.strerror}") from error
     if as_json:
@@ -94,8 +100,13 @@ def _words(report: Report) -> list[str]:
         whose, checked = f"{whose}, call {report.call_id}", f"{report.rows} rows, {report.unsealed} unsealed"
     newer = f"Rows newer than the kept head: {report.after_kept}. That they were recorded, the key alone says."
     signed = [f"Signed by key {each}: is it the one that you were told of?" for each in sorted(report.key_ids)]
+    skipped = f"Signatures checked: {report.signatures} of {report.heads} heads (--all-signatures: each)."
+    newer_or_skipped = [
+        *([newer] if report.after_kept else []),
+        *([skipped] if report.rows and report.signatures < report.heads else []),
+    ]
     changed = [_changed(each) for each in report.key_changes]
-    return [f"Holds: {checked}.", f"{whose}.", *([newer] if report.after_kept else []), *changed, *signed]
+    return [f"Holds: {checked}.", f"{whose}.", *newer_or_skipped, *changed, *signed]
 
 
 def _changed(change: KeyChange) -> str:

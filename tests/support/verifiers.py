@@ -34,10 +34,16 @@ class Found:
 
 
 def checked(
-    path: Path, kept: Sequence[Path] = (), key_ids: Sequence[str] = (), consistency: Sequence[Path] = ()
+    path: Path,
+    kept: Sequence[Path] = (),
+    key_ids: Sequence[str] = (),
+    consistency: Sequence[Path] = (),
+    *,
+    every: bool = False,
 ) -> Found:
-    """What both say."""
-    ours, theirs = _ours(path, kept, key_ids, consistency), _standalone(path, kept, key_ids, consistency)
+    """What both say. `every`: each signature is asked for."""
+    ours = _ours(path, kept, Signatures(is_signed, key_ids, every=every), consistency)
+    theirs = _standalone(path, kept, _theirs["Signatures"](key_ids, every), consistency)
     assert ours == theirs, (ours, theirs)
     return ours
 
@@ -70,16 +76,17 @@ def payloads_of(path: Path) -> tuple[int, int]:
     return report.payloads, report.erased
 
 
-def _ours(path: Path, kept: Sequence[Path], key_ids: Sequence[str], consistency: Sequence[Path]) -> Found:
+def _ours(path: Path, kept: Sequence[Path], signatures: Signatures, consistency: Sequence[Path]) -> Found:
     heads = [kept_heads(each.read_bytes()) for each in kept]
     links = [link for each in consistency if (link := read_whole(each.read_bytes(), HeadFile))]
-    report = report_of(path, heads, Signatures(is_signed, key_ids), links)
+    report = report_of(path, heads, signatures, links)
     fault = report.fault
     return Found(None, newer=report.after_kept) if fault is None else Found(fault.code, fault.row, fault.last_row)
 
 
-def _standalone(path: Path, kept: Sequence[Path], key_ids: Sequence[str], consistency: Sequence[Path]) -> Found:
-    found, bad = _verified(path, kept, _theirs["Signatures"](key_ids), consistency)
+# Any: the file for strangers' own.
+def _standalone(path: Path, kept: Sequence[Path], signatures: Any, consistency: Sequence[Path]) -> Found:
+    found, bad = _verified(path, kept, signatures, consistency)
     return Found(None, newer=found.get("after_kept", 0)) if bad is None else Found(bad.code, bad.row, bad.last_row)
 
 
