@@ -569,8 +569,10 @@ PROVED = {
 def verify_proof(proof, signatures, kept, links):
     """What was checked. `kept`: the heads of each file of such."""
     head, events, unsealed = proof.get("head"), proof.get("events"), proof.get("unsealed")
-    if type(events) is not list or not all(fits(each, PROVED) for each in events) or not is_size(unsealed):
+    if type(events) is not list or not all(fits(each, PROVED) for each in events):
         raise Bad("unreadable", "the proof's events are not such")
+    if not is_text(proof.get("call_id")) or not is_size(unsealed):
+        raise Bad("unreadable", "the proof does not say of which call it is")
     if head is None or not events:
         raise Bad("unsealed", f"no event of the call is proved here; {unsealed} are not sealed yet: ask again")
     check_signed(proof, signatures)
@@ -752,10 +754,9 @@ COUNTED = ("rows", "heads", "payloads", "erased", "unsealed")
 def tell(checked, signatures):
     counted = [f"{checked[name]} {name}" for name in COUNTED if name in checked]
     print("Holds: " + ", ".join(counted) + ".")
-    print(
-        "Organization {organization_id}".format(**checked)
-        + (", call {call_id}.".format(**checked) if "call_id" in checked else ".")
-    )
+    call = f", call {checked['call_id']}" if "call_id" in checked else ""
+    # Whoever signs by a key of their own chooses these texts: no line of ours may stand in them.
+    print(f"Organization {checked['organization_id']}{call}.".encode("unicode_escape").decode())
     if checked.get("after_kept"):
         print(f"Rows newer than the kept head: {checked['after_kept']}. That they were recorded, the key alone says.")
     if signatures.checked < signatures.heads:

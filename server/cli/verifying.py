@@ -106,6 +106,8 @@ def _words(report: Report) -> list[str]:
         *([skipped] if report.rows and report.signatures < report.heads else []),
     ]
     changed = [_changed(each) for each in report.key_changes]
+    # Whoever signs by a key of their own chooses these texts: no line of ours may stand in them.
+    whose = whose.encode("unicode_escape").decode()
     return [f"Holds: {checked}.", f"{whose}.", *newer_or_skipped, *changed, *signed]
 
 

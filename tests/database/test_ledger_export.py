@@ -437,6 +437,8 @@ async def test_a_proof_without_events_without_a_head_or_of_another_organization_
     assert checked(desk.json({**shown, "events": []})) == Found("unsealed")
     assert checked(desk.json({**shown, "head": None})) == Found("unsealed")
     assert checked(desk.json({**shown, "head": None, "key": None, "events": [], "unsealed": 3})) == Found("unsealed")
+    nameless = {name: value for name, value in shown.items() if name != "call_id"}
+    assert "does not say of which call" in printed(desk.json(nameless))
     shown["events"][0]["event"]["organization_id"] = str(FIRM_B.organization_id)
     assert checked(desk.json(shown)) == Found("organization", 9)
 
