@@ -550,7 +550,7 @@ def check_tied(kept, head, links):
             if not follows(size, head["root"], newer, link["consistency"]):
                 raise Bad("kept_head", CHANGED, 0, size - 1)
             return newest
-    ask = f"run `glow audit head --since {min(newest, size)}` and give what it prints by --consistency"
+    ask = f"run `glow audit head --since {min(max(reached), size)}` and give what it prints by --consistency"
     raise Bad("kept_head", f"nothing ties this head of size {size} to the kept one of size {newest}: {ask}")
 
 

@@ -31,7 +31,7 @@ def check_tied(kept: Sequence[HeadLine], head: HeadLine, links: Sequence[HeadFil
             if not _follows(head.size, head.root, newer, link):
                 _changed(head.size)
             return newest
-    ask = f"run `glow audit head --since {min(newest, head.size)}` and give what it prints by --consistency"
+    ask = f"run `glow audit head --since {min(max(reached), head.size)}` and give what it prints by --consistency"
     words = f"nothing ties this head of size {head.size} to the kept one of size {newest}: {ask}"
     raise Bad(Fault(code="kept_head", words=words))
 

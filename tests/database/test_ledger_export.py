@@ -492,6 +492,7 @@ async def test_a_kept_head_of_another_size_is_never_dropped_in_silence(desk: Des
     late = desk.json(await desk.proof(9), "late.json")
     assert checked(late, [kept]) == Found("kept_head")
     assert checked(late, [kept], [], [second]) == Found("kept_head"), "the link before it is missing"
+    assert f"`glow audit head --since {ROWS + 1}`" in printed(late, [kept], consistency=[first]), "the next to ask for"
     # kept -> first -> second, in whatever order they are named, and beside other firms' heads.
     assert checked(late, [kept], [KEY.key_id], [second, first]) == Found(None)
     # Each file's newest head counts: one that holds excuses none that nothing ties to the proof.

@@ -48,9 +48,11 @@ def checked(
     return ours
 
 
-def printed(path: Path, kept: Sequence[Path] = (), key_ids: Sequence[str] = ()) -> str:
+def printed(
+    path: Path, kept: Sequence[Path] = (), key_ids: Sequence[str] = (), consistency: Sequence[Path] = ()
+) -> str:
     """What the file for strangers prints of a file that does not hold."""
-    _, bad = _verified(path, kept, _theirs["Signatures"](key_ids))
+    _, bad = _verified(path, kept, _theirs["Signatures"](key_ids), consistency)
     assert bad is not None
     return str(_theirs["told_of"](bad))
 
