@@ -32,6 +32,7 @@ STANDING_IN: dict[str, Any] = {
     "approval_needs_role": Role.PARTNER,
     "approval_deputy_role": Role.PARTNER,
 }
+CONCLUDING: dict[str, Any] = {**DECIDING, "tool": "call_conclude", "least_role": Role.MANAGER}
 SIGNING: dict[str, Any] = {
     **BY_HAND,
     "tool": "signoff_record",
@@ -167,6 +168,8 @@ FIRES: dict[str, list[dict[str, Any]]] = {
         {**REMEMBERING, "tool": "preference_forget", "role": Role.READONLY, "level": 0},
     ],
     "four_eyes_needed": [{**DECIDING, "approval_own": True, "approval_four_eyes": True}],
+    "conclusion_role_too_low": [{**CONCLUDING, "approval_needs_role": Role.PARTNER}],
+    "conclusion_needs_four_eyes": [{**CONCLUDING, "approval_own": True, "approval_four_eyes": True}],
     "deputy_asked": [{**STANDING_IN, "approval_own": True}],
     "deputy_of_the_asker": [{**STANDING_IN, "approval_deputy_own": True, "approval_four_eyes": True}],
     "deputy_too_low": [{**STANDING_IN, "role": Role.EMPLOYEE}],

@@ -56,6 +56,8 @@ const REASONS: Record<string, string> = {
   budget_exhausted: "A budget of the firm’s does not suffice for it.",
   client_changes_own_tasks_only: "Clients change only tasks of their own.",
   client_outside_own_engagement: "Clients see and touch only what is theirs.",
+  conclusion_needs_four_eyes: "Somebody other than the one who asked must say how it ended.",
+  conclusion_role_too_low: "Your role may not say how this call ended.",
   control_not_satisfied: "Its release control is not satisfied.",
   delegate_decides_nothing: "Whoever decides nothing cannot decide in another’s stead.",
   delegation_of_others: "A delegation is revoked by whoever gave it or was given it, or by a partner.",

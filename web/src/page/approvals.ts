@@ -14,7 +14,7 @@ export async function showApprovals(hub: Hub, main: HTMLElement): Promise<void> 
   const pending = items.filter((item) => item.state === "pending");
   const decided = items.filter((item) => item.state !== "pending");
   fill(list,
-    h("p", { class: "said-of-it" }, go("away", "Who decides while you are away")),
+    h("p", { class: "said-of-it" }, go("away", "Who decides while you are away"), " · ", go("open", "Calls left open")),
     section("Waiting", pending, "Nothing waits for a decision."),
     decided.length ? section("Decided", decided, "") : null);
 }

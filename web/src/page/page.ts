@@ -11,6 +11,7 @@ import { showAway } from "./away.ts";
 import { credential, linkedCredential } from "./credential.ts";
 import type { Page } from "./frame.ts";
 import { showMemory } from "./memory.ts";
+import { showOpenCalls } from "./open_calls.ts";
 import { showActivity, showDocuments } from "./records.ts";
 import { showSchedules } from "./schedules.ts";
 import { brand, settled, signIn, type Me } from "./sign_in.ts";
@@ -20,7 +21,7 @@ const VIEWS: readonly (readonly [string, string])[] = [
   ["", "Chat"], ["approvals", "Approvals"], ["tasks", "Tasks"], ["schedules", "Schedules"], ["documents", "Documents"], ["activity", "Activity"], ["autonomy", "Autonomy"], ["memory", "Memory"],
 ];
 /** Of views that belong to another one of the list. */
-const TITLES: Readonly<Record<string, string>> = { approval: "Approval", away: "While you are away" };
+const TITLES: Readonly<Record<string, string>> = { approval: "Approval", away: "While you are away", open: "Calls left open" };
 const APPROVALS_EVERY_MS = 30_000;
 const SEARCH_AFTER_MS = 200;
 
@@ -135,6 +136,8 @@ async function show(view: string, found: URLSearchParams, signal: AbortSignal): 
       return showApproval(hub, main, found.get("approval") ?? "", countApprovals);
     case "approvals":
       return showApprovals(hub, main);
+    case "open":
+      return showOpenCalls(main, { hub, signal, usable });
     case "away":
       return showAway(main, { hub, signal, who: me?.principal ?? "", role: me?.role ?? "", usable });
     case "tasks":
@@ -193,7 +196,7 @@ async function awaitTitle(id: string): Promise<void> {
 
 /** The view in the list at the side to which this one belongs. */
 function viewOf(view: string): string {
-  return { conversation: "", approval: "approvals", away: "approvals" }[view] ?? view;
+  return { conversation: "", approval: "approvals", away: "approvals", open: "approvals" }[view] ?? view;
 }
 
 function mark(view: string, conversation = new URLSearchParams(location.hash.slice(1)).get("conversation")): void {
