@@ -18,7 +18,7 @@ from domain.kernel import DomainError, NewId, NotFound, PrincipalId, TaskRunId
 from domain.paging import Page, Position, page_of
 from knowledge.model import DocumentId, NewDocument
 from knowledge.parse.decode import storable
-from knowledge.parse.document import MediaType
+from knowledge.parse.document import MAIL, MediaType
 from knowledge.service import DocumentNotFound, KnowledgeService, document_title
 from knowledge.sources.model import (
     Away,
@@ -418,7 +418,7 @@ class _Applying:
             content=content.content,
             audience=source.audience,
             engagement_id=source.engagement_id,
-            trust=source.trust,
+            trust="external" if media_type in MAIL else source.trust,
             uploaded_by=self._by,
             created_at=self._now,
             source_id=self._source_id,

@@ -161,6 +161,11 @@ WAITING = shows(
 """Of every route whose work may need an approval, besides."""
 
 
+def or_waits(schema: Json) -> Json:
+    """Of a route that accepts what it goes on with: it answers so, or that a person is asked."""
+    return {"anyOf": [schema, WAITING[202]["content"]["application/json"]["schema"]]}
+
+
 KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",

@@ -25,6 +25,7 @@ from server.http.document import (
     CALL_REFUSALS,
     WAITING,
     listed,
+    or_waits,
     problems,
     shows,
     tool_result,
@@ -164,7 +165,7 @@ async def upload(
     status_code=202,
     responses={
         **shows(
-            {"anyOf": [DOCUMENT, WAITING[202]["content"]["application/json"]["schema"]]},
+            or_waits(DOCUMENT),
             status=202,
             description="Queued to be indexed, or waits for a person's approval (`outcome`: waiting)",
             located="The document, where it is taken in",
@@ -233,7 +234,7 @@ async def delete_document(visit: Api, document_id: UUID) -> Response:
     status_code=202,
     responses={
         **shows(
-            {"anyOf": [DOCUMENT, WAITING[202]["content"]["application/json"]["schema"]]},
+            or_waits(DOCUMENT),
             status=202,
             description="Back, and queued to be indexed, or waits for a person's approval (`outcome`: waiting)",
         ),

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from knowledge.sources.model import ChangeKind, ChangeQuery, SourceId, SourceQuery
 from server.http.answers import json_answer, result_answer
 from server.http.bodies import Json, ToolArguments, invalid_request
-from server.http.document import BODY_REFUSALS, CALL_REFUSALS, WAITING, listed, shows, tool_result
+from server.http.document import BODY_REFUSALS, CALL_REFUSALS, WAITING, listed, or_waits, shows, tool_result
 from server.http.parameters import PageAsked
 from server.http.visits import Api
 from tools.views.sources import change_json, source_json
@@ -69,7 +69,7 @@ async def list_changes(
     status_code=202,
     responses={
         **shows(
-            {"anyOf": [TASK_RUN, WAITING[202]["content"]["application/json"]["schema"]]},
+            or_waits(TASK_RUN),
             status=202,
             description="Accepted: it runs in the background, or waits for a person's approval (`outcome`: waiting)",
             located="The run, where it is accepted",
@@ -91,8 +91,11 @@ async def sync_source(visit: Api, source_id: UUID) -> Response:
     "/{source_id}",
     status_code=202,
     responses={
-        **shows(tool_result("source_remove"), status=202, description="Its documents go in the background"),
-        **WAITING,
+        **shows(
+            or_waits(tool_result("source_remove")),
+            status=202,
+            description="Its documents go in the background; or it waits for a person's approval (`outcome`: waiting)",
+        ),
         **CALL_REFUSALS,
     },
 )

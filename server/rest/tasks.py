@@ -17,6 +17,7 @@ from server.http.document import (
     WAITING,
     event_streams,
     listed,
+    or_waits,
     problems,
     shows,
     tool_result,
@@ -101,7 +102,7 @@ async def update_task(
     status_code=202,
     responses={
         **shows(
-            {"anyOf": [TASK_RUN, WAITING[202]["content"]["application/json"]["schema"]]},
+            or_waits(TASK_RUN),
             status=202,
             description="Accepted: it runs in the background, or waits for a person's approval (`outcome`: waiting)",
             located="The run, where it is accepted",

@@ -5,31 +5,17 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from server.database.connection import AnyConnection, Connection, connected
+from server.database.connection import Connection, connected
 from tests.doors.test_cli_commands import Glow, firm, glow, installation, last_call
 from tests.support.database import Database, run_apart
 from tests.support.doors import Doors, problem_of
+from tests.support.open_calls import left_open
 
 __all__ = ["firm", "glow", "installation"]
 
 STATED = {"happened": True, "statement": "Letter 4711, says the post's book."}
-LEFT = """
-INSERT INTO call_intents (organization_id, call_id, principal_id, principal_kind, mode, door, scheduled, tool,
-    arguments, agent_ceiling, begun_at)
-SELECT organization_id, call_id, principal_id, principal_kind, mode, door, false, tool, '{}', 3,
-       now() - interval '10 minutes'
-FROM activity_events WHERE call_id = $1 AND opens
-"""
-NEWEST = "SELECT call_id FROM activity_events WHERE tool = 'task_create' AND opens ORDER BY occurred_at DESC LIMIT 1"
 PARTNER = ("--organization", "acme-audit", "--user", "partner@acme.example")
 EMPLOYEE = ("--organization", "acme-audit", "--user", "employee@acme.example")
-
-
-async def left_open(connection: AnyConnection) -> UUID:
-    """The newest call, as one is kept that is under way outside, or was when its process was lost."""
-    call_id = await connection.fetchval(NEWEST)
-    await connection.execute(LEFT, call_id)
-    return call_id
 
 
 async def test_an_open_call_is_listed_and_closed_over_http(doors: Doors, superuser_connection: Connection) -> None:

@@ -21,6 +21,7 @@ from server.rest.docs import page_of
 from tests.support.database import Database
 from tests.support.doors import Doors, in_a_task, opened_doors
 from tests.support.earned import PROPOSED
+from tests.support.open_calls import left_open
 from tests.support.website import Said, Website, website
 
 PUBLIC = {("get", "/health"), ("get", "/readiness"), ("get", "/v1/downloads")}
@@ -78,6 +79,7 @@ def test_every_body_is_shown_with_its_schema(document: Json) -> None:
 
     taking = {(method, path) for method, path, _ in operations(document) if method in ("post", "patch", "put")}
     without = {f"/v1/runs/{{run_id}}/{act}" for act in ("cancel", "regenerate")}
+    without |= {"/v1/knowledge/sources/{source_id}/sync"}
     without |= {f"/v1/knowledge/documents/{{document_id}}/{act}" for act in ("link", "restore")}
     assert with_body == taking - {("post", path) for path in without}
     chat = next(operation for _, path, operation in operations(document) if path == "/v1/chat")
@@ -146,6 +148,25 @@ async def _who_stands_in(client: httpx.AsyncClient) -> None:
     await client.get("/v1/delegations")
     await client.get(path)
     await client.delete(path)
+
+
+async def _what_is_kept_like_a_site(client: httpx.AsyncClient, url: str) -> None:
+    asked = {"kind": "web", "name": "Leases", "settings": {"urls": [url]}}
+    source = (await client.post("/v1/knowledge/sources", json=asked)).json()
+    path = f"/v1/knowledge/sources/{source['source_id']}"
+    await client.get("/v1/knowledge/sources")
+    await client.get(path)
+    await client.post(f"{path}/sync")
+    await client.get(f"{path}/changes")
+    await client.delete(path)
+
+
+async def _what_was_left_open(client: httpx.AsyncClient, inspector: Connection) -> None:
+    await client.post("/v1/tasks", json={"title": "Write"})
+    call_id = await left_open(inspector)
+    await client.get("/v1/open-calls")
+    stated = {"happened": True, "statement": "Letter 4711, says the post's book."}
+    await client.post(f"/v1/open-calls/{call_id}/conclusion", json=stated)
 
 
 OWN_POLICY = (
@@ -219,7 +240,11 @@ async def _what_is_held_of_a_person(doors: Doors, client: httpx.AsyncClient, hol
 
 
 async def test_answers_hold_to_the_document(
-    doors: Doors, document: Json, owner_connection: Connection, site: Website
+    doors: Doors,
+    document: Json,
+    owner_connection: Connection,
+    superuser_connection: Connection,
+    site: Website,
 ) -> None:
     holding = Holding(document)
     client = await doors.client("partner@acme")
@@ -284,6 +309,8 @@ async def test_answers_hold_to_the_document(
     await _what_is_proposed(client, owner_connection)
     await _what_is_held_of_a_person(doors, client, holding)
     await _what_is_the_organizations_own(doors, holding)
+    await _what_is_kept_like_a_site(client, site.url("/leases"))
+    await _what_was_left_open(client, superuser_connection)
     await client.get((await client.post(f"/v1/knowledge/documents/{document_id}/link")).json()["url"])
     await client.delete(f"/v1/knowledge/documents/{document_id}")
     await client.get("/v1/knowledge/deleted-documents")

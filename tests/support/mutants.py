@@ -86,6 +86,7 @@ class Ungated(Gate):
                 reject_waiting=_never,
                 cancel_waiting=_never,
                 expire_waiting=_never,
+                conclude=_never,
             )
             return await work(arguments, context)
 

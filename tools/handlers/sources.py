@@ -27,8 +27,8 @@ from tools.work import CallContext, Handler, Job, PrepareContext
 SourceKinds = Mapping[SourceKind, OpenSource]
 
 WORKFLOW = "knowledge_sync"
-TRUST_OF: Mapping[SourceKind, Trust] = {"folder": "internal", "google_drive": "internal", "web": "external"}
-"""Who is taken to have written what a source of this kind holds, where nothing is said."""
+TRUST: Trust = "external"
+"""Of what a source holds, where nothing is said: as with an upload, somebody else is taken to have written it."""
 
 
 class SettingsRefused(DomainError):
@@ -102,7 +102,7 @@ async def source_add(arguments: SourceAdd, context: CallContext) -> Json:
             settings=cast("Mapping[str, object]", context.prepared),
             audience=arguments.audience,
             engagement_id=engagement_id,
-            trust=arguments.trust or TRUST_OF[arguments.kind],
+            trust=arguments.trust or TRUST,
             task_id=task_id,
             created_by=context.principal.principal_id,
             created_at=context.now,
