@@ -87,7 +87,7 @@ async def content_of(gate: GateOnTest, document_id: str) -> bytes:
 async def test_the_same_content_is_kept_once_and_goes_with_the_last_document_that_has_it(
     gate: GateOnTest, pools: DatabasePools, storage: Storage, owner_connection: Connection
 ) -> None:
-    first, second = await uploaded(gate), await uploaded(gate, trust="external")
+    first, second = await uploaded(gate), await uploaded(gate, trust="internal")
     assert await kept(storage) == [KEY]
     inside = "SELECT count(*) FROM knowledge_files WHERE document_id = ANY ($1) AND content IS NOT NULL"
     assert await owner_connection.fetchval(inside, [UUID(first), UUID(second)]) == 0
