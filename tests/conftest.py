@@ -21,7 +21,7 @@ pytest_plugins = ("tests.support.fixtures",)
 LONGEST = "test_parity.py"
 AUTHORITY = Path(__file__).parent / "support" / "nobody.pem"
 """The one authority that tests, and the processes they start, trust. Its key was never kept."""
-TRACED_OF = 3
+TRACED_OF = 6
 
 # Everywhere as in continuous integration: the same examples each time, and none of them timed on a shared machine.
 settings.load_profile("ci")
@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _trace_a_share(items: list[pytest.Item]) -> None:
-    """Tracing doubles what a test takes: of those with a database or a door behind them each third is traced, and the
+    """Tracing doubles what a test takes: of those with a database or a door behind them each sixth is traced, and the
     first case of each. What the others run besides is not counted, so the figure is lower than it is, never higher.
     """
     cases, tests = set[str](), Counter[Path]()
