@@ -94,6 +94,8 @@ REFUSALS = problems(401, 403, 404, 406, 422, 503)
 """Of every route behind a credential."""
 BODY_REFUSALS = problems(400, 413, 415)
 """Of every route that takes a body, besides."""
+KEY_REFUSALS = problems(400)
+"""Of a route that takes no body, and an Idempotency-Key, besides."""
 CALL_REFUSALS = problems(409, 502, 504)
 """Of every route whose work is a tool call, besides."""
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from domain.kernel import CallId
 from server.http.answers import result_answer
 from server.http.bodies import Json
-from server.http.document import CALL_REFUSALS, problems, shows, tool_result, with_members
+from server.http.document import CALL_REFUSALS, KEY_REFUSALS, problems, shows, tool_result, with_members
 from server.http.files import FILE, file_answer, file_content
 from server.http.marks import marks_of
 from server.http.visits import Api, hub_of
@@ -26,7 +26,7 @@ links = APIRouter(prefix="/v1", tags=["knowledge"])
 LINK = with_members(tool_result("document_link"), url={"type": "string", "format": "uri"})
 
 
-@router.post("/documents/{document_id:uuid}/link", responses={**shows(LINK), **CALL_REFUSALS})
+@router.post("/documents/{document_id:uuid}/link", responses={**shows(LINK), **KEY_REFUSALS, **CALL_REFUSALS})
 async def make_link(visit: Api, document_id: UUID) -> Response:
     """A link by which anybody who holds it gets the document's file in the caller's name, for 300 seconds."""
     outcome = await visit.call("document_link", {"document_id": str(document_id)})

@@ -23,6 +23,7 @@ from server.http.bodies import Body, Json, ToolArguments, invalid_request
 from server.http.document import (
     BODY_REFUSALS,
     CALL_REFUSALS,
+    KEY_REFUSALS,
     WAITING,
     listed,
     or_waits,
@@ -238,6 +239,7 @@ async def delete_document(visit: Api, document_id: UUID) -> Response:
             status=202,
             description="Back, and queued to be indexed, or waits for a person's approval (`outcome`: waiting)",
         ),
+        **KEY_REFUSALS,
         **CALL_REFUSALS,
     },
 )

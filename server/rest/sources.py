@@ -9,7 +9,16 @@ from starlette.responses import Response
 from knowledge.sources.model import ChangeKind, ChangeQuery, SourceId, SourceQuery
 from server.http.answers import json_answer, result_answer
 from server.http.bodies import Json, ToolArguments, invalid_request
-from server.http.document import BODY_REFUSALS, CALL_REFUSALS, WAITING, listed, or_waits, shows, tool_result
+from server.http.document import (
+    BODY_REFUSALS,
+    CALL_REFUSALS,
+    KEY_REFUSALS,
+    WAITING,
+    listed,
+    or_waits,
+    shows,
+    tool_result,
+)
 from server.http.parameters import PageAsked
 from server.http.visits import Api
 from tools.views.sources import change_json, source_json
@@ -74,6 +83,7 @@ async def list_changes(
             description="Accepted: it runs in the background, or waits for a person's approval (`outcome`: waiting)",
             located="The run, where it is accepted",
         ),
+        **KEY_REFUSALS,
         **CALL_REFUSALS,
     },
 )
