@@ -7,6 +7,7 @@ import sys
 import tomllib
 import zipfile
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
 import grimp
@@ -77,7 +78,8 @@ def test_every_library_that_source_imports_is_declared() -> None:
 
 def _declared() -> set[str]:
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    requirements: list[str] = pyproject["project"]["dependencies"]
+    extras: dict[str, list[str]] = pyproject["project"]["optional-dependencies"]
+    requirements: list[str] = [*pyproject["project"]["dependencies"], *chain(*extras.values())]
     return {_normalized(re.split(r"[\[<>=!~ ]", requirement)[0]) for requirement in requirements}
 
 
