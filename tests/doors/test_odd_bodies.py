@@ -69,6 +69,7 @@ def routes(doors: Doors) -> Iterator[tuple[str, str]]:
             "{proposal_id}": SOMETHING,
             "{delegation_id}": SOMETHING,
             "{erasure_id}": SOMETHING,
+            "{source_id}": SOMETHING,
         }.items():
             path = path.replace(parameter, value)
         assert "{" not in path, path
