@@ -63,9 +63,10 @@ def test_no_setting_and_no_command_arms_the_fault_hook() -> None:
     assert not [name for name in Settings.model_fields if "fault" in name]
     sources = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "server").rglob("*.py")}
     assert [name for name, source in sources.items() if re.search(r"\bfault=", source)] == ["hub.py"]
-    # The demo says where heads go, and no more.
+    # The demo says where heads go, and what opens a hub where files lie, and no more.
     made = {name: re.findall(r"\bHubOptions\((.*?)=", source) for name, source in sources.items()}
-    assert {name: said for name, said in made.items() if said} == {"demo.py": ["heads"]}
+    places = {"demo.py": ["heads"], "opening.py": ["storage"], "evaluating.py": ["storage"]}
+    assert {name: said for name, said in made.items() if said} == places
 
 
 # The servers ----------------------------------------------------------------------------------------------------------
