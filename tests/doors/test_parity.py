@@ -159,6 +159,10 @@ def test_every_cell_is_decided_as_the_domain_says_and_alike_at_every_door(manife
         assert all(len(verdicts) == 1 for verdicts in alike.values()), (manifest.name, role, level, variant, alike)
 
 
+def test_no_two_cases_that_are_driven_have_one_name() -> None:
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """What the arguments of a call name, as the database would say it."""

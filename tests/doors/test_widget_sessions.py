@@ -121,11 +121,14 @@ async def test_service_account_gets_no_session(doors: Doors) -> None:
 
 
 async def routes(doors: Doors) -> set[tuple[str, str]]:
-    """Every route of the interface, by method and path."""
+    """Every route of the interface that asks for a token, by method and path."""
     document = (await (await doors.stranger()).get("/openapi.json")).json()
     paths = cast("Mapping[str, Mapping[str, Any]]", document["paths"])
     return {
-        (method.upper(), path) for path, operations in paths.items() for method in operations if path.startswith("/v1/")
+        (method.upper(), path)
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        if path.startswith("/v1/") and "security" in operation
     }
 
 

@@ -382,7 +382,7 @@ CASES: tuple[Case, ...] = (
         client_own=True,
     ),
     Case(
-        name="link",
+        name="hand out a file by a link",
         tool="document_link",
         arguments=_fixed({"document_id": _ids("client_thing")}),
         client_own=True,
