@@ -285,7 +285,8 @@ async def test_what_is_erased_is_in_no_table_and_everything_verifies(office: Off
     assert checked(old_export, [old_head]) == Found(None)
     assert checked(new_export, [old_head, proof]) == Found(None)
     assert checked(proof) == Found(None)
-    assert checked(await proof_of(office, call_id, "new-proof.json"), [old_head]) == Found(None)
+    link = await office.desk.head("link.json", since=orjson.loads(old_head.read_bytes())["head"]["size"])
+    assert checked(await proof_of(office, call_id, "new-proof.json"), [old_head], [], [link]) == Found(None)
 
 
 async def proof_of(office: Office, call_id: CallId, name: str) -> Path:
