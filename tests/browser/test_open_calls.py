@@ -7,6 +7,7 @@ from server.database.connection import connected
 from tests.browser.browsing import marks, sign_in
 from tests.browser.task_cards import rest
 from tests.support.database import Database
+from tests.support.open_calls import LEFT
 from tests.support.served import Served
 
 if TYPE_CHECKING:
@@ -14,13 +15,6 @@ if TYPE_CHECKING:
 
 pytestmark = marks
 
-LEFT = """
-INSERT INTO call_intents (organization_id, call_id, principal_id, principal_kind, mode, door, scheduled, tool,
-    arguments, agent_ceiling, begun_at)
-SELECT organization_id, call_id, principal_id, principal_kind, mode, door, false, tool, '{}', 3,
-       now() - interval '10 minutes'
-FROM activity_events WHERE call_id = $1 AND opens
-"""
 HOSTILE = "<img src=x onerror=window.hacked=1> letter 4711"
 
 
