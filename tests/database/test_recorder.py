@@ -263,7 +263,8 @@ async def test_a_connection_lost_between_batches_loses_nothing(
 ) -> None:
     await recorder.record([event()])
     await superuser_connection.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'glow_recorder'"
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE usename = 'glow_recorder' AND datname = current_database()"
     )
     recorded = [event() for _ in range(10)]
     await asyncio.gather(*(recorder.record([each]) for each in recorded))
