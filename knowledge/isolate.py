@@ -33,7 +33,7 @@ class PreparationUnavailable(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Nursery:
+class Nursery:
     """The running parent of the processes that read documents."""
 
     process: Process
@@ -45,6 +45,7 @@ class _Nursery:
             socket.send_fds(self.control, [b"+"], [link.fileno()])
 
     def kill(self) -> None:
+        """End it at once; those that are reading go on."""
         with suppress(ProcessLookupError):
             self.process.kill()
 
@@ -68,7 +69,7 @@ class IsolatedPreparer:
         self._process_limits = process_limits
         self._parse_limits = parse_limits
         self._budget = budget
-        self._nursery: _Nursery | None = None
+        self._nursery: Nursery | None = None
         self._starting = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -130,7 +131,7 @@ class IsolatedPreparer:
             await self._discard(nursery)
         raise PreparationUnavailable("no process takes up documents; see the server's error output")
 
-    async def _answer_of(self, nursery: _Nursery, request: bytes) -> bytearray:
+    async def _answer_of(self, nursery: Nursery, request: bytes) -> bytearray:
         link, far_end = socket.socketpair()
         with closing(far_end):
             nursery.send(far_end)
@@ -147,21 +148,22 @@ class IsolatedPreparer:
             writer.transport.abort()
         return received
 
-    async def _discard(self, nursery: _Nursery) -> None:
+    async def _discard(self, nursery: Nursery) -> None:
         async with self._starting:
             if self._nursery is nursery:
                 self._nursery = None
                 nursery.kill()
                 await _stopped(nursery)
 
-    async def _started(self) -> _Nursery:
+    async def _started(self) -> Nursery:
         async with self._starting:
             if self._nursery is None:
-                self._nursery = await _start()
+                self._nursery = await start_nursery()
             return self._nursery
 
 
-async def _start() -> _Nursery:
+async def start_nursery() -> Nursery:
+    """A running one. Raises  PreparationUnavailable."""
     control, far_end = socket.socketpair()
     async with AsyncExitStack() as on_failure:
         on_failure.callback(control.close)
@@ -171,11 +173,11 @@ async def _start() -> _Nursery:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 pass_fds=(far_end.fileno(),),
-                env=_environment(),
+                env=environment(),
                 # Ctrl-C at a terminal is for the server, which ends this process in its turn.
                 start_new_session=True,
             )
-        nursery = _Nursery(process, control)
+        nursery = Nursery(process, control)
         on_failure.push_async_callback(_stopped, nursery)
         control.setblocking(False)
         if not await _is_ready(control):
@@ -192,7 +194,7 @@ async def _is_ready(control: socket.socket) -> bool:
         return False
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """What a process that reads hostile files needs: where the code lies, and nothing that opens a door."""
     code = str(Path(__file__).resolve().parent.parent)
     return {
@@ -205,7 +207,7 @@ def _environment() -> dict[str, str]:
     }
 
 
-async def _stopped(nursery: _Nursery) -> None:
+async def _stopped(nursery: Nursery) -> None:
     nursery.control.close()
     try:
         # In a task that was told to end, asyncio.timeout() of Python 3.11.2 lets its own cancellation through.

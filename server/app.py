@@ -5,10 +5,11 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 
 from fastapi import APIRouter, Depends, FastAPI
+from starlette.routing import BaseRoute
 
 from domain.kernel import NewId, new_id
 from server.charts.painter import Painter
@@ -142,26 +143,32 @@ def create_app(open_hub: OpenHub, options: AppOptions | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        routes=_routes(),
     )
     app.state.streams = EventStreams()
     app.state.limits = Limits()
     app.state.painter = Painter()
     app.state.document = _documents(app)
-    _add_routes(app)
     answer_problems(app)
     _add_middleware(app, options)
     return app
 
 
-def _add_routes(app: FastAPI) -> None:
+@cache
+def _routes() -> list[BaseRoute]:
+    """What all applications of a process serve: FastAPI makes a route ready at its first request, which for all of them
+    takes as long as to open a hub.
+    """
+    routes = APIRouter()
     for router in FIRST_ROUTERS:
-        app.include_router(router, responses=REFUSALS)
+        routes.include_router(router, responses=REFUSALS)
     for router in JSON_ROUTERS:
-        app.include_router(router, dependencies=[Depends(json_wanted)], responses=REFUSALS)
+        routes.include_router(router, dependencies=[Depends(json_wanted)], responses=REFUSALS)
     for router in OTHER_ROUTERS:
-        app.include_router(router, responses=REFUSALS)
+        routes.include_router(router, responses=REFUSALS)
     for router in OPEN_ROUTERS:
-        app.include_router(router)
+        routes.include_router(router)
+    return routes.routes
 
 
 def _add_middleware(app: FastAPI, options: AppOptions) -> None:

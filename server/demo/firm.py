@@ -2,6 +2,7 @@
 
 import re
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Literal
 from uuid import UUID, uuid5
@@ -128,8 +129,9 @@ class DemoFirm(_Part):
     organizations: tuple[DemoOrganization, ...]
 
 
+@cache
 def load_firm(folder: Path) -> DemoFirm:
-    """The demo firm that the folder describes."""
+    """The demo firm that the folder describes, read once."""
     return DemoFirm.model_validate(read_yaml(folder / "firm.yaml"))
 
 

@@ -5,11 +5,21 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from domain.resources import resource_folder
+from knowledge import isolate
 from server.database.connection import Connection, connected
 from server.database.embedded import EmbeddedServer
 from server.database.pool import DatabasePools, open_pools
 from server.logins import Login
 from tests.support.database import Database, cluster_of_tests, fresh_database, migrated_template
+from tests.support.nursery import shared_nursery
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_nursery() -> Iterator[None]:
+    """Documents are read by children of one process that all tests share; see tests.support.nursery."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(isolate, "start_nursery", shared_nursery)
+        yield
 
 
 @pytest.fixture(scope="session")

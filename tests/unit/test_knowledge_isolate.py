@@ -8,6 +8,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from knowledge import isolate
 from knowledge.isolate import BROKE_OFF, IsolatedPreparer
 from knowledge.parse.document import ParseLimits, Unreadable
 from knowledge.prepare import prepare_document
@@ -20,17 +21,26 @@ from knowledge.wire import (
     refused_bytes,
     request_bytes,
 )
+from tests.support.nursery import shared_pids
 
 TEXT = "# Renewal\n\nThe letter of Émile 😀 is renewed.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n".encode()
 LARGE = b"# Head\n\nSome words in a paragraph, and a [link](x).\n\n" * 60_000
 
+START = isolate.start_nursery
+
+
+@pytest.fixture(autouse=True)
+def own_nursery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried here is the real start and end, not what other tests share."""
+    monkeypatch.setattr(isolate, "start_nursery", START)
+
 
 def nurseries() -> list[psutil.Process]:
-    """Those started here and still alive; another test's helpers may outlive it in this process."""
+    """Those started here and still alive; the one that other tests share is none of them."""
     found: list[psutil.Process] = []
     for child in psutil.Process().children():
         with suppress(psutil.NoSuchProcess):
-            if "knowledge.parse_worker" in child.cmdline():
+            if "knowledge.parse_worker" in child.cmdline() and child.pid not in shared_pids():
                 found.append(child)
     return found
 

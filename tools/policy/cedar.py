@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, cast
 
 import orjson
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from cedarpy import AuthzResult, Diagnostics, PolicySet, Schema, ValidationResult
 
 Json = dict[str, object]
+
+_KEPT = 4
 
 
 class EngineError(Exception):
@@ -57,6 +60,7 @@ class Engine:
         self._ladder = ladder
 
     @classmethod
+    @lru_cache(maxsize=_KEPT)
     def parse(cls, files: PolicyFiles) -> "Engine":
         """Raises  PolicyFilesError: the schema does not parse, or forbids what the policies say."""
         import cedarpy
