@@ -327,12 +327,14 @@ async def test_what_a_person_says_when_they_reject_a_call_is_what_the_model_is_t
         client, partner = await doors.client("employee@borealis"), await doors.client("partner@borealis")
         answer = (await talk(client)).json()
         assert answer["status"] == "waiting"
+        path = f"/v1/runs/{answer['run_id']}/events"
+        (*_, waiting) = events_of((await client.get(path)).text)
         decision = {"decision": "reject", "comment": words}
         approval_id = answer["approvals"][0]["approval_id"]
         decided = await partner.post(f"/v1/approvals/{approval_id}/decision", json=decision)
         assert decided.status_code == 200, decided.text
-        # The stream is open until the run is over, whoever goes on with it.
-        events = events_of((await client.get(f"/v1/runs/{answer['run_id']}/events")).text)
+        # Behind the word that it waits the stream is open until the run is over, whoever goes on with it.
+        events = events_of((await client.get(f"{path}?after={waiting['sequence']}")).text)
         after = (await client.get(f"/v1/runs/{answer['run_id']}")).json()
         titles = [task["title"] for task in (await client.get("/v1/tasks")).json()["items"]]
 
