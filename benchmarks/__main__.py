@@ -1,6 +1,6 @@
 """Every benchmark, one after the other; `python -m benchmarks`."""
 
-from benchmarks import chat_turn, ingest, ledger, mcp_call, runs, search, startup, streams
+from benchmarks import chat_turn, ingest, ledger, mcp_call, runs, search, startup, streams, taking_in
 
 if __name__ == "__main__":
     chat_turn.main()
@@ -9,5 +9,6 @@ if __name__ == "__main__":
     streams.main()
     runs.main()
     ingest.main()
+    taking_in.main()
     ledger.measure_and_print(ledger.FEW)
     search.measure_and_print()

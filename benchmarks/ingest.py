@@ -84,7 +84,7 @@ def _rows(name: str, ours: float, floor: float, size: int) -> Iterator[Row]:
 
 def _chunking() -> Row:
     """What performance.md asks of chunking alone, as its inverse: 5 MB a CPU second are 200 ms a MB."""
-    text = "\n\n".join(_paragraphs(CHUNKED_BYTES // 300))
+    text = "\n\n".join(paragraphs(CHUNKED_BYTES // 300))
     document = parse_document(text.encode(), media_type="text/plain")
     size = len(document.text.encode()) / MEGABYTE
     ours, floor = list[float](), list[float]()
@@ -100,14 +100,14 @@ def _chunking() -> Row:
 
 def samples() -> list[Sample]:
     """About the same words in each format: forty pages, or eight hundred rows."""
-    paragraphs, rows = list(_paragraphs(PARAGRAPHS)), list(_table(ROWS))
-    plain = "\n\n".join(paragraphs)
-    markdown = "\n\n".join(f"## {each[:30]}\n\n{each}" for each in paragraphs)
-    html = "<!doctype html>" + "".join(f"<h2>{each[:30]}</h2><p>{each}</p>" for each in paragraphs)
+    held, rows = list(paragraphs(PARAGRAPHS)), list(_table(ROWS))
+    plain = "\n\n".join(held)
+    markdown = "\n\n".join(f"## {each[:30]}\n\n{each}" for each in held)
+    html = "<!doctype html>" + "".join(f"<h2>{each[:30]}</h2><p>{each}</p>" for each in held)
     mail = EmailMessage()
     mail["From"], mail["Subject"], mail["Date"] = "a@narro.example", "Letters", "Mon, 02 Nov 2026 09:00:00 +0100"
     mail.set_content(plain)
-    docx = _docx(paragraphs)
+    docx = _docx(held)
     return [
         Sample(name="text", media_type="text/plain", content=plain.encode(), floor=bytes.decode),
         Sample(name="Markdown", media_type="text/markdown", content=markdown.encode(), floor=_read_markdown),
@@ -115,14 +115,15 @@ def samples() -> list[Sample]:
         Sample(name="CSV", media_type="text/csv", content=_csv(rows), floor=_read_csv),
         Sample(name="DOCX", media_type=DOCX, content=docx, floor=_read_docx),
         Sample(name="XLSX", media_type=XLSX, content=_xlsx(rows), floor=_read_xlsx),
-        Sample(name="PPTX", media_type=PPTX, content=_pptx(paragraphs), floor=_read_pptx),
-        Sample(name="PDF", media_type="application/pdf", content=_pdf(paragraphs), floor=_read_pdf),
+        Sample(name="PPTX", media_type=PPTX, content=_pptx(held), floor=_read_pptx),
+        Sample(name="PDF", media_type="application/pdf", content=_pdf(held), floor=_read_pdf),
         Sample(name="EML", media_type=EML, content=mail.as_bytes(), floor=_read_eml),
-        Sample(name="ZIP of 200 notes", media_type=ZIP, content=_zip(paragraphs), floor=_read_zip),
+        Sample(name="ZIP of 200 notes", media_type=ZIP, content=_zip(held), floor=_read_zip),
     ]
 
 
-def _paragraphs(count: int) -> Iterator[str]:
+def paragraphs(count: int) -> Iterator[str]:
+    """So many, of four sentences each."""
     for _ in range(count):
         sentences = (" ".join(_RANDOM.choices(_WORDS, k=12)).capitalize() for _ in range(4))
         yield ". ".join(sentences) + "."
