@@ -129,14 +129,15 @@ def with_members(schema: Json, **members: Json) -> Json:
     return {**schema, _WITH: members}
 
 
-def listed(schema: Json) -> Json:
-    """The schema of a page of a list."""
+def listed(schema: Json, **more: Json) -> Json:
+    """The schema of a page of a list. `more`: what each page says besides."""
     return {
         "type": "object",
-        "required": ["items", "next_cursor"],
+        "required": ["items", "next_cursor", *more],
         "properties": {
             "items": {"type": "array", "items": schema},
             "next_cursor": {"type": ["string", "null"], "description": "null: this was the last page"},
+            **more,
         },
     }
 

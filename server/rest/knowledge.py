@@ -118,6 +118,11 @@ DELETED: Json = {
         "restorable_until": {"type": "string", "format": "date-time", "description": "Left out: for good."},
     },
 }
+RESTORE_DAYS: Json = {
+    "type": "integer",
+    "minimum": 0,
+    "description": "As many days what is deleted now can be restored; 0: not at all.",
+}
 
 
 @router.post(
@@ -249,14 +254,15 @@ async def restore_document(visit: Api, document_id: UUID) -> Response:
     return result_answer(outcome, lambda result: result["document"], 202)
 
 
-@router.get("/deleted-documents", responses=shows(listed(DELETED)))
+@router.get("/deleted-documents", responses=shows(listed(DELETED, restore_days=RESTORE_DAYS)))
 async def list_deleted_documents(visit: Api, page: PageAsked) -> Response:
     """What was deleted and can be restored, the last deleted first: one's own uploads; to a MANAGER and above, all."""
     async with visit.session() as session:
         sees_all = session.role is not None and session.role.rank >= Role.MANAGER.rank
         query = DeletedQuery(page=page, uploaded_by=None if sees_all else visit.principal.principal_id)
         found = await session.work.knowledge.removals.list(query, visit.hub.clock())
-        return json_answer(page_json(found, deleted_json))
+    days = visit.hub.config.current.documents.restore_days
+    return json_answer({**page_json(found, deleted_json), "restore_days": days})
 
 
 @files.get(

@@ -17,6 +17,8 @@ from checks import web
 from checks.node import why_missing
 from domain.resources import resource_folder
 from knowledge.parse.media import SUFFIXES
+from knowledge.sources.model import ChangeKind
+from knowledge.sources.port import SourceKind
 from server.http.faults import answer_problems
 from server.http.headers import SecureAnswers, admit_origins
 from server.page.routes import assets, router
@@ -65,9 +67,9 @@ def test_nothing_is_loaded_from_elsewhere(name: str) -> None:
     assert re.findall(r"(?:src|href|url|import|from|fetch)\s*[=(]?\s*[\"']?(?:https?:)?//", text) == []
 
 
-def test_widget_holds_no_way_to_tasks_and_schedules() -> None:
+def test_widget_holds_no_way_to_tasks_schedules_and_sources() -> None:
     """They are for a person's own token, on the hub's own page; the page's program names them."""
-    routes = (b"v1/tasks", b"v1/task-runs", b"v1/schedules")
+    routes = (b"v1/tasks", b"v1/task-runs", b"v1/schedules", b"v1/knowledge/sources")
     assert [route for route in routes if route in assets()["widget.js"].content] == []
     assert [route for route in routes if route not in assets()["page.js"].content] == []
 
@@ -93,6 +95,13 @@ def test_tools_are_called_by_the_titles_of_their_manifests() -> None:
     titles = dict(re.findall(r'^  (\w+): "(.+)",$', listed, re.MULTILINE))
     assert titles
     assert titles == {name: manifests[name] for name in titles}
+
+
+def test_every_kind_of_source_and_of_change_in_one_has_its_words() -> None:
+    words = (web.WEB / "src" / "page" / "source_words.ts").read_text(encoding="utf-8")
+    for name, kinds in (("KINDS", get_args(SourceKind)), ("CHANGES", get_args(ChangeKind))):
+        _, _, rest = words.partition(f"export const {name}")
+        assert set(re.findall(r"(\w+): \"", rest.partition("};")[0])) == set(kinds)
 
 
 def test_the_file_picker_offers_what_is_read() -> None:

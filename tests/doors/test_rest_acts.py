@@ -328,6 +328,7 @@ async def test_what_was_deleted_is_listed_to_whom_it_concerns_and_comes_back(doo
     page = (await partner.get("/v1/knowledge/deleted-documents", params={"limit": 1})).json()
     behind = await partner.get("/v1/knowledge/deleted-documents", params={"limit": 1, "cursor": page["next_cursor"]})
     assert [item["document_id"] for item in behind.json()["items"]] == [own]
+    assert page["restore_days"] == 30
     restore = "/v1/knowledge/documents/{}/restore"
     problem_of(await employee.post(restore.format(theirs)), 422, "not_your_document")
     problem_of(await reader.post(restore.format(own)), 403, "denied")

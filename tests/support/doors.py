@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar, cast
 
 import httpx
@@ -117,13 +118,17 @@ async def in_a_task(opening: AbstractAsyncContextManager[Opened]) -> AsyncGenera
         await holding
 
 
-def settings_of_tests(allowed_origins: tuple[str, ...] = ()) -> Settings:
-    """Settings without anything of the machine's own: the offline model, and a secret for tokens."""
+def settings_of_tests(allowed_origins: tuple[str, ...] = (), config: Path | None = None) -> Settings:
+    """Settings without anything of the machine's own: the offline model, and a secret for tokens.
+
+    `config`: the operator's file; None: the one that ships.
+    """
     return Settings(
         jwt_secret=SecretStr("a secret of tests, 32 bytes long or more"),
         ledger_key_text=SecretStr(base64.b64encode(bytes(range(32))).decode()),
         model_api="offline",
         allowed_origins=allowed_origins,
+        system_config_path=config,
     )
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import uvicorn
 
@@ -47,15 +48,16 @@ async def served(
     *,
     runs_worker: bool = False,
     allowed_origins: tuple[str, ...] = (),
+    config: Path | None = None,
 ) -> AsyncGenerator[Served]:
-    """The application, served for the length of the block."""
+    """The application, served for the length of the block. `config`: the operator's file."""
     ready: asyncio.Future[Hub] = asyncio.get_running_loop().create_future()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
 
         @asynccontextmanager
         async def opened() -> AsyncGenerator[Hub]:
-            async with open_hub(settings_of_tests(allowed_origins), database.urls(), url, options) as hub:
+            async with open_hub(settings_of_tests(allowed_origins, config), database.urls(), url, options) as hub:
                 ready.set_result(hub)
                 yield hub
 

@@ -16,9 +16,13 @@ function isWaiting(answer: unknown): answer is Waiting {
   return (answer as Partial<Waiting> | undefined)?.outcome === "waiting";
 }
 
+/** Of an argument that the page fills in by itself; to whoever presses a button its name says nothing. */
+const UNTOLD = /^(document_id|source_id|settings): (.)/;
+
 /** Why something was not done, in words. */
 export function refusalOf(fault: unknown): string {
-  return fault instanceof Refused && fault.reasons.length ? `Not allowed. ${denialOf(fault.reasons)}` : wordsOf(fault);
+  if (fault instanceof Refused && fault.reasons.length) return `Not allowed. ${denialOf(fault.reasons)}`;
+  return wordsOf(fault).replace(UNTOLD, (_, name: string, first: string) => (name === "settings" ? first : first.toUpperCase()));
 }
 
 /** The acts of one card, one at a time. */

@@ -4,6 +4,7 @@ import { badge, button, fill, h, time, type Child } from "../dom.ts";
 import type { Hub } from "../hub.ts";
 import { visible } from "../letters.ts";
 import { Acts } from "./acts.ts";
+import { mark, row } from "./fields.ts";
 import { everyItem, frame } from "./frame.ts";
 
 const PATH = "v1/delegations";
@@ -68,13 +69,6 @@ function givingForm(hub: Hub, said: HTMLElement, given: (item: Delegation) => Pr
   const until = h("input", { id: "away-until", type: "date", required: true });
   const reason = h("input", { id: "away-reason", type: "text", maxlength: 500, autocomplete: "off" });
   const fields: Record<string, HTMLInputElement> = { starts_at: from, ends_at: until };
-  const mark = (refusal: string): void => {
-    for (const [name, field] of Object.entries(fields)) {
-      const isMeant = refusal.startsWith(`${name}:`);
-      field.setAttribute("aria-invalid", String(isMeant));
-      if (isMeant) field.focus();
-    }
-  };
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault();
     fill(said);
@@ -83,7 +77,7 @@ function givingForm(hub: Hub, said: HTMLElement, given: (item: Delegation) => Pr
       ...(from.value ? { starts_at: from.value } : {}), ...(reason.value.trim() ? { reason: reason.value.trim() } : {}),
     };
     const done = await acts.act(JSON.stringify(asked), (key) => hub.post<Delegation>(PATH, asked, key));
-    mark(acts.said.textContent ?? "");
+    mark(fields, acts.said.textContent ?? "");
     if (!done) return;
     form.reset();
     await given(done.answer);
@@ -126,8 +120,4 @@ function card(item: Delegation, { hub, who, role }: Options, revoked: (item: Del
 
 function period({ starts_at, ends_at }: Delegation): Child {
   return ["from ", time(starts_at), " until ", time(ends_at)];
-}
-
-function row(label: string, field: HTMLElement): HTMLElement {
-  return h("div", { class: "schedule-field" }, h("label", { for: field.id }, label), field);
 }

@@ -8,10 +8,10 @@ export interface Card<T> {
 }
 
 export class Cards<T, C extends Card<T>> {
-  readonly node = h("ul", { class: "cards" });
   private readonly kept = new Map<string, C>();
 
-  constructor(private readonly idOf: (item: T) => string, private readonly make: (item: T) => C) {}
+  /** `node`: what holds them; nothing else is in it. */
+  constructor(private readonly idOf: (item: T) => string, private readonly make: (item: T) => C, readonly node: HTMLElement = h("ul", { class: "cards" })) {}
 
   get all(): C[] {
     return [...this.kept.values()];

@@ -9,16 +9,18 @@ import { archiveOf } from "./archive.ts";
 import { DECIDING, showAutonomy } from "./autonomy.ts";
 import { showAway } from "./away.ts";
 import { credential, linkedCredential } from "./credential.ts";
+import { showDocuments } from "./documents.ts";
 import type { Page } from "./frame.ts";
 import { showMemory } from "./memory.ts";
 import { showOpenCalls } from "./open_calls.ts";
-import { showActivity, showDocuments } from "./records.ts";
+import { showActivity } from "./records.ts";
 import { showSchedules } from "./schedules.ts";
 import { brand, settled, signIn, type Me } from "./sign_in.ts";
+import { showSources } from "./sources.ts";
 import { showTasks } from "./tasks.ts";
 
 const VIEWS: readonly (readonly [string, string])[] = [
-  ["", "Chat"], ["approvals", "Approvals"], ["tasks", "Tasks"], ["schedules", "Schedules"], ["documents", "Documents"], ["activity", "Activity"], ["autonomy", "Autonomy"], ["memory", "Memory"],
+  ["", "Chat"], ["approvals", "Approvals"], ["tasks", "Tasks"], ["schedules", "Schedules"], ["documents", "Documents"], ["sources", "Sources"], ["activity", "Activity"], ["autonomy", "Autonomy"], ["memory", "Memory"],
 ];
 /** Of views that belong to another one of the list. */
 const TITLES: Readonly<Record<string, string>> = { approval: "Approval", away: "While you are away", open: "Calls left open" };
@@ -145,7 +147,9 @@ async function show(view: string, found: URLSearchParams, signal: AbortSignal): 
     case "schedules":
       return showSchedules(hub, main, signal, found.get("schedules"));
     case "documents":
-      return showDocuments(hub, main, signal);
+      return showDocuments(main, { hub, signal, who: me?.principal ?? "", role: me?.role ?? "", usable });
+    case "sources":
+      return showSources(main, { hub, signal, who: me?.principal ?? "", usable });
     case "memory":
       return showMemory(hub, main);
     case "activity":
@@ -212,7 +216,9 @@ function current(node: HTMLElement, as: string | null): void {
 function layOutSide(who: Me): void {
   waiting = h("span", { class: "count", hidden: true });
   proposed = h("span", { class: "count", hidden: true });
-  views = new Map(VIEWS.map(([name, label]) => [name, go(name, label, { class: "view" })]));
+  // Sources are the firm's own: a client is told of none.
+  const shown = VIEWS.filter(([name]) => name !== "sources" || who.role !== "CLIENT");
+  views = new Map(shown.map(([name, label]) => [name, go(name, label, { class: "view" })]));
   views.get("approvals")?.append(waiting);
   views.get("autonomy")?.append(proposed);
   conversations = h("ul", { class: "conversations" });

@@ -1,17 +1,11 @@
-// The records behind the conversation: what was called, and which documents are known.
+// The record behind the conversation: what was called, and what became of it.
 
 import { button, fill, h, stateBadge, table, time } from "../dom.ts";
-import { isAbort, pause, Refused, wordsOf, type Hub } from "../hub.ts";
-import { ProgressBar } from "../progress_bar.ts";
+import { Refused, wordsOf, type Hub } from "../hub.ts";
 import { result } from "../results.ts";
-import { TAKEN } from "../uploads.ts";
 import type { RecordedCall } from "../wire.ts";
 import { reasonList, roleName, toolName } from "../words.ts";
 import { frame, type Page } from "./frame.ts";
-
-const POLL_MS = 1500;
-/** Who may have written a file; the first is what counts where nobody says it. */
-const WRITERS = { external: "Somebody else", client: "A client", internal: "The firm" } as const;
 
 interface ActivityItem extends RecordedCall {
   time: string;
@@ -22,19 +16,8 @@ interface ActivityItem extends RecordedCall {
   duration_ms: number | null;
 }
 
-interface Document {
-  title: string;
-  status: string;
-  failure?: string | null;
-  progress?: number;
-  message?: string;
-  audience?: string | null;
-  trust?: string;
-  created_at: string;
-}
-
 /** The head of a table; a column without a name holds what opens its rows. */
-export function heads(names: readonly string[]): HTMLElement {
+export function heads(names: readonly (string | HTMLElement)[]): HTMLElement {
   return h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name || h("span", { class: "unseen" }, "Details")))));
 }
 
@@ -90,80 +73,6 @@ export async function callDetails(hub: Hub, callId: string): Promise<HTMLElement
     const words = fault instanceof Refused && fault.status === 404 ? "This call is not yours to see." : wordsOf(fault);
     return [h("p", { class: "error" }, words)];
   }
-}
-
-/** What the firm's agent can read, and a place to drop more. */
-export async function showDocuments(hub: Hub, main: HTMLElement, signal: AbortSignal): Promise<void> {
-  const place = frame(main, "Documents", "What answers are drawn from, and cite.");
-  const list = h("div");
-  const said = h("div", { role: "status" });
-  fill(place, dropZone(hub, said, () => refresh(hub, list, signal)), said, list);
-  await refresh(hub, list, signal);
-}
-
-async function refresh(hub: Hub, list: HTMLElement, signal: AbortSignal): Promise<void> {
-  for (;;) {
-    const { items } = await hub.get<Page<Document>>("v1/knowledge/documents?limit=100", { signal });
-    fill(list, items.length ? documentTable(items) : empty("No documents yet. Drop files above."));
-    if (!items.some((item) => ["queued", "parsing", "embedding"].includes(item.status))) return;
-    await pause(POLL_MS, signal);
-  }
-}
-
-function documentTable(items: Document[]): HTMLElement {
-  return h("div", { class: "scroll" }, h("table", { class: "ledger" }, h("caption", { class: "unseen" }, "Documents"),
-    heads(["Title", "State", "For", "Words of", "Added"]),
-    h("tbody", {}, items.map((item) => h("tr", {},
-      h("td", {}, item.title, item.failure && h("p", { class: "error" }, item.failure), item.progress !== undefined && progressOf(item)),
-      h("td", {}, stateBadge(item.status)), h("td", {}, item.audience ?? ""), h("td", {}, writer(item.trust)), h("td", {}, time(item.created_at)))))));
-}
-
-function writer(trust: string | undefined): string {
-  return Object.entries(WRITERS).find(([value]) => value === trust)?.[1] ?? "";
-}
-
-/** How far a document has come that is not ready yet. */
-function progressOf({ title, progress, message }: Document): HTMLElement {
-  const bar = new ProgressBar(`Progress of ${title}`);
-  bar.show(progress ?? null, message ?? "");
-  return h("div", {}, bar.node, h("p", { class: "faint small" }, message ?? ""));
-}
-
-function dropZone(hub: Hub, said: HTMLElement, done: () => Promise<void>): HTMLElement {
-  const input = h("input", { type: "file", id: "files", multiple: true, class: "unseen", accept: TAKEN });
-  const words = "Drop files here, or choose them. Text, Markdown, HTML, PDF, Word, Excel or CSV.";
-  const zone = h("div", { class: "drop" }, h("label", { for: "files" }, h("strong", {}, "Add documents"), h("span", {}, words)), input);
-  const whose = h("select", { id: "whose" }, Object.entries(WRITERS).map(([value, label]) => h("option", { value }, label)));
-  const choice = h("p", { class: "whose" }, h("label", { for: "whose" }, "Whose words are these?"), whose,
-    h("span", { class: "faint small" }, "After reading what others wrote, the agent asks before it acts. E-mail always counts as others' words."));
-  const take = async (files: File[]): Promise<void> => {
-    if (!files.length) return;
-    fill(said, h("p", { class: "faint" }, `Uploading ${files.length === 1 ? files[0]?.name : `${files.length} files`}…`));
-    try {
-      // What nobody says anything of is somebody else's: a client has no choice to make.
-      await hub.upload("v1/knowledge/documents", files, whose.value === "external" ? {} : { trust: whose.value });
-      fill(said, h("p", { class: "faint" }, "Taken in; they can be searched as soon as they are ready."));
-      await done();
-    } catch (fault) {
-      if (!isAbort(fault)) fill(said, h("p", { class: "error", role: "alert" }, wordsOf(fault)));
-    }
-  };
-  input.addEventListener("change", () => {
-    void take([...(input.files ?? [])]).then(() => {
-      input.value = "";
-    });
-  });
-  zone.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    zone.classList.add("over");
-  });
-  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
-  zone.addEventListener("drop", (event) => {
-    event.preventDefault();
-    zone.classList.remove("over");
-    void take([...(event.dataTransfer?.files ?? [])]);
-  });
-  return h("div", {}, choice, zone);
 }
 
 function empty(words: string): HTMLElement {

@@ -1,12 +1,12 @@
 // Schedules: which tasks are run at set times, when each is due next, and how it went last.
 
 import { badge, button, fill, go, h, stateBadge } from "../dom.ts";
-import { isAbort, pause, wordsOf, type Hub } from "../hub.ts";
+import type { Hub } from "../hub.ts";
 import { visible } from "../letters.ts";
 import { Acts } from "./acts.ts";
 import { Cards } from "./cards.ts";
 import { cronWords } from "./cron.ts";
-import { everyItem, frame } from "./frame.ts";
+import { everyItem, frame, watch } from "./frame.ts";
 import { scheduleForm } from "./schedule_form.ts";
 import { clocks } from "./zones.ts";
 
@@ -40,6 +40,7 @@ interface LastRun {
 export async function showSchedules(hub: Hub, main: HTMLElement, signal: AbortSignal, task: string | null): Promise<void> {
   const place = frame(main, "Schedules", WORDS);
   const said = h("p", { class: "said-of-it faint", role: "status" });
+  const lost = h("p", { class: "error", role: "alert" });
   const none = h("p", { class: "empty", hidden: true }, "Nothing is scheduled.");
   const gone = (id: string, words: string): void => {
     cards.remove(id);
@@ -61,21 +62,8 @@ export async function showSchedules(hub: Hub, main: HTMLElement, signal: AbortSi
   }
 
   const [form] = await Promise.all([scheduleForm({ hub, signal, task, asking: () => fill(said), created }), load()]);
-  fill(place, form, said, h("section", {}, h("h2", {}, "Schedules"), none, cards.node));
-  void watch(load, said, signal);
-}
-
-/** What is due comes and goes: the list is read again and again. */
-async function watch(load: () => Promise<void>, said: HTMLElement, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    try {
-      await pause(EVERY_MS, signal);
-      if (!document.hidden) await load();
-    } catch (fault) {
-      if (isAbort(fault)) return;
-      fill(said, h("span", { class: "error" }, `${wordsOf(fault)} Trying again…`));
-    }
-  }
+  fill(place, form, said, lost, h("section", {}, h("h2", {}, "Schedules"), none, cards.node));
+  void watch(load, { every: () => EVERY_MS, signal, lost });
 }
 
 interface ScheduleCardOptions {
