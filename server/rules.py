@@ -93,7 +93,7 @@ def load_rules(
         handlers,
         document_handlers(staging, prepare_file, embedder, prepared_as, grace),
         page_handlers(fetch or fetched),
-        source_handlers(sources or {}),
+        source_handlers(sources or {}, grace=grace),
         agent_handlers(introductions(personas)),
         policy_handlers(Rulebook(policies)),
     )

@@ -169,10 +169,12 @@ class SourceService:
         new_id: NewId,
         by: PrincipalId,
         now: datetime,
+        until: datetime,
     ) -> tuple[StepDone, Sequence[DocumentId]]:
         """One step of a sync with what was read for it, and the documents that are to be indexed then.
 
         `revision`: of the state for which it was read; a step that another made meanwhile makes it worthless.
+        `until`: as long what is gone there can be restored here.
         Effect  writes all of a document's tables, knowledge_sources, knowledge_source_items, knowledge_source_changes,
                 knowledge_reader_sets, knowledge_readers.
         Raises  SourceNotFound, SourceNotRead, SourceKeptAway.
@@ -184,7 +186,7 @@ class SourceService:
             case Listed():
                 return await self._listed(state, read, run, now), ()
             case Contents():
-                applying = _Applying(self, state, run, new_id=new_id, by=by, now=now)
+                applying = _Applying(self, state, run, new_id=new_id, by=by, now=now, until=until)
                 return await applying.step(read), applying.to_index
             case Refused():
                 return await self._refused(state, read, run), ()
@@ -311,6 +313,7 @@ class _Applying:
         new_id: NewId,
         by: PrincipalId,
         now: datetime,
+        until: datetime,
     ) -> None:
         self._syncs = service.syncs
         self._knowledge = service.knowledge
@@ -320,6 +323,7 @@ class _Applying:
         self._new_id = new_id
         self._by = by
         self._now = now
+        self._until = until
         self._counts = dict(state.source.report.counts)
         self.to_index: list[DocumentId] = []
 
@@ -360,7 +364,7 @@ class _Applying:
             for document_id in await self._syncs.line(item.document_id):
                 # An earlier version may have gone with a later one.
                 with suppress(DocumentNotFound):
-                    await self._knowledge.delete(document_id, now=self._now)
+                    await self._knowledge.delete(document_id, now=self._now, until=self._until)
                 deleted = True
         if deleted:
             await self._tell("removed", item)

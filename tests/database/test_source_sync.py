@@ -34,6 +34,7 @@ from server.database.pool import DatabasePools
 from server.worker.task_runs import TaskRunWorker
 from tests.support.firms import FIRM_A, FIRM_B, seed_firms
 from tests.support.gates import GateOnTest, gate_on, principal_of
+from tools.handlers import source_handlers
 from tools.outcomes import CallOutcome, Json
 
 HAND = principal_of(mode="person", door="rest")
@@ -369,6 +370,23 @@ async def test_what_was_deleted_here_is_not_taken_in_again_and_what_is_gone_ther
         UUID(str(source["source_id"])),
     )
     assert left == 0
+
+
+async def test_what_is_gone_there_can_be_restored_here_for_as_long_as_the_operator_says(
+    gate: GateOnTest, pools: DatabasePools, owner_connection: Connection, drive: Drive
+) -> None:
+    drive.items = {"1": ("one.md", b"The albatross.", EVERYONE)}
+    handlers = {**source_handlers({"google_drive": drive}, grace=lambda: timedelta(days=2))}
+    async with gate_on(pools, replaced=handlers) as short:
+        source = await added(short)
+        await synced(short, source)
+        del drive.items["1"]
+        assert await synced(short, source) == "1 removed"
+    (row,) = await owner_connection.fetch(
+        "SELECT purge_at - deleted_at AS time FROM knowledge_documents WHERE source_id = $1",
+        UUID(str(source["source_id"])),
+    )
+    assert row["time"] == timedelta(days=2)
 
 
 async def test_an_upload_of_the_same_name_and_content_and_a_document_of_a_source_leave_one_another_alone(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from knowledge.sources.port import OpenSource, SourceKind, SourceRefused
 from knowledge.sources.reading import read_on
 from tools.handlers.arguments import Arguments, OpenObject
 from tools.handlers.documents import EngagementNeeded
+from tools.handlers.removal import Grace, as_usual
 from tools.outcomes import Json
 from tools.views.sources import change_json, source_json
 from tools.views.values import page_json
@@ -161,7 +163,7 @@ async def source_remove(arguments: SourceRemove, context: CallContext) -> Json:
     return {"source": source_json(source), "task_run_id": str(run.task_run_id)}
 
 
-async def source_sync(arguments: SourceSync, context: CallContext) -> Json:
+async def source_sync(grace: Grace, arguments: SourceSync, context: CallContext) -> Json:
     """Effect  writes what knowledge.sources.service says; the worker indexes what is new after the commit.
 
     Raises  SourceNotFound, SourceNotRead, SourceKeptAway.
@@ -183,6 +185,7 @@ async def source_sync(arguments: SourceSync, context: CallContext) -> Json:
         new_id=context.new_id,
         by=await context.work.sources.keeper() or context.principal.principal_id,
         now=context.now,
+        until=context.now + grace(),
     )
     organization_id = context.principal.organization_id
     context.jobs.extend(
@@ -191,8 +194,11 @@ async def source_sync(arguments: SourceSync, context: CallContext) -> Json:
     return _step_json(done)
 
 
-def source_handlers(kinds: SourceKinds, clock: Clock = utc_now) -> Mapping[str, Handler[Any]]:
-    """The tools of sources; `kinds`: how those of each kind that this server reads are opened."""
+def source_handlers(kinds: SourceKinds, clock: Clock = utc_now, grace: Grace = as_usual) -> Mapping[str, Handler[Any]]:
+    """The tools of sources; `kinds`: how those of each kind that this server reads are opened.
+
+    `grace`: how long what is gone there can be restored here.
+    """
 
     def opener(kind: SourceKind) -> OpenSource:
         found = kinds.get(kind)
@@ -224,7 +230,7 @@ def source_handlers(kinds: SourceKinds, clock: Clock = utc_now) -> Mapping[str, 
         "source_list": Handler(arguments=SourceList, work=source_list),
         "source_report": Handler(arguments=SourceReport, work=source_report),
         "source_remove": Handler(arguments=SourceRemove, work=source_remove),
-        "source_sync": Handler(arguments=SourceSync, work=source_sync, prepare=read),
+        "source_sync": Handler(arguments=SourceSync, work=partial(source_sync, grace), prepare=read),
     }
 
 

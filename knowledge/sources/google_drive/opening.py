@@ -80,8 +80,8 @@ class OpenDrive:
         names = self._accounts.names(organization)
         if not names:
             raise SourceRefused(
-                "settings: the operator has set up no Google account for this organization (drive.accounts in the "
-                "configuration file)"
+                "settings: the operator has set up no Google account for this organization "
+                "(sources.google_accounts in the configuration file)"
             )
         if name is None and len(names) == 1:
             return names[0]
