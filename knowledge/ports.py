@@ -154,8 +154,13 @@ class DocumentRepository(Protocol):
 class PartRepository(Protocol):
     """Documents that came inside of another, and what is said of a document beside its text."""
 
-    async def add(self, parent_id: DocumentId, document_id: DocumentId, part: Part, *, uri: str, now: datetime) -> None:
-        """A new row, `queued`, for the same people as its parent; nothing where that is gone or a part itself."""
+    async def add(
+        self, parent_id: DocumentId, document_id: DocumentId, part: Part, *, of_mail: bool, uri: str, now: datetime
+    ) -> None:
+        """A new row, `queued`, for the same people as its parent; nothing where that is gone or a part itself.
+
+        `of_mail`: others wrote it, whoever packed it; else it is trusted like its parent.
+        """
         ...
 
     async def known(self, parent_id: DocumentId) -> Sequence[KnownPart]:

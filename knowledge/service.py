@@ -31,7 +31,7 @@ from knowledge.model import (
     TextRange,
 )
 from knowledge.parse.decode import name_words, storable
-from knowledge.parse.document import Part
+from knowledge.parse.document import MAIL, Part, is_of_mail
 from knowledge.ports import DocumentRepository, FileStore, PartRepository, SearchIndex
 from knowledge.prepare import PreparedDocument
 from knowledge.reanalysis import AnalysedDocument, StoredPassages
@@ -241,11 +241,14 @@ class KnowledgeService:
         """
         known = {(each.path, each.content_sha256): each.document_id for each in await self.parts.known(document_id)}
         added: list[DocumentId] = []
+        messages = frozenset(part.path for part in parts if part.media_type in MAIL)
         await self.files.hold([sha256(part.content).digest() for part in parts])
         for part in parts:
             if known.pop((part.path, sha256(part.content).digest()), None) is None:
                 part_id = DocumentId(new_id())
-                await self.parts.add(document_id, part_id, part, uri=_content_uri(part_id), now=now)
+                of_mail = is_of_mail(part.path, part.media_type, messages)
+                uri = _content_uri(part_id)
+                await self.parts.add(document_id, part_id, part, of_mail=of_mail, uri=uri, now=now)
                 await self.files.put(part_id, part.content)
                 added.append(part_id)
         for gone in known.values():

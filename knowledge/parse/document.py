@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal
 
@@ -29,6 +29,8 @@ EML: Final = "message/rfc822"
 MSG: Final = "application/vnd.ms-outlook"
 MAIL: Final = frozenset({EML, MSG})
 ZIP: Final = "application/zip"
+LEFT_OUT: Final = "…"
+"""Stands for the beginning of a path that is too long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,17 @@ class Part:
     """Where it lies inside, folders first, parted by slashes; no two parts of a document share one."""
     media_type: MediaType
     content: bytes
+
+
+def is_of_mail(path: str, media_type: str, messages: Collection[str]) -> bool:
+    """Whether a file inside of another is a message, or came with one; `messages`: the paths of those beside it.
+
+    A path whose beginning is left out does not say where the file lies: it counts as a message's.
+    """
+    if media_type in MAIL:
+        return True
+    folders = (path[:end] for end, letter in enumerate(path) if letter == "/")
+    return bool(messages) and (path.startswith(LEFT_OUT) or any(folder in messages for folder in folders))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from knowledge.parse.builder import DocumentBuilder
 from knowledge.parse.decode import storable
 from knowledge.parse.document import (
     EML,
+    LEFT_OUT,
     MSG,
     ZIP,
     MediaType,
@@ -158,7 +159,7 @@ class _Opened:
 
     def _free(self, path: str) -> str:
         """The path, its beginning left out where it is too long, and numbered where it is taken."""
-        path = path if len(path) <= _LONGEST_PATH else "…" + path[-_LONGEST_PATH:]
+        path = path if len(path) <= _LONGEST_PATH else LEFT_OUT + path[-_LONGEST_PATH:]
         stem, suffix = posixpath.splitext(path)
         free, number = path, 1
         while free in self._paths:

@@ -10,13 +10,11 @@ from domain.storage.postgres import Connection
 from knowledge.model import DocumentId, KnownPart
 from knowledge.parse.document import Part
 
-# Mail inside of an archive is what others wrote, whoever packed it.
 _ADD = """
 INSERT INTO knowledge_documents (organization_id, document_id, parent_id, source_id, title, uri, media_type, audience,
     engagement_id, trust, status, size_bytes, content_sha256, uploaded_by, created_at, updated_at)
 SELECT p.organization_id, $2, p.document_id, p.source_id, $3, $4, $5, p.audience, p.engagement_id,
-       CASE WHEN $5 IN ('message/rfc822', 'application/vnd.ms-outlook') THEN 'external' ELSE p.trust END, 'queued',
-       $6, $7, p.uploaded_by, $8, $8
+       CASE WHEN $9::boolean THEN 'external' ELSE p.trust END, 'queued', $6, $7, p.uploaded_by, $8, $8
 FROM knowledge_documents p
 WHERE p.document_id = $1 AND p.deleted_at IS NULL AND p.parent_id IS NULL
 """
@@ -36,7 +34,9 @@ class PostgresParts:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def add(self, parent_id: DocumentId, document_id: DocumentId, part: Part, *, uri: str, now: datetime) -> None:
+    async def add(
+        self, parent_id: DocumentId, document_id: DocumentId, part: Part, *, of_mail: bool, uri: str, now: datetime
+    ) -> None:
         await self._connection.execute(
             _ADD,
             parent_id,
@@ -47,6 +47,7 @@ class PostgresParts:
             len(part.content),
             hashlib.sha256(part.content).digest(),
             now,
+            of_mail,
         )
 
     async def known(self, parent_id: DocumentId) -> Sequence[KnownPart]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from knowledge.isolate import IsolatedPreparer
 from knowledge.parse.archive import entry_path
-from knowledge.parse.document import EML, MSG, ZIP, MediaType, ParsedDocument, ParseLimits, Unreadable
+from knowledge.parse.document import EML, MSG, ZIP, MediaType, ParsedDocument, ParseLimits, Unreadable, is_of_mail
 from knowledge.parse.media import media_type_of
 from knowledge.parse.reader import parse_document
 from tests.support.office import packed, paragraph, word
@@ -50,6 +50,27 @@ def mail(subject: str = "Bank letters", body: str | None = "Dear all,\n\nthe let
     if body is not None:
         message.set_content(body)
     return message
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type", "messages", "of_mail"),
+    [
+        ("in/a.eml", EML, (), True),
+        ("in/a.msg", MSG, (), True),
+        ("in/a.eml/bill.txt", "text/plain", ("in/a.eml",), True),
+        ("in/a.eml/all.zip/q1/bill.txt", "text/plain", ("in/a.eml",), True),
+        ("in/a.eml (2).txt", "text/plain", ("in/a.eml",), False),
+        ("in/bill.txt", "text/plain", ("in/a.eml",), False),
+        ("in/a.eml/bill.txt", "text/plain", ("a.eml",), False),
+        # Of a path that was cut nobody can say that it lies elsewhere.
+        ("…/bill.txt", "text/plain", ("in/a.eml",), True),
+        ("…/bill.txt", "text/plain", (), False),
+    ],
+)
+def test_what_came_with_a_message_is_told_from_what_lies_beside_it(
+    path: str, media_type: str, messages: tuple[str, ...], of_mail: bool
+) -> None:
+    assert is_of_mail(path, media_type, frozenset(messages)) is of_mail
 
 
 def test_an_archive_is_a_list_of_its_files_and_each_that_is_read_is_a_part() -> None:
