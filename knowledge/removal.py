@@ -88,10 +88,6 @@ class RemovalRepository(Protocol):
         """Those that can be restored, the last deleted first; one more than the page holds where there are more."""
         ...
 
-    async def is_taken(self, document_id: DocumentId) -> bool:
-        """Whether another document has its name, or its title and content, by now; both are held."""
-        ...
-
     async def restore(self, document_id: DocumentId, now: datetime) -> Sequence[DocumentId]:
         """Back with all that was deleted along with it; gives those that are to be indexed to be found."""
         ...
@@ -143,7 +139,8 @@ class RemovalService:
         return True
 
     async def find(self, document_id: DocumentId) -> DeletedDocument | None:
-        """One that is deleted and not purged yet."""
+        """One that is deleted and not purged yet, held with its names until the transaction ends."""
+        await self.versions.hold_names(document_id)
         return await self.removals.find(document_id)
 
     async def list(self, query: DeletedQuery, now: datetime) -> Page[DeletedDocument]:
@@ -162,7 +159,7 @@ class RemovalService:
             raise NotRestorable("the upload that it lies in is deleted; restore that first")
         if deleted.is_over(now):
             raise NotRestorable("its time to be restored is over")
-        if await self.removals.is_taken(deleted.document_id):
+        if await self.versions.is_taken(deleted.document_id):
             raise NotRestorable("another document of its name or content is there by now; delete that first")
         return await self.removals.restore(deleted.document_id, now)
 
@@ -174,7 +171,7 @@ class RemovalService:
         Effect  removes knowledge_documents, knowledge_files, knowledge_chunks, knowledge_postings, knowledge_terms,
                 knowledge_embeddings, knowledge_kept_vectors, knowledge_staged, document_figures.
         """
-        deleted = await self.removals.find(document_id)
+        deleted = await self.find(document_id)
         if deleted is None or not deleted.is_over(now):
             return None
         removed = await self.removals.purge(document_id)

@@ -37,6 +37,7 @@ from knowledge.prepare import PreparedDocument
 from knowledge.reanalysis import AnalysedDocument, StoredPassages
 from knowledge.removal import GRACE, RemovalService
 from knowledge.searching import KnowledgeSearch
+from knowledge.trust import TrustService
 from knowledge.versions import VersionService
 
 TITLE_LENGTH = 300
@@ -93,6 +94,7 @@ class KnowledgeService:
     parts: PartRepository
     versions: VersionService
     removals: RemovalService
+    trust: TrustService
 
     async def search(
         self, query: SearchQuery, vector: Vector | None = None, reranking: Reranking | None = None

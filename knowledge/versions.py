@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from domain.kernel import NewId, PrincipalId
+from domain.kernel import NewId, PrincipalId, Trust
 from knowledge.embeddings.ports import EmbeddingStore
 from knowledge.model import ChunkId, DocumentId, NewDocument
 from knowledge.ports import DocumentRepository, SearchIndex
@@ -53,6 +53,20 @@ class VersionRepository(Protocol):
 
     async def alike(self, new: NewDocument, digest: bytes) -> Namesake | None:
         """A document of the same title and content in the same place, neither failed nor replaced."""
+        ...
+
+    async def hold_names(self, document_id: DocumentId) -> None:
+        """Hold names and contents of all versions of the document's line, deleted ones too, until the transaction ends.
+
+        Before any of their rows: whoever uploads holds a name first, too.
+        """
+        ...
+
+    async def is_taken(self, document_id: DocumentId, trust: Trust | None = None) -> bool:
+        """Whether another document has its name, or its title and content, in the same place, once both are held.
+
+        `trust`: as if it were trusted like that.
+        """
         ...
 
     async def join(self, document_id: DocumentId, earlier: Namesake) -> None:

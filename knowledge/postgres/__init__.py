@@ -11,9 +11,11 @@ from knowledge.postgres.indexing import PostgresIndex
 from knowledge.postgres.parts import PostgresParts
 from knowledge.postgres.removal import PostgresRemovals
 from knowledge.postgres.search import SEARCH, search_values
+from knowledge.postgres.trust import PostgresTrust
 from knowledge.postgres.versions import PostgresVersions
 from knowledge.removal import RemovalService
 from knowledge.service import KnowledgeService
+from knowledge.trust import TrustService
 from knowledge.versions import VersionService
 
 __all__ = [
@@ -47,4 +49,5 @@ def knowledge_service(
         removals=RemovalService(
             removals=PostgresRemovals(connection), versions=versions, parts=parts, index=index, embeddings=embeddings
         ),
+        trust=TrustService(trust=PostgresTrust(connection), versions=versions),
     )

@@ -9,7 +9,6 @@ from domain.kernel import EngagementId, PrincipalId
 from domain.storage.postgres import Connection, Row
 from knowledge.model import DocumentId
 from knowledge.postgres.indexing import TERMS_LOCK
-from knowledge.postgres.versions import HOLD_NAME
 from knowledge.removal import DeletedDocument, DeletedQuery, Purged
 
 _DELETE = """
@@ -41,20 +40,6 @@ ORDER BY d.deleted_at DESC, d.document_id DESC
 LIMIT $5
 """
 )
-
-_NAMES = "SELECT uri, encode(content_sha256, 'hex') AS digest FROM knowledge_documents WHERE document_id = $1"
-
-# Of another line: an earlier or later version is no other document.
-_IS_TAKEN = """
-SELECT EXISTS (
-    SELECT FROM knowledge_documents d JOIN knowledge_documents o ON o.organization_id = d.organization_id
-    WHERE d.document_id = $1 AND d.parent_id IS NULL AND d.replaced_by IS NULL
-      AND o.parent_id IS NULL AND o.replaced_by IS NULL AND o.deleted_at IS NULL
-      AND coalesce(o.line_id, o.document_id) <> coalesce(d.line_id, d.document_id)
-      AND o.audience = d.audience AND o.engagement_id IS NOT DISTINCT FROM d.engagement_id AND o.trust = d.trust
-      AND (md5(o.uri) = md5(d.uri) AND o.uri = d.uri
-           OR o.content_sha256 = d.content_sha256 AND o.title = d.title AND o.status <> 'failed'))
-"""
 
 # A version that was replaced is read by whoever cites it, and found by nobody; what could not be read cannot be now.
 _RESTORE = """
@@ -137,14 +122,6 @@ class PostgresRemovals:
     async def list(self, query: DeletedQuery, now: datetime) -> Sequence[DeletedDocument]:
         rows = await self._connection.fetch(_LIST, *query.page.behind, query.uploaded_by, now, query.page.limit + 1)
         return [_deleted(row) for row in rows]
-
-    async def is_taken(self, document_id: DocumentId) -> bool:
-        names = await self._connection.fetchrow(_NAMES, document_id)
-        if names is None:
-            return False
-        await self._connection.execute(HOLD_NAME, names["uri"])
-        await self._connection.execute(HOLD_NAME, names["digest"])
-        return bool(await self._connection.fetchval(_IS_TAKEN, document_id))
 
     async def restore(self, document_id: DocumentId, now: datetime) -> Sequence[DocumentId]:
         rows = await self._connection.fetch(_RESTORE, document_id, now)

@@ -5,14 +5,44 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from domain.kernel import PrincipalId
+from domain.kernel import PrincipalId, Trust
 from domain.storage.postgres import Connection, Row
 from knowledge.model import DocumentId, NewDocument
 from knowledge.prepare import PreparedDocument
 from knowledge.versions import Namesake, Staged, Version
 
 # Two uploads under one name come one behind the other.
-HOLD_NAME = "SELECT pg_advisory_xact_lock(hashtextextended(concat_ws('/', glow.organization_id(), $1::text), 55))"
+_HOLD_NAME = "SELECT pg_advisory_xact_lock(hashtextextended(concat_ws('/', glow.organization_id(), $1::text), 55))"
+
+LINE = """
+    SELECT d.document_id FROM knowledge_documents d
+    WHERE d.document_id = $1
+       OR d.line_id = (SELECT o.line_id FROM knowledge_documents o WHERE o.document_id = $1)
+"""
+
+# In one order, since they are several: an upload holds one of them.
+_HOLD_NAMES = f"""
+SELECT pg_advisory_xact_lock(hashtextextended(concat_ws('/', glow.organization_id(), n.name), 55))
+FROM (
+    SELECT DISTINCT v.name
+    FROM knowledge_documents k, LATERAL (VALUES (k.uri), (encode(k.content_sha256, 'hex'))) AS v (name)
+    WHERE k.document_id IN ({LINE})
+    ORDER BY v.name
+) AS n
+"""
+
+# Of another line: an earlier or later version is no other document.
+_IS_TAKEN = """
+SELECT EXISTS (
+    SELECT FROM knowledge_documents d JOIN knowledge_documents o ON o.organization_id = d.organization_id
+    WHERE d.document_id = $1 AND d.parent_id IS NULL AND d.replaced_by IS NULL
+      AND o.parent_id IS NULL AND o.replaced_by IS NULL AND o.deleted_at IS NULL
+      AND coalesce(o.line_id, o.document_id) <> coalesce(d.line_id, d.document_id)
+      AND o.audience = d.audience AND o.engagement_id IS NOT DISTINCT FROM d.engagement_id
+      AND o.trust = coalesce($2::text, d.trust)
+      AND (md5(o.uri) = md5(d.uri) AND o.uri = d.uri
+           OR o.content_sha256 = d.content_sha256 AND o.title = d.title AND o.status <> 'failed'))
+"""
 
 # What comes from a source is known by its item there, whatever it is called and holds.
 _NAMED = """
@@ -42,12 +72,8 @@ WHERE document_id = $1 OR (document_id = $2 AND line_id IS NULL)
 """
 
 # In the order of their ids, whichever of them asks.
-_LOCK_LINE = """
-WITH line AS MATERIALIZED (
-    SELECT d.document_id FROM knowledge_documents d
-    WHERE d.document_id = $1
-       OR d.line_id = (SELECT o.line_id FROM knowledge_documents o WHERE o.document_id = $1)
-)
+_LOCK_LINE = f"""
+WITH line AS MATERIALIZED ({LINE})
 SELECT document_id, edition, text IS NOT NULL AS has_text, replaced_by IS NOT NULL AS is_replaced
 FROM knowledge_documents
 WHERE document_id IN (SELECT document_id FROM line) AND deleted_at IS NULL
@@ -90,14 +116,20 @@ class PostgresVersions:
         self._connection = connection
 
     async def named(self, new: NewDocument, uri: str) -> Namesake | None:
-        await self._connection.execute(HOLD_NAME, uri)
+        await self._connection.execute(_HOLD_NAME, uri)
         row = await self._connection.fetchrow(_NAMED, uri, new.audience, new.engagement_id, new.trust)
         return None if row is None else _namesake(row)
 
     async def alike(self, new: NewDocument, digest: bytes) -> Namesake | None:
-        await self._connection.execute(HOLD_NAME, digest.hex())
+        await self._connection.execute(_HOLD_NAME, digest.hex())
         row = await self._connection.fetchrow(_ALIKE, digest, new.audience, new.engagement_id, new.trust, new.title)
         return None if row is None else _namesake(row)
+
+    async def hold_names(self, document_id: DocumentId) -> None:
+        await self._connection.execute(_HOLD_NAMES, document_id)
+
+    async def is_taken(self, document_id: DocumentId, trust: Trust | None = None) -> bool:
+        return bool(await self._connection.fetchval(_IS_TAKEN, document_id, trust))
 
     async def join(self, document_id: DocumentId, earlier: Namesake) -> None:
         await self._connection.execute(_JOIN, document_id, earlier.line_id, earlier.edition + 1)

@@ -15,6 +15,7 @@ from server.cli import (
     budgets,
     calls,
     delegations,
+    documents,
     evaluation,
     files,
     policy,
@@ -53,6 +54,7 @@ app.add_typer(privacy.app, name="privacy")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(schedules.app, name="schedules")
+app.add_typer(documents.app, name="documents")
 app.add_typer(files.app, name="files")
 app.add_typer(sources.app, name="sources")
 

@@ -26,6 +26,7 @@ TOO_LATE_OR_EARLY = frozenset(
         "policy_exists",
         "proposal_outdated",
         "run_ended",
+        "trust_conflict",
         "version_conflict",
     }
 )

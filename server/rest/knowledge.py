@@ -1,4 +1,4 @@
-"""Documents: searched, uploaded and deleted through the gate; listed and shown under row level security."""
+"""Documents: searched, uploaded, trusted and deleted through the gate; listed and shown under row level security."""
 
 import asyncio
 import hashlib
@@ -252,6 +252,19 @@ async def restore_document(visit: Api, document_id: UUID) -> Response:
     """Bring a deleted document back, with all that was deleted along with it."""
     outcome = await visit.call("document_restore", {"document_id": str(document_id)})
     return result_answer(outcome, lambda result: result["document"], 202)
+
+
+@router.put(
+    "/documents/{document_id:uuid}/trust", responses={**shows(DOCUMENT), **WAITING, **BODY_REFUSALS, **CALL_REFUSALS}
+)
+async def set_document_trust(
+    visit: Api,
+    document_id: UUID,
+    arguments: Annotated[Json, Depends(ToolArguments("document_trust_set", from_path=("document_id",)))],
+) -> Response:
+    """Say anew whose words a document holds, of all its versions at once."""
+    outcome = await visit.call("document_trust_set", {**arguments, "document_id": str(document_id)})
+    return result_answer(outcome, lambda result: result["document"])
 
 
 @router.get("/deleted-documents", responses=shows(listed(DELETED, restore_days=RESTORE_DAYS)))

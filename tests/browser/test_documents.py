@@ -219,3 +219,29 @@ async def test_who_may_not_delete_a_document_is_offered_no_deletion_and_no_list_
     assert await page.get_by_role("button", name="Delete").count() == 0
     assert await page.get_by_role("columnheader", name="Delete").count() == 0
     assert await page.get_by_role("heading", name="Deleted").count() == 0
+
+
+async def test_whose_words_a_document_holds_is_said_anew_once_it_is_confirmed(
+    page: "Page", server: Served, tmp_path: Path
+) -> None:
+    await sign_in(page, server, fragment="&documents")
+    (tmp_path / "Medlars.md").write_text("# Medlars\n\nWords of the firm.\n")
+    await add_document(page, str(tmp_path / "Medlars.md"), "Medlars.md")
+    row = page.get_by_role("row", name="Medlars.md")
+    change = row.get_by_role("button", name="Change whose words Medlars.md holds")
+    await change.click()
+    choice = row.get_by_role("combobox", name="Whose words Medlars.md holds")
+    assert await choice.input_value() == "external"
+    await choice.select_option("internal")
+    await row.get_by_role("button", name="Keep").click()
+    assert "Somebody else" in await row.inner_text()
+    assert await page.evaluate("document.activeElement.textContent") == "Change"
+
+    await change.click()
+    await choice.select_option("internal")
+    await row.get_by_role("button", name="Change it").click()
+    await row.locator(".writer:has-text('The firm')").wait_for()
+    (kept,) = [each for each in await listed(server, "/v1/knowledge/documents") if each["title"] == "Medlars.md"]
+    assert kept["trust"] == "internal"
+    # What others uploaded is theirs to say, below a MANAGER.
+    assert await page.get_by_role("button", name="Change whose words Policy holds").count() == 0

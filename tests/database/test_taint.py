@@ -126,6 +126,22 @@ async def test_without_them_and_in_another_conversation_it_is_done(
     assert (await saw(superuser_connection, done)).taint == "internal"
 
 
+async def test_what_a_person_says_anew_of_a_document_holds_for_whoever_reads_it_from_then_on(
+    gate: GateOnTest, owner_connection: Connection
+) -> None:
+    await written_by(owner_connection, "external")
+    document, before = await own_document(owner_connection), Talk(gate=gate)
+    await before.read()
+    say: dict[str, object] = {"document_id": FIRM_A.id("thing"), "trust": "internal"}
+    laundered = await before.call("document_trust_set", **say)
+    assert (laundered.outcome, "agent_may_not" in reasons(laundered)) == ("denied", True)
+    assert (await Talk(gate=gate, mode="person", door="rest").call("document_trust_set", **say)).outcome == "done"
+    assert reasons(await before.call("document_delete", document_id=document)) == ("untrusted_content_read",)
+    after = Talk(gate=gate)
+    await after.read()
+    assert (await after.call("document_delete", document_id=document)).outcome == "done"
+
+
 async def test_a_search_taints_by_what_it_found_and_an_empty_one_by_nothing(
     gate: GateOnTest, owner_connection: Connection, superuser_connection: Connection
 ) -> None:

@@ -164,6 +164,31 @@ def test_what_is_ingested_can_be_searched_at_once_with_what_pins_it_down(glow: G
     assert f"1. zebra note.md, Zebras, characters {passage['start']}-{passage['end']}" in glow.out
 
 
+def test_whose_words_a_document_holds_is_said_anew_by_its_uploader(glow: Glow, firm: Database, tmp_path: Path) -> None:
+    note = tmp_path / "okapi note.md"
+    note.write_text("# Okapis\n\nThe okapi clause is the firm's own.\n", encoding="utf-8")
+    assert glow("ingest", str(note), *ACME, *EMPLOYEE, "--json") == 0
+    document_id = glow.json["items"][0]["document_id"]
+    say = ("documents", "trust", document_id)
+    assert glow(*say, "internal", *ACME, *READONLY) == 1
+    assert "role_too_low" in glow.err
+    assert glow(*say, "internal", *ACME, *EMPLOYEE) == 0
+    assert glow.out == f"{document_id} (okapi note.md): internal.\n"
+    assert last_call(firm, "document_trust_set") == {
+        "door": "cli",
+        "mode": "person",
+        "attended": True,
+        "outcome": "done",
+        "error_code": None,
+    }
+    assert glow("search", "okapi clause", *ACME, *READONLY, "--json") == 0
+    assert glow.json["items"][0]["trust"] == "internal"
+    assert glow(*say, "client", *ACME, *EMPLOYEE, "--json") == 0
+    assert glow.json["result"]["document"]["trust"] == "client"
+    assert glow(*say, "mine", *ACME, *EMPLOYEE) == 2
+    assert glow(*say, "internal", *ACME) == 2
+
+
 def test_a_folder_is_ingested_whole_and_each_file_is_reported(glow: Glow, tmp_path: Path) -> None:
     folder = tmp_path / "papers"
     for name, content in {

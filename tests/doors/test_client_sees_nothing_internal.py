@@ -217,6 +217,11 @@ async def test_an_internal_document_is_as_unknown_as_one_that_never_was(world: W
         for act in ("link", "restore"):
             told = [await world.client.post(f"/v1/knowledge/documents/{each}/{act}") for each in (hidden, unknown)]
             assert said(told[0], hidden) == said(told[1], unknown), act
+        trusted = [
+            await world.client.put(f"/v1/knowledge/documents/{each}/trust", json={"trust": "internal"})
+            for each in (hidden, unknown)
+        ]
+        assert said(trusted[0], hidden) == said(trusted[1], unknown)
         deleted = [await world.client.delete(f"/v1/knowledge/documents/{each}") for each in (hidden, unknown)]
         assert said(deleted[0], hidden) == said(deleted[1], unknown)
         inside = [await world.client.get(f"/v1/knowledge/documents?parent_id={each}") for each in (hidden, unknown)]
@@ -240,6 +245,7 @@ CALLS: Mapping[str, Json] = {
     "document_analyse": {"document_id": "ID"},
     "document_link": {"document_id": "ID"},
     "document_restore": {"document_id": "ID"},
+    "document_trust_set": {"document_id": "ID", "trust": "internal"},
     "document_purge": {"document_id": "ID"},
     "figure_list": {"document_id": "ID"},
 }

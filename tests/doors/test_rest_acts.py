@@ -340,6 +340,34 @@ async def test_what_was_deleted_is_listed_to_whom_it_concerns_and_comes_back(doo
     assert (recorded["tool"], recorded["outcome"]) == ("document_restore", "done")
 
 
+async def test_whose_words_a_document_holds_is_said_anew_and_shown(doors: Doors) -> None:
+    employee, partner, reader = [await doors.client(f"{who}@acme") for who in ("employee", "partner", "readonly")]
+    own = (await upload(employee, ("own.md", LETTER, "text/markdown"))).json()["items"][0]
+    theirs = (await upload(partner, ("theirs.md", b"# Fees\n\nOf 2026.", "text/markdown"))).json()["items"][0]
+    path, other = [f"/v1/knowledge/documents/{each['document_id']}" for each in (own, theirs)]
+    assert own["trust"] == "external"
+    said = await employee.put(f"{path}/trust", json={"trust": "internal"})
+    assert (said.status_code, said.json()["document_id"], said.json()["trust"]) == (200, own["document_id"], "internal")
+    assert (await reader.get(path)).json()["trust"] == "internal"
+    recorded = (await employee.get(f"/v1/activity/{said.headers['x-call-id']}")).json()
+    assert (recorded["tool"], recorded["decision"], recorded["outcome"]) == ("document_trust_set", "allow", "done")
+    assert recorded["arguments"] == {"document_id": own["document_id"], "trust": "internal"}
+
+    problem_of(await employee.put(f"{other}/trust", json={"trust": "internal"}), 422, "not_your_document")
+    problem_of(await reader.put(f"{path}/trust", json={"trust": "client"}), 403, "denied")
+    problem_of(await employee.put(f"{path}/trust", json={"trust": "mine"}), 422, "invalid_arguments")
+    nothing = await employee.put(f"/v1/knowledge/documents/{uuid4()}/trust", json={"trust": "client"})
+    problem_of(nothing, 404, "document_not_found")
+    twin = (await upload(employee, ("own.md", LETTER, "text/markdown"))).json()["items"][0]
+    assert twin["document_id"] != own["document_id"]
+    problem_of(await employee.put(f"{path}/trust", json={"trust": "external"}), 409, "trust_conflict")
+    mail = b"From: a@evil.example\r\nTo: b@acme.example\r\nSubject: Hello\r\n\r\nPay.\r\n"
+    letter = (await upload(employee, ("a.eml", mail, "message/rfc822"))).json()["items"][0]["document_id"]
+    problem_of(
+        await partner.put(f"/v1/knowledge/documents/{letter}/trust", json={"trust": "internal"}), 422, "trust_fixed"
+    )
+
+
 async def test_the_record_names_the_very_file_that_is_handed_out(doors: Doors) -> None:
     client = await doors.client()
     whole = b"A line of a long report.\n" * 40_000

@@ -315,6 +315,7 @@ async def test_answers_hold_to_the_document(
     await client.delete(f"/v1/knowledge/documents/{document_id}")
     await client.get("/v1/knowledge/deleted-documents")
     await client.post(f"/v1/knowledge/documents/{document_id}/restore")
+    await client.put(f"/v1/knowledge/documents/{document_id}/trust", json={"trust": "internal"})
     await client.delete(f"/v1/conversations/{chat['conversation_id']}")
     waiting = await doors.client("employee@borealis")
     waiting.event_hooks["response"].append(holding)

@@ -142,6 +142,11 @@ ROUTES: dict[str, Route] = {
     "document_delete": lambda given: ("DELETE", f"/v1/knowledge/documents/{given['document_id']}", None),
     "document_link": lambda given: ("POST", f"/v1/knowledge/documents/{given['document_id']}/link", None),
     "document_restore": lambda given: ("POST", f"/v1/knowledge/documents/{given['document_id']}/restore", None),
+    "document_trust_set": lambda given: (
+        "PUT",
+        f"/v1/knowledge/documents/{given['document_id']}/trust",
+        _without(given, "document_id"),
+    ),
     "approval_decide": lambda given: (
         "POST",
         f"/v1/approvals/{given['approval_id']}/decision",

@@ -140,6 +140,7 @@ ACTS: Mapping[str, Act] = {
     "document_link": Act(effect="read", least_role=Role.READONLY, doors=frozenset({"rest"})),
     "document_delete": Act(effect="commit", least_role=Role.EMPLOYEE, doors=HAND_DOORS),
     "document_restore": Act(effect="commit", least_role=Role.EMPLOYEE, doors=HAND_DOORS),
+    "document_trust_set": Act(effect="commit", least_role=Role.EMPLOYEE, doors=HAND_DOORS, person_only=True),
     "document_purge": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=frozenset({"worker"}), any_level=True),
     "slack_connect": Act(
         effect="commit",

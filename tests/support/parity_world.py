@@ -393,6 +393,13 @@ CASES: tuple[Case, ...] = (
         arguments=_fixed({"document_id": _ids("client_thing")}),
     ),
     Case(
+        name="say whose words a document holds",
+        tool="document_trust_set",
+        # As it is trusted already, so that no other case reads it otherwise.
+        arguments=_fixed({"document_id": _ids("client_thing"), "trust": "internal"}),
+        client_own=True,
+    ),
+    Case(
         name="purge what is not deleted",
         tool="document_purge",
         arguments=_fixed({"document_id": _ids("client_thing")}),

@@ -38,6 +38,7 @@ from tools.handlers.tasks import (
     TASK_RUN_GET,
     TASK_UPDATE,
 )
+from tools.handlers.trust import DOCUMENT_TRUST_SET
 from tools.handlers.workspaces import workspace_handlers
 from tools.work import Handler
 
@@ -82,6 +83,7 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "document_extract": DOCUMENT_EXTRACT,
     "document_link": DOCUMENT_LINK,
     "document_list": DOCUMENT_LIST,
+    "document_trust_set": DOCUMENT_TRUST_SET,
     "evaluation_record": EVALUATION_RECORD,
     "figure_list": FIGURE_LIST,
     "feedback_give": FEEDBACK_GIVE,

@@ -19,7 +19,7 @@ Grace = Callable[[], timedelta]
 
 
 class NotYourDocument(DomainError):
-    """Somebody else's upload, which takes a MANAGER to delete or to restore."""
+    """Somebody else's upload, which it takes a MANAGER to act on."""
 
     code: ClassVar[str] = "not_your_document"
 

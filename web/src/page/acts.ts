@@ -17,7 +17,7 @@ function isWaiting(answer: unknown): answer is Waiting {
 }
 
 /** Of an argument that the page fills in by itself; to whoever presses a button its name says nothing. */
-const UNTOLD = /^(document_id|source_id|settings): (.)/;
+const UNTOLD = /^(document_id|source_id|settings|trust): (.)/;
 
 /** Why something was not done, in words. */
 export function refusalOf(fault: unknown): string {

@@ -1,4 +1,4 @@
-// What the firm's agent can read: added, deleted, and brought back for as long as that is possible.
+// What the firm's agent can read: added, deleted, brought back for as long as that is possible, and whose words it is.
 
 import { button, fill, h, stateBadge, time } from "../dom.ts";
 import { isAbort, pause, wordsOf, type Hub } from "../hub.ts";
@@ -15,7 +15,7 @@ const DELETED_PATH = "v1/knowledge/deleted-documents";
 const POLL_MS = 1500;
 const UNFINISHED = ["queued", "parsing", "embedding"];
 const DAY_MS = 86_400_000;
-/** Those who delete and restore what others uploaded, too. */
+/** Those who act on what others uploaded, too. */
 const MANAGING = ["MANAGER", "PARTNER", "SYSTEM_ADMIN"];
 /** Who may have written a file; the first is what counts where nobody says it. */
 export const WRITERS = { external: "Somebody else", client: "A client", internal: "The firm" } as const;
@@ -24,9 +24,19 @@ export function writer(trust: string | undefined): string {
   return Object.entries(WRITERS).find(([value]) => value === trust)?.[1] ?? "";
 }
 
+/** What others wrote, whoever took it in. */
+const MAIL = ["message/rfc822", "application/vnd.ms-outlook"];
+
+function writers(label?: string): HTMLSelectElement {
+  return h("select", { "aria-label": label }, Object.entries(WRITERS).map(([value, words]) => h("option", { value }, words)));
+}
+
 interface Document {
   document_id: string;
   title: string;
+  media_type: string;
+  /** The upload inside of which it came. */
+  parent_id?: string;
   status: string;
   failure?: string | null;
   progress?: number;
@@ -82,6 +92,7 @@ class DocumentsView {
   constructor(private readonly options: Options) {
     const { hub, signal, who, role, usable } = options;
     const mayDelete = usable.has("document_delete");
+    const maySayWriter = usable.has("document_trust_set");
     const isTheirs = (item: Document): boolean => item.uploaded_by === who || MANAGING.includes(role);
     const idOf = ({ document_id }: { document_id: string }): string => document_id;
     const act = (words: string): HTMLElement => h("span", { class: "unseen" }, words);
@@ -89,7 +100,7 @@ class DocumentsView {
       hub, signal, path: PATH, idOf, caption: "Documents", none: "No documents yet. Drop files above.",
       columns: ["Title", "State", "For", "Words of", "Added", ...(mayDelete ? [act("Delete")] : [])],
       row: (item) => new DocumentRow(item, {
-        hub, mayDelete: mayDelete ? isTheirs(item) : null, until: () => this.until(), gone: (each) => this.gone(each),
+        hub, mayDelete: mayDelete ? isTheirs(item) : null, maySayWriter: maySayWriter && isTheirs(item), until: () => this.until(), gone: (each) => this.gone(each),
       }),
     });
     this.deleted = new Listing<Deleted>({
@@ -166,6 +177,8 @@ interface DocumentRowOptions {
   hub: Hub;
   /** Null: there is no column for it. */
   mayDelete: boolean | null;
+  /** Whose words it holds, where nothing else says it. */
+  maySayWriter: boolean;
   /** Until when what is deleted now can be restored; null: not at all. */
   until: () => string | null;
   gone: (item: Document) => Promise<void>;
@@ -178,10 +191,12 @@ class DocumentRow {
   private readonly acts = new Acts();
   private readonly cells = [h("td"), h("td"), h("td", { class: "writer" }), h("td")] as const;
   private readonly remove: HTMLElement;
+  private readonly change: HTMLElement;
   private shown = "";
 
   constructor(private item: Document, private readonly options: DocumentRowOptions) {
     this.remove = button("Delete", () => this.ask(), { kind: "quiet small", "aria-label": `Delete ${item.title}` });
+    this.change = button("Change", () => this.askWriter(), { kind: "quiet small", "aria-label": `Change whose words ${item.title} holds` });
     this.node = h("tr", {}, h("td", {}, this.about, this.acts.said, this.confirm.node), [...this.cells],
       options.mayDelete !== null && h("td", { class: "act" }, options.mayDelete && this.remove));
   }
@@ -195,7 +210,9 @@ class DocumentRow {
     fill(this.about, item.title, item.failure && h("p", { class: "error" }, item.failure), item.progress !== undefined && progressOf(item));
     fill(state, stateBadge(item.status));
     fill(audience, item.audience ?? "");
-    fill(words, writer(item.trust));
+    // Of what a source brings the hub says so itself: the list does not tell it apart.
+    const isSaidElsewhere = item.parent_id !== undefined || MAIL.includes(item.media_type);
+    fill(words, writer(item.trust), " ", this.options.maySayWriter && !isSaidElsewhere && this.change);
     fill(added, time(item.created_at));
   }
 
@@ -207,6 +224,23 @@ class DocumentRow {
     ];
     this.acts.clear();
     this.confirm.ask({ words, act: until === null ? "Delete for good" : "Delete now", does: () => this.end(), asker: this.remove });
+  }
+
+  private askWriter(): void {
+    const whose = writers(`Whose words ${this.item.title} holds`);
+    whose.value = this.item.trust ?? "";
+    const words = [
+      `Whose words does ${visible(this.item.title)} hold, with its other versions and what came inside of it? `, whose,
+      " After reading what others wrote, the agent asks before it acts; after the firm’s own words it may act unasked.",
+    ];
+    this.acts.clear();
+    this.confirm.ask({ words, act: "Change it", does: () => this.sayWriter(whose.value), asker: this.change });
+  }
+
+  private async sayWriter(trust: string): Promise<void> {
+    const path = `${PATH}/${this.item.document_id}/trust`;
+    const done = await this.acts.act(`trust ${trust}`, (key) => this.options.hub.change<Document>("PUT", path, { trust }, key));
+    if (done) this.show(done.answer);
   }
 
   private async end(): Promise<void> {
@@ -254,7 +288,8 @@ function dropZone(hub: Hub, said: HTMLElement, done: () => Promise<void>): HTMLE
   const input = h("input", { type: "file", id: "files", multiple: true, class: "unseen", accept: TAKEN });
   const words = "Drop files here, or choose them. Text, Markdown, HTML, PDF, Word, Excel or CSV.";
   const zone = h("div", { class: "drop" }, h("label", { for: "files" }, h("strong", {}, "Add documents"), h("span", {}, words)), input);
-  const whose = h("select", { id: "whose" }, Object.entries(WRITERS).map(([value, label]) => h("option", { value }, label)));
+  const whose = writers();
+  whose.id = "whose";
   const choice = h("p", { class: "whose" }, h("label", { for: "whose" }, "Whose words are these?"), whose,
     h("span", { class: "faint small" }, "After reading what others wrote, the agent asks before it acts. E-mail always counts as others' words."));
   const take = async (files: File[]): Promise<void> => {
