@@ -242,8 +242,8 @@ def _result(url: httpx2.URL, answer: _Answer) -> Page | Unchanged:
         content=answer.content,
         declared_type=answer.headers.get("content-type", "")[:200] or None,
         file_name=PurePosixPath(unquote(url.path)).name[:300],
-        etag=answer.headers.get("etag", "")[:500] or None,
-        last_modified=answer.headers.get("last-modified", "")[:100] or None,
+        etag=_sent_back(answer.headers.get("etag", "")[:500]),
+        last_modified=_sent_back(answer.headers.get("last-modified", "")[:100]),
     )
 
 
@@ -276,3 +276,8 @@ def _bytes_of(url: httpx2.URL) -> bytes:
 @cache
 def _trusted() -> ssl.SSLContext:
     return httpx2.create_ssl_context(trust_env=False)
+
+
+def _sent_back(mark: str) -> str | None:
+    """A mark by which a page is asked for again; None for one that no request can hold."""
+    return mark if mark and mark.isascii() and mark.isprintable() else None

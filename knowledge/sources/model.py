@@ -96,8 +96,13 @@ class PendingItem:
     held_audience: str | None
 
     @property
+    def needs_readers(self) -> bool:
+        """Its document is still for others than the item is: that comes before all that must be read of a source."""
+        return not self.is_gone and self.document_id is not None and self.held_audience != self.audience
+
+    @property
     def needs_content(self) -> bool:
-        return not self.is_gone and self.held_version != self.found.version
+        return not self.is_gone and not self.needs_readers and self.held_version != self.found.version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,6 +107,10 @@ class SyncRepository(Protocol):
         """From now on the documents hold the item as it was found."""
         ...
 
+    async def held_for(self, source_id: SourceId, item: PendingItem) -> None:
+        """From now on its document is for whom the item was found to be."""
+        ...
+
     async def forget(self, source_id: SourceId, key: str) -> None:
         """The item is known no more."""
         ...

@@ -67,7 +67,9 @@ _ORGANIZATION = "SELECT slug FROM organizations WHERE organization_id = glow.org
 _KEEPER = "SELECT glow.resolve_service_account(glow.organization_id())"
 
 _REMOVE = """
-UPDATE knowledge_sources SET removed_at = $2, phase = 'applying', revision = revision + 1 WHERE source_id = $1
+UPDATE knowledge_sources
+SET removed_at = $2, phase = 'applying', revision = revision + 1, task_run_id = NULL, rests_until = NULL
+WHERE source_id = $1
 """
 _ALL_GONE = "UPDATE knowledge_source_items SET is_gone = true WHERE source_id = $1"
 
@@ -79,7 +81,8 @@ SELECT i.item_key, i.path, i.version, i.media_type, i.size_bytes, i.url, i.ident
        i.document_id, i.held_path, i.held_version, i.held_audience
 FROM knowledge_source_items i
 WHERE i.source_id = $1 AND {_IS_PENDING}
-ORDER BY NOT i.is_gone AND i.held_version IS DISTINCT FROM i.version, i.item_key
+ORDER BY NOT i.is_gone AND i.held_version IS DISTINCT FROM i.version
+    AND (i.document_id IS NULL OR i.held_audience IS NOT DISTINCT FROM i.audience), i.item_key
 LIMIT $2
 """
 
@@ -154,6 +157,7 @@ UPDATE knowledge_source_items
 SET document_id = $3, held_path = $4, held_version = $5, held_audience = $6
 WHERE source_id = $1 AND item_key = $2
 """
+_HELD_FOR = "UPDATE knowledge_source_items SET held_audience = $3 WHERE source_id = $1 AND item_key = $2"
 _FORGET = "DELETE FROM knowledge_source_items WHERE source_id = $1 AND item_key = $2"
 
 _WRITE = """
@@ -341,6 +345,9 @@ class PostgresSources:
         await self._connection.execute(
             _HELD, source_id, found.key, document_id, found.path, found.version, item.audience
         )
+
+    async def held_for(self, source_id: SourceId, item: PendingItem) -> None:
+        await self._connection.execute(_HELD_FOR, source_id, item.found.key, item.audience)
 
     async def forget(self, source_id: SourceId, key: str) -> None:
         await self._connection.execute(_FORGET, source_id, key)

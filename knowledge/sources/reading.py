@@ -35,7 +35,7 @@ Monotonic = Callable[[], float]
 async def read_on(state: SyncState, open_source: OpenSource, monotonic: Monotonic = time.monotonic) -> Read:
     """What the next step needs: a part of what changed, or the content of some of what is pending."""
     wanted = [item for item in state.batch if item.needs_content]
-    if state.source.phase == "applying" and (state.is_removed or not wanted or len(wanted) < len(state.batch)):
+    if state.is_removed or (state.source.phase == "applying" and (not wanted or len(wanted) < len(state.batch))):
         return Contents()
     try:
         async with open_source(state.source.settings, state.organization) as source:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import PurePosixPath
-from typing import ClassVar, assert_never
+from typing import ClassVar, assert_never, cast
 
 from domain.kernel import DomainError, NewId, NotFound, PrincipalId, TaskRunId
 from domain.paging import Page, Position, page_of
@@ -207,7 +207,7 @@ class SourceService:
             report = await self._page(state, listing, page, report)
             cursor, complete = page.cursor, page.is_last
         if complete and is_listing:
-            report = await self._complete(source_id, listing, report)
+            report = await self._complete(state.source, listing, report)
             is_listing = False
         if complete:
             await self.syncs.carry_over(source_id)
@@ -236,7 +236,7 @@ class SourceService:
         await self.syncs.gone(source_id, [item.key for item in latest.values() if isinstance(item, Gone)])
         unexpanded = {name for item in found for name in item.unexpanded}
         misfits = [
-            f"{item.path[:100]!r} is passed over: its name is too long"
+            f"{_named(item)} is passed over: its name is too long"
             for item in latest.values()
             if isinstance(item, Found) and not _fits(item)
         ]
@@ -254,10 +254,14 @@ class SourceService:
         addresses = frozenset(address.strip().lower() for address in readers)
         return f"readers:{await self.syncs.reader_set(addresses)}"
 
-    async def _complete(self, source_id: SourceId, listing: int, report: Report) -> Report:
-        """What a complete listing did not name is gone; one that names nothing where there was much is not believed."""
+    async def _complete(self, source: StoredSource, listing: int, report: Report) -> Report:
+        """What a complete listing did not name is gone; one that names nothing where there was much is not believed.
+
+        But of a drive: that says itself whether what is read is there.
+        """
+        source_id = source.source_id
         named, held = await self.syncs.listed(source_id, listing)
-        if not named and held >= TOO_MANY_TO_LOSE:
+        if not named and held >= TOO_MANY_TO_LOSE and source.kind != "google_drive":
             note = "The source names nothing any more: nothing was removed here. Remove the source if that is meant."
             return replace(report, notes=(note, *report.notes)[:MOST_NAMED])
         await self.syncs.unlisted_gone(source_id, listing)
@@ -335,6 +339,8 @@ class _Applying:
         for item in self._state.batch:
             if item.is_gone:
                 await self._gone(item)
+            elif item.needs_readers:
+                await self._readers(item)
             elif not item.needs_content:
                 await self._held(item, await self._as_found(item))
             elif (content := fetched.get((item.found.key, item.found.version))) is not None:
@@ -370,14 +376,19 @@ class _Applying:
             await self._tell("removed", item)
         await self._syncs.forget(self._source_id, item.found.key)
 
+    async def _readers(self, item: PendingItem) -> None:
+        """Who may read the document, also while it lies deleted: restored, it is for whom the item is by then."""
+        document_id = cast(DocumentId, item.document_id)
+        await self._syncs.show_to(document_id, item.audience)
+        if await self._syncs.namesake(document_id) is not None:
+            await self._tell("permissions", item)
+        await self._syncs.held_for(self._source_id, item)
+
     async def _as_found(self, item: PendingItem) -> DocumentId | None:
-        """What of a document changes without its content: who may read it, and what it is called."""
+        """What of a document changes without its content: what it is called."""
         document_id = item.document_id
         if document_id is None or await self._syncs.namesake(document_id) is None:
             return document_id
-        if item.held_audience != item.audience:
-            await self._syncs.show_to(document_id, item.audience)
-            await self._tell("permissions", item)
         if item.held_path != item.found.path:
             await self._syncs.rename(document_id, _title(item), self._uri(item), self._now)
             self.to_index.append(document_id)
@@ -403,7 +414,6 @@ class _Applying:
         if held is not None and held.content_sha256 == new.content_sha256:
             await self._held(item, await self._as_found(item))
             return
-        await self._as_found(replace(item, held_path=item.found.path))
         await self._knowledge.documents.add(new, uri=self._uri(item))
         if held is not None:
             await self._knowledge.versions.versions.join(new.document_id, held)
@@ -449,6 +459,11 @@ def said(counts: Mapping[str, int]) -> str:
 
 def _title(item: PendingItem) -> str:
     return document_title(None, PurePosixPath(item.found.path).name)
+
+
+def _named(item: Found) -> str:
+    """As everybody of the firm may hear of it."""
+    return repr(item.path[:100]) if isinstance(item.readers, Everyone) else "an item that not everybody reads"
 
 
 def _fits(item: Found) -> bool:

@@ -389,6 +389,76 @@ async def test_what_is_gone_there_can_be_restored_here_for_as_long_as_the_operat
     assert row["time"] == timedelta(days=2)
 
 
+EMPLOYEES, PARTNERS = frozenset({"employee@firm-1.example"}), frozenset({"partner@firm-1.example"})
+
+
+async def test_who_reads_it_no_more_does_not_wait_for_the_content_that_changed_with_it(
+    gate: GateOnTest, drive: Drive
+) -> None:
+    drive.items = {"1": ("one.md", b"The albatross.", EMPLOYEES | PARTNERS)}
+    source = await added(gate)
+    await synced(gate, source)
+    assert await found(gate, "albatross", HAND) == {"one"}
+    drive.items["1"] = ("one.md", b"The albatross is let go.", PARTNERS)
+    result_of(await gate.call("source_sync", {"source_id": source["source_id"]}, HUB))
+    # What changed is known; whoever reads it next is asked for patience.
+    drive.away, drive.retry_after = 1, timedelta(hours=1)
+    for _ in range(2):
+        result_of(await gate.call("source_sync", {"source_id": source["source_id"]}, HUB))
+    assert drive.away == 0
+    assert await found(gate, "albatross", HAND) == set()
+    assert await found(gate, "albatross") == {"one"}
+
+
+async def test_what_lies_deleted_here_is_restored_for_those_who_read_it_there_by_then(
+    gate: GateOnTest, owner_connection: Connection, drive: Drive
+) -> None:
+    drive.items = {"1": ("one.md", b"The albatross.", EMPLOYEES | PARTNERS)}
+    source = await added(gate)
+    await synced(gate, source)
+    (row,) = await owner_connection.fetch(CURRENT, UUID(str(source["source_id"])))
+    document = {"document_id": str(row["document_id"])}
+    result_of(await gate.call("document_delete", document, PARTNER))
+    drive.items["1"] = ("one.md", b"The albatross.", PARTNERS)
+    assert await synced(gate, source) == "nothing has changed"
+    result_of(await gate.call("document_restore", document, PARTNER))
+    await indexed(gate)
+    assert await found(gate, "albatross", HAND) == set()
+    assert await found(gate, "albatross") == {"one"}
+
+
+async def test_a_drive_that_is_empty_now_is_believed(
+    gate: GateOnTest, owner_connection: Connection, drive: Drive
+) -> None:
+    drive.items = {str(n): (f"{n}.md", f"The albatross {n}.".encode(), EVERYONE) for n in range(25)}
+    source = await added(gate)
+    await synced(gate, source)
+    drive.items.clear()
+    # As once a day, and where the drive has forgotten the cursor: all is listed anew.
+    await owner_connection.execute("UPDATE knowledge_sources SET cursor = NULL")
+    assert await synced(gate, source) == "25 removed"
+    assert await found(gate, "albatross") == set()
+
+
+async def test_a_source_that_rests_is_removed_at_once_and_its_task_reads_nothing_more(
+    gate: GateOnTest, worker: TaskRunWorker, drive: Drive
+) -> None:
+    drive.items = {"1": ("one.md", b"The albatross.", EVERYONE)}
+    source = await added(gate)
+    await synced(gate, source)
+    gate.queue.jobs.clear()
+    result_of(await gate.call("task_run", {"task_id": source["task_id"]}, HAND))
+    drive.away, drive.retry_after = 1, timedelta(hours=1)
+    await worker.work(gate.queue.jobs.pop())
+    result_of(await gate.call("source_remove", {"source_id": source["source_id"]}, PARTNER))
+    await worker.work(gate.queue.jobs.pop())
+    assert await found(gate, "albatross") == set()
+    drive.items["2"] = ("two.md", b"The basilisk.", EVERYONE)
+    reads = drive.reads
+    step = result_of(await gate.call("source_sync", {"source_id": source["source_id"]}, HUB))
+    assert (step["more"], drive.reads) == (False, reads)
+
+
 async def test_an_upload_of_the_same_name_and_content_and_a_document_of_a_source_leave_one_another_alone(
     gate: GateOnTest, owner_connection: Connection, drive: Drive
 ) -> None:

@@ -108,6 +108,13 @@ async def test_a_page_is_fetched_with_what_says_how_it_was() -> None:
         assert isinstance(again, Unchanged)
 
 
+async def test_a_mark_that_no_request_can_hold_is_forgotten() -> None:
+    async with website({"/": Said(content=b"hi", headers={"etag": '"caf\xe9"', "last-modified": "\xe9"})}) as site:
+        read = await site.fetcher().fetch(site.url("/"))
+        assert isinstance(read, Page)
+        assert (read.etag, read.last_modified) == (None, None)
+
+
 async def test_a_redirect_is_followed_and_each_of_its_steps_is_checked() -> None:
     async with website() as site:
         site.pages = {

@@ -256,6 +256,14 @@ async def test_settings_name_one_site_of_the_public_network() -> None:
         assert set(shown(site, items)) == {"/docs/", "/docs/a"}
 
 
+async def test_one_page_that_leads_into_our_own_network_costs_itself_alone() -> None:
+    async with website() as site:
+        inside = Said(status=302, headers={"Location": site.url("/b", host="inside.test")})
+        site.pages = {"/": page("/go", "/b"), "/go": inside, "/b": page()}
+        kept = await followed(site)
+        assert set(shown(site, kept)) == {"/", "/b"}
+
+
 async def test_a_site_within_our_own_network_is_refused() -> None:
     async with website({"/": page()}) as site:
         fetcher = site.fetcher(names={"inside.test": ["10.0.0.1"]})

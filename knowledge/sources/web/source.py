@@ -214,7 +214,11 @@ class _Walk:
             self.notes.append(str(refused))
             found = self._gone(url)
         except AddressRefused as refused:
-            raise SourceRefused(str(refused)) from refused
+            # One page that leads inside costs itself, and not the site.
+            if url in self.scope.starts:
+                raise SourceRefused(str(refused)) from refused
+            self.notes.append(str(refused))
+            found = self._gone(url)
         else:
             self._failures = 0
             found = self._kept(url, known) if isinstance(got, Unchanged) else self._had(url, depth, got)
