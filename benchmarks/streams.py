@@ -16,6 +16,7 @@ from benchmarks.load import WrongAnswer
 from benchmarks.processes import Launched, cpu_s, launched, machine, memory_mib, pin_this_process
 from benchmarks.stage import USERS, Home, fake_model, free_port, fresh_home, postmaster
 from benchmarks.tally import Row, Target, table
+from server.cli.running import allow_open_files
 
 PASSES = 3
 IDLE, ACTIVE = 900, 100
@@ -121,6 +122,7 @@ class Pass:
 def main() -> None:
     """Measure and print."""
     pinned = pin_this_process()
+    allow_open_files()
     print(f"\nstreams on {machine()}{'' if pinned else '; NOT PINNED: there are no two cores to part'}", flush=True)
     print(f"\n{table(f'{IDLE + ACTIVE} open streams, {ACTIVE} of them at 50 tokens a second', measure())}", flush=True)
 
