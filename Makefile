@@ -11,7 +11,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # pytest has the last word
 .PHONY: help setup setup-dev demo test check fmt lint types imports manifests lock-check adr-check openapi-check \
-	web web-check coverage openapi lock outage parity waiting interleavings injection ingestion-killed drive-sync benchmarks replay takeover task-takeover \
+	web web-check coverage openapi lock outage waiting interleavings injection ingestion-killed drive-sync benchmarks replay takeover task-takeover \
 	workers-killed clean
 
 help: ## list the targets
@@ -75,9 +75,6 @@ openapi: setup-dev ## write docs/openapi.json anew
 
 lock: setup-dev ## resolve the dependencies anew (asks the package index)
 	$(BIN)/python -m checks.lock write $(BIN)/uv
-
-parity: setup-dev ## every tool by every role at every level through every door (make test takes a third of them at the other levels)
-	GLOW_TEST_EVERY=1 $(BIN)/python -m pytest tests/doors/test_parity.py
 
 waiting: setup-dev ## runs that wait for a person, cut off at every write, killed and raced over (make test tries a sample)
 	GLOW_TEST_EVERY=1 $(BIN)/python -m pytest tests/conversations/test_waiting.py tests/doors/test_waiting_killed.py

@@ -4,8 +4,7 @@ Three parts: every cell decided on paper and by the policies; every door driven 
 that the check would notice. Cells that no door can produce are listed in tests/support/parity.py.
 """
 
-import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -107,10 +106,6 @@ ENTRANCES = (
 )
 SOME_TOOLS_ONLY = ("rest routes", "widget buttons", "slack buttons")
 """Entrances by which not every tool can be called."""
-TOOLS = {tool: number for number, tool in enumerate(ACTS)}
-ROLES = {role: number for number, role in enumerate(Role)}
-LEVELS = {level: number for number, level in enumerate(Level)}
-EVERY = os.environ.get("GLOW_TEST_EVERY") == "1"
 KINDS: tuple[PrincipalKind, ...] = get_args(PrincipalKind)
 MODES: tuple[Mode, ...] = get_args(Mode)
 
@@ -319,29 +314,11 @@ async def world(database: Database, owner_connection: Connection, tmp_path: Path
             yield World(site=site, host=host, owner=owner_connection, environment=environment, slack=slack)
 
 
-Due = Callable[[str, Role, Level, str], bool]
-"""Whether a square of tool x role x level x entrance is driven."""
-
-
-def is_always_due(tool: str, role: Role, level: Level, entrance: str) -> bool:
-    """Every square."""
-    return True
-
-
-def is_due(tool: str, role: Role, level: Level, entrance: str) -> bool:
-    """All by `make parity`; else a third, so laid that each role tries each tool at each level through five of them."""
-    number = (TOOLS.get(tool, 0), ROLES[role], LEVELS[level], ENTRANCES.index(entrance))
-    return EVERY or sum(number) % 3 == 0
-
-
-async def seen_through(
-    entrance: Entrance, hub: Hub, whos: Iterable[Who], cases: Sequence[Case], due: Due = is_always_due
-) -> list[Seen]:
+async def seen_through(entrance: Entrance, hub: Hub, whos: Iterable[Who], cases: Sequence[Case]) -> list[Seen]:
     """Every case by everybody through one entrance, with what the record says of each."""
     seen: list[Seen] = []
     for place, who in enumerate(whos):
-        asked = [case for case in cases if due(case.tool, who.role, who.level, entrance.name)]
-        tried = tried_through(entrance, who, place, asked)
+        tried = tried_through(entrance, who, place, cases)
         told = await made_by(entrance, who, asked_by(who, entrance.name, tried))
         cell = cell_of(entrance, who)
         recorded = await recorded_calls(hub, [each.call_id for each in told])
@@ -402,8 +379,7 @@ async def test_every_door_decides_alike_and_records_alike(world: World, superuse
     for cases in (before, indexing):
         for entrance in world.entrances(world.site, world.host):
             seen += await seen_through(entrance, world.site.hub, EVERYBODY, cases)
-            others = levelled_through(entrance)
-            seen += await seen_through(entrance, world.site.hub, others, levelled(entrance, cases), is_due)
+            seen += await seen_through(entrance, world.site.hub, levelled_through(entrance), levelled(entrance, cases))
     assert_parity(seen)
     assert untried(seen) == set()
     assert await cells_recorded(superuser_connection) == {cell for cell in cells() if not is_unreachable(cell)}
@@ -436,20 +412,12 @@ def levelled(entrance: Entrance, cases: Sequence[Case]) -> list[Case]:
 def untried(seen: Sequence[Seen]) -> set[tuple[str, str, Role, Level]]:
     """The squares of tool x entrance x role x level that were not driven, of those whose door can make such a call.
 
-    At the other levels only those that are due.
-
     At the command line a person's own hand is not subject to its level, and each member tries every third case. The
     two model APIs are one door behind the provider: one of them is driven at every level. Slack knows people only.
     """
     through = [name for name in ENTRANCES if name not in ("cli", "chat responses", *SOME_TOOLS_ONLY)]
     wanted = set(product(ACTS, through, Role, Level)) - set(product(ACTS, ["slack"], [Role.SERVICE_ACCOUNT], Level))
-    every_time = {(who.role, who.level) for who in EVERYBODY}
-    due = {
-        (tool, entrance, role, level)
-        for tool, entrance, role, level in wanted
-        if (role, level) in every_time or is_due(tool, role, level, entrance)
-    }
-    return due - {(each.tool, each.entrance, each.who.role, each.who.level) for each in seen}
+    return wanted - {(each.tool, each.entrance, each.who.role, each.who.level) for each in seen}
 
 
 TAKEN_BACK = "UPDATE knowledge_documents SET deleted_at = now() WHERE uploaded_by = $1"
