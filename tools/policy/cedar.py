@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Json = dict[str, object]
 
 _KEPT = 4
+"""Sets of policies that stay parsed, the newest: an organization's own are kept where they are used."""
 
 
 class EngineError(Exception):

@@ -24,6 +24,7 @@ APPROVED = "approved"
 
 _RESERVED = frozenset({NO_PERMIT, POLICY_ERROR, APPROVED})
 _KEPT = 4
+"""Folders that stay read, the newest."""
 _RULE_ID = re.compile(r"[a-z][a-z0-9_]{0,63}")
 DEPTH = 100
 LENGTH = 10_000
