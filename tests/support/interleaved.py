@@ -180,8 +180,8 @@ def rules_in(folder: Path) -> dict[Edit, Path | None]:
         (copy / "policies" / "edited.cedar").write_text(forbids, encoding="utf-8")
     manifest = another / "tools" / "task_create.yaml"
     text = manifest.read_text(encoding="utf-8")
-    assert "timeout_s: 15" in text
-    manifest.write_text(text.replace("timeout_s: 15", "timeout_s: 14"), encoding="utf-8")
+    assert "maxLength: 200\n" in text
+    manifest.write_text(text.replace("maxLength: 200\n", "maxLength: 199\n"), encoding="utf-8")
     return {"as they are": None, "no tasks": tasks, "no releases": releases, "another task_create": another}
 
 
