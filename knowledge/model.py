@@ -203,7 +203,7 @@ AS_MEASURED = SearchWeights()
 class MatchedTerm:
     """A word of a question as a passage has it.
 
-    Units   weight: how rare the word is (BM25's idf). frequency: how often it stands there, title and heading counted
+    Units   weight: how rare the word is (BM25's idf), as often as the question says it. frequency: how often it stands there, title and heading counted
             more than once. score: what it adds to the passage's sum.
     """
 

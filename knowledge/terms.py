@@ -15,8 +15,8 @@ import itertools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from knowledge.first_stems import first_stem
@@ -61,6 +61,8 @@ class QueryTerm:
 
     written: str
     variants: tuple[str, ...]
+    asked: int = 1
+    """How often the question says it, in any form; it counts that many times."""
 
 
 def term_frequencies(text: str, language: Language | None = "en") -> dict[str, int]:
@@ -75,10 +77,10 @@ def term_frequencies(text: str, language: Language | None = "en") -> dict[str, i
 
 def query_terms(query: str) -> tuple[QueryTerm, ...]:
     """The distinct words of a query in its own order, at most 64; empty when it holds only common words or signs."""
-    atoms = list(dict.fromkeys(_atoms(query)))
-    common = common_words([atom.text for atom in atoms if atom.is_word])
-    kept = (atom for atom in atoms if not (atom.is_word and atom.text in common))
-    terms = _each_once(QueryTerm(atom.text, variants_of(atom.text, is_word=atom.is_word)) for atom in kept)
+    said = Counter(_atoms(query))
+    common = common_words([atom.text for atom in said if atom.is_word])
+    kept = (atom for atom in said if not (atom.is_word and atom.text in common))
+    terms = _each_once(QueryTerm(atom.text, variants_of(atom.text, is_word=atom.is_word), said[atom]) for atom in kept)
     return tuple(itertools.islice(terms, MAX_QUERY_TERMS))
 
 
@@ -114,13 +116,17 @@ def without_mark(term: str) -> str:
     return term.partition("~")[0]
 
 
-def _each_once(terms: Iterator[QueryTerm]) -> Iterator[QueryTerm]:
-    """A term that two words have ("sign", "signs") counts for the first of them alone."""
-    seen: set[str] = set()
+def _each_once(terms: Iterable[QueryTerm]) -> Iterator[QueryTerm]:
+    """A term that two words have ("sign", "signs") is the first one's alone, which is asked once more by the other."""
+    first: dict[str, str] = {}
+    asked: Counter[str] = Counter()
+    apart: list[QueryTerm] = []
     for term in terms:
-        if fresh := tuple(variant for variant in term.variants if variant not in seen):
-            seen.update(fresh)
-            yield QueryTerm(term.written, fresh)
+        asked.update(dict.fromkeys({first[each] for each in term.variants if each in first} | {term.written}, term.asked))
+        if fresh := tuple(variant for variant in term.variants if variant not in first):
+            first.update(dict.fromkeys(fresh, term.written))
+            apart.append(QueryTerm(term.written, fresh))
+    return (replace(term, asked=asked[term.written]) for term in apart)
 
 
 def _term(atom: _Atom, language: Language | None) -> str | None:

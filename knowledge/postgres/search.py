@@ -66,24 +66,26 @@ corpus AS MATERIALIZED (
     FROM knowledge_documents WHERE deleted_at IS NULL
 ),
 -- How many passages have each term, by an index-only scan of its postings that keeps none of them; and which word of
--- the question ($2, in step with $1) it is a form of.
+-- the question ($2, in step with $1) it is a form of; it stands in $1 as often as the question says that word.
 forms AS MATERIALIZED (
-    SELECT t.term_id, ($2::int[])[array_position($1::text[], t.term)] AS word, m.passages
+    SELECT t.term_id, ($2::int[])[array_position($1::text[], t.term)] AS word, m.passages,
+           cardinality(array_positions($1::text[], t.term)) AS asked
     FROM knowledge_terms t CROSS JOIN LATERAL (
         SELECT count(*)::float8 AS passages FROM knowledge_postings p WHERE p.term_id = t.term_id) m
     WHERE t.term = ANY ($1::text[])
 ),
 -- How rare a word is in all languages together: a rare language makes no common word rare.
 weights AS MATERIALIZED (
-    SELECT f.term_id, ln(1 + greatest(c.chunks - f.passages + 0.5, 0) / (f.passages + 0.5)) AS idf, c.mean_length
-    FROM (SELECT term_id, sum(passages) OVER (PARTITION BY word) AS passages FROM forms) f CROSS JOIN corpus c
+    SELECT f.term_id, f.asked * ln(1 + greatest(c.chunks - f.passages + 0.5, 0) / (f.passages + 0.5)) AS weight,
+           c.mean_length
+    FROM (SELECT term_id, asked, sum(passages) OVER (PARTITION BY word) AS passages FROM forms) f CROSS JOIN corpus c
 )"""
 _LEXICAL = f"""{_WEIGHTS},
 -- And by another its share in each passage. generate_series gives one row and is taken for a thousand: the planner
 -- cannot know how common the terms are, and for the few rows it expects it would sort what is faster summed by hashing.
 lexical AS MATERIALIZED (
     SELECT h.chunk_id,
-           sum(w.idf * h.frequency::float8 * 2.2::float8
+           sum(w.weight * h.frequency::float8 * 2.2::float8
                / (h.frequency::float8 + 0.3::float8 + 0.9::float8 * h.length::float8 / w.mean_length)) AS score
     FROM weights w JOIN knowledge_postings h USING (term_id) CROSS JOIN generate_series(1, (SELECT 1))
     WHERE {_UNFILTERED} OR h.chunk_id IN (SELECT chunk_id FROM eligible)
@@ -111,8 +113,8 @@ SEARCH = f"WITH {_ELIGIBLE}, {_LEXICAL}, {_BY_WORDS} {_PASSAGES}"
 # By passage, what each word of the question adds to its sum.
 MATCHED = f"""
 WITH {_WEIGHTS}
-SELECT h.chunk_id, f.word, t.term, w.idf, h.frequency,
-       w.idf * h.frequency * 2.2 / (h.frequency + 0.3 + 0.9 * h.length / w.mean_length) AS score
+SELECT h.chunk_id, f.word, t.term, w.weight, h.frequency,
+       w.weight * h.frequency * 2.2 / (h.frequency + 0.3 + 0.9 * h.length / w.mean_length) AS score
 FROM weights w JOIN forms f USING (term_id) JOIN knowledge_terms t USING (term_id)
 JOIN knowledge_postings h USING (term_id)
 WHERE h.chunk_id = ANY ($3::uuid[])
@@ -202,12 +204,12 @@ class PostgresSearch:
         self, terms: Sequence[QueryTerm], chunk_ids: Sequence[ChunkId]
     ) -> Mapping[ChunkId, Sequence[MatchedTerm]]:
         matched: dict[ChunkId, list[MatchedTerm]] = {}
-        for row in await self._connection.fetch(MATCHED, *_in_step([term.variants for term in terms]), chunk_ids):
+        for row in await self._connection.fetch(MATCHED, *_in_step([term.variants * term.asked for term in terms]), chunk_ids):
             asked: QueryTerm = terms[int(row["word"])]
             term = MatchedTerm(
                 written=asked.written,
                 term=without_mark(row["term"]),
-                weight=row["idf"],
+                weight=row["weight"],
                 frequency=row["frequency"],
                 score=row["score"],
             )
@@ -233,7 +235,7 @@ def search_values(terms: Sequence[QueryTerm], limit: int, filters: SearchFilters
     phrases = filters.phrases
     required = _apart([forms for phrase in phrases for forms in phrase.required])
     return (
-        *_in_step([term.variants for term in terms]),
+        *_in_step([term.variants * term.asked for term in terms]),
         limit,
         *_filter_values(filters),
         [phrase.pattern for phrase in phrases] or None,

@@ -34,7 +34,7 @@ def brute_force(query: str, passages: Sequence[str], title: str = "T") -> list[f
         idf = math.log(1 + (len(passages) - matching + 0.5) / (matching + 0.5))
         for index, frequency in enumerate(found):
             length = 1.2 * (1 - 0.75 + 0.75 * lengths[index] / mean_length)
-            scores[index] += idf * frequency * (1.2 + 1) / (frequency + length)
+            scores[index] += term.asked * idf * frequency * (1.2 + 1) / (frequency + length)
     return scores
 
 
@@ -58,7 +58,7 @@ async def test_scores_and_order_are_those_of_brute_force(
     texts = [sentences(source) for _ in range(40)]
     for text in texts:
         await firm.add(app_connection, text, title="T")
-    for query in (" ".join(source.choices(VOCABULARY, k=3)) for _ in range(5)):
+    for query in (" ".join(source.choices(VOCABULARY, k=5)) for _ in range(5)):
         async with firm.acting(app_connection) as knowledge:
             found = await knowledge.index.search(query_terms(query), 100, SearchFilters())
         expected = dict(zip(texts, brute_force(query, texts), strict=True))

@@ -116,6 +116,11 @@ def test_forms_of_one_word_count_once_in_a_question() -> None:
     assert not set(first.variants) & set(second.variants)
 
 
+def test_a_word_counts_as_often_as_the_question_says_it_in_any_form() -> None:
+    asked = {term.written: term.asked for term in query_terms("Audit letters: when is a letter of the audit late? EL-4")}
+    assert asked == {"audit": 2, "letters": 2, "letter": 1, "late": 1, "el-4": 1, "el": 1, "4": 1}
+
+
 def test_a_document_indexed_by_the_first_analysis_is_found_until_it_is_analysed_again() -> None:
     stored = {"fil", "leas", "apply", "el-4.2"}  # as the first analysis had them
     for question in ("files", "leasing", "applied", "EL-4.2"):
