@@ -203,8 +203,8 @@ AS_MEASURED = SearchWeights()
 class MatchedTerm:
     """A word of a question as a passage has it.
 
-    Units   weight: how rare the word is (BM25's idf), as often as the question says it. frequency: how often it stands there, title and heading counted
-            more than once. score: what it adds to the passage's sum.
+    Units   weight: how rare the word is (BM25's idf), as often as the question says it. frequency: how often it stands
+            there, title and heading counted more than once. score: what it adds to the passage's sum.
     """
 
     written: str
@@ -291,6 +291,8 @@ class SearchResult:
     mode: SearchMode
     items: tuple[Passage, ...]
     reranking: Reranking | None = None
+    without_phrases: bool = False
+    """No passage holds what was quoted; these are found by the words of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

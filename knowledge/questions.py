@@ -86,7 +86,7 @@ def understood(text: str) -> Question:
     words = _FILTER.sub(take, text)
     phrases = [next(part for part in match.groups() if part is not None) for match in _PHRASE.finditer(words)]
     question = Question(
-        words=" ".join(re.sub(r"[\"“”]", " ", words).split()),
+        words=unquoted(words),
         phrases=_phrases(phrases),
         media_types=_media_types(given.get("type")),
         engagements=tuple(_engagement(name) for name in given.get("engagement", ())),
@@ -98,6 +98,11 @@ def understood(text: str) -> Question:
     if question.after and question.before and question.after >= question.before:
         raise InvalidFilter("after: nothing lies from that day on and before `before:` at once")
     return question
+
+
+def unquoted(text: str) -> str:
+    """A question whose quoted words are words like the others."""
+    return " ".join(re.sub(r"[\"“”]", " ", text).split())
 
 
 def _phrases(written: list[str]) -> tuple[Phrase, ...]:

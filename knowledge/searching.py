@@ -31,6 +31,19 @@ class NoEmbeddings(DomainError):
         super().__init__("mode: there are no embeddings to search; ask for hybrid or lexical")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _First:
+    """The passages in the order of the search, before any is folded or joined."""
+
+    mode: SearchMode
+    """How was really searched."""
+    passages: Sequence[Passage]
+    terms: Sequence[QueryTerm]
+    """The words that were looked for."""
+    without_phrases: bool
+    """Whether none holds what was quoted."""
+
+
 @dataclass(frozen=True, slots=True)
 class KnowledgeSearch:
     """Searches over what the principal may see."""
@@ -44,24 +57,22 @@ class KnowledgeSearch:
     ) -> SearchResult:
         """As KnowledgeService.search."""
         scores = dict[ChunkId, float]() if reranking is None else reranking.scores
-        mode, found, terms = await self._first(query, vector, len(scores))
-        items = await self._shown(_reranked(found, scores), query.limit)
+        first = await self._first(query, vector, len(scores))
+        items = await self._shown(_reranked(first.passages, scores), query.limit)
         if query.explain:
-            items = await self._explained(items, terms)
-        return SearchResult(mode=mode, items=items, reranking=reranking)
+            items = await self._explained(items, first.terms)
+        return SearchResult(mode=first.mode, items=items, reranking=reranking, without_phrases=first.without_phrases)
 
     async def candidates(self, query: SearchQuery, vector: Vector | None, most: int) -> Sequence[Candidate]:
         """As KnowledgeService.candidates."""
-        _, found, _ = await self._first(query, vector, most)
+        found = (await self._first(query, vector, most)).passages
         return [
             Candidate(chunk_id=each.chunk_id, text="\n".join(filter(None, (each.title, each.section, each.text))))
             for each in folded(found)[:most]
         ]
 
-    async def _first(
-        self, query: SearchQuery, vector: Vector | None, least: int
-    ) -> tuple[SearchMode, Sequence[Passage], Sequence[QueryTerm]]:
-        """How it was searched, at least `least` passages in that order, and the words that were looked for."""
+    async def _first(self, query: SearchQuery, vector: Vector | None, least: int) -> _First:
+        """At least `least` passages; where none holds what is quoted, those that its words find."""
         if query.mode == "vector" and vector is None:
             raise NoEmbeddings
         if not 1 <= query.limit <= SEARCH_LIMIT:
@@ -71,7 +82,9 @@ class KnowledgeSearch:
         terms = () if query.mode == "vector" else query_terms(question.words)
         depth = max(least, query.limit + min(query.limit, MOST_SPARE))
         mode, found = await self._found(query, terms, vector, filters, depth)
-        return mode, found, terms
+        if without_phrases := bool(filters.phrases and not found):
+            mode, found = await self._found(query, terms, vector, replace(filters, phrases=()), depth)
+        return _First(mode=mode, passages=found, terms=terms, without_phrases=without_phrases and bool(found))
 
     async def _found(
         self,

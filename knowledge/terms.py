@@ -122,7 +122,9 @@ def _each_once(terms: Iterable[QueryTerm]) -> Iterator[QueryTerm]:
     asked: Counter[str] = Counter()
     apart: list[QueryTerm] = []
     for term in terms:
-        asked.update(dict.fromkeys({first[each] for each in term.variants if each in first} | {term.written}, term.asked))
+        asked.update(
+            dict.fromkeys({first[each] for each in term.variants if each in first} | {term.written}, term.asked)
+        )
         if fresh := tuple(variant for variant in term.variants if variant not in first):
             first.update(dict.fromkeys(fresh, term.written))
             apart.append(QueryTerm(term.written, fresh))

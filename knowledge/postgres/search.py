@@ -204,7 +204,9 @@ class PostgresSearch:
         self, terms: Sequence[QueryTerm], chunk_ids: Sequence[ChunkId]
     ) -> Mapping[ChunkId, Sequence[MatchedTerm]]:
         matched: dict[ChunkId, list[MatchedTerm]] = {}
-        for row in await self._connection.fetch(MATCHED, *_in_step([term.variants * term.asked for term in terms]), chunk_ids):
+        for row in await self._connection.fetch(
+            MATCHED, *_in_step([term.variants * term.asked for term in terms]), chunk_ids
+        ):
             asked: QueryTerm = terms[int(row["word"])]
             term = MatchedTerm(
                 written=asked.written,

@@ -17,6 +17,8 @@ def search(query: str, organization: str, user: str | None, limit: int, *, expla
     elif outcome.result is None:
         complain(f"glow: {why_not(outcome)}")
     else:
+        if "without_phrases" in outcome.result:
+            say("No passage holds the quoted words next to one another. Found by the words alone:\n")
         _print(cast("list[dict[str, Any]]", outcome.result["items"]))
         if explain and "rerank" in outcome.result:
             _print_rerank(cast("dict[str, Any]", outcome.result["rerank"]))

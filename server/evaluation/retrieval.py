@@ -8,6 +8,7 @@ from domain.kernel import CallId, Principal
 from knowledge.evaluation.judged import JudgedSet
 from knowledge.evaluation.retrieval import FoundPassage, Searched, overall_figures, question_figures
 from knowledge.model import SearchMode
+from knowledge.questions import unquoted
 from server.evaluation.recording import Measured
 from server.hub import Hub
 from tools.outcomes import CallOutcome, CallRequest
@@ -29,14 +30,15 @@ async def measure_retrieval(
 ) -> Measured:
     """The figures of the set, and of each question that something answers.
 
-    `mode` is what is asked for; the conditions say what the searches were really done by.
+    `mode` is what is asked for; the conditions say what the searches were really done by. What a question quotes is
+    looked for as words: those who judged sets quoted to stress, and knew of no filter.
     Raises  SearchRefused.
     """
     searched: list[Searched] = []
     modes: dict[str, None] = {}
     for query in judged.queries:
         began = time.perf_counter()
-        result = await _search(hub, principal, query.text, mode)
+        result = await _search(hub, principal, unquoted(query.text), mode)
         seconds = time.perf_counter() - began
         modes[str(result["mode"])] = None
         searched.append(Searched(query=query, passages=_passages(result), seconds=seconds))

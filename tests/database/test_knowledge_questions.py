@@ -50,7 +50,23 @@ async def test_a_phrase_is_found_where_its_words_stand_next_to_one_another(
     ]
     assert len(await found(app_connection, firm, '"IFRS 16.22(b)" letter')) == 1
     assert len(await found(app_connection, firm, '"engagement letter" "is due"')) == 1
-    assert await found(app_connection, firm, '"letter engagement"') == ()
+    async with firm.acting(app_connection) as knowledge:
+        assert not (await knowledge.search(SearchQuery(text='"engagement letter"'))).without_phrases
+
+
+async def test_where_nothing_holds_a_phrase_its_words_are_looked_for_and_that_is_said(
+    firm: Firm, app_connection: Connection
+) -> None:
+    await firm.add(app_connection, "A letter of engagement.")
+    await firm.add(app_connection, "The accounts are due.")
+    async with firm.acting(app_connection) as knowledge:
+        result = await knowledge.search(SearchQuery(text='What is a "letter engagement"?'))
+        assert ([passage.text for passage in result.items], result.without_phrases) == (
+            ["A letter of engagement."],
+            True,
+        )
+        nothing = await knowledge.search(SearchQuery(text='"trial balance" type:md'))
+        assert (nothing.items, nothing.without_phrases) == ((), False)
 
 
 async def test_accents_and_case_make_no_phrase_another(firm: Firm, app_connection: Connection) -> None:

@@ -117,7 +117,9 @@ def test_forms_of_one_word_count_once_in_a_question() -> None:
 
 
 def test_a_word_counts_as_often_as_the_question_says_it_in_any_form() -> None:
-    asked = {term.written: term.asked for term in query_terms("Audit letters: when is a letter of the audit late? EL-4")}
+    asked = {
+        term.written: term.asked for term in query_terms("Audit letters: when is a letter of the audit late? EL-4")
+    }
     assert asked == {"audit": 2, "letters": 2, "letter": 1, "late": 1, "el-4": 1, "el": 1, "4": 1}
 
 

@@ -10,7 +10,11 @@ from tools.views.values import given, id_text
 def search_json(found: SearchResult, *, explain: bool = False) -> Json:
     """Passages, best first, and how the search was really done; why each stands where it does where one asks."""
     items = [_passage_json(passage) | (_explanation(passage) if explain else {}) for passage in found.items]
-    return {"mode": found.mode, "items": items, **given(rerank=_rerank_json(found.reranking))}
+    return {
+        "mode": found.mode,
+        "items": items,
+        **given(rerank=_rerank_json(found.reranking), without_phrases=found.without_phrases or None),
+    }
 
 
 def _rerank_json(reranking: Reranking | None) -> Json | None:
