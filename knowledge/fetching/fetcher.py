@@ -6,7 +6,7 @@ import asyncio
 import ssl
 import zlib
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import PurePosixPath
@@ -19,12 +19,14 @@ import httpx2
 from knowledge.fetching.connecting import CheckedBackend, Resolve, resolve_by_system
 from knowledge.fetching.model import (
     NO_ALLOWANCE,
+    AddressRefused,
     Allowance,
     FetchLimits,
     Page,
     PageTooLarge,
     PageUnavailable,
     RobotsRefused,
+    RobotsUnavailable,
     Unchanged,
     UrlRefused,
 )
@@ -124,10 +126,18 @@ class Visit:
     async def robots(self, url: str) -> Robots:
         """What the site of a page asks of robots.
 
-        Raises  UrlRefused, AddressRefused, PageUnavailable; RobotsRefused: it does not say, so that nothing is fetched.
+        Raises  UrlRefused, AddressRefused, PageUnavailable; RobotsUnavailable: it does not say.
         """
         async with self._in_time():
             return await self._robots_of(self._parsed(url))
+
+    async def answers(self, url: str) -> bool:
+        """Whether the site of a page that was fetched answers anything at all now, be it an error."""
+        with suppress(PageUnavailable, AddressRefused):
+            async with self._in_time():
+                await self._asked(self._parsed(url).join("/robots.txt"), {}, MOST_BYTES, cut=True)
+            return True
+        return False
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncGenerator[None]:
@@ -193,7 +203,7 @@ class Visit:
     async def _robots(self, url: httpx2.URL) -> Robots:
         """A site without rules lets everybody; one that does not answer, nobody. Source  RFC 9309 2.3.1.
 
-        Raises  RobotsRefused, PageUnavailable.
+        Raises  RobotsUnavailable, PageUnavailable.
         """
         for _ in range(self._limits.redirects + 1):
             answer = await self._asked(url, {}, MOST_BYTES, cut=True)
@@ -202,7 +212,7 @@ class Visit:
             elif answer.status == 200:
                 return robots_of(answer.content, AGENT)
             elif answer.status >= 500 or answer.status == 429:
-                raise RobotsRefused(str(url), "its robots.txt cannot be asked, so nothing is fetched")
+                raise RobotsUnavailable(str(url))
             else:
                 return Robots()
         return Robots()

@@ -85,6 +85,13 @@ class RobotsRefused(DomainError):
         super().__init__(f"url: {why}: {url}")
 
 
+class RobotsUnavailable(RobotsRefused):
+    """The site does not say now what it asks of robots, so that nothing of it is fetched."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, "its robots.txt cannot be asked, so nothing is fetched")
+
+
 class PageTooLarge(DomainError):
     """The page is larger than what is taken in."""
 

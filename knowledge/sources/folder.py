@@ -14,13 +14,23 @@ import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
 import orjson
 
-from knowledge.sources.port import EVERYONE, Changes, Content, Found, ItemUnreadable, SourceRefused, SourceUnavailable
+from knowledge.sources.port import (
+    EVERYONE,
+    Changes,
+    Content,
+    Found,
+    ItemUnavailable,
+    ItemUnreadable,
+    SourceRefused,
+    SourceUnavailable,
+)
 
 PAGE: Final = 500
 """Items of one page."""
@@ -112,7 +122,7 @@ class Folder:
             after = _after(page.cursor)
 
     async def read(self, item: Found, most_bytes: int) -> Content:
-        """Raises  ItemUnreadable."""
+        """Raises  ItemUnreadable, ItemUnavailable."""
         return await asyncio.to_thread(_content, self._top, item, most_bytes)
 
 
@@ -271,21 +281,23 @@ def _read(top: int, parts: tuple[bytes, ...], most_bytes: int) -> Content:
     try:
         with _folder_of(top, parts) as folder:
             file = os.open(parts[-1], _TO_READ, dir_fd=folder)
+        with open(file, "rb") as opened:
+            content = _bounded(opened, most_bytes)
     except OSError as fault:
-        raise ItemUnreadable(f"it cannot be opened: {fault.strerror}") from fault
-    with open(file, "rb") as opened:
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode):
-            raise ItemUnreadable("it is no file")
-        if status.st_size > most_bytes:
-            raise ItemUnreadable(f"it is larger than {most_bytes // (1024 * 1024)} MiB")
-        try:
-            content = opened.read(most_bytes + 1)
-        except OSError as fault:
-            raise ItemUnreadable(f"it cannot be read: {fault.strerror}") from fault
-    if len(content) > most_bytes:
-        raise ItemUnreadable(f"it is larger than {most_bytes // (1024 * 1024)} MiB")
+        # Also where it is not there: whether it is gone, the next listing says.
+        raise ItemUnavailable(f"it cannot be read: {fault.strerror}") from fault
     return Content(content=content, file_name=_shown(parts[-1]), declared_type=None)
+
+
+def _bounded(opened: BufferedReader, most_bytes: int) -> bytes:
+    """Raises  OSError, ItemUnreadable."""
+    status = os.fstat(opened.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        raise ItemUnreadable("it is no file")
+    content = b"" if status.st_size > most_bytes else opened.read(most_bytes + 1)
+    if max(status.st_size, len(content)) > most_bytes:
+        raise ItemUnreadable(f"it is larger than {most_bytes // (1024 * 1024)} MiB")
+    return content
 
 
 @contextmanager

@@ -44,6 +44,8 @@ class Report:
     """What the newest sync did, in numbers: what of it one may see, the list of changes says."""
 
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
+    failing: int = 0
+    """Items that could not be read when they were tried last, in whichever sync that was."""
     unknown_readers: int = 0
     """Addresses that may read something there and are nobody's of the firm: they give nobody here."""
     unexpanded: tuple[str, ...] = ()
@@ -94,6 +96,10 @@ class PendingItem:
     held_path: str | None
     held_version: str | None
     held_audience: str | None
+    failures: int = 0
+    """How often in a row it could not be read, as it is now."""
+    retry_at: datetime | None = None
+    """A sync from then on tries it again; None: it is not tried before it has changed."""
 
     @property
     def needs_readers(self) -> bool:
@@ -147,6 +153,8 @@ class Fetched:
     media_type: MediaType | None
     why: str | None = None
     is_gone: bool = False
+    may_pass: bool = False
+    """Why it cannot be had may pass without any change of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,7 +96,7 @@ class Source(Protocol):
     async def read(self, item: Found, most_bytes: int) -> Content:
         """What the item holds now, which may be newer than `item.version`.
 
-        Raises  ItemUnreadable: larger than `most_bytes`, or of a kind that cannot be had. ItemGone.
+        Raises  ItemUnreadable: larger than `most_bytes`, or of a kind that cannot be had. ItemUnavailable, ItemGone.
                 SourceUnavailable, SourceRefused.
         """
         ...
@@ -134,7 +134,11 @@ class SourceRefused(Exception):
 
 
 class ItemUnreadable(Exception):
-    """One item cannot be had: it costs that item alone. The words are for people."""
+    """One item cannot be had, for what it is, until it changes: it costs that item alone. The words are for people."""
+
+
+class ItemUnavailable(ItemUnreadable):
+    """One item cannot be had now, for a reason that may pass without any change of it: it is tried again."""
 
 
 class ItemGone(ItemUnreadable):

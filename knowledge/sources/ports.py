@@ -95,6 +95,14 @@ class SyncRepository(Protocol):
         """What was found under a new key and is what has gone under another keeps that one's document."""
         ...
 
+    async def try_again(self, source_id: SourceId, now: datetime) -> None:
+        """What could not be read, and is to be tried again by now, is pending."""
+        ...
+
+    async def failing(self, source_id: SourceId) -> int:
+        """How many items could not be read when they were tried last."""
+        ...
+
     async def reader_set(self, addresses: Collection[str]) -> int:
         """The set of these readers, by their e-mail addresses."""
         ...
@@ -104,7 +112,7 @@ class SyncRepository(Protocol):
         ...
 
     async def held(self, source_id: SourceId, item: PendingItem, document_id: DocumentId | None) -> None:
-        """From now on the documents hold the item as it was found."""
+        """From now on the documents hold the item as it was found; or it failed so often, and is tried again then."""
         ...
 
     async def held_for(self, source_id: SourceId, item: PendingItem) -> None:

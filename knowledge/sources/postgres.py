@@ -78,7 +78,7 @@ _IS_PENDING = """(i.is_gone OR i.held_path IS DISTINCT FROM i.path OR i.held_ver
        OR i.held_audience IS DISTINCT FROM i.audience)"""
 _PENDING = f"""
 SELECT i.item_key, i.path, i.version, i.media_type, i.size_bytes, i.url, i.identity, i.audience, i.is_gone,
-       i.document_id, i.held_path, i.held_version, i.held_audience
+       i.document_id, i.held_path, i.held_version, i.held_audience, i.failures, i.retry_at
 FROM knowledge_source_items i
 WHERE i.source_id = $1 AND {_IS_PENDING}
 ORDER BY NOT i.is_gone AND i.held_version IS DISTINCT FROM i.version
@@ -111,7 +111,7 @@ FROM knowledge_source_items WHERE source_id = $1
 _CARRY_OVER = """
 WITH pairs AS (
     SELECT DISTINCT ON (n.item_key) n.item_key AS new_key, g.item_key AS old_key, g.document_id, g.held_path,
-           g.held_version, g.held_audience
+           g.held_version, g.held_audience, g.failures, g.retry_at
     FROM knowledge_source_items n
     JOIN knowledge_source_items g ON g.organization_id = n.organization_id AND g.source_id = n.source_id
         AND g.identity = n.identity AND g.is_gone AND g.document_id IS NOT NULL AND g.held_version = g.version
@@ -122,7 +122,7 @@ WITH pairs AS (
 ), kept AS (
     UPDATE knowledge_source_items n
     SET document_id = o.document_id, held_path = o.held_path, held_version = o.held_version,
-        held_audience = o.held_audience
+        held_audience = o.held_audience, failures = o.failures, retry_at = o.retry_at
     FROM once o WHERE n.source_id = $1 AND n.item_key = o.new_key
     RETURNING o.old_key
 )
@@ -154,9 +154,15 @@ WHERE r.reader_set IN (
 
 _HELD = """
 UPDATE knowledge_source_items
-SET document_id = $3, held_path = $4, held_version = $5, held_audience = $6
+SET document_id = $3, held_path = $4, held_version = $5, held_audience = $6, failures = $7, retry_at = $8
 WHERE source_id = $1 AND item_key = $2
 """
+# As the partial index has it.
+_TRY_AGAIN = """
+UPDATE knowledge_source_items SET held_version = NULL
+WHERE source_id = $1 AND failures > 0 AND retry_at <= $2 AND held_version = version AND NOT is_gone
+"""
+_FAILING = "SELECT count(*) FROM knowledge_source_items WHERE source_id = $1 AND failures > 0 AND NOT is_gone"
 _HELD_FOR = "UPDATE knowledge_source_items SET held_audience = $3 WHERE source_id = $1 AND item_key = $2"
 _FORGET = "DELETE FROM knowledge_source_items WHERE source_id = $1 AND item_key = $2"
 
@@ -325,6 +331,12 @@ class PostgresSources:
     async def carry_over(self, source_id: SourceId) -> None:
         await self._connection.execute(_CARRY_OVER, source_id)
 
+    async def try_again(self, source_id: SourceId, now: datetime) -> None:
+        await self._connection.execute(_TRY_AGAIN, source_id, now)
+
+    async def failing(self, source_id: SourceId) -> int:
+        return int(await self._connection.fetchval(_FAILING, source_id))
+
     async def reader_set(self, addresses: Collection[str]) -> int:
         digests = sorted(hashlib.sha256(address.encode()).digest() for address in addresses)
         digest = hashlib.sha256(b"".join(digests)).digest()
@@ -343,7 +355,15 @@ class PostgresSources:
     async def held(self, source_id: SourceId, item: PendingItem, document_id: DocumentId | None) -> None:
         found = item.found
         await self._connection.execute(
-            _HELD, source_id, found.key, document_id, found.path, found.version, item.audience
+            _HELD,
+            source_id,
+            found.key,
+            document_id,
+            found.path,
+            found.version,
+            item.audience,
+            item.failures,
+            item.retry_at,
         )
 
     async def held_for(self, source_id: SourceId, item: PendingItem) -> None:
@@ -432,6 +452,7 @@ def _json(value: Mapping[str, object]) -> str:
 def _report_json(report: Report) -> Mapping[str, object]:
     return {
         "counts": dict(report.counts),
+        "failing": report.failing,
         "unknown_readers": report.unknown_readers,
         "unexpanded": list(report.unexpanded),
         "notes": list(report.notes),
@@ -442,6 +463,7 @@ def _report(text: str) -> Report:
     held = cast("dict[str, object]", orjson.loads(text))
     return Report(
         counts=cast("dict[str, int]", held.get("counts", {})),
+        failing=cast(int, held.get("failing", 0)),
         unknown_readers=cast(int, held.get("unknown_readers", 0)),
         unexpanded=tuple(cast("list[str]", held.get("unexpanded", []))),
         notes=tuple(cast("list[str]", held.get("notes", []))),
@@ -510,6 +532,8 @@ def _pending(row: Row) -> PendingItem:
         held_path=row["held_path"],
         held_version=row["held_version"],
         held_audience=row["held_audience"],
+        failures=row["failures"],
+        retry_at=row["retry_at"],
     )
 
 

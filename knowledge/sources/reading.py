@@ -13,6 +13,7 @@ from knowledge.sources.model import Away, Contents, Fetched, Listed, PendingItem
 from knowledge.sources.port import (
     Changes,
     ItemGone,
+    ItemUnavailable,
     ItemUnreadable,
     OpenSource,
     Source,
@@ -88,5 +89,6 @@ async def _fetched(source: Source, item: PendingItem) -> Fetched:
     except ItemGone as gone:
         return Fetched(key=key, version=version, content=None, media_type=None, why=str(gone), is_gone=True)
     except (ItemUnreadable, Unreadable) as unreadable:
-        return Fetched(key=key, version=version, content=None, media_type=None, why=str(unreadable))
+        may_pass = isinstance(unreadable, ItemUnavailable)
+        return Fetched(key=key, version=version, content=None, media_type=None, why=str(unreadable), may_pass=may_pass)
     return Fetched(key=key, version=version, content=content, media_type=kind)

@@ -55,6 +55,8 @@ LONGEST_ASKED = timedelta(hours=1)
 """A source that asks to be left alone for longer is asked again after this."""
 TOO_MANY_TO_LOSE = 20
 """Documents; a source that had so many and names nothing any more is taken to be unmounted, not emptied."""
+AGAIN_AFTER = (timedelta(0), timedelta(0), timedelta(hours=1), timedelta(hours=6), timedelta(days=1))
+"""What may be read later is tried again by a sync so long after its first failure, its second ...: each as the last."""
 MOST_NAMED = 20
 """Groups and notes that a report names."""
 KEY_LENGTH = 500
@@ -199,7 +201,9 @@ class SourceService:
 
     async def _listed(self, state: SyncState, read: Listed, run: TaskRunId | None, now: datetime) -> StepDone:
         source_id = state.source.source_id
-        report = Report() if state.source.phase == "idle" else state.source.report
+        report = state.source.report
+        if state.source.phase == "idle":
+            report = Report(failing=report.failing)
         listing, is_listing, cursor, complete = state.listing, state.is_listing, state.cursor, False
         for page in read.pages:
             if page.is_full and not is_listing:
@@ -211,6 +215,7 @@ class SourceService:
             is_listing = False
         if complete:
             await self.syncs.carry_over(source_id)
+            await self.syncs.try_again(source_id, now)
             report = replace(report, unknown_readers=await self.syncs.unknown_readers(source_id))
         await self.syncs.advance(
             source_id,
@@ -348,7 +353,8 @@ class _Applying:
         left = await self._syncs.is_pending(self._source_id)
         # What an earlier run had listed is brought in first: this one has still to ask what changed since.
         ask = not left and self._run is not None and self._state.listed_in != self._run and not self._state.is_removed
-        report = replace(self._state.source.report, counts=self._counts)
+        failing = await self._syncs.failing(self._source_id)
+        report = replace(self._state.source.report, counts=self._counts, failing=failing)
         await self._syncs.advance(
             self._source_id,
             phase="applying" if left else "idle",
@@ -395,16 +401,25 @@ class _Applying:
             await self._tell("renamed", item)
         return document_id
 
+    async def _failed(self, item: PendingItem, fetched: Fetched) -> None:
+        """It counts as held as it is now: nobody asks for it again before it changes, or it is to be tried again."""
+        await self._as_found(item)
+        await self._tell("failed", item, fetched.why)
+        # Without a held version it is new, or one that is tried again.
+        failures = 1 if item.held_version is not None else item.failures + 1
+        rest = AGAIN_AFTER[min(failures, len(AGAIN_AFTER)) - 1]
+        failed = replace(item, failures=failures, retry_at=self._now + rest if fetched.may_pass else None)
+        await self._held(failed, item.document_id)
+
     async def _content(self, item: PendingItem, fetched: Fetched) -> None:
         if fetched.is_gone:
             # Nothing is remembered of it: it could come back just as it was before the source is asked again.
             await self._gone(item)
             return
         if fetched.content is None or fetched.media_type is None:
-            await self._as_found(item)
-            await self._tell("failed", item, fetched.why)
-            await self._held(item, item.document_id)
+            await self._failed(item, fetched)
             return
+        item = replace(item, failures=0, retry_at=None)
         held = None if item.document_id is None else await self._syncs.namesake(item.document_id)
         if item.document_id is not None and held is None:
             await self._tell("kept_out", item, "it was deleted here")

@@ -98,6 +98,8 @@ def _tell(result: Json) -> None:
     source = cast(Json, result["source"])
     told = cast(Json, source["report"])
     say(f"{source['name']}: {said(cast('dict[str, int]', told['counts']))}.")
+    if told["failing"]:
+        say(f"{told['failing']} could not be read when they were tried last: see --kind failed.")
     if told["unknown_readers"]:
         say(f"{told['unknown_readers']} addresses may read something there and are nobody's of the firm.")
     for group in cast("list[str]", told["unexpanded"]):

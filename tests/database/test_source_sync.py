@@ -23,6 +23,7 @@ from knowledge.sources.port import (
     Found,
     Gone,
     ItemGone,
+    ItemUnavailable,
     ItemUnreadable,
     Readers,
     SourceRefused,
@@ -64,6 +65,8 @@ class Drive:
     reads: int = 0
     hides: set[str] = field(default_factory=set[str])
     """Items that were taken away after they were told of."""
+    busy: set[str] = field(default_factory=set[str])
+    """Items that it does not give now."""
     page: int = 3
 
     def check(self, settings: Mapping[str, object], organization: str) -> Mapping[str, object]:
@@ -118,6 +121,8 @@ class Drive:
         self.reads += 1
         if item.key in self.hides:
             raise ItemGone("it is not there any more")
+        if item.key in self.busy:
+            raise ItemUnavailable("it was downloaded too often today")
         if item.key not in self.items:
             raise ItemUnreadable("it is not there any more")
         path, content, _ = self.items[item.key]
@@ -492,6 +497,74 @@ async def test_what_was_gone_when_it_was_read_is_taken_in_once_it_is_back_just_a
     drive.told[-1].clear()
     assert await synced(gate, source) == "1 added"
     assert await found(gate, "albatross") == {"one"}
+
+
+async def failing(gate: GateOnTest, source: Json) -> int:
+    told = result_of(await gate.call("source_report", {"source_id": source["source_id"]}, PARTNER))
+    return cast(int, cast(Json, cast(Json, told["source"])["report"])["failing"])
+
+
+async def test_what_the_source_does_not_give_now_is_read_by_the_next_sync_though_it_has_not_changed(
+    gate: GateOnTest, drive: Drive
+) -> None:
+    drive.items = {"1": ("one.md", b"The albatross.", EVERYONE), "2": ("two.md", b"The basilisk.", EVERYONE)}
+    drive.busy = {"1"}
+    source = await added(gate)
+    assert await synced(gate, source) == "1 failed, 1 added"
+    assert await failing(gate, source) == 1
+    drive.busy = set()
+    assert await synced(gate, source) == "1 added"
+    assert await failing(gate, source) == 0
+    assert await found(gate, "albatross basilisk") == {"one", "two"}
+
+    # So is its next version, which the old one stands in for meanwhile.
+    drive.items["1"] = ("one.md", b"The chimera.", EVERYONE)
+    drive.busy = {"1"}
+    assert await synced(gate, source) == "1 failed"
+    assert await found(gate, "albatross") == {"one"}
+    drive.busy = set()
+    assert await synced(gate, source) == "1 replaced"
+    assert await found(gate, "chimera") == {"one"}
+
+
+async def test_what_is_not_given_again_and_again_is_asked_for_ever_more_seldom_and_counted_all_the_while(
+    gate: GateOnTest, owner_connection: Connection, drive: Drive
+) -> None:
+    drive.items = {"1": ("one.md", b"The albatross.", EVERYONE)}
+    drive.busy = {"1"}
+    source = await added(gate)
+    for _ in range(3):
+        assert await synced(gate, source) == "1 failed"
+    for _ in range(3):
+        assert await synced(gate, source) == "nothing has changed"
+        assert await failing(gate, source) == 1
+    assert drive.reads == 3
+    waits = "SELECT retry_at > now() + interval '50 minutes' FROM knowledge_source_items WHERE failures > 0"
+    assert await owner_connection.fetchval(waits)
+    await owner_connection.execute("UPDATE knowledge_source_items SET retry_at = now()")
+    # It is renamed meanwhile: that makes nothing of it readable.
+    drive.items["1"] = ("other.md", b"The albatross.", EVERYONE)
+    assert await synced(gate, source) == "1 failed"
+    assert await owner_connection.fetchval("SELECT max(failures) FROM knowledge_source_items") == 4
+    drive.items["1"] = ("other.md", b"The basilisk.", EVERYONE)
+    drive.busy = set()
+    assert await synced(gate, source) == "1 added"
+    assert await failing(gate, source) == 0
+
+
+async def test_what_cannot_be_read_for_what_it_is_is_not_tried_before_it_has_changed_and_counted_all_the_while(
+    gate: GateOnTest, drive: Drive
+) -> None:
+    drive.items = {"1": ("one.png", b"\x89PNG\r\n\x1a\n" + bytes(100), EVERYONE)}
+    source = await added(gate)
+    assert await synced(gate, source) == "1 failed"
+    for _ in range(3):
+        assert await synced(gate, source) == "nothing has changed"
+        assert await failing(gate, source) == 1
+    assert drive.reads == 1
+    drive.items["1"] = ("one.md", b"The albatross.", EVERYONE)
+    assert await synced(gate, source) == "1 added"
+    assert await failing(gate, source) == 0
 
 
 async def test_a_run_syncs_step_by_step_rests_while_the_source_is_away_and_two_do_not_meet(

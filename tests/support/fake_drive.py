@@ -104,6 +104,8 @@ class FakeDrive:
         """What the next requests are answered with."""
         self.before: Callable[[str], None] = lambda path: None
         """Happens before a request is answered: what people do meanwhile."""
+        self.fails: dict[str, int] = {}
+        """The status that the download of a file is answered with."""
         self.asked: list[str] = []
         """The paths of the requests that came in, with their queries."""
         self.refresh_tokens: dict[str, str] = {"1//refresh": OWNER, "1//robot": ROBOT}
@@ -113,6 +115,8 @@ class FakeDrive:
         self.forgets_listings = False
         self.url = self.token_url = ""
         self._changed: dict[str, int] = {}
+        self._been: dict[str, set[str | None]] = {}
+        """The drives that items were ever in; None: no shared one."""
         self._now = 0
         self._ids = 0
         self._tokens: dict[str, tuple[str, int]] = {}
@@ -193,7 +197,10 @@ class FakeDrive:
             self._tell(item_id, below=below)
 
     def _tell(self, item_id: str, *, below: bool = False) -> None:
-        for each in [item_id, *(self.below(item_id) if below and self.tells_below else [])]:
+        inner = self.below(item_id) if below else []
+        for each in (item_id, *inner):
+            self._been.setdefault(each, set()).add(self.drive_of(each))
+        for each in (item_id, *(inner if self.tells_below else [])):
             self._now += 1
             self._changed[each] = self._now
 
@@ -313,6 +320,7 @@ class FakeDrive:
             case ["about"]:
                 return {"user": {"emailAddress": account}}
             case ["changes", "startPageToken"]:
+                self._of_drive(asked, account)
                 return {"startPageToken": str(self._now + 1)}
             case ["changes"]:
                 return self._changes(asked, account)
@@ -325,17 +333,49 @@ class FakeDrive:
             case ["files", file_id, "permissions"]:
                 return self._permissions(unquote(file_id), asked, account)
             case ["files", file_id, "export"]:
-                return self._export(unquote(file_id), account)
+                return self._export(unquote(file_id), asked, account)
             case _:
                 raise Refused(404, "notFound")
 
-    def _seen(self, file_id: str, account: str) -> Item:
+    def _seen(self, file_id: str, account: str, asked: Mapping[str, str]) -> Item:
+        """Whoever does not say that it knows shared drives is shown nothing of them."""
         if file_id not in self.items or self.role_of(account, file_id) is None:
+            raise Refused(404, "notFound")
+        if self.drive_of(file_id) is not None and asked.get("supportsAllDrives") != "true":
             raise Refused(404, "notFound")
         return self.items[file_id]
 
+    def _of_drive(self, asked: Mapping[str, str], account: str) -> str | None:
+        """The shared drive that is asked about, which its members may."""
+        shared = asked.get("driveId")
+        if shared is None:
+            return None
+        if asked.get("supportsAllDrives") != "true":
+            raise Refused(403, "teamDrivesNotSupported")
+        if shared not in self.items or self.drive_of(shared) != shared:
+            raise Refused(404, "notFound")
+        if self.role_of(account, shared) is None:
+            raise Refused(403, "teamDriveMembershipRequired")
+        return shared
+
+    def _corpus(self, asked: Mapping[str, str], account: str) -> str | None:
+        """What is listed: a shared drive's items, or those of no shared one. Other corpora are not known here."""
+        if asked.get("corpora", "user") not in ("user", "drive"):
+            raise Refused(400, "invalid")
+        if ("driveId" in asked) != (asked.get("corpora") == "drive"):
+            raise Refused(403, "teamDriveIdRequiresTeamDriveCorpora")
+        return self._of_all(asked, account)
+
+    def _of_all(self, asked: Mapping[str, str], account: str) -> str | None:
+        shared = self._of_drive(asked, account)
+        if shared is not None and asked.get("includeItemsFromAllDrives") != "true":
+            raise Refused(403, "includeTeamDriveItemsRequired")
+        return shared
+
     def _file(self, file_id: str, asked: Mapping[str, str], account: str) -> Json | bytes:
-        item = self._seen(file_id, account)
+        item = self._seen(file_id, account, asked)
+        if self.fails.get(file_id, 0) and asked.get("alt") == "media":
+            raise Refused(self.fails[file_id], "backendError")
         if asked.get("alt") != "media":
             return self._shown(item, asked.get("fields", ""), account)
         if item.mime.startswith(NATIVE):
@@ -344,14 +384,15 @@ class FakeDrive:
             raise Refused(403, "cannotDownloadFile")
         return item.content
 
-    def _export(self, file_id: str, account: str) -> bytes:
-        item = self._seen(file_id, account)
+    def _export(self, file_id: str, asked: Mapping[str, str], account: str) -> bytes:
+        # Of exports the reference lists no supportsAllDrives.
+        item = self._seen(file_id, account, {**asked, "supportsAllDrives": "true"})
         if item.exported_bytes > EXPORT_LIMIT:
             raise Refused(403, "exportSizeLimitExceeded")
         return word(paragraph(item.content.decode()))
 
     def _permissions(self, file_id: str, asked: Mapping[str, str], account: str) -> Json:
-        item = self._seen(file_id, account)
+        item = self._seen(file_id, account, asked)
         if self.drive_of(item.id) is None and self.role_of(account, item.id) not in _CAN_SHARE:
             raise Refused(403, "insufficientFilePermissions")
         grants = self.grants_of(item.id)
@@ -387,8 +428,9 @@ class FakeDrive:
             self.forgets_listings = False
             raise Refused(400, "invalid")
         matches = _query(asked["q"])
+        shared = self._corpus(asked, account)
         for parent in re.findall(r"'([^']+)' in parents", asked["q"]):
-            self._seen(parent, account)
+            self._seen(parent, account, asked)
         question = md5(asked["q"].encode()).hexdigest()
         after, _, asked_before = asked.get("pageToken", f" {question}").partition(" ")
         if asked_before != question:
@@ -396,7 +438,7 @@ class FakeDrive:
         size = min(self.page, int(asked["pageSize"]))
         found: list[Item] = []
         for item in sorted(self.items.values(), key=lambda each: each.id):
-            if item.id > after and self._listed(item, asked, account) and matches(self, item):
+            if item.id > after and self._listed(item, shared, account) and matches(self, item):
                 found.append(item)
                 if len(found) > size:
                     break
@@ -404,30 +446,31 @@ class FakeDrive:
         told: Json = {"files": [self._shown(item, asked["fields"], account) for item in page]}
         return told | ({"nextPageToken": f"{page[-1].id} {question}"} if len(found) > size else {})
 
-    def _listed(self, item: Item, asked: Mapping[str, str], account: str) -> bool:
-        shared = self.drive_of(item.id)
-        if shared != asked.get("driveId") or item.id == shared:
+    def _listed(self, item: Item, shared: str | None, account: str) -> bool:
+        if self.drive_of(item.id) != shared or item.id == shared:
             return False
         return self.role_of(account, item.id) is not None
 
     def _changes(self, asked: Mapping[str, str], account: str) -> Json:
+        shared = self._of_all(asked, account)
         begin = int(asked["pageToken"])
         if begin < self.forgets_below:
             raise Refused(410, "gone")
         told = sorted((at, file_id) for file_id, at in self._changed.items() if at >= begin)
         page = told[: self.page]
-        changes = [self._change(file_id, asked, account) for _, file_id in page]
+        changes = [self._change(file_id, shared, asked, account) for _, file_id in page]
         answer: Json = {"changes": [each for each in changes if each is not None]}
         if len(told) > len(page):
             return answer | {"nextPageToken": str(page[-1][0] + 1)}
         return answer | {"newStartPageToken": str(self._now + 1)}
 
-    def _change(self, file_id: str, asked: Mapping[str, str], account: str) -> Json | None:
-        if file_id not in self.items or self.role_of(account, file_id) is None:
-            return {"changeType": "file", "removed": True, "fileId": file_id}
-        item = self.items[file_id]
-        if self.drive_of(file_id) != asked.get("driveId") or item.id == self.drive_of(file_id):
+    def _change(self, file_id: str, shared: str | None, asked: Mapping[str, str], account: str) -> Json | None:
+        """None: it never was in what is asked about."""
+        if shared not in self._been[file_id] or file_id == shared:
             return None
+        item = self.items.get(file_id)
+        if item is None or self.role_of(account, file_id) is None or self.drive_of(file_id) != shared:
+            return {"changeType": "file", "removed": True, "fileId": file_id}
         return {"changeType": "file", "removed": False, "fileId": file_id,
                 "file": self._shown(item, asked["fields"], account)}  # fmt: skip
 

@@ -19,6 +19,8 @@ class Said:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     hangs: bool = False
     """The head, and then nothing."""
+    drops: bool = False
+    """No answer: the connection ends."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,6 +29,8 @@ class Website:
 
     port: int
     pages: dict[str, Said] = field(default_factory=dict[str, Said])
+    robots_of: dict[str, Said] = field(default_factory=dict[str, Said])
+    """What its robots.txt is under another name."""
     asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list[tuple[str, Mapping[str, str]]])
 
     def url(self, path: str, host: str = "site.test") -> str:
@@ -57,7 +61,11 @@ class Website:
             path = head[0].split(" ")[1]
             told = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
             self.asked.append((path, told))
-            said = self.pages.get(path, Said(status=404))
+            host = told.get("host", "").partition(":")[0]
+            others = self.robots_of if path == "/robots.txt" else {}
+            said = others.get(host) or self.pages.get(path, Said(status=404))
+            if said.drops:
+                return
             if "etag" in said.headers and told.get("if-none-match") == said.headers["etag"]:
                 said = Said(status=304)
             lines = [f"HTTP/1.1 {said.status} Said", "Connection: close"]

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from knowledge.sources.google_drive.client import Manners, Surroundings
 from knowledge.sources.google_drive.tree import DriveScope
-from knowledge.sources.port import EVERYONE, Everyone, Found, ItemGone, ItemUnreadable, SourceRefused, SourceUnavailable
+from knowledge.sources.port import (
+    EVERYONE,
+    Everyone,
+    Found,
+    ItemGone,
+    ItemUnavailable,
+    ItemUnreadable,
+    SourceRefused,
+    SourceUnavailable,
+)
 from tests.support.driven_drive import Firm, firm, no_wait, reading
 from tests.support.fake_drive import NATIVE, OWNER, ROBOT, Grant, Refused, person_credentials, robot_credentials
 from tests.support.followed import Followed
@@ -303,6 +312,76 @@ async def test_who_leaves_a_shared_drive_reads_nothing_of_it_though_no_change_is
     assert kept.items[papers["plain"]].readers == frozenset({ROBOT})
 
 
+async def test_a_folder_of_a_shared_drive_is_read_and_followed_though_its_drive_is_not_named() -> None:
+    made, drive, papers = shared_drive()
+    folder = made.drive.items[papers["plain"]].parent
+    assert folder is not None
+    scope = DriveScope(folder_id=folder)
+    kept = Followed()
+    async with reading(made, scope) as source:
+        await kept.read(source)
+    members = frozenset({ROBOT, "partner@acme.example"})
+    assert {item.path: item.readers for item in kept.items.values()} == {
+        "plain.txt": members,
+        "own.txt": members | {"b@acme.example"},
+    }
+    made.drive.write(papers["plain"], b"other words")
+    before = kept.items[papers["plain"]].version
+    made.drive.asked.clear()
+    async with reading(made, scope) as source:
+        await kept.read(source)
+    assert kept.items[papers["plain"]].version != before
+    assert not any("/files?" in path for path in made.drive.asked)
+    made.drive.items[drive].grants = [Grant("user", ROBOT, "organizer")]
+    async with reading(made, scope) as source:
+        await kept.read(source)
+    assert kept.items[papers["plain"]].readers == frozenset({ROBOT})
+
+
+@pytest.mark.parametrize("into", ["a shared drive", "no shared drive"])
+async def test_a_folder_that_is_moved_to_another_drive_is_followed_there(into: str) -> None:
+    made, drive, papers = shared_drive()
+    folder = (
+        made.drive.items[papers["plain"]].parent if into == "no shared drive" else made.drive.folder("F", made.root)
+    )
+    assert folder is not None
+    paper = made.drive.add("paper.txt", folder, b"words")
+    kept, scope = Followed(), DriveScope(folder_id=folder)
+    async with reading(made, scope) as source:
+        await kept.read(source)
+    assert paper in kept.items
+    made.drive.move(folder, drive if into == "a shared drive" else made.root)
+    made.drive.write(paper, b"other words")
+    async with reading(made, scope) as source:
+        await kept.read(source)
+        assert (await source.read(kept.items[paper], MOST_BYTES)).content == b"other words"
+        made.drive.write(paper, b"still other words")
+        before = kept.items[paper].version
+        await kept.read(source)
+    assert kept.items[paper].version != before
+
+
+async def test_a_folder_that_does_not_lie_in_the_drive_that_is_named_with_it_is_refused() -> None:
+    made, drive, papers = shared_drive()
+    other = made.drive.folder("Other", None, [Grant("user", ROBOT, "organizer")], item_id="0AOther")
+    for scope in (DriveScope(folder_id=made.root, drive_id=drive),
+                  DriveScope(folder_id=made.drive.items[papers["plain"]].parent, drive_id=other)):  # fmt: skip
+        async with reading(made, scope) as source:
+            with pytest.raises(SourceRefused, match="does not lie in the shared drive"):
+                await Followed().read(source)
+
+
+async def test_a_folder_of_a_shared_drive_of_which_the_account_is_no_member_is_refused_and_never_empty() -> None:
+    made, drive, papers = shared_drive()
+    folder = made.drive.items[papers["plain"]].parent
+    assert folder is not None
+    made.drive.items[drive].grants = [Grant("user", "partner@acme.example", "organizer")]
+    made.drive.items[folder].grants = [Grant("user", ROBOT, "writer")]
+    async with reading(made, DriveScope(folder_id=folder)) as source:
+        with pytest.raises(SourceRefused, match="by its members alone"):
+            await Followed().read(source)
+
+
 async def test_without_a_folder_all_is_read_that_is_shown_to_the_account() -> None:
     made = firm(files=0, folders=0)
     papers = [made.add(made.root, "in"), made.add(made.beside, "beside"), made.add(made.private, "private")]
@@ -360,6 +439,37 @@ async def test_a_file_that_cannot_be_had_costs_itself_alone() -> None:
         assert (await source.read(kept.items[fine], MOST_BYTES)).content == made.drive.items[fine].content
 
 
+@pytest.mark.parametrize(
+    ("status", "reason"), [(403, "downloadQuotaExceeded"), (403, "cannotDownloadFile"), (403, "x")]
+)
+async def test_what_drive_may_give_another_day_without_any_change_is_to_be_tried_again(
+    status: int, reason: str
+) -> None:
+    made = firm(files=1, folders=0)
+    (found,) = (await followed(made)).items.values()
+    made.drive.faults.append(Refused(status, reason))
+    async with reading(made) as source:
+        with pytest.raises(ItemUnavailable):
+            await source.read(found, MOST_BYTES)
+
+
+async def test_a_file_at_which_drive_fails_costs_itself_and_a_drive_that_fails_at_all_is_left_alone() -> None:
+    made = firm(files=2, folders=0)
+    broken, fine = made.within(folders=False)
+    kept = await followed(made)
+    made.drive.fails[broken] = 500
+    async with reading(made) as source:
+        with pytest.raises(ItemUnavailable, match="backendError"):
+            await source.read(kept.items[broken], MOST_BYTES)
+        assert (await source.read(kept.items[fine], MOST_BYTES)).content == made.drive.items[fine].content
+        made.drive.every = {1: Refused(500, "backendError")}
+        with pytest.raises(SourceUnavailable):
+            await source.read(kept.items[fine], MOST_BYTES)
+        made.drive.every = {1: Refused(429, "rateLimitExceeded")}
+        with pytest.raises(SourceUnavailable):
+            await source.read(kept.items[fine], MOST_BYTES)
+
+
 async def test_rate_limits_and_faults_on_the_way_are_waited_out() -> None:
     made = firm(files=60, folders=9)
     made.drive.every = {
@@ -395,7 +505,7 @@ async def test_a_drive_that_fails_each_time_is_asked_so_often_and_no_more() -> N
     async with reading(made, manners=Manners(tries=3)) as source:
         with pytest.raises(SourceUnavailable):
             await Followed().read(source)
-    assert len([path for path in made.drive.asked if "startPageToken" in path]) == 3
+    assert len([path for path in made.drive.asked if f"/files/{made.root}" in path]) == 3
 
 
 async def test_an_access_token_that_ends_on_the_way_is_renewed() -> None:

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from knowledge.fetching.model import FetchLimits
 from knowledge.fetching.robots import robots_of
-from knowledge.sources.port import EVERYONE, ItemGone, ItemUnreadable, SourceRefused, SourceUnavailable
+from knowledge.sources.port import (
+    EVERYONE,
+    ItemGone,
+    ItemUnavailable,
+    ItemUnreadable,
+    SourceRefused,
+    SourceUnavailable,
+)
 from knowledge.sources.web.links import normal, said_by
 from knowledge.sources.web.opening import OpenWeb
 from knowledge.sources.web.source import WebScope, WebSource
@@ -158,7 +165,7 @@ async def test_a_page_that_fails_today_stays_as_it_was() -> None:
         assert shown(site, kept)["/a"] != before["/a"]
 
 
-@pytest.mark.parametrize("down", ["start", "everything", "robots", "refuses connections"])
+@pytest.mark.parametrize("down", ["start", "too many requests", "robots", "refuses connections"])
 async def test_a_site_that_is_down_loses_nothing(down: str) -> None:
     pages = {"/": page(*[f"/{n}" for n in range(30)]), **{f"/{n}": page(words=str(n)) for n in range(30)}}
     async with website(pages) as site:
@@ -167,8 +174,8 @@ async def test_a_site_that_is_down_loses_nothing(down: str) -> None:
         match down:
             case "start":
                 site.pages["/"] = Said(status=503)
-            case "everything":
-                site.pages |= {f"/{n}": Said(status=502) for n in range(30)}
+            case "too many requests":
+                site.pages |= {f"/{n}": Said(status=429) for n in range(30)}
             case "robots":
                 site.pages["/robots.txt"] = Said(status=500)
             case _:
@@ -176,6 +183,52 @@ async def test_a_site_that_is_down_loses_nothing(down: str) -> None:
         with pytest.raises(SourceUnavailable):
             await followed(site, kept)
         assert len(kept.items) == len(before)
+
+
+@pytest.mark.parametrize("fails", ["status", "silence"])
+async def test_pages_that_fail_cost_themselves_however_many_there_are(fails: str) -> None:
+    failing = range(8) if fails == "silence" else range(30)
+    pages = {"/": page(*[f"/{n}" for n in range(31)]), **{f"/{n}": page(words=str(n)) for n in range(31)}}
+    async with website(pages) as site:
+        kept = await followed(site)
+        before = shown(site, kept)
+        site.pages |= {f"/{n}": Said(status=502) if fails == "status" else Said(drops=True) for n in failing}
+        site.pages["/30"] = page(words="other")
+        await followed(site, kept)
+        after = shown(site, kept)
+        assert [path for path in before if after.get(path) != before[path]] == ["/30"]
+        assert site.url("/0") in "".join(each.note or "" for each in kept.pages)
+
+
+async def test_a_page_that_fails_when_it_is_read_costs_itself_and_a_site_that_does_not_answer_is_left_alone() -> None:
+    async with website({"/": page("/a"), "/a": page()}) as site:
+        kept = await followed(site)
+        found = kept.items[site.url("/a")]
+        for failing in (Said(status=503), Said(drops=True), Said(status=302, headers={"Location": "http://x.test/"})):
+            site.pages["/a"] = failing
+            async with reading(site) as source:
+                with pytest.raises(ItemUnavailable):
+                    await source.read(found, MOST_BYTES)
+        site.pages = {"/a": page(), "/robots.txt": Said(content=b"User-agent: *\nDisallow: /a\n")}
+        async with reading(site) as source:
+            with pytest.raises(ItemUnavailable, match="robots"):
+                await source.read(found, MOST_BYTES)
+        async with reading(site) as source:
+            site.pages = {"/robots.txt": Said(drops=True), "/a": Said(drops=True)}
+            with pytest.raises(SourceUnavailable):
+                await source.read(found, MOST_BYTES)
+
+
+async def test_a_page_that_leads_to_a_site_whose_robots_cannot_be_asked_stays_as_it_was() -> None:
+    async with website({"/": page("/a"), "/a": page()}) as site:
+        kept = await followed(site)
+        site.pages["/a"] = Said(status=302, headers={"Location": site.url("/b", host="other.test")})
+        site.pages["/robots.txt"] = Said(status=404)
+        scope = WebScope(starts=(site.url("/"),), within_path="/")
+        async with site.fetcher(names={"other.test": ["127.0.0.1"]}).visit() as visit:
+            site.robots_of["other.test"] = Said(status=503)
+            await kept.read(WebSource(visit, scope, sleep=no_wait))
+        assert set(shown(site, kept)) == {"/", "/a"}
 
 
 async def test_a_new_page_that_failed_is_tried_again_though_nothing_links_to_it_any_more() -> None:

@@ -20,6 +20,7 @@ def source_json(source: StoredSource) -> Json:
         "created_at": source.created_at.isoformat(),
         "report": {
             "counts": dict(report.counts),
+            "failing": report.failing,
             "unknown_readers": report.unknown_readers,
             "unexpanded": list(report.unexpanded),
             "notes": list(report.notes),

@@ -27,6 +27,7 @@ _BUSY_REASONS: Final = frozenset(
     {"rateLimitExceeded", "userRateLimitExceeded", "backendError", "sharingRateLimitExceeded"}
 )
 _USED_UP: Final = frozenset({"dailyLimitExceeded", "quotaExceeded"})
+_NO_MEMBER: Final = "teamDriveMembershipRequired"
 _UNTIL_TOMORROW: Final = timedelta(hours=1)
 
 Said = TypeVar("Said", bound=BaseModel)
@@ -68,14 +69,20 @@ class DriveRefused(SourceRefused):
         self.reason = reason
 
 
+class DriveFails(SourceUnavailable):
+    """Drive fails at one request, however often it is made: at that alone, or at all."""
+
+
 class TooLarge(Exception):
     """A body is larger than what is taken."""
 
 
 class _Busy(Exception):
-    def __init__(self, why: str, asked_s: float | None = None) -> None:
+    def __init__(self, why: str, asked_s: float | None = None, *, is_limit: bool = False) -> None:
         super().__init__(why)
         self.asked_s = asked_s
+        self.is_limit = is_limit
+        """Drive is asked too much, by whatever requests."""
 
 
 @dataclass(slots=True)
@@ -89,7 +96,7 @@ class DriveClient:
     around: Surroundings = Surroundings()
 
     async def ask(self, answer: type[Said], path: str, params: Params) -> Said:
-        """What the API says. Raises  DriveRefused, SourceRefused, SourceUnavailable."""
+        """What the API says. Raises  DriveRefused, DriveFails, SourceRefused, SourceUnavailable."""
         try:
             body = await self._patiently(path, params, _MOST_JSON_BYTES, self.manners.answer_s)
             return answer.model_validate(orjson.loads(body))
@@ -97,8 +104,17 @@ class DriveClient:
             raise SourceRefused("what answers in the place of Google Drive is something else") from None
 
     async def download(self, path: str, params: Params, most_bytes: int) -> bytes:
-        """A file's bytes. Raises  TooLarge, DriveRefused, SourceRefused, SourceUnavailable."""
+        """A file's bytes. Raises  TooLarge, DriveRefused, DriveFails, SourceRefused, SourceUnavailable."""
         return await self._patiently(path, params, most_bytes, self.manners.download_s)
+
+    async def answers(self) -> bool:
+        """Whether Drive answers what is always to be had, asked once. Raises  SourceRefused, SourceUnavailable."""
+        token = await self.tokens.token(self.http)
+        try:
+            await self._asked("about", {"fields": "user"}, token, _MOST_JSON_BYTES, self.manners.connect_s)
+        except _Busy:
+            return False
+        return True
 
     async def _patiently(self, path: str, params: Params, most_bytes: int, within_s: float) -> bytes:
         renewed = False
@@ -121,9 +137,8 @@ class DriveClient:
         backoff = self.manners.backoff
         pause_s = backoff.pause_s(tried, self.around.chance(), asked_s=busy.asked_s)
         if tried >= self.manners.tries or (busy.asked_s or 0) > backoff.longest_s:
-            raise SourceUnavailable(
-                f"Google Drive is busy: {busy}", timedelta(seconds=busy.asked_s or pause_s)
-            ) from busy
+            kind = SourceUnavailable if busy.is_limit else DriveFails
+            raise kind(f"Google Drive is busy: {busy}", timedelta(seconds=busy.asked_s or pause_s)) from busy
         await self.around.sleep(pause_s)
 
     async def _asked(self, path: str, params: Params, token: str, most_bytes: int, within_s: float) -> bytes:
@@ -157,7 +172,7 @@ class DriveClient:
             return SourceUnavailable("the day's quota of Google Drive's API is used up", _UNTIL_TOMORROW)
         if status in _BUSY or (status == 403 and reason in _BUSY_REASONS):
             asked = asked_wait_s(headers.get("retry-after"), self.around.clock())
-            return _Busy(reason or f"HTTP {status}", asked)
+            return _Busy(reason or f"HTTP {status}", asked, is_limit=status in (403, 429))
         return DriveRefused(status, reason)
 
 
@@ -173,6 +188,8 @@ def _reason(body: bytes) -> str:
 
 def _words(status: int, reason: str) -> str:
     said = f"{reason}, HTTP {status}" if reason else f"HTTP {status}"
+    if reason == _NO_MEMBER:
+        return f"the shared drive is read by its members alone: make the account one of them ({said})"
     match status:
         case 401:
             return f"Google Drive does not take our access token ({said})"

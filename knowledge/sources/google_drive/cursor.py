@@ -15,7 +15,6 @@ class DriveCursor(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    form: Literal[1] = 1
     scope: str
     """What it is a cursor of: for another folder, another account or another drive it says nothing."""
     phase: Phase
@@ -27,6 +26,8 @@ class DriveCursor(BaseModel):
     """When the listing began."""
     until: datetime | None = None
     """When the first of the grants that were met ends, of which Drive will tell no change."""
+    drive_id: str | None = None
+    """The shared drive that is read; None: what is shown to the account itself."""
     members: str | None = None
     """What tells one membership of the shared drive from another."""
     below: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from domain.kernel import Clock, utc_now
 from knowledge.parse.document import DOCX, PPTX, XLSX
-from knowledge.sources.google_drive.client import DriveClient, DriveRefused, Params, TooLarge
+from knowledge.sources.google_drive.client import DriveClient, DriveFails, DriveRefused, Params, TooLarge
 from knowledge.sources.google_drive.cursor import DriveCursor, cursor_of
 from knowledge.sources.google_drive.readers import Accesses
 from knowledge.sources.google_drive.tree import DriveScope, Tree
@@ -30,7 +30,16 @@ from knowledge.sources.google_drive.wire import (
     FileList,
     StartPageToken,
 )
-from knowledge.sources.port import Changes, Content, Found, Gone, ItemGone, ItemUnreadable, SourceRefused
+from knowledge.sources.port import (
+    Changes,
+    Content,
+    Found,
+    Gone,
+    ItemGone,
+    ItemUnavailable,
+    ItemUnreadable,
+    SourceRefused,
+)
 
 FULL_EVERY: Final = timedelta(days=1)
 """So old may a listing be: Drive does not promise that its feed tells everything."""
@@ -49,6 +58,8 @@ _NATIVE_KINDS: Final = {
     "presentation": (PPTX, ".pptx"),
     "drawing": ("application/pdf", ".pdf"),
 }
+_FORM: Final = 2
+"""Of what is kept: a cursor of another form begins a listing."""
 _FILE: Final = "file"
 _OVER: Final = frozenset({400, 410})
 """How Drive answers a page token that it knows no more."""
@@ -56,12 +67,16 @@ _OF_THE_ACCOUNT: Final = frozenset({"accessNotConfigured", "domainPolicy", "insu
 """Refusals that hold for every file."""
 _REFUSALS: Final = {
     "exportSizeLimitExceeded": "Google exports none that would be larger than 10 MB; download it there and upload it",
-    "cannotDownloadFile": "its owner lets nobody download it",
     "fileNotDownloadable": "Google Drive gives it to nobody",
     "cannotDownloadAbusiveFile": "Google Drive holds it for malware or spam",
     "fileNotExportable": "Google does not export it",
+}
+"""For what an item is."""
+_MAY_PASS: Final = {
+    "cannotDownloadFile": "its owner lets nobody download it",
     "downloadQuotaExceeded": "it was downloaded too often today",
 }
+"""Without any change of its content: then another version is not told."""
 
 
 class DriveSource:
@@ -86,7 +101,7 @@ class DriveSource:
                     return
 
     async def read(self, item: Found, most_bytes: int) -> Content:
-        """Raises  ItemUnreadable, SourceUnavailable, SourceRefused."""
+        """Raises  ItemUnreadable, ItemUnavailable, ItemGone, SourceUnavailable, SourceRefused."""
         kind = item.version.partition(":")[0]
         if item.size is not None and item.size > most_bytes:
             raise ItemUnreadable(f"it is larger than {most_bytes // MIB} MiB")
@@ -103,6 +118,11 @@ class DriveSource:
             raise ItemUnreadable(f"it is larger than {most_bytes // MIB} MiB") from None
         except DriveRefused as refused:
             raise _unreadable(refused) from refused
+        except DriveFails as fails:
+            # A file at which Drive fails costs itself; a Drive that fails at everything is left alone.
+            if not await self._client.answers():
+                raise
+            raise ItemUnavailable(str(fails)) from fails
         return Content(content=content, file_name=item.path.rpartition("/")[2], declared_type=item.media_type)
 
 
@@ -112,8 +132,10 @@ def _unreadable(refused: DriveRefused) -> Exception:
         return refused
     if refused.status == 404:
         return ItemGone("it is not there any more, or no longer shown to the account")
-    return ItemUnreadable(
-        _REFUSALS.get(refused.reason, f"Google Drive does not give it ({refused.reason or refused.status})")
+    if refused.reason in _REFUSALS:
+        return ItemUnreadable(_REFUSALS[refused.reason])
+    return ItemUnavailable(
+        _MAY_PASS.get(refused.reason, f"Google Drive does not give it ({refused.reason or refused.status})")
     )
 
 
@@ -154,33 +176,46 @@ class _Run:
         now = self.clock()
         if at.again or now - at.listed_at >= full_every or (at.until is not None and at.until <= now):
             return True
-        return self.scope.drive_id is not None and await self.accesses.drive_mark(self.scope.drive_id) != at.members
+        return at.drive_id is not None and await self.accesses.drive_mark(at.drive_id) != at.members
 
     async def _beginning(self, *, again: bool = False) -> DriveCursor:
         """The first page of a listing; where changes begin is asked before it, so that none falls between.
 
         `again`: another may have been cut off, and what that named counts as named by this one. The next puts it right.
         """
+        drive_id = await self._drive_id()
         token = await self.client.ask(
-            StartPageToken, "changes/startPageToken", {"supportsAllDrives": True, **self._drive()}
+            StartPageToken, "changes/startPageToken", {"supportsAllDrives": True, **_of_drive(drive_id)}
         )
-        root_id = self.scope.root_id
-        if root_id is not None:
-            root = await self.client.ask(
-                File, f"files/{quote(root_id, safe='')}", {"fields": FOLDER_FIELDS, "supportsAllDrives": True}
-            )
-            if not root.is_folder:
-                raise SourceRefused("what the source names is a file of Google Drive and no folder")
-        members = None if self.scope.drive_id is None else await self.accesses.drive_mark(self.scope.drive_id)
         return DriveCursor(
             scope=self._mark(),
             phase="listing",
             token=None,
             start=token.start_page_token,
             listed_at=self.clock(),
-            members=members,
+            drive_id=drive_id,
+            members=None if drive_id is None else await self.accesses.drive_mark(drive_id),
             again=again,
         )
+
+    async def _drive_id(self) -> str | None:
+        """The shared drive that is read, or that the folder lies in: of those Drive lists and tells each by itself.
+
+        Raises  SourceRefused, SourceUnavailable.
+        """
+        root_id = self.scope.root_id
+        if root_id is None:
+            return None
+        root = await self.client.ask(
+            File, f"files/{quote(root_id, safe='')}", {"fields": FOLDER_FIELDS, "supportsAllDrives": True}
+        )
+        if not root.is_folder:
+            raise SourceRefused("what the source names is a file of Google Drive and no folder")
+        if self.scope.folder_id is None:
+            return self.scope.drive_id
+        if self.scope.drive_id not in (None, root.drive_id):
+            raise SourceRefused("the folder that the source names does not lie in the shared drive that it names")
+        return root.drive_id
 
     async def _listed(self) -> AsyncIterator[Changes]:
         """A page of everything. When it is through, what has changed meanwhile belongs to it still."""
@@ -309,7 +344,7 @@ class _Run:
         self._folders_known = True
 
     async def _files(self, which: str, fields: str, size: int, token: str | None) -> FileList:
-        shared = self.scope.drive_id is not None
+        shared = self.at.drive_id is not None
         asked: dict[str, str | int | bool] = {
             "q": which,
             "fields": f"nextPageToken,files({fields})",
@@ -318,7 +353,7 @@ class _Run:
             "corpora": "drive" if shared else "user",
             "supportsAllDrives": True,
             "includeItemsFromAllDrives": shared,
-            **self._drive(),
+            **_of_drive(self.at.drive_id),
         }
         return await self.client.ask(FileList, "files", asked if token is None else {**asked, "pageToken": token})
 
@@ -330,13 +365,10 @@ class _Run:
             "spaces": "drive",
             "includeRemoved": True,
             "supportsAllDrives": True,
-            "includeItemsFromAllDrives": self.scope.drive_id is not None,
-            **self._drive(),
+            "includeItemsFromAllDrives": self.at.drive_id is not None,
+            **_of_drive(self.at.drive_id),
         }
         return await self.client.ask(ChangeList, "changes", asked)
-
-    def _drive(self) -> dict[str, str]:
-        return {} if self.scope.drive_id is None else {"driveId": self.scope.drive_id}
 
     def _moved(self, **changes: object) -> DriveCursor:
         until: datetime | None = min(filter(None, (self.at.until, self.accesses.until)), default=None)
@@ -345,7 +377,7 @@ class _Run:
     def _mark(self) -> str:
         """What tells this scope, read by this account, from others."""
         account = self.client.tokens.account
-        whole = repr((account, self.scope.folder_id, self.scope.drive_id))
+        whole = repr((_FORM, account, self.scope.folder_id, self.scope.drive_id))
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
@@ -369,6 +401,10 @@ def _sorted(page: ChangeList) -> tuple[list[Gone], list[File], list[File]]:
 def _is_document(file: File) -> bool:
     """Shortcuts are none: what they lead to is taken in where it lies, if that is read at all."""
     return file.mime_type not in (FOLDER, SHORTCUT)
+
+
+def _of_drive(drive_id: str | None) -> dict[str, str]:
+    return {} if drive_id is None else {"driveId": drive_id}
 
 
 def _quoted(file_id: str) -> str:

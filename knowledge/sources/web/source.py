@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Final
 from urllib.parse import unquote, urlsplit
 
-from domain.kernel import Clock, utc_now
+from domain.kernel import Clock, DomainError, utc_now
 from knowledge.fetching.model import (
     MIB,
     AddressRefused,
@@ -22,6 +22,7 @@ from knowledge.fetching.model import (
     PageTooLarge,
     PageUnavailable,
     RobotsRefused,
+    RobotsUnavailable,
     Unchanged,
     UrlRefused,
 )
@@ -32,6 +33,7 @@ from knowledge.sources.port import (
     Found,
     Gone,
     ItemGone,
+    ItemUnavailable,
     ItemUnreadable,
     SourceRefused,
     SourceUnavailable,
@@ -46,8 +48,9 @@ AT_ONCE: Final = 10
 """Pages that one step asks for."""
 PAUSE: Final = timedelta(milliseconds=200)
 LONGEST_PAUSE: Final = timedelta(seconds=60)
-_MOST_FAILURES: Final = 5
-"""Pages behind one another that cannot be had: then it is the site."""
+_MOST_REFUSED: Final = 5
+"""Pages behind one another for which the site asks for patience: then it gets it."""
+_TOO_MANY: Final = 429
 _HTML: Final = ("text/html", "application/xhtml+xml")
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -114,7 +117,7 @@ class WebSource:
                 return
 
     async def read(self, item: Found, most_bytes: int) -> Content:
-        """Raises  ItemUnreadable, SourceUnavailable, SourceRefused."""
+        """Raises  ItemUnreadable, ItemUnavailable, ItemGone, SourceUnavailable, SourceRefused."""
         page = await self._fetched(item.key, min(most_bytes, self._scope.page_bytes))
         return Content(content=page.content, file_name=page.file_name or "index.html", declared_type=page.declared_type)
 
@@ -125,13 +128,16 @@ class WebSource:
         except PageUnavailable as unavailable:
             if _is_refusal(unavailable):
                 raise ItemGone(str(unavailable)) from unavailable
-            raise SourceUnavailable(str(unavailable)) from unavailable
-        except (RobotsRefused, PageTooLarge, UrlRefused) as refused:
-            raise ItemUnreadable(str(refused)) from refused
-        except AddressRefused as refused:
-            raise SourceRefused(str(refused)) from refused
+            if unavailable.status == _TOO_MANY or await _is_away(self._visit, url, unavailable):
+                raise SourceUnavailable(str(unavailable)) from unavailable
+            raise ItemUnavailable(str(unavailable)) from unavailable
+        except PageTooLarge as large:
+            raise ItemUnreadable(str(large)) from large
+        except (RobotsRefused, UrlRefused, AddressRefused) as refused:
+            # When it was gone to it was none of that: the next going says what holds.
+            raise ItemUnavailable(str(refused)) from refused
         if isinstance(page, Unchanged) or not self._scope.holds(normal(page.url) or ""):
-            raise ItemUnreadable("it leads elsewhere now")
+            raise ItemUnavailable("it leads elsewhere now")
         return page
 
 
@@ -162,8 +168,8 @@ class _Pacing:
         """Raises  SourceUnavailable, SourceRefused."""
         try:
             robots = await self.visit.robots(url)
-        except RobotsRefused as refused:
-            raise SourceUnavailable(str(refused)) from refused
+        except RobotsUnavailable as silent:
+            raise SourceUnavailable(str(silent)) from silent
         except PageUnavailable as unavailable:
             raise SourceUnavailable(str(unavailable)) from unavailable
         except (AddressRefused, UrlRefused) as refused:
@@ -189,7 +195,7 @@ class _Walk:
     clock: Clock
     pacing: _Pacing
     notes: list[str] = field(default_factory=list[str])
-    _failures: int = 0
+    _refused: int = 0
 
     async def step(self) -> list[Found | Gone]:
         """The next address. Raises  SourceUnavailable, SourceRefused."""
@@ -209,7 +215,10 @@ class _Walk:
                 last_modified=asked.last_modified if asked else None,
             )
         except PageUnavailable as unavailable:
-            found = self._unavailable(url, depth, known, unavailable)
+            found = await self._unavailable(url, depth, known, unavailable)
+        except RobotsUnavailable as silent:
+            # Of another site, to which the page leads: this one's was asked before.
+            found = self._missed(url, depth, known, silent)
         except (RobotsRefused, PageTooLarge, UrlRefused) as refused:
             self.notes.append(str(refused))
             found = self._gone(url)
@@ -220,7 +229,7 @@ class _Walk:
             self.notes.append(str(refused))
             found = self._gone(url)
         else:
-            self._failures = 0
+            self._refused = 0
             found = self._kept(url, known) if isinstance(got, Unchanged) else self._had(url, depth, got)
         # Last: an exception above leaves the address waiting.
         self.at.waiting.pop(0)
@@ -243,15 +252,24 @@ class _Walk:
             self.notes.append(f"the site is {why}; the rest is left out")
         return self._kept(url, known) if self.at.taken < self.scope.pages else self._gone(url)
 
-    def _unavailable(
+    async def _unavailable(
         self, url: str, depth: int, known: Known | None, unavailable: PageUnavailable
     ) -> list[Found | Gone]:
+        """A page that fails costs itself; without the only first page, or where nothing answers, it is the site.
+
+        Raises  SourceUnavailable.
+        """
         if _is_refusal(unavailable):
             return self._gone(url)
-        self._failures += 1
-        if url in self.scope.starts or self._failures >= _MOST_FAILURES:
+        self._refused = self._refused + 1 if unavailable.status == _TOO_MANY else 0
+        is_only_start = self.scope.starts == (url,)
+        if is_only_start or self._refused >= _MOST_REFUSED or await _is_away(self.visit, url, unavailable):
             raise SourceUnavailable(str(unavailable)) from unavailable
-        self.notes.append(str(unavailable))
+        return self._missed(url, depth, known, unavailable)
+
+    def _missed(self, url: str, depth: int, known: Known | None, why: DomainError) -> list[Found | Gone]:
+        """A page that cannot be had this time stays as it was, and is asked for again the next."""
+        self.notes.append(f"{url} stays as it was: {why}")
         self.at.known.setdefault(url, Known(depth=depth))
         return self._kept(url, known)
 
@@ -305,6 +323,11 @@ class _Walk:
                 return
             self.at.met.add(link)
             self.at.waiting.append((link, depth))
+
+
+async def _is_away(visit: Visit, url: str, unavailable: PageUnavailable) -> bool:
+    """Whether the site does not answer at all, and not only this page of it."""
+    return unavailable.status is None and not await visit.answers(url)
 
 
 def _is_refusal(unavailable: PageUnavailable) -> bool:

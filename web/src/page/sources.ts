@@ -41,7 +41,7 @@ export interface Source {
   failure?: string;
   rests_until?: string;
   synced_at?: string;
-  report: { counts: Counts; unknown_readers: number; unexpanded: string[]; notes: string[] };
+  report: { counts: Counts; failing: number; unknown_readers: number; unexpanded: string[]; notes: string[] };
 }
 
 interface Change {
@@ -208,6 +208,7 @@ function aboutOf({ source, schedules }: Shown): HTMLElement[] {
       created_by ? fact("Set up by", visible(created_by)) : null),
     ...(failure ? [h("p", { class: "error kept" }, `It could not be read: ${visible(failure)}`)] : []),
     ...(rests_until && Date.parse(rests_until) > Date.now() ? [h("p", { class: "faint" }, "It is left alone until ", time(rests_until), ".")] : []),
+    ...(report.failing ? [h("p", { class: "faint" }, `Could not be read when they were tried last: ${report.failing}.`)] : []),
     ...report.notes.map((note) => h("p", { class: "faint kept" }, visible(note))),
     ...(report.unknown_readers ? [h("p", { class: "faint" }, `Addresses that may read something there and are nobody’s of the firm: ${report.unknown_readers}. They open nothing here.`)] : []),
     ...(report.unexpanded.length ? [h("p", { class: "faint kept" }, `Groups whose members are not known, so that they open nothing here: ${visible(report.unexpanded.join(", "))}.`)] : []),
@@ -265,7 +266,7 @@ class Changes {
   /** The source as it stands now: what could not be read is what one looks for first. */
   learn({ report }: Source): void {
     if (this.node.open) void this.load(null);
-    else this.which.value = report.counts.failed ? "failed" : "";
+    else this.which.value = report.failing ? "failed" : "";
   }
 
   /** The newest, or what comes before an item. */
