@@ -116,7 +116,7 @@ class SyncRepository(Protocol):
         ...
 
     async def held_for(self, source_id: SourceId, item: PendingItem) -> None:
-        """From now on its document is for whom the item was found to be."""
+        """From now on its document is for whom the item was found to be, and called as it was found."""
         ...
 
     async def forget(self, source_id: SourceId, key: str) -> None:
@@ -126,7 +126,7 @@ class SyncRepository(Protocol):
     async def write(
         self, source_id: SourceId, kind: ChangeKind, item: PendingItem, *, why: str | None, now: datetime
     ) -> None:
-        """A line of the report."""
+        """A line of the report, for whom the item is: what it was called is told where they knew it by that name."""
         ...
 
     async def advance(
@@ -175,5 +175,5 @@ class SyncRepository(Protocol):
         ...
 
     async def rename(self, document_id: DocumentId, title: str, uri: str, now: datetime) -> None:
-        """The document is called so, and is to be read anew for its title to find it."""
+        """All versions of the document are called so, and it is to be read anew for its title to find it."""
         ...

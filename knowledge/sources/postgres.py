@@ -34,12 +34,15 @@ INSERT INTO knowledge_sources (organization_id, source_id, kind, name, settings,
 VALUES (glow.organization_id(), $1, $2, $3, $4::jsonb, $5, $6, $7, $8, $9, $10)
 """
 
+# Who changes or removes a source does so to all of its documents, and is told of those that one reads oneself.
 _SOURCES = """
 SELECT s.source_id, s.kind, s.name, s.settings::text AS settings, s.audience, s.engagement_id, s.trust, s.task_id,
        u.email AS created_by, s.created_at, s.phase, s.failure, s.rests_until, s.synced_at, s.report::text AS report,
        (SELECT count(*) FROM knowledge_documents d
         WHERE d.organization_id = s.organization_id AND d.source_id = s.source_id AND d.deleted_at IS NULL
-          AND d.replaced_by IS NULL AND d.parent_id IS NULL) AS documents{more}
+          AND d.replaced_by IS NULL AND d.parent_id IS NULL
+          AND (d.audience IN ('firm', 'client') OR d.audience = ANY ((SELECT glow.reader_audiences())::text[]))
+       ) AS documents{more}
 FROM knowledge_sources s LEFT JOIN users u ON u.user_id = s.created_by
 """
 
@@ -163,7 +166,9 @@ UPDATE knowledge_source_items SET held_version = NULL
 WHERE source_id = $1 AND failures > 0 AND retry_at <= $2 AND held_version = version AND NOT is_gone
 """
 _FAILING = "SELECT count(*) FROM knowledge_source_items WHERE source_id = $1 AND failures > 0 AND NOT is_gone"
-_HELD_FOR = "UPDATE knowledge_source_items SET held_audience = $3 WHERE source_id = $1 AND item_key = $2"
+_HELD_FOR = """
+UPDATE knowledge_source_items SET held_audience = $3, held_path = $4 WHERE source_id = $1 AND item_key = $2
+"""
 _FORGET = "DELETE FROM knowledge_source_items WHERE source_id = $1 AND item_key = $2"
 
 _WRITE = """
@@ -237,10 +242,11 @@ WHERE c.document_id = ANY ($1) AND e.organization_id = c.organization_id AND e.c
 )
 
 # Its passages are found by its title too: what is ready is read anew, by the job or, where that is lost, by the sweep.
+# Earlier versions are called so as well: who may read them by now need not have known the item by another name.
 _RENAME = """
 UPDATE knowledge_documents
 SET title = $2, uri = $3, updated_at = $4, prepared_as = CASE WHEN prepared_as IS NOT NULL THEN '' END
-WHERE document_id = $1
+WHERE document_id = $1 OR line_id = (SELECT o.line_id FROM knowledge_documents o WHERE o.document_id = $1)
 """
 
 
@@ -367,7 +373,7 @@ class PostgresSources:
         )
 
     async def held_for(self, source_id: SourceId, item: PendingItem) -> None:
-        await self._connection.execute(_HELD_FOR, source_id, item.found.key, item.audience)
+        await self._connection.execute(_HELD_FOR, source_id, item.found.key, item.audience, item.found.path)
 
     async def forget(self, source_id: SourceId, key: str) -> None:
         await self._connection.execute(_FORGET, source_id, key)
@@ -375,9 +381,10 @@ class PostgresSources:
     async def write(
         self, source_id: SourceId, kind: ChangeKind, item: PendingItem, *, why: str | None, now: datetime
     ) -> None:
-        path = item.found.path
-        was = item.held_path if item.held_path != path else None
-        audience = item.audience if item.held_audience is None or not item.is_gone else item.held_audience
+        # Of what is gone those hear who could read it, by the name that they knew.
+        path = item.held_path or item.found.path if item.is_gone else item.found.path
+        audience = item.held_audience or item.audience if item.is_gone else item.audience
+        was = item.held_path if item.held_path != path and item.held_audience == audience else None
         await self._connection.execute(_WRITE, source_id, kind, path, was, why, item.document_id, audience, now)
 
     async def advance(

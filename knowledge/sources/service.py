@@ -383,20 +383,24 @@ class _Applying:
         await self._syncs.forget(self._source_id, item.found.key)
 
     async def _readers(self, item: PendingItem) -> None:
-        """Who may read the document, also while it lies deleted: restored, it is for whom the item is by then."""
+        """Who may read the document, also while it lies deleted: restored, it is for whom the item is by then.
+
+        With its name: who reads it only now hears of no other that it had.
+        """
         document_id = cast(DocumentId, item.document_id)
         await self._syncs.show_to(document_id, item.audience)
         if await self._syncs.namesake(document_id) is not None:
             await self._tell("permissions", item)
+        await self._as_found(item)
         await self._syncs.held_for(self._source_id, item)
 
     async def _as_found(self, item: PendingItem) -> DocumentId | None:
-        """What of a document changes without its content: what it is called."""
+        """What of a document changes without its content: what it is called, also while it lies deleted."""
         document_id = item.document_id
-        if document_id is None or await self._syncs.namesake(document_id) is None:
+        if document_id is None or item.held_path == item.found.path:
             return document_id
-        if item.held_path != item.found.path:
-            await self._syncs.rename(document_id, _title(item), self._uri(item), self._now)
+        await self._syncs.rename(document_id, _title(item), self._uri(item), self._now)
+        if await self._syncs.namesake(document_id) is not None:
             self.to_index.append(document_id)
             await self._tell("renamed", item)
         return document_id
@@ -432,6 +436,8 @@ class _Applying:
         await self._knowledge.documents.add(new, uri=self._uri(item))
         if held is not None:
             await self._knowledge.versions.versions.join(new.document_id, held)
+            if item.held_path != item.found.path:
+                await self._syncs.rename(held.document_id, new.title, self._uri(item), self._now)
         await self._knowledge.files.put(new.document_id, new.content)
         self.to_index.append(new.document_id)
         taken_in = replace(item, document_id=new.document_id)

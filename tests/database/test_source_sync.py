@@ -432,6 +432,88 @@ async def test_what_lies_deleted_here_is_restored_for_those_who_read_it_there_by
     assert await found(gate, "albatross") == {"one"}
 
 
+async def told_of(gate: GateOnTest, source: Json, who: Principal) -> str:
+    """All that the report and the documents say to one."""
+    told = result_of(await gate.call("source_report", {"source_id": source["source_id"]}, who))["items"]
+    return str(told)
+
+
+@pytest.mark.parametrize("at_once", ["renamed", "replaced"])
+async def test_who_reads_an_item_only_now_hears_of_no_name_that_it_had(
+    gate: GateOnTest, owner_connection: Connection, drive: Drive, at_once: str
+) -> None:
+    drive.items = {"1": ("Layoffs/Layoff of Bob.md", b"The albatross.", EMPLOYEES)}
+    source = await added(gate)
+    await synced(gate, source)
+    drive.items["1"] = ("Layoffs/Layoff of Bob.md", b"The basilisk.", EMPLOYEES)
+    await synced(gate, source)
+    content = b"The basilisk." if at_once == "renamed" else b"The chimera."
+    drive.items["1"] = ("Staff/Changes.md", content, EMPLOYEES | PARTNERS)
+    await synced(gate, source)
+    assert ("permissions", "Staff/Changes.md") in await report(gate, source)
+    assert "Layoff" not in await told_of(gate, source, PARTNER)
+    assert "Layoff" in await told_of(gate, source, HAND)
+    # Each version is called as the item is by now, for whoever opens it.
+    rows = await owner_connection.fetch(
+        "SELECT title, uri FROM knowledge_documents WHERE source_id = $1", UUID(str(source["source_id"]))
+    )
+    assert len(rows) == (2 if at_once == "renamed" else 3)
+    assert {(row["title"], row["uri"]) for row in rows} == {("Changes", "Papers/Staff/Changes.md")}
+    assert await found(gate, "changes") == {"Changes"}
+
+
+async def test_a_rename_that_is_no_change_of_readers_tells_the_name_before(gate: GateOnTest, drive: Drive) -> None:
+    drive.items = {"1": ("one.md", b"The albatross.", EMPLOYEES)}
+    source = await added(gate)
+    await synced(gate, source)
+    drive.items["1"] = ("other.md", b"The albatross.", EMPLOYEES)
+    assert await synced(gate, source) == "1 renamed"
+    told = result_of(await gate.call("source_report", {"source_id": source["source_id"]}, HAND))
+    assert cast("list[Json]", told["items"])[0]["was"] == "one.md"
+    drive.items["1"] = ("other.md", b"The albatross.", PARTNERS)
+    await synced(gate, source)
+    assert "one.md" not in await told_of(gate, source, PARTNER)
+
+
+async def test_who_read_an_item_hears_that_it_is_gone_by_the_name_it_had_for_them(
+    gate: GateOnTest, owner_connection: Connection, drive: Drive
+) -> None:
+    drive.items = {"1": ("one.md", b"The albatross.", EMPLOYEES)}
+    source = await added(gate)
+    await synced(gate, source)
+    drive.items["1"] = ("Layoff of Bob.md", b"The albatross.", PARTNERS)
+    result_of(await gate.call("source_sync", {"source_id": source["source_id"]}, HUB))
+    # Before it is brought in here it is gone there.
+    await owner_connection.execute("UPDATE knowledge_source_items SET is_gone = true WHERE item_key = '1'")
+    assert await synced(gate, source) == "1 removed"
+    assert ("removed", "one.md") in await report(gate, source, HAND)
+    assert "Layoff" not in await told_of(gate, source, HAND)
+
+
+async def test_what_lies_deleted_here_is_called_as_it_is_there_by_then(gate: GateOnTest, drive: Drive) -> None:
+    drive.items = {"1": ("Layoff of Bob.md", b"The albatross.", EMPLOYEES | PARTNERS)}
+    source = await added(gate)
+    await synced(gate, source)
+    listed = cast("list[Json]", result_of(await gate.call("knowledge_search", {"query": "albatross"}, HAND))["items"])
+    document: Json = {"document_id": listed[0]["document_id"]}
+    result_of(await gate.call("document_delete", document, PARTNER))
+    drive.items["1"] = ("Changes.md", b"The albatross.", PARTNERS)
+    await synced(gate, source)
+    result_of(await gate.call("document_restore", document, PARTNER))
+    await indexed(gate)
+    assert await found(gate, "albatross") == {"Changes"}
+
+
+async def test_who_removes_a_source_is_told_of_the_documents_that_they_may_see(gate: GateOnTest, drive: Drive) -> None:
+    drive.items = {"1": ("one.md", b"The albatross.", EMPLOYEES), "2": ("two.md", b"The basilisk.", PARTNERS)}
+    source = await added(gate)
+    await synced(gate, source)
+    asked: Json = {"source_id": source["source_id"]}
+    before = cast(Json, result_of(await gate.call("source_report", asked, PARTNER))["source"])
+    removed = cast(Json, result_of(await gate.call("source_remove", asked, PARTNER))["source"])
+    assert (before["documents"], removed["documents"]) == (1, 1)
+
+
 async def test_a_drive_that_is_empty_now_is_believed(
     gate: GateOnTest, owner_connection: Connection, drive: Drive
 ) -> None:
