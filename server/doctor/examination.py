@@ -9,6 +9,7 @@ from server.doctor.database import logins_findings, migrations_finding, programs
 from server.doctor.embeddings import embeddings_finding
 from server.doctor.files import files_finding
 from server.doctor.finding import Finding, wrong
+from server.doctor.google import google_findings
 from server.doctor.machine import Address, home_findings, port_finding
 from server.doctor.models import fallback_finding, model_finding
 from server.doctor.reranking import rerank_finding
@@ -38,6 +39,8 @@ async def examine(address: Address) -> AsyncGenerator[Finding]:
     yield _configuration(settings)
     if settings.issuer is not None:
         yield await issuer_finding(settings)
+    async for finding in google_findings(settings):
+        yield finding
     for finding in home_findings(settings.home):
         yield finding
     yield await files_finding(settings)

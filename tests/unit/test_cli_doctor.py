@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from server.cli.main import main
 from server.doctor.models import model_finding
 from server.settings import ModelServer
 from tests.support.environment import JWT_SECRET, bare_environment, unused_port
+from tests.support.fake_drive import person_credentials, robot_credentials
 from tests.support.issuer import key
 
+TOKEN_URL = "https://oauth2.googleapis.com/token"
 READY = {"database": "ok", "migrations": "ok", "model": "offline", "worker": "ok"}
 
 
@@ -92,6 +94,61 @@ def test_an_installation_that_was_never_started_is_examined_without_being_made(
     found = examined(capsys, free_port)
     assert found["home"]["state"] == found["database"]["state"] == found["model"]["state"] == "note"
     assert not (tmp_path / "home").exists()
+
+
+def configured(installation: pytest.MonkeyPatch, folder: Path, *accounts: dict[str, str]) -> None:
+    config = folder / "system.yaml"
+    config.write_text(json.dumps({"sources": {"google_accounts": accounts}}))
+    installation.setenv("SYSTEM_CONFIG_PATH", str(config))
+
+
+@pytest.mark.parametrize(
+    ("content", "state", "said"),
+    [
+        (lambda: robot_credentials(TOKEN_URL), "ok", "of 1 accounts can be used"),
+        (lambda: person_credentials(TOKEN_URL), "ok", "of 1 accounts can be used"),
+        (lambda: None, "wrong", "No such file"),
+        (lambda: "no JSON: hidden", "wrong", "it is not JSON"),
+        (lambda: '{"type": "service_account", "client_email": "a@b.example"}', "wrong", "private_key"),
+        (lambda: robot_credentials(TOKEN_URL).replace("BEGIN", "hidden"), "wrong", "none of RSA in PEM"),
+    ],
+    ids=["a robot's", "a person's", "none", "no JSON", "no key", "a broken key"],
+)
+def test_the_credentials_of_googles_accounts_are_looked_at_and_none_of_them_is_shown(
+    capsys: pytest.CaptureFixture[str],
+    installation: pytest.MonkeyPatch,
+    tmp_path: Path,
+    free_port: int,
+    content: Callable[[], str | None],
+    state: str,
+    said: str,
+) -> None:
+    file = tmp_path / "drive.json"
+    if (held := content()) is not None:
+        file.write_text(held)
+    configured(installation, tmp_path, {"name": "office", "organization": "acme-audit", "file": str(file)})
+    found = examined(capsys, free_port)
+    assert found["google"]["state"] == state
+    assert said in found["google"]["says"]
+    assert "hidden" not in json.dumps(found)
+
+
+def test_wherever_the_credentials_of_a_google_account_should_lie_their_want_is_told(
+    capsys: pytest.CaptureFixture[str], installation: pytest.MonkeyPatch, tmp_path: Path, free_port: int
+) -> None:
+    assert "google" not in examined(capsys, free_port)
+    vaulted = {"name": "tax", "organization": "borealis-tax", "vault": "secret/glow/drive"}
+    configured(installation, tmp_path, vaulted)
+    found = examined(capsys, free_port)["google"]
+    assert (found["state"], "VAULT_ADDR" in found["says"]) == ("wrong", True)
+    configured(installation, tmp_path, {"name": "office", "organization": "acme-audit"})
+    assert "GLOW_GOOGLE_CREDENTIALS" in examined(capsys, free_port)["google"]["says"]
+    person = person_credentials(TOKEN_URL)
+    installation.setenv("GLOW_GOOGLE_CREDENTIALS", person)
+    assert examined(capsys, free_port)["google"]["state"] == "ok"
+    eyes = {"name": "office", "organization": "acme-audit", "impersonate": "partner@acme.example"}
+    configured(installation, tmp_path, eyes)
+    assert "no other's eyes" in examined(capsys, free_port)["google"]["says"]
 
 
 @pytest.mark.parametrize(
