@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 from urllib.parse import quote, unquote_to_bytes
 
 import orjson
@@ -60,6 +60,8 @@ Roots = Callable[[], Sequence[FolderRoot]]
 @dataclass(frozen=True, slots=True)
 class OpenFolder:
     """Opens folders below the operator's roots."""
+
+    lasting: ClassVar[frozenset[str]] = frozenset({"path"})
 
     roots: Roots
 

@@ -40,6 +40,17 @@ class NewSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceChange:
+    """What of a source can be changed, as it is to be."""
+
+    source_id: SourceId
+    name: str
+    settings: Mapping[str, object]
+    task_id: TaskId | None
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What the newest sync did, in numbers: what of it one may see, the list of changes says."""
 

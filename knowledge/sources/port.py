@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final, Literal, Protocol
+from typing import ClassVar, Final, Literal, Protocol
 
 SourceKind = Literal["folder", "google_drive", "web"]
 
@@ -104,6 +104,9 @@ class Source(Protocol):
 
 class OpenSource(Protocol):
     """How sources of one kind are opened; the composition root holds one for each kind."""
+
+    lasting: ClassVar[frozenset[str]]
+    """Members of the settings that say which place it is, and by whose eyes: with another one it is another source."""
 
     def check(self, settings: Mapping[str, object], organization: str) -> Mapping[str, object]:
         """The settings as they are kept, with nothing secret in them. `organization`: whose source it is, by its slug.

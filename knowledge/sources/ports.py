@@ -16,6 +16,7 @@ from knowledge.sources.model import (
     PendingItem,
     Phase,
     Report,
+    SourceChange,
     SourceId,
     SourceQuery,
     StoredSource,
@@ -36,8 +37,16 @@ class SourceRepository(Protocol):
         """Newest first; one more than the page holds where there are more."""
         ...
 
-    async def get(self, source_id: SourceId) -> StoredSource | None:
-        """One source."""
+    async def get(self, source_id: SourceId, *, lock: bool = False) -> StoredSource | None:
+        """One source; `lock`: held until the transaction ends."""
+        ...
+
+    async def change(self, change: SourceChange) -> None:
+        """The source is so from now on; what was read for a step as it was before is not worked in."""
+        ...
+
+    async def readdress(self, source_id: SourceId, before: str, after: str, now: datetime) -> None:
+        """The addresses of its documents that begin with a name begin with another, of all their versions."""
         ...
 
     async def count(self) -> int:

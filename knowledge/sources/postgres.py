@@ -20,6 +20,7 @@ from knowledge.sources.model import (
     PendingItem,
     Phase,
     Report,
+    SourceChange,
     SourceId,
     SourceQuery,
     StoredSource,
@@ -68,6 +69,15 @@ _COUNT = "SELECT count(*) FROM knowledge_sources WHERE removed_at IS NULL"
 
 _ORGANIZATION = "SELECT slug FROM organizations WHERE organization_id = glow.organization_id()"
 _KEEPER = "SELECT glow.resolve_service_account(glow.organization_id())"
+
+_CHANGE = """
+UPDATE knowledge_sources SET name = $2, settings = $3::jsonb, task_id = $4, revision = revision + 1 WHERE source_id = $1
+"""
+# What has an address of its own there is a page of a site or a file of a drive.
+_READDRESS = """
+UPDATE knowledge_documents SET uri = $3 || substr(uri, length($2) + 1), updated_at = $4
+WHERE source_id = $1 AND starts_with(uri, $2) AND uri !~ '^https?://'
+"""
 
 _REMOVE = """
 UPDATE knowledge_sources
@@ -275,7 +285,9 @@ class PostgresSources:
         rows = await self._connection.fetch(_LIST, *query.page.behind, query.page.limit + 1)
         return [_source(row) for row in rows]
 
-    async def get(self, source_id: SourceId) -> StoredSource | None:
+    async def get(self, source_id: SourceId, *, lock: bool = False) -> StoredSource | None:
+        if lock:
+            await self._connection.execute(_LOCK, source_id)
         row = await self._connection.fetchrow(_GET, source_id)
         return None if row is None else _source(row)
 
@@ -285,6 +297,12 @@ class PostgresSources:
     async def changes(self, query: ChangeQuery) -> Sequence[ItemChange]:
         rows = await self._connection.fetch(_CHANGES, query.source_id, query.kind, query.before, query.limit + 1)
         return [_change(row) for row in rows]
+
+    async def change(self, change: SourceChange) -> None:
+        await self._connection.execute(_CHANGE, change.source_id, change.name, _json(change.settings), change.task_id)
+
+    async def readdress(self, source_id: SourceId, before: str, after: str, now: datetime) -> None:
+        await self._connection.execute(_READDRESS, source_id, before, after, now)
 
     async def remove(self, source_id: SourceId, now: datetime) -> None:
         await self._connection.execute(_LOCK, source_id)

@@ -33,6 +33,7 @@ from knowledge.sources.model import (
     Read,
     Refused,
     Report,
+    SourceChange,
     SourceId,
     SourceQuery,
     StepDone,
@@ -116,15 +117,28 @@ class SourceService:
         """A page of sources, newest first."""
         return page_of(await self.sources.list(query), query.page, _place)
 
-    async def get(self, source_id: SourceId) -> StoredSource:
-        """One source.
+    async def get(self, source_id: SourceId, *, lock: bool = False) -> StoredSource:
+        """One source; `lock`: nobody else changes or syncs it until the transaction ends.
 
         Raises  SourceNotFound.
         """
-        found = await self.sources.get(source_id)
+        found = await self.sources.get(source_id, lock=lock)
         if found is None:
             raise SourceNotFound(source_id)
         return found
+
+    async def change(self, change: SourceChange) -> StoredSource:
+        """The source as it is from now on; what it no more reads goes with the next sync.
+
+        Effect  writes knowledge_sources; with another name knowledge_documents.
+        Raises  SourceNotFound.
+        """
+        before = await self.get(change.source_id, lock=True)
+        await self.sources.change(change)
+        if change.name != before.name:
+            named, renamed = (storable(f"{name}/") for name in (before.name, change.name))
+            await self.sources.readdress(change.source_id, named, renamed, change.changed_at)
+        return await self.get(change.source_id)
 
     async def changes(self, query: ChangeQuery) -> tuple[Sequence[ItemChange], int | None]:
         """What became of items that one may see, newest first, and where the next page begins.

@@ -11,7 +11,7 @@ from tools.outcomes import Json
 REFUSED = 1
 
 app = typer.Typer(
-    help="Sources of documents: list, add, sync, show what changed, remove.",
+    help="Sources of documents: list, add, change, sync, show what changed, remove.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -66,6 +66,41 @@ def add(
         **({} if cron is None else {"cron": cron, "time_zone": time_zone}),
     }
     _leave(syncing.change("source_add", asked, organization, user, as_json=as_json))
+
+
+@app.command("change")
+def change(
+    source_id: Id,
+    organization: Organization,
+    user: Hand,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="What it is called.")] = None,
+    settings: Annotated[
+        str | None,
+        typer.Option("--settings", metavar="JSON", help="How much is read, as the kind has it: '{\"pages\": 500}'."),
+    ] = None,
+    cron: Annotated[
+        str | None, typer.Option("--cron", metavar="CRON", help='When it is synced: "0 7 * * MON-FRI".')
+    ] = None,
+    no_cron: Annotated[bool, typer.Option("--no-cron", help="Only when it is asked for.")] = False,
+    time_zone: Annotated[
+        str | None, typer.Option("--time-zone", metavar="ZONE", help="On whose clock: Europe/Malta.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change its name, its schedule or how much of it is read; the rest stays as it is."""
+    from server.cli import syncing
+
+    given = {
+        "name": name,
+        "settings": None if settings is None else syncing.settings_of(settings),
+        "cron": cron,
+        "time_zone": time_zone,
+    }
+    asked: Json = {key: value for key, value in given.items() if value is not None}
+    if no_cron:
+        asked["cron"] = None
+    asked["source_id"] = str(source_id)
+    _leave(syncing.change("source_change", asked, organization, user, as_json=as_json))
 
 
 @app.command("sync")

@@ -17,6 +17,12 @@ from server.http.strict_json import MalformedJson, decoded
 from tools.outcomes import CallOutcome, CallRequest, Json, envelope
 from tools.views.sources import source_json
 
+_DONE = {
+    "source_add": "set up; it is read at its next sync",
+    "source_change": "changed",
+    "source_remove": "removed; its documents go",
+}
+
 
 def settings_of(text: str) -> Json:
     """What a person wrote, as an object."""
@@ -57,8 +63,7 @@ def change(tool: str, arguments: Json, organization: str, user: str, *, as_json:
         complain(f"glow: {why_not(outcome)}")
     else:
         source = cast(Json, outcome.result["source"])
-        words = "set up; it is read at its next sync" if tool == "source_add" else "removed; its documents go"
-        say(f"{source['source_id']} ({source['name']}): {words}.")
+        say(f"{source['source_id']} ({source['name']}): {_DONE[tool]}.")
     return outcome.outcome == "done"
 
 

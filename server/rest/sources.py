@@ -1,4 +1,4 @@
-"""Sources of documents: read under row level security, set up, synced and removed through the gate."""
+"""Sources of documents: read under row level security, set up, changed, synced and removed through the gate."""
 
 from typing import Annotated, cast
 from uuid import UUID
@@ -54,6 +54,17 @@ async def get_source(visit: Api, source_id: UUID) -> Response:
     """One source, and what its newest sync did."""
     async with visit.session() as session:
         return json_answer(source_json(await session.work.sources.get(SourceId(source_id))))
+
+
+@router.patch("/{source_id}", responses={**shows(SOURCE), **WAITING, **BODY_REFUSALS, **CALL_REFUSALS})
+async def change_source(
+    visit: Api,
+    source_id: UUID,
+    arguments: Annotated[Json, Depends(ToolArguments("source_change", from_path=("source_id",)))],
+) -> Response:
+    """Change its name, its schedule or how much of it is read; what is not given stays as it is."""
+    outcome = await visit.call("source_change", {**arguments, "source_id": str(source_id)})
+    return result_answer(outcome, lambda result: result["source"])
 
 
 @router.get("/{source_id}/changes", responses=shows(tool_result("source_report")))

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 from uuid import UUID
 
 import pytest
@@ -52,6 +52,8 @@ WHERE source_id = $1 AND deleted_at IS NULL AND replaced_by IS NULL ORDER BY uri
 @dataclass(slots=True)
 class Drive:
     """A source whose items have lasting ids and readers, and which tells what changed since a cursor."""
+
+    lasting: ClassVar[frozenset[str]] = frozenset({"account"})
 
     items: dict[str, tuple[str, bytes, Readers]] = field(default_factory=dict[str, tuple[str, bytes, Readers]])
     """By key: path, content, readers."""
@@ -716,6 +718,97 @@ async def test_a_source_that_is_removed_takes_its_documents_and_its_schedules_al
     listed = result_of(await gate.call("schedule_list", {"task_id": source["task_id"]}, PARTNER))
     assert listed["items"] == []
     assert (await gate.call("source_report", {"source_id": source["source_id"]}, PARTNER)).error is not None
+
+
+async def schedules(gate: GateOnTest, source: Json) -> list[tuple[str, str]]:
+    listed = result_of(await gate.call("schedule_list", {"task_id": source["task_id"]}, PARTNER))["items"]
+    return [(str(each["cron"]), str(each["time_zone"])) for each in cast("list[Json]", listed)]
+
+
+async def test_with_a_sources_name_the_addresses_of_all_its_documents_change_and_one_is_told_of_ones_own(
+    gate: GateOnTest, owner_connection: Connection, drive: Drive
+) -> None:
+    drive.items = {"1": ("one.md", b"The albatross.", EMPLOYEES), "2": ("two.md", b"The basilisk.", PARTNERS)}
+    source = await added(gate)
+    await synced(gate, source)
+    drive.items["1"] = ("one.md", b"The chimera.", EMPLOYEES)
+    await synced(gate, source)
+    asked: Json = {"source_id": source["source_id"], "name": "Archive"}
+    changed = cast(Json, result_of(await gate.call("source_change", asked, PARTNER))["source"])
+    assert (changed["name"], changed["documents"], changed["settings"]) == ("Archive", 1, source["settings"])
+    rows = await owner_connection.fetch(
+        "SELECT uri FROM knowledge_documents WHERE source_id = $1 ORDER BY uri", UUID(str(source["source_id"]))
+    )
+    assert [row["uri"] for row in rows] == ["Archive/one.md", "Archive/one.md", "Archive/two.md"]
+    task = cast(Json, result_of(await gate.call("task_get", {"task_id": source["task_id"]}, PARTNER))["task"])
+    assert task["title"] == "Sync Archive"
+    assert await synced(gate, source) == "nothing has changed"
+
+    # What people have called otherwise stays.
+    result_of(await gate.call("task_update", {"task_id": source["task_id"], "title": "Nightly"}, PARTNER))
+    result_of(await gate.call("source_change", {**asked, "name": "Papers"}, PARTNER))
+    task = cast(Json, result_of(await gate.call("task_get", {"task_id": source["task_id"]}, PARTNER))["task"])
+    assert task["title"] == "Nightly"
+
+
+async def test_a_source_is_synced_at_other_times_or_at_none(gate: GateOnTest) -> None:
+    source = await added(gate)
+    asked: Json = {"source_id": source["source_id"]}
+    assert await schedules(gate, source) == []
+    for change, then in (
+        ({"cron": "0 7 * * *"}, [("0 7 * * *", "UTC")]),
+        ({"cron": "0 8 * * *", "time_zone": "Europe/Malta"}, [("0 8 * * *", "Europe/Malta")]),
+        ({"cron": "0 9 * * *"}, [("0 9 * * *", "Europe/Malta")]),
+        ({"name": "Archive"}, [("0 9 * * *", "Europe/Malta")]),
+        ({"cron": None}, []),
+    ):
+        result_of(await gate.call("source_change", {**asked, **change}, PARTNER))
+        assert await schedules(gate, source) == then
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({}, "nothing_to_change"),
+        ({"time_zone": "Europe/Malta"}, "nothing_to_change"),
+        ({"cron": "daily"}, "invalid_cron"),
+        ({"cron": "0 7 * * *", "time_zone": "Mars"}, "unknown_time_zone"),
+        ({"settings": {"account": "other"}}, "source_refused"),
+    ],
+)
+async def test_a_change_of_nothing_or_into_another_source_is_refused(gate: GateOnTest, change: Json, code: str) -> None:
+    source = await added(gate, settings={"account": "office"})
+    refused = await gate.call("source_change", {"source_id": source["source_id"], **change}, PARTNER)
+    assert (refused.outcome, refused.error and refused.error.code) == ("invalid", code)
+    shown = result_of(await gate.call("source_report", {"source_id": source["source_id"]}, PARTNER))
+    assert shown["source"] == source
+
+
+async def test_how_much_is_read_is_changed_while_a_step_is_under_way_which_then_is_made_anew(
+    gate: GateOnTest, drive: Drive
+) -> None:
+    drive.items = {str(n): (f"{n}.md", f"The albatross {n}.".encode(), EVERYONE) for n in range(5)}
+    source = await added(gate, settings={"account": "office"})
+    asked: Json = {"source_id": source["source_id"], "settings": {"pages": 5}}
+    changed = cast(Json, result_of(await gate.call("source_change", asked, PARTNER))["source"])
+    assert changed["settings"] == {"account": "office", "pages": 5}
+    assert await synced(gate, source) == "5 added"
+
+
+async def test_only_a_managers_own_hand_changes_a_source_and_each_change_is_on_record(
+    gate: GateOnTest, owner_connection: Connection
+) -> None:
+    source = await added(gate)
+    asked: Json = {"source_id": source["source_id"], "name": "Archive"}
+    for who in (HAND, CLIENT, principal_of(who="partner", door="rest"), HUB):
+        assert (await gate.call("source_change", asked, who)).outcome == "denied"
+    other = await gate.call("source_change", asked, principal_of(FIRM_B, "partner", mode="person", door="rest"))
+    assert (other.error and other.error.code) == "source_not_found"
+    result_of(await gate.call("source_change", asked, PARTNER))
+    kinds = await owner_connection.fetch("SELECT kind FROM activity_events WHERE tool = 'source_change'")
+    assert sorted(row["kind"] for row in kinds) == sorted(
+        [*["tool.denied"] * 4, "tool.invalid", "tool.allowed", "tool.completed"]
+    )
 
 
 async def test_a_folder_that_is_suddenly_empty_is_taken_to_be_unmounted(

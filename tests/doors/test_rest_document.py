@@ -155,6 +155,7 @@ async def _what_is_kept_like_a_site(client: httpx.AsyncClient, url: str) -> None
     source = (await client.post("/v1/knowledge/sources", json=asked)).json()
     path = f"/v1/knowledge/sources/{source['source_id']}"
     await client.get("/v1/knowledge/sources")
+    await client.patch(path, json={"name": "Leases of flats", "settings": {"pages": 5}, "cron": "0 7 * * *"})
     await client.get(path)
     await client.post(f"{path}/sync")
     await client.get(f"{path}/changes")

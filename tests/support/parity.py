@@ -132,6 +132,7 @@ ACTS: Mapping[str, Act] = {
     ),
     "document_from_url": Act(effect="prepare", least_role=Role.EMPLOYEE, doors=OWN_HANDS, person_only=True),
     "source_add": Act(effect="commit", least_role=Role.MANAGER, doors=OWN_HANDS, person_only=True),
+    "source_change": Act(effect="commit", least_role=Role.MANAGER, doors=OWN_HANDS, person_only=True),
     "source_list": Act(effect="read", least_role=Role.READONLY, doors=frozenset({"rest", "cli", "worker"})),
     "source_report": Act(effect="read", least_role=Role.READONLY, doors=frozenset({"rest", "cli", "worker"})),
     "source_remove": Act(effect="commit", least_role=Role.MANAGER, doors=OWN_HANDS, person_only=True),

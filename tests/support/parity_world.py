@@ -430,6 +430,11 @@ CASES: tuple[Case, ...] = (
     ),
     Case(name="list sources", tool="source_list", arguments=_fixed({})),
     Case(name="say what changed", tool="source_report", arguments=_fixed({"source_id": _ids("thing")})),
+    Case(
+        name="change a source that there is not",
+        tool="source_change",
+        arguments=_fixed({"source_id": _ids("org"), "name": "Papers"}),
+    ),
     Case(name="remove a source that there is not", tool="source_remove", arguments=_fixed({"source_id": _ids("org")})),
     Case(name="sync a source that there is not", tool="source_sync", arguments=_fixed({"source_id": _ids("org")})),
     Case(

@@ -1,6 +1,7 @@
-"""Sources of documents: set up and removed by people, listed by anybody of the firm, synced by the worker."""
+"""Sources of documents: set up, changed and removed by people, listed by anybody of the firm, synced by the worker."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -11,11 +12,22 @@ import orjson
 
 from domain.kernel import Audience, Clock, DomainError, EngagementId, TaskId, TaskRunId, Trust, utc_now
 from domain.paging import DEFAULT_PAGE, page_request
-from domain.schedules.model import CreateSchedule, ScheduleId, ScheduleQuery
+from domain.schedules.model import CreateSchedule, ScheduleField, ScheduleId, ScheduleQuery, UpdateSchedule
 from domain.taint import Taint
-from domain.tasks.model import CreateTask
+from domain.tasks.model import CreateTask, UpdateTask
 from domain.tasks.service import NotRunnable, TaskNotFound, TaskRunNotFound
-from knowledge.sources.model import ChangeKind, ChangeQuery, NewSource, Read, SourceId, SourceQuery, StepDone, SyncState
+from knowledge.sources.model import (
+    ChangeKind,
+    ChangeQuery,
+    NewSource,
+    Read,
+    SourceChange,
+    SourceId,
+    SourceQuery,
+    StepDone,
+    StoredSource,
+    SyncState,
+)
 from knowledge.sources.port import OpenSource, SourceKind, SourceRefused
 from knowledge.sources.reading import read_on
 from tools.handlers.arguments import Arguments, OpenObject
@@ -27,6 +39,8 @@ from tools.views.values import page_json
 from tools.work import CallContext, Handler, Job, PrepareContext
 
 SourceKinds = Mapping[SourceKind, OpenSource]
+
+UTC = "UTC"
 
 WORKFLOW = "knowledge_sync"
 TRUST: Trust = "external"
@@ -48,6 +62,15 @@ class NoSuchKind(DomainError):
         super().__init__(f"kind: this server is not set up to read sources of the kind {kind}")
 
 
+class NoSourceChange(DomainError):
+    """A change that names nothing."""
+
+    code: ClassVar[str] = "nothing_to_change"
+
+    def __init__(self) -> None:
+        super().__init__("say what to change: name, settings or cron (time_zone goes with cron)")
+
+
 class SourceAdd(Arguments):
     kind: SourceKind
     name: str
@@ -56,7 +79,7 @@ class SourceAdd(Arguments):
     engagement_id: UUID | None = None
     trust: Trust | None = None
     cron: str | None = None
-    time_zone: str = "UTC"
+    time_zone: str = UTC
 
 
 class SourceList(Arguments):
@@ -73,6 +96,14 @@ class SourceReport(Arguments):
 
 class SourceSync(Arguments):
     source_id: UUID
+
+
+class SourceChangeAsked(Arguments):
+    source_id: UUID
+    name: str | None = None
+    settings: OpenObject | None = None
+    cron: str | None = None
+    time_zone: str | None = None
 
 
 class SourceRemove(Arguments):
@@ -111,14 +142,36 @@ async def source_add(arguments: SourceAdd, context: CallContext) -> Json:
         )
     )
     if arguments.cron is not None:
-        await context.work.schedules.create(
-            CreateSchedule(task_id=task_id, cron=arguments.cron, time_zone=arguments.time_zone, input="{}"),
-            schedule_id=ScheduleId(context.new_id()),
-            created_by=context.principal.principal_id,
-            now=context.now,
-        )
+        await _schedule(context, task_id, arguments.cron, arguments.time_zone)
     context.told.add(Taint(trust=source.trust, firm=True))
     return {"source": source_json(source)}
+
+
+async def source_change(arguments: SourceChangeAsked, context: CallContext) -> Json:
+    """Effect  writes knowledge_sources, knowledge_documents, tasks, schedules.
+
+    Raises  SourceNotFound, NoSourceChange, SettingsRefused, InvalidCron, UnknownTimeZone, TooManySchedules.
+    """
+    given = arguments.model_fields_set
+    if not given & {"name", "settings", "cron"} or ("time_zone" in given and arguments.cron is None):
+        raise NoSourceChange
+    source = await context.work.sources.get(SourceId(arguments.source_id), lock=True)
+    name, task_id = arguments.name or source.name, source.task_id
+    if name != source.name and task_id is not None:
+        await _retitle(context, task_id, source.name, name)
+    if "cron" in given:
+        task_id = await _reschedule(context, source, arguments)
+    changed = await context.work.sources.change(
+        SourceChange(
+            source_id=source.source_id,
+            name=name,
+            settings=await _changed_settings(source, arguments.settings or {}, context),
+            task_id=task_id,
+            changed_at=context.now,
+        )
+    )
+    context.told.add(Taint(trust=source.trust, firm=True))
+    return {"source": source_json(changed)}
 
 
 async def source_list(arguments: SourceList, context: CallContext) -> Json:
@@ -145,9 +198,7 @@ async def source_remove(arguments: SourceRemove, context: CallContext) -> Json:
     source = await context.work.sources.remove(SourceId(arguments.source_id), now=context.now)
     context.told.add(Taint(trust=source.trust, firm=True))
     task_id = await _runnable(context, source.source_id, source.name, source.task_id)
-    while found := await _schedules(context, task_id):
-        for schedule_id in found:
-            await context.work.schedules.remove(schedule_id)
+    await _end_schedules(context, task_id)
     run = await context.work.tasks.run(
         task_id,
         _input(source.source_id),
@@ -216,6 +267,12 @@ def source_handlers(kinds: SourceKinds, clock: Clock = utc_now, grace: Grace = a
         except SourceRefused as refused:
             raise SettingsRefused(str(refused)) from refused
 
+    async def opening(arguments: SourceChangeAsked, context: PrepareContext) -> OpenSource:
+        """How it is opened, and its settings are checked. Raises  SourceNotFound, NoSuchKind."""
+        source_id = SourceId(arguments.source_id)
+        source = cast(StoredSource, await context.read(lambda work: work.sources.get(source_id)))
+        return opener(source.kind)
+
     async def read(arguments: SourceSync, context: PrepareContext) -> Prepared:
         """What the next step needs. Raises  SourceNotFound, NoSuchKind."""
         source_id = SourceId(arguments.source_id)
@@ -227,6 +284,7 @@ def source_handlers(kinds: SourceKinds, clock: Clock = utc_now, grace: Grace = a
 
     return {
         "source_add": Handler(arguments=SourceAdd, work=source_add, prepare=check),
+        "source_change": Handler(arguments=SourceChangeAsked, work=source_change, prepare=opening),
         "source_list": Handler(arguments=SourceList, work=source_list),
         "source_report": Handler(arguments=SourceReport, work=source_report),
         "source_remove": Handler(arguments=SourceRemove, work=source_remove),
@@ -245,10 +303,75 @@ async def _is_busy(state: SyncState, context: CallContext) -> bool:
     return other.progress.finished_at is None
 
 
+async def _changed_settings(
+    source: StoredSource, given: Mapping[str, object], context: CallContext
+) -> Mapping[str, object]:
+    """The settings with some of them changed, as they are kept. Raises  SettingsRefused."""
+    if not given:
+        return source.settings
+    opens = cast(OpenSource, context.prepared)
+    try:
+        kept = opens.check({**source.settings, **given}, await context.work.sources.organization())
+    except SourceRefused as refused:
+        raise SettingsRefused(str(refused)) from refused
+    for name in sorted(opens.lasting):
+        if kept.get(name) != source.settings.get(name):
+            raise SettingsRefused(f"settings: {name}: that would be another source; set up one")
+    return kept
+
+
+async def _retitle(context: CallContext, task_id: TaskId, before: str, after: str) -> None:
+    """The task goes by the source's new name, unless somebody calls it otherwise."""
+    with suppress(TaskNotFound):
+        if (await context.work.tasks.get(task_id)).title == _titled(before):
+            asked = UpdateTask(given=frozenset({"title"}), title=_titled(after))
+            await context.work.tasks.update(task_id, asked, context.now, context.trust)
+
+
+async def _reschedule(context: CallContext, source: StoredSource, asked: SourceChangeAsked) -> TaskId | None:
+    """Its one schedule is as asked, or it has none; the task that it runs.
+
+    Raises  InvalidCron, UnknownTimeZone, TooManySchedules.
+    """
+    if asked.cron is None:
+        if source.task_id is not None:
+            await _end_schedules(context, source.task_id)
+        return source.task_id
+    task_id = await _runnable(context, source.source_id, source.name, source.task_id)
+    first = next(iter(await _schedules(context, task_id)), None)
+    if first is None:
+        await _schedule(context, task_id, asked.cron, asked.time_zone or UTC)
+        return task_id
+    await _end_schedules(context, task_id, kept=first)
+    given: frozenset[ScheduleField] = frozenset({"cron"} if asked.time_zone is None else {"cron", "time_zone"})
+    changes = UpdateSchedule(given=given, cron=asked.cron, time_zone=asked.time_zone or "")
+    await context.work.schedules.update(first, changes, context.now)
+    return task_id
+
+
+async def _schedule(context: CallContext, task_id: TaskId, cron: str, time_zone: str) -> None:
+    await context.work.schedules.create(
+        CreateSchedule(task_id=task_id, cron=cron, time_zone=time_zone, input="{}"),
+        schedule_id=ScheduleId(context.new_id()),
+        created_by=context.principal.principal_id,
+        now=context.now,
+    )
+
+
+async def _end_schedules(context: CallContext, task_id: TaskId, *, kept: ScheduleId | None = None) -> None:
+    while found := [each for each in await _schedules(context, task_id) if each != kept]:
+        for schedule_id in found:
+            await context.work.schedules.remove(schedule_id)
+
+
+def _titled(name: str) -> str:
+    return f"Sync {name}"[:200]
+
+
 async def _task(context: CallContext, source_id: SourceId, name: str, engagement_id: EngagementId | None) -> TaskId:
     """A new task whose workflow syncs the source."""
     task = await context.work.tasks.create(
-        CreateTask(title=f"Sync {name}"[:200], kind=WORKFLOW, engagement_id=engagement_id, input=_input(source_id)),
+        CreateTask(title=_titled(name), kind=WORKFLOW, engagement_id=engagement_id, input=_input(source_id)),
         task_id=TaskId(context.new_id()),
         created_by=context.principal.principal_id,
         now=context.now,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from knowledge.sources.google_drive.client import API_URL, USUAL, DriveClient, Manners
 from knowledge.sources.google_drive.source import DriveSource
@@ -37,6 +37,8 @@ class DriveAccounts(Protocol):
 
 class OpenDrive:
     """OpenSource for `google_drive`."""
+
+    lasting: ClassVar[frozenset[str]] = _KEYS
 
     def __init__(self, accounts: DriveAccounts, *, api_url: str = API_URL, manners: Manners = USUAL) -> None:
         self._accounts = accounts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 from urllib.parse import urlsplit
 
 from knowledge.sources.port import SourceRefused
@@ -22,6 +22,8 @@ _KEYS: Final = frozenset({"urls", "path", "pages", "depth"})
 
 class OpenWeb:
     """OpenSource for `web`."""
+
+    lasting: ClassVar[frozenset[str]] = frozenset({"urls"})
 
     def __init__(self, fetcher: WebFetcher | None = None, *, sleep: Sleep = usual_sleep) -> None:
         """`fetcher`: None: within the usual bounds, and made when it is needed."""
