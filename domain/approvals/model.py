@@ -92,6 +92,8 @@ class ApprovalItem:
     """The decider's e-mail address."""
     decided_for: str | None = None
     """The e-mail address of whom the decider stood in for."""
+    set_up_by: tuple[str, ...] = ()
+    """Who stands behind it where a schedule led to it: whoever made that and whoever changed it last; addresses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,9 @@ SELECT a.organization_id, a.approval_id, a.call_id, a.tool, a.manifest_digest, a
        a.requested_scheduled, a.agent_ceiling, a.engagement_id, a.conversation_id, a.run_id, a.task_run_id,
        a.needs_role, a.four_eyes, a.state, a.created_at, a.expires_at, a.decided_by, a.decided_at, a.comment,
        a.decided_for, a.reminded_at, coalesce(r.email, a.requested_by::text) AS requester,
-       coalesce(d.email, a.decided_by::text) AS decider, coalesce(f.email, a.decided_for::text) AS stood_for
+       coalesce(d.email, a.decided_by::text) AS decider, coalesce(f.email, a.decided_for::text) AS stood_for,
+       ARRAY(SELECT coalesce(u.email, who::text) FROM unnest(glow.stand_behind(a.call_id, a.task_run_id, a.run_id)) who
+             LEFT JOIN users u ON u.user_id = who ORDER BY 1) AS set_up_by
 FROM approvals a
 LEFT JOIN users r ON r.user_id = a.requested_by
 LEFT JOIN users d ON d.user_id = a.decided_by
@@ -87,7 +89,9 @@ _SETTLE = """
 WITH question AS (
     SELECT a.organization_id, a.approval_id, s.user_id AS deputised,
            glow.deciding_rank(glow.role()) >= greatest(glow.deciding_rank(a.needs_role), 1) AS by_own_right
-    FROM approvals a LEFT JOIN LATERAL glow.stands_in_for(a.needs_role, a.four_eyes, a.requested_by) s ON true
+    FROM approvals a
+    CROSS JOIN LATERAL glow.askers_of(a.call_id, a.task_run_id, a.run_id, a.requested_by) asking (askers)
+    LEFT JOIN LATERAL glow.stands_in_for(a.needs_role, a.four_eyes, asking.askers) s ON true
     WHERE a.organization_id = glow.organization_id() AND a.approval_id = $1
 )
 UPDATE approvals a SET state = $2, decided_by = $3, comment = $4, decided_at = $5,
@@ -247,6 +251,7 @@ def _item(row: Row) -> ApprovalItem:
         requested_by=row["requester"],
         decided_by=row["decider"],
         decided_for=row["stood_for"],
+        set_up_by=tuple(row["set_up_by"]),
     )
 
 

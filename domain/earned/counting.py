@@ -56,7 +56,7 @@ class EventSeen:
     """A person's answer stands behind it."""
     decided_by: PrincipalId | None
     stands_in: bool
-    """Whoever decided is a deputy of whoever asked, whose word counts as the asker's (ADR-0048)."""
+    """Whoever decided speaks for whoever asked: a deputy (ADR-0048), or whose schedule it was (ADR-0076)."""
     arguments: str | None
     """JSON; of a call by hand that may undo something. None: erased, or of no such call."""
     result: str | None

@@ -191,8 +191,9 @@ def _noted_in(result: str) -> Iterable[tuple[CallId, CallId]]:
 
 
 def _stands_in(facts: str) -> bool:
-    """Whether a decision was made, or could have been, in the stead of whoever asked."""
-    return cast(Json, orjson.loads(facts)).get("approval_deputy_own") is True
+    """Whether a decision was made by one of those who asked, or was, or could have been, in such a one's stead."""
+    held = cast(Json, orjson.loads(facts))
+    return held.get("approval_own") is True or held.get("approval_deputy_own") is True
 
 
 def _call(text: object) -> CallId:

@@ -28,14 +28,16 @@ def one_line(value: object) -> str:
 
 def approval_lines(item: Json) -> Sequence[str]:
     """A call that waits, laid out for whoever has to answer it; with its comparison, where it was fetched with one."""
-    four_eyes = ", and not whoever asked for it (four eyes)" if item["four_eyes"] else ""
+    set_up_by = ", ".join(cast("list[str]", item.get("set_up_by") or []))
+    or_set_up = ", nor whoever set it up" if set_up_by else ""
+    four_eyes = f", and not whoever asked for it{or_set_up} (four eyes)" if item["four_eyes"] else ""
     reasons = ", ".join(cast("list[str]", item.get("reasons") or []))
     until = _minute(item["expires_at"])
     return [
         f"{_HEADINGS.get(str(item.get('state')), 'A call waits for a person')}: {one_line(item['tool'])}",
         *_arguments(item),
         f"  because: {one_line(reasons) or 'policy says so'}",
-        f"  asked for by: {one_line(item['requested_by'])}",
+        f"  asked for by: {one_line(item['requested_by'])}{f', set up by {one_line(set_up_by)}' if set_up_by else ''}",
         *_decision(item),
         f"  who may decide: {item['needs_role']} or above{four_eyes}, until {until} UTC",
         f"  approval {item['id']}",

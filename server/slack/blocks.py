@@ -170,7 +170,8 @@ def decided_blocks(item: ApprovalItem, call: Json | None = None) -> list[Json]:
 
 def _asked(item: ApprovalItem, heading: str) -> Iterator[Json]:
     approval = item.approval
-    yield section(f"{heading}\n`{escaped(approval.tool)}`, asked for by {escaped(item.requested_by)}")
+    set_up = f", set up by {escaped(', '.join(item.set_up_by))}" if item.set_up_by else ""
+    yield section(f"{heading}\n`{escaped(approval.tool)}`, asked for by {escaped(item.requested_by)}{set_up}")
     shown = _Shown.of(approval)
     yield from (_literal(name, text) for name, text in shown.arguments)
     if not shown.is_whole:

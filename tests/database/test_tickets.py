@@ -52,6 +52,7 @@ PLUMBING = {
     "task_run_progress",
     "call_intents",
     "schedule_progress",
+    "schedule_makers",
     "task_run_answers",
     "idempotency_keys",
     "budget_use",

@@ -12,6 +12,7 @@ import pytest
 from agent.model import ModelRequest
 from domain.kernel import Principal, PrincipalId, TaskRunId
 from domain.tasks.model import TaskRun
+from server.database.connection import Connection
 from server.hub import Hub, HubOptions
 from server.worker.again import Again
 from server.worker.objectives import LOOK_AGAIN, ObjectiveWorker
@@ -19,6 +20,10 @@ from tests.support.database import Database
 from tests.support.doors import Doors, in_a_task, opened_doors, problem_of
 from tests.support.scripted_model import ScriptedModel, Turn, asks, call, says
 
+OWN = """
+SELECT facts::jsonb ->> 'approval_own' = 'true' FROM activity_events
+WHERE tool = 'approval_decide' AND opens ORDER BY recorded_at DESC LIMIT 1
+"""
 OBJECTIVE = {"title": "Count the letters", "description": "Say how many there are.", "kind": "objective"}
 
 
@@ -144,6 +149,26 @@ async def test_what_needs_a_persons_approval_waits_for_it_and_the_objective_goes
     run = await ended(client, path)
     assert (run["status"], run["answer"]["text"]) == ("completed", "Asked.")
     assert [(step["name"], step["status"]) for step in run["steps"]] == [("task_create", "done"), ("answer", "done")]
+
+
+@pytest.mark.parametrize(("maker", "own"), [("manager", True), ("partner", False)])
+async def test_behind_what_the_agent_of_a_scheduled_objective_asks_stands_whoever_made_the_schedule(
+    doors: Doors, agent: Agent, superuser_connection: Connection, maker: str, own: bool
+) -> None:
+    by, manager = await doors.client(f"{maker}@acme"), await doors.client("manager@acme")
+    task = (await (await doors.client()).post("/v1/tasks", json=OBJECTIVE)).json()["task_id"]
+    agent.turns = [asks(call("task_remind", {"task_id": task, "text": "Count."})), says("Asked.")]
+    schedule = {"task_id": task, "cron": "0 7 * * *", "time_zone": "UTC"}
+    assert (await by.post("/v1/schedules", json=schedule)).status_code == 201
+    await superuser_connection.execute("UPDATE schedule_progress SET next_run_at = now() - interval '1 second'")
+    async with asyncio.timeout(60):
+        while not (items := (await manager.get("/v1/approvals?state=pending")).json()["items"]):
+            pass
+    (asked,) = items
+    assert (asked["tool"], asked["set_up_by"]) == ("task_remind", [f"{maker}@acme.example"])
+    answer = await manager.post(f"/v1/approvals/{asked['id']}/decision", json={"decision": "reject"})
+    assert answer.status_code == 200, answer.text
+    assert await superuser_connection.fetchval(OWN) is own
 
 
 async def test_whoever_takes_the_job_over_finds_the_agents_run_and_begins_no_other(doors: Doors, agent: Agent) -> None:

@@ -97,6 +97,7 @@ def approval_item_json(item: ApprovalItem) -> Json:
             conversation_id=id_text(approval.conversation_id),
             run_id=id_text(approval.run_id),
             task_run_id=id_text(approval.task_run_id),
+            set_up_by=list(item.set_up_by) or None,
             decided_by=item.decided_by,
             decided_for=item.decided_for,
             decided_at=time_text(approval.decided_at),

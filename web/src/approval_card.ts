@@ -79,10 +79,11 @@ export class ApprovalCard {
   }
 
   private facts(item: Approval): HTMLElement {
-    const who = `${roleName(item.needs_role)} or above${item.four_eyes ? ", and not the one who asked" : ""}`;
+    const who = `${roleName(item.needs_role)} or above${item.four_eyes ? `, and not the one who asked${item.set_up_by ? " or set it up" : ""}` : ""}`;
     const place = this.options.leadsBack && item.conversation_id;
     return h("dl", { class: "facts" },
       fact("Asked by", [item.requested_by, ", ", time(item.created_at)]),
+      item.set_up_by ? fact("Set up by", item.set_up_by.join(", ")) : null,
       item.state === "pending" ? [fact("Who may decide", who), fact("Expires", time(item.expires_at))] : null,
       place ? fact("Conversation", go(`conversation=${place}`, "open it")) : null,
       item.decided_by ? fact("Decided by", [item.decided_by, item.decided_for ? ` in the stead of ${item.decided_for}` : "", ", ", time(item.decided_at)]) : null,

@@ -60,6 +60,8 @@ export interface Approval {
   arguments: Json;
   reasons: string[];
   requested_by: string;
+  /** Who made the schedule that led to it, and who changed that last. */
+  set_up_by?: string[];
   needs_role: string;
   four_eyes: boolean;
   conversation_id?: string | null;

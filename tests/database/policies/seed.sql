@@ -60,6 +60,7 @@ INSERT INTO task_run_answers (organization_id, task_run_id, conversation_id, run
 INSERT INTO schedules (organization_id, schedule_id, task_id, cron, time_zone, created_by, created_at, updated_at)
     VALUES (:org, :thing, :thing, '0 7 * * *', 'UTC', :partner, now(), now());
 INSERT INTO schedule_progress (organization_id, schedule_id) VALUES (:org, :thing);
+INSERT INTO schedule_makers (organization_id, call_id, principal_id) VALUES (:org, :thing, :partner);
 INSERT INTO budget_settings (organization_id, setting_id, scope, measure, most, changed_by, changed_at, reason)
     VALUES (:org, :thing, 'organization', 'calls:irreversible', NULL, :partner, now(), 'Seeded.');
 INSERT INTO budget_use (organization_id, scope, subject, measure, period, begun_on, used, reserved)
