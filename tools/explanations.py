@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from domain.kernel import Door, Level, Mode, Role
+from domain.kernel import Door, Level, Mode, Role, RunId
 from tools.outcomes import Json, NeedsApproval, Verdict, verdict_json
 
 
@@ -20,6 +20,8 @@ class Supposed:
     """Of the release control that the call goes through."""
     approved: bool = False
     """A person has approved this very call."""
+    run_id: RunId | None = None
+    """It is made in that run of the asker's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The facts a verdict rests on: what the database said of principal, tool and arguments, typed once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 from uuid import UUID
 
@@ -35,7 +35,15 @@ class Facts:
     policies: OwnPolicies | UnreadPolicies | None = None
     """The organization's own that are in force; None: it has none."""
     budgets: tuple[BudgetLeft, ...] = ()
-    """Those in force for the principal."""
+    """Those in force for the principal; of each run what it begins with."""
+
+    def in_run(self, taken: Mapping[Measure, int]) -> "Facts":
+        """The same of a call in a run in which so much is used or held already."""
+        budgets = tuple(
+            each if each.scope != "run" else replace(each, left=max(each.left - taken.get(each.measure, 0), 0))
+            for each in self.budgets
+        )
+        return replace(self, budgets=budgets)
 
     def budgets_in(self, run_id: RunId | None) -> tuple[BudgetLeft, ...]:
         """Those that count for what is done in that run, or in none."""

@@ -33,7 +33,7 @@ class Suppositions:
         if tool is None:
             return None
         other = _supposed(call, tool, _held(tool, arguments), AS_IT_IS)
-        async with _facts(transaction, other, AS_IT_IS) as facts:
+        async with _facts(transaction, other, AS_IT_IS) as (facts, _):
             return self.judge.judge(other, facts).verdict
 
     async def explain(
@@ -45,14 +45,14 @@ class Suppositions:
             return None
         held = _held(tool, arguments)
         other = _supposed(call, tool, held, supposed)
-        async with _facts(transaction, other, supposed) as facts:
+        async with _facts(transaction, other, supposed) as (facts, in_its_run):
             judged = self.judge.judge(other, facts, approved=supposed.approved)
         return Explained(
             explanation=explain(
                 self.judge.rulebook.of(facts.policies), _situation(judged.situation, supposed), _fixed(other)
             ),
             arguments_fit=held is arguments or arguments is None,
-            missing=facts.missing,
+            missing=(*facts.missing, *(() if in_its_run else ("run",))),
         )
 
     async def level_of(self, transaction: CallTransaction, call: Call, name: str | None) -> Level:
@@ -71,7 +71,9 @@ def _held(tool: Tool, arguments: Json | None) -> Json:
 def _supposed(call: Call, tool: Tool, arguments: Json, supposed: Supposed) -> Call:
     """The call that an agent, or whom is supposed, would make of another tool in this one's place."""
     parsed = Parsed(model=call.parsed.model, arguments=arguments, canonical="{}")
-    return replace(call, principal=_principal(call.principal, supposed), tool=tool, parsed=parsed, holds=Holds())
+    request = replace(call.request, run_id=supposed.run_id or call.request.run_id)
+    principal = _principal(call.principal, supposed)
+    return replace(call, request=request, principal=principal, tool=tool, parsed=parsed, holds=Holds())
 
 
 def _principal(principal: Principal, supposed: Supposed) -> Principal:
@@ -87,10 +89,19 @@ def _principal(principal: Principal, supposed: Supposed) -> Principal:
 
 
 @asynccontextmanager
-async def _facts(transaction: CallTransaction, call: Call, supposed: Supposed) -> AsyncGenerator[Facts]:
-    """What the database says to the asker, in the role that is supposed."""
+async def _facts(transaction: CallTransaction, call: Call, supposed: Supposed) -> AsyncGenerator[tuple[Facts, bool]]:
+    """What the database says to the asker, in the role that is supposed; and whether there is the run it would be in.
+
+    What is left of a run's budget a call that is made finds when it holds its part: here nothing is held.
+    """
     async with transaction.become(call.principal, call.manifest.name, call.subjects, call.control) as facts:
-        yield facts if supposed.role is None else replace(facts, role=supposed.role)
+        run_id = call.request.run_id
+        taken = None if run_id is None else await transaction.work.budgets.taken_in(run_id)
+        facts = facts if taken is None else facts.in_run(taken)
+        yield (
+            facts if supposed.role is None else replace(facts, role=supposed.role),
+            run_id is None or taken is not None,
+        )
 
 
 def _situation(situation: Situation, supposed: Supposed) -> Situation:

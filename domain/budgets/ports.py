@@ -35,6 +35,10 @@ class BudgetRepository(Protocol):
         """Those in force, with what is used today, or in that run; a CLIENT sees none."""
         ...
 
+    async def taken_in(self, run_id: RunId) -> Mapping[Measure, int] | None:
+        """What is used or held in a run of the principal's own, where anything is; None: it has no such run."""
+        ...
+
 
 class Reservations(Protocol):
     """Holds and settles in transactions of their own."""

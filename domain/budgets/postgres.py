@@ -77,6 +77,14 @@ ORDER BY glow.budget_place(n.scope), m.email, n.measure
 LIMIT 1000
 """
 
+# One row without a measure, where nothing is used of any; row security shows a run to its owner.
+_TAKEN_IN = """
+SELECT u.measure, u.used + u.reserved AS taken
+FROM runs r LEFT JOIN budget_use u ON u.organization_id = r.organization_id AND u.scope = 'run' AND u.subject = r.run_id
+    AND u.period = 'run'
+WHERE r.organization_id = glow.organization_id() AND r.run_id = $1
+"""
+
 _RESERVE = "SELECT glow.reserve_budget($1, $2, $3, $4::jsonb, $5, $6, $7)::text"
 _SETTLE = "SELECT glow.settle_budget($1, $2, $3::jsonb, $4::jsonb)"
 _RETURN = "SELECT glow.return_budgets($1, $2)"
@@ -125,6 +133,10 @@ class PostgresBudgets:
             )
             for row in rows
         ]
+
+    async def taken_in(self, run_id: RunId) -> Mapping[Measure, int] | None:
+        rows = await self._connection.fetch(_TAKEN_IN, run_id)
+        return {cast(Measure, row["measure"]): row["taken"] for row in rows if row["measure"]} if rows else None
 
 
 class PostgresReservations:

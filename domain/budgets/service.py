@@ -1,6 +1,6 @@
 """Sets budgets, and says what is used of them, with the words for one that is used up."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
@@ -78,6 +78,10 @@ class BudgetService:
     async def states(self, run_id: RunId | None = None) -> Sequence[BudgetState]:
         """The budgets in force that the principal may see, and what is used of them."""
         return await self.budgets.states(run_id)
+
+    async def taken_in(self, run_id: RunId) -> Mapping[Measure, int] | None:
+        """What is used or held in a run of the principal's own, where anything is; None: it has no such run."""
+        return await self.budgets.taken_in(run_id)
 
 
 def exhausted_words(exhausted: Exhausted) -> str:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Literal
+from uuid import UUID
 
 import typer
 
@@ -59,6 +60,9 @@ def explain(
         typer.Option("--control-state", help="As if the release control that it goes through were in this state."),
     ] = None,
     approved: Annotated[bool, typer.Option("--approved", help="As if a person had approved it.")] = False,
+    in_run: Annotated[
+        UUID | None, typer.Option("--run", metavar="ID", help="As if it were made in that run of theirs.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what would become of a call, why, and what would change that; nothing is done."""
@@ -66,7 +70,7 @@ def explain(
 
     supposed: dict[str, object] = {"mode": mode, "door": door or ("chat" if mode == "agent" else "cli")}
     given = {"role": role, "level": level, "attended": attended, "approved": approved or None}
-    given["control_state"] = control_state
+    given |= {"control_state": control_state, "run_id": None if in_run is None else str(in_run)}
     supposed |= {name: value for name, value in given.items() if value is not None}
     if not policy_explaining.explain(tool, arguments, supposed, organization, user, as_json=as_json):
         raise typer.Exit(REFUSED)

@@ -8,7 +8,7 @@ import pytest
 
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
-from tests.support.firms import seed_firms
+from tests.support.firms import FIRM_A, FIRM_B, seed_firms
 from tests.support.gates import GateOnTest, gate_on, principal_of
 from tools.outcomes import Json
 
@@ -93,3 +93,35 @@ async def test_what_is_supposed_is_held_to_its_words(gate: GateOnTest) -> None:
     for odd in ({"level": "L4"}, {"role": "KING"}, {"door": "window"}, {"hat": "red"}, {"approved": "yes"}):
         outcome = await gate.call("autonomy_query", {"tool": "task_create", "suppose": odd}, HAND)
         assert outcome.outcome == "invalid", odd
+
+
+BUDGET = """
+INSERT INTO budget_settings (organization_id, setting_id, scope, measure, most, changed_by, changed_at, reason)
+VALUES ($1, gen_random_uuid(), 'run', 'calls:prepare', 2, $2, now(), 'To try it.')
+"""
+TAKEN = """
+INSERT INTO budget_use (organization_id, scope, subject, measure, period, begun_on, used, reserved)
+VALUES ($1, 'run', $2, 'calls:prepare', 'run', now(), 1, 1)
+"""
+
+
+async def test_what_is_left_of_a_runs_budget_is_foreseen_for_a_call_in_it(
+    gate: GateOnTest, owner_connection: Connection
+) -> None:
+    run_id = FIRM_A.id("thing")
+    await owner_connection.execute(BUDGET, FIRM_A.organization_id, FIRM_A.id("partner"))
+    of_run: Json = {"run_id": str(run_id)}
+    assert (await told(gate, "task_create", of_run))["decision"] == "allow"
+    await owner_connection.execute(TAKEN, FIRM_A.organization_id, run_id)
+    found = await told(gate, "task_create", of_run)
+    assert (found["decision"], found["reasons"]) == ("deny", ["budget_exhausted"])
+    assert "budget_exhausted" in found["explained"]["mattered"]
+    assert (await told(gate, "task_create", {}))["decision"] == "allow", "in no run, or in the next"
+    assert (await told(gate, "task_list", of_run))["decision"] == "allow", "of another effect"
+
+
+async def test_of_a_run_that_is_not_ones_own_nothing_is_told(gate: GateOnTest, owner_connection: Connection) -> None:
+    await owner_connection.execute(BUDGET, FIRM_A.organization_id, FIRM_A.id("partner"))
+    for another in (FIRM_B.id("thing"), uuid4()):
+        found = await told(gate, "task_create", {"run_id": str(another)})
+        assert (found["decision"], found["explained"]["missing"]) == ("allow", ["run"])

@@ -162,6 +162,25 @@ async def test_a_run_whose_budget_is_gone_on_the_way_answers_with_what_it_has(
     assert len(fake.requests) == 1
 
 
+async def test_an_agent_is_told_beforehand_that_its_runs_budget_will_refuse_a_call(
+    talking: Doors, script: list[Answer]
+) -> None:
+    await set_budget(await talking.client("partner@acme"), scope="run", measure="calls", effect="prepare", limit=1)
+    asks = Call(name="autonomy_query", arguments='{"tool": "task_create", "arguments": {"title": "A"}}')
+    makes = Call(name="task_create", arguments='{"title": "A"}')
+    script[:] = [Turn(calls=(each,)) for each in (asks, makes, asks, makes)]
+    client = await talking.client()
+    calls = (await said(client))["tool_calls"]
+    assert [call["outcome"] for call in calls] == ["done", "done", "done", "denied"]
+    foreseen = [call["result"]["tool"] for call in calls if call["tool"] == "autonomy_query"]
+    assert [told["decision"] for told in foreseen] == ["allow", "deny"]
+    assert foreseen[1]["reasons"] == ["budget_exhausted"]
+    # The next run begins with a budget of its own.
+    script[:] = [Turn(calls=(asks,))]
+    (again,) = (await said(client))["tool_calls"]
+    assert again["result"]["tool"]["decision"] == "allow"
+
+
 @pytest.mark.parametrize("where", ["at its beginning", "on the way", "on the way, after words"])
 async def test_a_run_that_a_budget_ended_is_told_again_the_same_though_the_budget_is_lifted(
     talking: Doors, fake: FakeOpenAI, script: list[Answer], where: str

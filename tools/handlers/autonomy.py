@@ -1,11 +1,12 @@
 """What the agent may do on its own here and now, by the policy that decides its calls; and setting what bounds it."""
 
 from typing import ClassVar, Literal, get_args
+from uuid import UUID
 
 from domain.approvals.model import ApprovalQuery
 from domain.autonomy.model import Scope, SetAutonomy, SettingField, SettingId
 from domain.autonomy.service import status_of
-from domain.kernel import EFFECTS, Door, Level, Mode, NotFound, Role
+from domain.kernel import EFFECTS, Door, Level, Mode, NotFound, Role, RunId
 from domain.paging import page_request
 from tools.explanations import Supposed, explained_json
 from tools.handlers.arguments import Arguments, OpenObject
@@ -29,6 +30,7 @@ class Suppose(Arguments):
     attended: bool | None = None
     control_state: ControlState | None = None
     approved: bool = False
+    run_id: UUID | None = None
 
 
 class AutonomyQuery(Arguments):
@@ -136,6 +138,7 @@ def _supposed(given: Suppose) -> Supposed:
         attended=given.attended,
         control_state=given.control_state,
         approved=given.approved,
+        run_id=None if given.run_id is None else RunId(given.run_id),
     )
 
 
