@@ -11,7 +11,6 @@ import structlog
 
 from domain.budgets.model import MODEL_MEASURES, Exhausted, Held, Measure, Payer, Wanted, calls_of
 from domain.budgets.ports import Reservations
-from domain.kernel import CallId
 from knowledge.embeddings.model import TokensUsed
 from knowledge.tokens import count_tokens, load_encoding
 from tools.calls import Call, Unreserved
@@ -77,15 +76,17 @@ class Budgeting:
         """Put what was used in the place of what is held; where the database is away, its time runs out."""
         for hold in holds.held:
             try:
-                await self.reservations.settle(hold.held, self._really(hold, holds.made))
+                await self.reservations.settle(hold.held, self._really(hold, holds))
             except Unavailable:
                 log.warning("budget.unsettled", reservationId=str(hold.held.reservation_id))
         holds.held.clear()
 
-    def _really(self, hold: Hold, made: set[CallId]) -> Mapping[Measure, int]:
+    def _really(self, hold: Hold, holds: Holds) -> Mapping[Measure, int | None]:
         amounts: dict[Measure, int] = {measure: amount or 0 for measure, amount in hold.held.amounts.items()}
         if hold.used is None:
-            return amounts if hold.call_id in made else {}
+            if not holds.known:
+                return dict.fromkeys(amounts)
+            return amounts if hold.call_id in holds.made else {}
         # What nobody told is taken to be what was held for it.
         told = hold.used.told if not hold.used.untold else max(hold.used.told, amounts["tokens"])
         price = self.price_of(hold.model)

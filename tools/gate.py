@@ -79,6 +79,7 @@ def _note(call: Call, ended: CallOutcome) -> None:
     if ended.outcome != "done":
         call.holds.made.clear()
     call.holds.note(ended.call_id, ended.outcome)
+    call.holds.known = True
 
 
 async def no_fault(step: str) -> None:

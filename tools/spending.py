@@ -74,6 +74,8 @@ class Holds:
     held: list[Hold] = field(default_factory=list[Hold])
     made: set[CallId] = field(default_factory=set[CallId])
     """Calls that happened, however they ended: they count."""
+    known: bool = False
+    """It is known how the call ended: the database did not go away in the midst of it."""
 
     def note(self, call_id: CallId, outcome: Outcome) -> None:
         """How a call ended. One that was denied, invalid, only previewed or that waits has not happened."""

@@ -50,8 +50,10 @@ class Reservations(Protocol):
         """
         ...
 
-    async def settle(self, held: Held, really: Mapping[Measure, int]) -> None:
+    async def settle(self, held: Held, really: Mapping[Measure, int | None]) -> None:
         """Put what was really used in the place of what is held; what is not named was not used.
+
+        None: nobody knows whether the call was made, and the record is asked, now and later.
 
         Raises  Unavailable (tools.ports): the database is away; it is taken back when its time is over.
         """

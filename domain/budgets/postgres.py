@@ -156,7 +156,7 @@ class PostgresReservations:
             answer = await self._reserve(wanted)
         return answer
 
-    async def settle(self, held: Held, really: Mapping[Measure, int]) -> None:
+    async def settle(self, held: Held, really: Mapping[Measure, int | None]) -> None:
         async with self._patiently() as connection:
             await connection.fetchval(
                 _SETTLE,

@@ -13,7 +13,7 @@ import pytest
 from domain.analytics.model import Price
 from domain.budgets.model import Exhausted, Held, Measure, Payer, Wanted
 from domain.budgets.postgres import PostgresBudgetReturns, PostgresReservations
-from domain.kernel import Principal, utc_now
+from domain.kernel import CallId, Principal, utc_now
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
 from server.hub import reservations_on
@@ -232,10 +232,13 @@ async def test_a_call_that_was_made_before_its_process_was_killed_counts(
     gate: GateOnTest, pools: DatabasePools, superuser_connection: Connection
 ) -> None:
     await set_budget(gate, measure="calls", effect="prepare", limit=10)
-    done = await gate.call("task_create", TASK, EMPLOYEE)
     # As it stands where the process was killed between the call's commit and the settling.
-    await superuser_connection.execute("DELETE FROM budget_use WHERE used = 1 AND measure = 'calls:prepare'")
-    assert isinstance(await reservations(pools).reserve(wanted(GONE, done.call_id, calls_prepare=1)), Held)
+    call_id = CallId(uuid4())
+    assert isinstance(await reservations(pools).reserve(wanted(GONE, call_id, calls_prepare=1)), Held)
+    await set_budget(gate, measure="calls", effect="prepare", limit=None)
+    assert (await gate.call("task_create", TASK, EMPLOYEE, call_id=call_id)).outcome == "done"
+    await set_budget(gate, measure="calls", effect="prepare", limit=10)
+    assert await used(superuser_connection, "calls:prepare") == (0, 1)
     returns = PostgresBudgetReturns(pools.service.acquire)
     assert await returns.take_back() == 1
     assert await used(superuser_connection, "calls:prepare") == (1, 0)

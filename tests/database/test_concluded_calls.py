@@ -233,12 +233,7 @@ async def test_what_was_not_made_is_given_back_to_budgets_and_what_was_made_coun
     assert await used() == {(2, 0)}
     # As a process leaves it that is killed before it has settled what it held.
     await desk.owner.execute(
-        "INSERT INTO budget_reservations (organization_id, reservation_id, scope, subject, measure, period, amount, "
-        "call_id, expires_at) SELECT organization_id, $1, scope, subject, measure, period, 1, $2, now() "
-        "FROM budget_use WHERE organization_id = $3 AND measure = 'calls:prepare'",
-        uuid4(),
-        held,
-        HAND.organization_id,
+        "UPDATE budget_reservations SET state = 'held', expires_at = now() WHERE call_id = $1", held
     )
     await desk.owner.execute(
         "UPDATE budget_use SET used = used - 1, reserved = 1 WHERE organization_id = $1 AND measure = 'calls:prepare'",
