@@ -1,18 +1,19 @@
-"""Passages get numbers as they are found; the numbers that the answer then uses become its citations.
+"""Passages get numbers as they are found or read; the numbers that the answer then uses become its citations.
 
 Where the answer quotes the passage word for word before a number, the citation points at just those words; else at the
-whole passage. What stands between quotation marks directly before a number must stand in that passage, or in one of
-those that are cited with it: else the citation is marked.
+whole passage. What stands between quotation marks directly before a number must stand in what was given under that
+number, or under one of those that are cited with it: else the citation is marked.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agent.events import Citation, CitationFault, Json
 from agent.json_values import items, mapping, text, whole
 
 SEARCH = "knowledge_search"
+READ = "knowledge_read"
 QUOTE_LENGTH = 400
 
 _QUOTED = re.compile('[“"]([^“”"]{12,2000})[”"]')
@@ -32,11 +33,31 @@ _NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class _Passage:
-    """A numbered passage: its text, and the citation of all of it."""
+class _Stretch:
+    """Words of a document as they were given, and where in it they begin."""
 
+    start: int
     words: str
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.words)
+
+
+@dataclass(frozen=True, slots=True)
+class _Passage:
+    """What was given under a number: the citation of all of it, and the stretches of its document."""
+
     whole: Citation
+    stretches: tuple[_Stretch, ...]
+
+    def with_more(self, stretch: _Stretch, found: Citation) -> "_Passage":
+        """Held to these words too; a search may find the same chunk with more around it than the one before."""
+        stretches = _joined(self.stretches, stretch)
+        widest = stretches[-1]
+        if widest.start <= self.whole.start and self.whole.end <= widest.end:
+            return _Passage(replace(found, start=widest.start, end=widest.end, quote=_quote(widest.words)), stretches)
+        return _Passage(self.whole, stretches)
 
 
 class CitationBook:
@@ -47,26 +68,30 @@ class CitationBook:
 
     def __init__(self) -> None:
         self._by_marker: dict[int, _Passage] = {}
-        self._by_chunk: dict[str, int] = {}
+        self._by_place: dict[str, int] = {}
         self._highest = 0
 
     def mark(self, tool: str, result: Json) -> Json:
         """The result with a `marker` on each passage, for the model and for readers; the recorded one has none."""
+        if tool == READ:
+            return mapping(self._marked(result))
         if tool != SEARCH:
             return result
         return {**result, "items": [self._marked(passage) for passage in items(result.get("items"))]}
 
     def remember(self, tool: str, result: Json) -> None:
         """Take up passages that were marked in an earlier turn."""
-        if tool == SEARCH:
-            for passage in map(mapping, items(result.get("items"))):
-                self._enter(passage, whole(passage.get("marker")))
+        for passage in passages_told(tool, result):
+            marker = whole(passage.get("marker"))
+            if marker is not None:  # of what was read before reads were numbered
+                self._enter(passage, marker)
 
     def recall(self, citations: Iterable[Citation], highest: int) -> None:
         """Take up what turns cited that are not told any more; `highest`: the last number that was given in them."""
         for citation in (replace(each, fault=None) for each in citations):  # what they are held to is read anew
-            self._by_chunk[citation.chunk_id] = citation.marker
-            self._by_marker[citation.marker] = _Passage(citation.quote, citation)
+            self._by_place[citation.chunk_id or _read_from(citation.document_id, citation.start)] = citation.marker
+            words = citation.quote[:-1] if is_cut(citation.quote) else citation.quote
+            self._by_marker[citation.marker] = _Passage(citation, (_Stretch(citation.start, words),))
         self._highest = max(self._highest, highest, *self._by_marker, 0)
 
     def cited(self, words: str) -> tuple[Citation, ...]:
@@ -86,7 +111,9 @@ class CitationBook:
         known = [self._by_marker[number] for number in dict.fromkeys(numbers) if number in self._by_marker]
         quoted = _DIRECTLY_BEFORE.search(said)
         words = "" if quoted is None else next(group for group in quoted.groups() if group is not None)
-        false = bool(words) and not any(_holds(passage.words, words) for passage in known)
+        false = bool(words) and not any(
+            _holds(stretch.words, words) for passage in known for stretch in passage.stretches
+        )
         for passage in known:
             yield replace(passage.whole, fault="other_words") if false else _pinpoint(passage, said)
 
@@ -98,21 +125,64 @@ class CitationBook:
 
     def _enter(self, passage: Json, given: int | None) -> int | None:
         """The passage's number, a new one where it has none; None for what is no passage."""
-        chunk_id = text(passage.get("chunk_id"))
-        if not chunk_id or chunk_id in self._by_chunk:
-            return self._by_chunk.get(chunk_id)
-        marker = given or self._highest + 1
+        place = _place(passage)
+        if not place:
+            return None
+        marker = self._by_place.setdefault(place, given or self._highest + 1)
         self._highest = max(self._highest, marker)
-        self._by_chunk[chunk_id] = marker
-        self._by_marker[marker] = _Passage(text(passage.get("text")), _citation(marker, passage))
+        found, known = _citation(marker, passage), self._by_marker.get(marker)
+        stretch = _Stretch(found.start, text(passage.get("text")))
+        # Numbers are of this book or of one that this conversation had before: of one document each.
+        if known is None or known.whole.document_id != found.document_id:
+            known = _Passage(found, (stretch,))
+        self._by_marker[marker] = known.with_more(stretch, found)
         return marker
+
+
+def passages_told(tool: str, result: Json) -> Sequence[Json]:
+    """The passages in a tool's result: those that a search found, or the one that was read."""
+    if tool == READ:
+        return (result,)
+    return [mapping(each) for each in items(result.get("items"))] if tool == SEARCH else ()
+
+
+def is_cut(quote: str) -> bool:
+    """Whether a citation's quote is the beginning only of what it points at."""
+    return len(quote) == QUOTE_LENGTH and quote.endswith("…")
+
+
+def _place(passage: Json) -> str:
+    """What a passage is known again by; empty for what is no passage."""
+    if chunk_id := text(passage.get("chunk_id")):
+        return chunk_id
+    document_id, start = text(passage.get("document_id")), whole(passage.get("start"))
+    return "" if not document_id or start is None else _read_from(document_id, start)
+
+
+def _read_from(document_id: str, start: int) -> str:
+    return f"{document_id}:{start}"
+
+
+def _joined(known: Iterable[_Stretch], more: _Stretch) -> tuple[_Stretch, ...]:
+    """The stretches with one more, last; those that touch it and say the same where they do are one with it."""
+    apart: list[_Stretch] = []
+    for each in known:
+        first, second = (each, more) if each.start <= more.start else (more, each)
+        at = second.start - first.start
+        shared = first.words[at : at + len(second.words)]
+        if first.end < second.start or not second.words.startswith(shared):
+            apart.append(each)
+        else:
+            words = first.words[:at] + second.words + first.words[at + len(second.words) :]
+            more = _Stretch(first.start, words)
+    return (*apart, more)
 
 
 def _citation(marker: int, passage: Json) -> Citation:
     return Citation(
         marker=marker,
         document_id=text(passage.get("document_id")),
-        chunk_id=text(passage.get("chunk_id")),
+        chunk_id=text(passage.get("chunk_id")) or None,
         title=text(passage.get("title")),
         uri=text(passage.get("uri")),
         start=whole(passage.get("start")) or 0,
@@ -127,10 +197,13 @@ def _pinpoint(passage: _Passage, said: str) -> Citation:
     """The citation of the words that `said` quotes from the passage, the last ones first; else of all of it."""
     for quoted in reversed(_QUOTED.findall(said)):
         # However the answer broke its lines, the words are those of the passage.
-        found = re.search(r"\s+".join(map(re.escape, quoted.split())), passage.words)
-        if found is not None:
-            start, end = passage.whole.start + found.start(), passage.whole.start + found.end()
-            return replace(passage.whole, start=start, end=end, quote=_quote(found[0]))
+        words = re.compile(r"\s+".join(map(re.escape, quoted.split())))
+        for stretch in passage.stretches:
+            if found := words.search(stretch.words):
+                start, end = stretch.start + found.start(), stretch.start + found.end()
+                pinpoint = replace(passage.whole, start=start, end=end, quote=_quote(found[0]))
+                # What was read may run over many pages: the check says on which of them the words stand.
+                return pinpoint if pinpoint.chunk_id else replace(pinpoint, page=None)
     return passage.whole
 
 

@@ -9,12 +9,13 @@ from typing import Protocol
 import structlog
 
 from agent.budget import ModelUse, Spent
+from agent.citations import passages_told
 from agent.context import summarised_turns, turn_messages
 from agent.conversations.model import History, OpenCall, Summary, Turn
 from agent.events import Citation, Json
 from agent.frames import json_text
 from agent.hearing import Heard, hear
-from agent.json_values import items, mapping, parsed, text, whole
+from agent.json_values import mapping, parsed, text, whole
 from agent.model import (
     OFFLINE,
     AssistantMessage,
@@ -232,11 +233,11 @@ def _cited(history: History, covered: Sequence[Turn]) -> tuple[Citation, ...]:
 def _last_marker(history: History, covered: Sequence[Turn]) -> int:
     """The highest number that a passage was given, so that none is given twice."""
     given = [
-        whole(mapping(passage).get("marker")) or 0
+        whole(passage.get("marker")) or 0
         for turn in covered
         for step in turn.steps
         for call in step.calls
-        for passage in items(mapping(mapping(parsed(call.text)).get("result")).get("items"))
+        for passage in passages_told(call.tool, mapping(mapping(parsed(call.text)).get("result")))
     ]
     return max(given, default=0) if history.summary is None else max([history.summary.last_marker, *given])
 

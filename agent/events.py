@@ -22,7 +22,8 @@ class Citation:
     marker: int
     """The number n that stands in the text as [n]."""
     document_id: str
-    chunk_id: str
+    chunk_id: str | None
+    """The passage in which it begins; None: no passage of the document is known to hold it."""
     title: str
     uri: str
     start: int

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from agent.citations import QUOTE_LENGTH, SEARCH
+from agent.citations import READ, SEARCH, is_cut
 from agent.events import Citation, CitationFault
 from domain.kernel import Outcome, Principal
 
 NOT_FOUND = "Not found in the documents."
 UNSUPPORTED = f"{NOT_FOUND} Nothing that the search found is cited for this answer, so it rests on no document."
 
-_READING = frozenset({SEARCH, "knowledge_read", "document_list", "agent_handover"})
+_READING = frozenset({SEARCH, READ, "document_list", "agent_handover"})
 """Calls after which an answer still rests on documents, or on nothing."""
 _OPENS = NOT_FOUND.rstrip(".").casefold()
 
@@ -25,6 +25,10 @@ class StoredPart:
     """What stands in a document where a citation points; `text` is None where its text does not reach that far."""
 
     text: str | None
+    chunk_id: str | None = None
+    """The passage in which it begins, where the document has passages."""
+    page: int | None = None
+    section: str | None = None
 
 
 class StoredTexts(Protocol):
@@ -54,11 +58,18 @@ def owes_not_found(answer: str, calls: Sequence[tuple[str, Outcome]], citations:
 
 
 def held_to(citations: Sequence[Citation], stored: Sequence[StoredPart | None]) -> tuple[Citation, ...]:
-    """The citations, those marked that the stored text does not bear out."""
+    """The citations, those marked that the stored text does not bear out; of what was read, with its place."""
     return tuple(
         citation if citation.fault is not None else replace(citation, fault=_fault(citation, part))
-        for citation, part in zip(citations, stored, strict=True)
+        for citation, part in zip(map(_placed, citations, stored), stored, strict=True)
     )
+
+
+def _placed(citation: Citation, part: StoredPart | None) -> Citation:
+    """A search says of its passages where they stand; what was read may run over many pages and headings."""
+    if part is None or citation.chunk_id is not None:
+        return citation
+    return replace(citation, chunk_id=part.chunk_id, page=part.page, section=part.section)
 
 
 def unchecked(citations: Sequence[Citation]) -> tuple[Citation, ...]:
@@ -71,6 +82,5 @@ def _fault(citation: Citation, part: StoredPart | None) -> CitationFault | None:
         return "no_document"
     if part.text is None or not part.text:
         return "no_range"
-    cut = len(citation.quote) == QUOTE_LENGTH and citation.quote.endswith("…")
-    stands = part.text.startswith(citation.quote[:-1]) if cut else part.text == citation.quote
+    stands = part.text.startswith(citation.quote[:-1]) if is_cut(citation.quote) else part.text == citation.quote
     return None if stands else "other_words"

@@ -162,15 +162,29 @@ def shortened_text(text: str, length: int) -> str:
 
 
 def shortened(result: Json, length: int) -> Json:
-    """`result` cut to about `length` characters: a list loses its last items, anything else the end of its text."""
+    """`result` cut to about `length` characters: a list loses its last items, anything else the end of its text.
+
+    What was read of a document stays a passage with its number, of fewer words.
+    """
     whole = json_text(result)
     if len(whole) <= length:
         return result
+    if read := _read_less(result, len(whole) - length):
+        return read
     fitting = _leading(items(result.get("items")), length)
     if fitting:
         left_out = len(items(result.get("items"))) - len(fitting)
         return {**result, "items": fitting, "note": f"Shortened: {left_out} more items were left out."}
     return {"shortened": whole[:length], "note": _note(len(whole) - length)}
+
+
+def _read_less(result: Json, over: int) -> Json | None:
+    """A read of a document with its text cut by so many characters, and its end put there; None: it is no read."""
+    words, start = result.get("text"), result.get("start")
+    if not isinstance(words, str) or not isinstance(start, int) or len(words) <= over:
+        return None
+    words = words[:-over]
+    return {**result, "text": words, "end": start + len(words), "note": _note(over)}
 
 
 def _leading(listed: Sequence[object], length: int) -> list[object]:

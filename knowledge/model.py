@@ -320,9 +320,13 @@ class TextMap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRange:
-    """A range of a document's text; None: the text does not reach that far."""
+    """A range of a document's text, and where it begins; None: the text does not reach that far."""
 
     text: str | None
+    chunk_id: ChunkId | None
+    """The passage in which it begins, where any of the document's does."""
+    page: int | None
+    section: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -418,7 +418,7 @@ def _citation(raw: Json) -> Citation:
     return Citation(
         marker=cast(int, raw["marker"]),
         document_id=cast(str, raw["document_id"]),
-        chunk_id=cast(str, raw["chunk_id"]),
+        chunk_id=cast("str | None", raw.get("chunk_id")),
         title=cast(str, raw["title"]),
         uri=cast(str, raw["uri"]),
         start=cast(int, raw["start"]),

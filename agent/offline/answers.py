@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from agent.grounding import NOT_FOUND
-from agent.json_values import items, mapping, text
+from agent.json_values import items, mapping, text, whole
 from agent.offline.endings import lines, moment, reason_words
-from agent.offline.passages import extract, passages_of
+from agent.offline.passages import extract, passages_of, unnumbered
 from agent.offline.talk import Json
 
 SIGNATURE = "(Answered by the offline model; no language model is configured or reachable.)"
@@ -78,9 +78,10 @@ def document(result: Json) -> str:
     read = text(result.get("text")).strip()
     if not read:
         return "There is no text there."
-    title = text(result.get("title"))
+    marker = whole(result.get("marker"))
+    named = " ".join((text(result.get("title")), "" if marker is None else f"[{marker}]")).strip()
     rest = " ..." if len(read) > _LONGEST_TEXT else ""
-    return lines(f"{title}:" if title else "", read[:_LONGEST_TEXT] + rest)
+    return lines(f"{named}:" if named else "", unnumbered(read[:_LONGEST_TEXT]) + rest)
 
 
 def task_created(result: Json) -> str:

@@ -273,5 +273,9 @@ def _with_neighbours(one: _Sentence, sentences: Sequence[_Sentence]) -> list[_Se
 def _quote(run: Sequence[_Sentence]) -> Quote:
     said = re.sub(r"\*\*|__|`", "", " ".join(one.text for one in run))
     said = said.strip("| ").replace(" | ", " · ") if "|" in said else said
-    # A bracketed number in a document would be read as one of our citation markers.
-    return Quote(passage=run[0].passage, text=re.sub(r"\[(\d+(?:\s*,\s*\d+)*)\]", r"(\1)", said))
+    return Quote(passage=run[0].passage, text=unnumbered(said))
+
+
+def unnumbered(words: str) -> str:
+    """A document's words without bracketed numbers: one would be read as one of our citation markers."""
+    return re.sub(r"\[(\d+(?:\s*,\s*\d+)*)\]", r"(\1)", words)

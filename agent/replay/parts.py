@@ -8,9 +8,9 @@ from uuid import UUID
 
 from agent.budget import Allowance, NoBudget
 from agent.calling import CUT_OFF
-from agent.citations import SEARCH
-from agent.events import Citation, CitationFault, RunFailed, RunFrame
-from agent.json_values import items, mapping, parsed, text
+from agent.citations import READ, SEARCH
+from agent.events import Citation, CitationFault, Json, RunFailed, RunFrame
+from agent.json_values import items, mapping, parsed, text, whole
 from agent.model import (
     BrokenOff,
     BudgetExhausted,
@@ -61,22 +61,36 @@ def _ids_of(turn: RecordedTurn) -> Iterator[UUID]:
 
 
 class RecordedChecks:
-    """What the documents bore out of the citations of each message when they were told: they may say else today."""
+    """What the documents bore out of the citations of each message when they were told, and where what was read stood.
+
+    They may say else today.
+    """
 
     def __init__(self, frames: Sequence[RunFrame]) -> None:
         told = (mapping(parsed(frame.data)) for frame in frames if frame.type == "message.completed")
         self._by_message = {
             text(event.get("message_id")): {
-                each.get("marker"): cast("CitationFault | None", each.get("fault"))
-                for each in map(mapping, items(event.get("citations")))
+                each.get("marker"): each for each in map(mapping, items(event.get("citations")))
             }
             for event in told
         }
 
     async def __call__(self, message_id: str, citations: tuple[Citation, ...]) -> tuple[Citation, ...]:
-        """The citations, marked as they were."""
-        faults = self._by_message.get(message_id, {})
-        return tuple(replace(citation, fault=faults.get(citation.marker)) for citation in citations)
+        """The citations, marked and placed as they were."""
+        told = self._by_message.get(message_id, {})
+        return tuple(_as_told(citation, told.get(citation.marker, {})) for citation in citations)
+
+
+def _as_told(citation: Citation, told: Json) -> Citation:
+    marked = replace(citation, fault=cast("CitationFault | None", told.get("fault")))
+    if citation.chunk_id is not None:
+        return marked
+    return replace(
+        marked,
+        chunk_id=text(told.get("chunk_id")) or None,
+        page=whole(told.get("page")),
+        section=text(told.get("section")) or None,
+    )
 
 
 class RecordedModel:
@@ -218,13 +232,15 @@ def _outcome(call_id: CallId, recorded: RecordedCall) -> CallOutcome | None:
 def _unmarked(outcome: CallOutcome) -> CallOutcome:
     """As the gate gave it: the numbers of passages are the loop's."""
     result = mapping(outcome.result)
+    if outcome.tool == READ:
+        return replace(outcome, result=_without_marker(result))
     if outcome.tool != SEARCH:
         return outcome
-    passages = [
-        {name: value for name, value in mapping(each).items() if name != "marker"}
-        for each in items(result.get("items"))
-    ]
-    return replace(outcome, result={**result, "items": passages})
+    return replace(outcome, result={**result, "items": [_without_marker(each) for each in items(result.get("items"))]})
+
+
+def _without_marker(passage: object) -> Json:
+    return {name: value for name, value in mapping(passage).items() if name != "marker"}
 
 
 def what_ends(stretch: Stretch, error: RunFailed | None, *, cancelled: bool) -> BaseException:

@@ -102,9 +102,16 @@ ORDER BY engagement_id LIMIT 100
 _RANGES = """
 SELECT d.document_id IS NOT NULL AS there,
        CASE WHEN 0 <= w.start AND w.start < w.stop AND w.stop <= char_length(d.text)
-            THEN substring(d.text FROM w.start + 1 FOR w.stop - w.start) END AS text
+            THEN substring(d.text FROM w.start + 1 FOR w.stop - w.start) END AS text,
+       c.chunk_id, c.section,
+       (SELECT nullif(count(*), 0) FROM unnest(d.page_starts) AS p (start) WHERE p.start <= w.start) AS page
 FROM unnest($1::uuid[], $2::integer[], $3::integer[]) WITH ORDINALITY AS w (document_id, start, stop, place)
 LEFT JOIN knowledge_documents d ON d.document_id = w.document_id AND d.deleted_at IS NULL AND d.text IS NOT NULL
+LEFT JOIN LATERAL (
+    SELECT k.chunk_id, k.section FROM knowledge_chunks k
+    WHERE k.document_id = d.document_id AND k.end_offset > w.start AND k.start_offset < w.stop
+    ORDER BY k.start_offset LIMIT 1
+) c ON true
 ORDER BY w.place
 """
 
@@ -218,7 +225,7 @@ class PostgresDocuments:
         document_ids = [document_id for document_id, _, _ in wanted]
         starts, stops = [start for _, start, _ in wanted], [stop for _, _, stop in wanted]
         rows = await self._connection.fetch(_RANGES, document_ids, starts, stops)
-        return [StoredRange(text=row["text"]) if row["there"] else None for row in rows]
+        return [_range(row) if row["there"] else None for row in rows]
 
     async def text(self, document_id: DocumentId, start: int, end: int) -> str:
         return await self._connection.fetchval(_TEXT, document_id, start, end) or ""
@@ -338,6 +345,11 @@ class PostgresFiles:
         key = FileKey(organization_id=organization_id, digest=digest)
         if not await storage.has(key):
             await storage.put(key, content)
+
+
+def _range(row: Row) -> StoredRange:
+    chunk_id = None if row["chunk_id"] is None else ChunkId(row["chunk_id"])
+    return StoredRange(text=row["text"], chunk_id=chunk_id, page=row["page"], section=row["section"] or None)
 
 
 def _document(row: Row) -> Document:

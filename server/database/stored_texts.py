@@ -6,7 +6,7 @@ from uuid import UUID
 from agent.events import Citation
 from agent.grounding import StoredPart
 from domain.kernel import Principal
-from knowledge.model import DocumentId
+from knowledge.model import DocumentId, StoredRange
 from server.database.unit_of_work import PostgresTransactions
 
 
@@ -21,7 +21,12 @@ class PostgresStoredTexts:
         wanted = [(_id_of(each.document_id), each.start, each.end) for each in citations]
         async with self._transactions.session(principal.organization_id, principal.principal_id) as session:
             found = await session.work.knowledge.ranges(wanted)
-        return [None if each is None else StoredPart(text=each.text) for each in found]
+        return [None if each is None else _part(each) for each in found]
+
+
+def _part(found: StoredRange) -> StoredPart:
+    chunk_id = None if found.chunk_id is None else str(found.chunk_id)
+    return StoredPart(text=found.text, chunk_id=chunk_id, page=found.page, section=found.section)
 
 
 def _id_of(written: str) -> DocumentId:

@@ -96,6 +96,74 @@ def test_words_quoted_one_to_one_are_pointed_at() -> None:
     assert TEXT[citation.start - 100 : citation.end - 100] == citation.quote == "by the partner."
 
 
+def widened(words: str, start: int = 100) -> dict[str, object]:
+    """The first passage again, with more around it."""
+    return {**passage("1", words), "start": start, "end": start + len(words)}
+
+
+@pytest.mark.parametrize(
+    ("found", "start"),
+    [
+        (widened(f"{TEXT} The fee is paid in March."), 100),
+        (widened(f"The fee is paid in March. {TEXT}", 74), 74),
+        (widened(f"{TEXT[40:]} The fee is paid in March.", 140), 100),
+    ],
+)
+def test_a_passage_found_again_with_more_around_it_is_held_to_all_of_it(found: dict[str, object], start: int) -> None:
+    again = book()
+    again.mark("knowledge_search", {"items": [found]})
+    (citation,) = again.cited("“The fee is paid in March.” [1]")
+    assert (citation.fault, citation.quote) == (None, "The fee is paid in March.")
+    (citation,) = again.cited("“The letter is renewed each year.” [1]")
+    assert citation.fault is None
+    (citation,) = again.cited("It is renewed [1].")
+    assert (citation.start, citation.end - citation.start) == (start, len(TEXT) + 26)
+    assert again.cited("“The fee is paid in May.” [1]")[0].fault == "other_words"
+
+
+def test_words_of_one_passage_that_do_not_touch_are_both_held_to() -> None:
+    again = book()
+    again.mark("knowledge_search", {"items": [widened("The fee is paid in March.", 900)]})
+    (citation,) = again.cited("“The fee is paid in March.” [1]")
+    assert (citation.fault, citation.start, citation.end) == (None, 900, 925)
+    assert again.cited("It is renewed [1].")[0].quote == TEXT
+
+
+READ_OF: dict[str, object] = {
+    "document_id": "d-1",
+    "title": "Letters",
+    "uri": "letters.md",
+    "text": f"{TEXT}\n\nThe fee is paid in March.",
+    "start": 100,
+    "end": 127 + len(TEXT),
+    "length": 9000,
+    "page": 2,
+}
+
+
+def test_what_was_read_has_a_number_of_its_own_and_is_held_to_like_a_passage() -> None:
+    read = book()
+    assert read.mark("knowledge_read", READ_OF) == {"marker": 3, **READ_OF}
+    assert read.mark("knowledge_read", READ_OF)["marker"] == 3
+    (citation,) = read.cited("“The fee is paid in March.” [3]")
+    assert (citation.fault, citation.document_id, citation.chunk_id) == (None, "d-1", None)
+    assert (citation.start, citation.quote, citation.page) == (102 + len(TEXT), "The fee is paid in March.", None)
+    assert read.cited("“The fee is paid in May.” [3]")[0].fault == "other_words"
+    (citation,) = read.cited("It is paid [3].")
+    assert (citation.start, citation.end, citation.page) == (100, READ_OF["end"], 2)
+
+
+def test_a_citation_of_what_was_read_gets_its_place_from_the_check() -> None:
+    read = book()
+    read.mark("knowledge_read", READ_OF)
+    cited = read.cited("“The fee is paid in March.” [3]")
+    stands = StoredPart(text="The fee is paid in March.", chunk_id="c7", page=3, section="Fees")
+    (citation,) = held_to(cited, [stands])
+    assert (citation.fault, citation.chunk_id, citation.page, citation.section) == (None, "c7", 3, "Fees")
+    assert held_to(cited, [None])[0].fault == "no_document"
+    assert "chunk_id" not in citation_json(held_to(cited, [replace(stands, chunk_id=None)])[0])
+
+
 def stored(*texts: str | None) -> Sequence[StoredPart | None]:
     return [StoredPart(text=text) for text in texts]
 

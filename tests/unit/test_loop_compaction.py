@@ -176,6 +176,23 @@ def test_numbers_of_passages_hold_and_none_is_given_twice() -> None:
     assert passages == [{"marker": 3, "title": "Letters", "document_id": "d", "quote": "renewed each year"}]
 
 
+def test_what_was_cited_and_is_found_again_is_held_to_all_that_was_found() -> None:
+    cited = (turn(1, answer("So “renewed each year” [3].", (CITED,))), *LONG.turns[1:])
+    book = remembered(compacted(History(turns=cited), says("It is renewed [3]."))[0])
+    words = "The letter is renewed each year, and paid for in March."
+    book.mark(SEARCH, {"items": [{"chunk_id": "c3", "document_id": "d", "text": words, "start": CITED.start - 14}]})
+    assert [each.fault for each in book.cited("“paid for in March” [3]")] == [None]
+
+
+def test_the_number_of_what_was_read_is_given_once() -> None:
+    read = {"marker": 9, "document_id": "d", "text": "words", "start": 0, "end": 5}
+    told = (turn(1, calling(1, tool="knowledge_read", result=read), answer("So.")), *LONG.turns[1:])
+    book = remembered(compacted(History(turns=told), says("So."))[0])
+    assert book.mark(SEARCH, {"items": [{"chunk_id": "new", "text": "t"}]})["items"] == [
+        {"marker": 10, "chunk_id": "new", "text": "t"}
+    ]
+
+
 def test_calls_that_still_wait_are_told_as_they_stand_now_and_settled_ones_only_in_the_summary() -> None:
     waits, settled = calling(1, outcome="waiting"), calling(2, outcome="waiting")
     later: dict[CallId, Json] = {

@@ -1,5 +1,6 @@
 """What the model is told of who asks, of earlier turns, and of what has become of their calls."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from agent.citations import CitationBook
 from agent.context import RULES, remembered, result_text, step_messages, system_words, turn_messages
 from agent.conversations.model import History, LedgerCall, MadeCall, Step, Surroundings, Turn
-from agent.json_values import items, mapping
+from agent.json_values import items, mapping, parsed, text
 from agent.model import AssistantMessage, ToolCall, ToolResultMessage, UserMessage
 from domain.kernel import CallId, Outcome, Role, RunId
 from tests.support.turns import nth
@@ -86,6 +87,35 @@ def test_passages_keep_their_numbers_from_turn_to_turn() -> None:
     assert again.cited("as said [1]") == book.cited("[1]")
     more = again.mark("knowledge_search", {"items": [{**PASSAGE, "chunk_id": "c2"}, PASSAGE]})
     assert [mapping(each)["marker"] for each in items(more["items"])] == [2, 1]
+
+
+def test_what_was_read_keeps_its_number_however_much_of_it_the_model_is_shown() -> None:
+    book = CitationBook()
+    read: dict[str, object] = {
+        "document_id": "d",
+        "title": "T",
+        "uri": "u",
+        "text": '"' * 20_000,
+        "start": 7,
+        "end": 20_007,
+    }
+    shown = book.mark("knowledge_read", read)
+    kept = result_text({"outcome": "done", "result": shown}, tool="knowledge_read", trust="internal")
+    assert len(kept) < 25_000
+    earlier = turn(Step(message_id=nth(2), text="", calls=(replace(made(tool="knowledge_read"), text=kept),)))
+    again = remembered(History(turns=(earlier,)))
+    (citation,) = again.cited("as it says [1]")
+    assert (citation.start, citation.document_id) == (7, "d")
+    assert citation.end - 7 == len(text(mapping(mapping(parsed(kept))["result"])["text"]))
+    assert again.mark("knowledge_read", {**read, "start": 9})["marker"] == 2
+
+
+def test_what_was_read_before_reads_had_numbers_takes_none_from_a_passage() -> None:
+    read: dict[str, object] = {"document_id": "d", "title": "T", "uri": "u", "text": "words", "start": 0, "end": 5}
+    found: dict[str, object] = {"items": [{"marker": 1, **PASSAGE}]}
+    calls = (made(result=read, tool="knowledge_read"), made(result=found, tool="knowledge_search"))
+    (citation,) = remembered(History(turns=(turn(Step(message_id=nth(2), text="", calls=calls)),))).cited("[1]")
+    assert citation.chunk_id == PASSAGE["chunk_id"]
 
 
 def test_citations_come_in_order_of_appearance_once_each_and_unknown_numbers_stay_text() -> None:

@@ -1,30 +1,43 @@
-// The passages that searches gave, by chunk, and where in them a citation points.
+// The passages that searches and reads gave, by document, and where in them a citation points.
 
 import type { Citation } from "./wire.ts";
 
 /** What stands before the cited words, the words themselves, and what stands after. */
 export type Around = [before: string, words: string, after: string];
 
+interface Passage {
+  text: string;
+  start: number;
+}
+
 /** The passages of one conversation: a citation may point at what an earlier turn found. */
 export class Passages {
-  private readonly byChunk = new Map<string, { text: string; start: number }>();
+  private readonly byDocument = new Map<string, Passage[]>();
 
-  /** Takes up the passages of a tool's result, whichever tool it was. */
+  /** Takes up the passages of a tool's result, whichever tool it was: a list of them, or the one that was read. */
   learn(result: unknown): void {
     const items = (result as { items?: unknown } | null | undefined)?.items;
-    if (!Array.isArray(items)) return;
-    for (const item of items as Partial<Record<"chunk_id" | "text" | "start", unknown>>[]) {
-      const { chunk_id: chunk, text, start } = item ?? {};
-      if (typeof chunk === "string" && typeof text === "string" && typeof start === "number") {
-        this.byChunk.set(chunk, { text, start });
+    for (const item of (Array.isArray(items) ? items : [result]) as Partial<Record<"document_id" | "text" | "start", unknown>>[]) {
+      const { document_id: document, text, start } = item ?? {};
+      if (typeof document === "string" && typeof text === "string" && typeof start === "number") {
+        this.add(document, { text, start });
       }
     }
   }
 
-  /** The citation within its passage; null where that is not known. */
+  /** The citation within the first passage that holds it; null where none is known. */
   around(citation: Citation): Around | null {
-    const passage = this.byChunk.get(citation.chunk_id);
-    return passage ? cut(passage.text, citation.start - passage.start, citation.end - passage.start) : null;
+    for (const { text, start } of this.byDocument.get(citation.document_id) ?? []) {
+      const found = cut(text, citation.start - start, citation.end - start);
+      if (found) return found;
+    }
+    return null;
+  }
+
+  private add(document: string, passage: Passage): void {
+    const known = this.byDocument.get(document) ?? [];
+    if (known.some((each) => each.start === passage.start && each.text === passage.text)) return;
+    this.byDocument.set(document, [...known, passage]);
   }
 }
 

@@ -5,7 +5,8 @@ export type Json = Record<string, unknown>;
 export interface Citation {
   marker: number;
   document_id: string;
-  chunk_id: string;
+  /** The passage in which it begins, where the document has passages. */
+  chunk_id?: string;
   title: string;
   uri: string;
   start: number;

@@ -23,9 +23,17 @@ for (const [start, end, parts] of CUTS) {
 
 test("a citation is found in the passage that a search gave, and nowhere else", () => {
   const passages = new Passages();
-  passages.learn({ items: [{ chunk_id: "a", text: TEXT, start: 100 }, null, { chunk_id: 7 }] });
+  passages.learn({ items: [{ document_id: "a", text: TEXT, start: 100 }, null, { document_id: 7 }] });
   for (const nothing of [null, undefined, 7, "x", {}, { items: "x" }]) passages.learn(nothing);
-  const citation = { chunk_id: "a", start: 103, end: 109 } as Citation;
+  const citation = { document_id: "a", start: 103, end: 109 } as Citation;
   assert.deepEqual(passages.around(citation), ["𝄞é ", "quince", " 🍐 jam"]);
-  assert.equal(passages.around({ ...citation, chunk_id: "b" }), null);
+  assert.equal(passages.around({ ...citation, document_id: "b" }), null);
+});
+
+test("a citation is found in what was read of its document, and in the first passage that holds it", () => {
+  const passages = new Passages();
+  passages.learn({ items: [{ document_id: "a", text: TEXT, start: 100 }] });
+  passages.learn({ document_id: "a", text: `${TEXT}, and more`, start: 100, marker: 2 });
+  assert.deepEqual(passages.around({ document_id: "a", start: 103, end: 109 } as Citation), ["𝄞é ", "quince", " 🍐 jam"]);
+  assert.deepEqual(passages.around({ document_id: "a", start: 117, end: 125 } as Citation), [`${TEXT}, `, "and more", ""]);
 });
