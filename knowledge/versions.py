@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Literal, Protocol
 
 from domain.kernel import NewId, PrincipalId, Trust
 from knowledge.embeddings.ports import EmbeddingStore
@@ -42,6 +42,10 @@ class Staged:
 
     title: str
     prepared: bytes
+    waited: timedelta
+    """Since it was prepared, or since the last of its vectors came."""
+    is_new: bool
+    """Nothing is found of the document itself yet: an earlier version is, or it is prepared for the first time."""
 
 
 class VersionRepository(Protocol):
@@ -89,8 +93,8 @@ class VersionRepository(Protocol):
         """What is staged of it."""
         ...
 
-    async def count(self, document_id: DocumentId, embedded: int) -> None:
-        """So many of the staged passages have their vectors."""
+    async def count(self, document_id: DocumentId, embedded: int, now: datetime) -> None:
+        """So many of the staged passages have their vectors; from now on it waits for the others."""
         ...
 
     async def unstage(self, document_id: DocumentId) -> None:
@@ -143,14 +147,20 @@ class VersionService:
         return frozenset(await self.embeddings.known(model_id, digests))
 
     async def keep(
-        self, document_id: DocumentId, model_id: str, vectors: Mapping[bytes, Sequence[float]], embedded: int
+        self,
+        document_id: DocumentId,
+        model_id: str,
+        vectors: Mapping[bytes, Sequence[float]],
+        embedded: int,
+        *,
+        now: datetime,
     ) -> None:
         """Keep vectors of staged passages, by the SHA-256 of what was embedded; `embedded`: of how many by now.
 
         Effect  writes knowledge_kept_vectors, knowledge_staged.
         """
         await self.embeddings.keep(document_id, model_id, vectors)
-        await self.versions.count(document_id, embedded)
+        await self.versions.count(document_id, embedded, now)
 
     async def publish(
         self,
@@ -161,10 +171,12 @@ class VersionService:
         *,
         new_id: NewId,
         now: datetime,
+        then: Literal["embedding", "ready"] = "ready",
     ) -> None:
         """Find the document by what was prepared of it, in place of what was found of it and of earlier versions.
 
-        A version that is ready only after a later one is kept to be read, and found by nobody.
+        A version that is ready only after a later one is kept to be read, and found by nobody. `then`: `embedding`
+        where vectors are still waited for.
 
         Effect  writes knowledge_documents, knowledge_chunks, knowledge_terms, knowledge_postings, knowledge_embeddings,
                 knowledge_kept_vectors, knowledge_staged.
@@ -187,6 +199,8 @@ class VersionService:
         if not later:
             await self.embeddings.forget(document_id)
         await self.documents.embedded(document_id, model_id, failure, now)
+        if then == "embedding" and not later:
+            await self.documents.embedding(document_id, now)
 
     async def start_anew(self, document_id: DocumentId, *, now: datetime) -> None:
         """Forgets what was staged, which is then prepared again.

@@ -95,8 +95,11 @@ SET prepared = excluded.prepared, prepared_as = excluded.prepared_as, chunk_coun
     embedded_count = 0, staged_at = excluded.staged_at
 """
 
+_COUNT = "UPDATE knowledge_staged SET embedded_count = $2, staged_at = $3 WHERE document_id = $1"
+
 _STAGED = """
-SELECT d.title, s.prepared FROM knowledge_staged s JOIN knowledge_documents d USING (organization_id, document_id)
+SELECT d.title, s.prepared, now() - s.staged_at AS waited, d.text IS NULL AS is_new
+FROM knowledge_staged s JOIN knowledge_documents d USING (organization_id, document_id)
 WHERE s.document_id = $1 AND d.deleted_at IS NULL
 """
 
@@ -156,12 +159,12 @@ class PostgresVersions:
 
     async def staged(self, document_id: DocumentId) -> Staged | None:
         row = await self._connection.fetchrow(_STAGED, document_id)
-        return None if row is None else Staged(title=row["title"], prepared=row["prepared"])
+        if row is None:
+            return None
+        return Staged(title=row["title"], prepared=row["prepared"], waited=row["waited"], is_new=row["is_new"])
 
-    async def count(self, document_id: DocumentId, embedded: int) -> None:
-        await self._connection.execute(
-            "UPDATE knowledge_staged SET embedded_count = $2 WHERE document_id = $1", document_id, embedded
-        )
+    async def count(self, document_id: DocumentId, embedded: int, now: datetime) -> None:
+        await self._connection.execute(_COUNT, document_id, embedded, now)
 
     async def unstage(self, document_id: DocumentId) -> None:
         await self._connection.execute("DELETE FROM knowledge_staged WHERE document_id = $1", document_id)

@@ -116,6 +116,36 @@ async def background_work(url: str) -> BackgroundWork:
         raise DatabaseUnavailable(Login.SERVICE, f"{_place(url)}: {error or type(error).__name__}") from error
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LackingVectors:
+    """Documents, of all organizations, with passages that are found by their words alone."""
+
+    refused: int
+    """No vectors came for them: they are asked for again once a day."""
+    waiting: int
+    """They are being asked for."""
+
+
+_LACKING_VECTORS = """
+SELECT count(*) FILTER (WHERE status = 'ready' AND failure IS NOT NULL) AS refused,
+       count(*) FILTER (WHERE status = 'embedding') AS waiting
+FROM knowledge_documents WHERE deleted_at IS NULL AND replaced_by IS NULL
+"""
+
+
+async def lacking_vectors(url: str) -> LackingVectors:
+    """How many documents lack vectors, asked as glow_service.
+
+    Raises  DatabaseUnavailable: also where its migrations are not applied.
+    """
+    try:
+        async with connected(url, application_name="glow doctor") as connection:
+            row = await connection.fetchrow(_LACKING_VECTORS)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DatabaseUnavailable(Login.SERVICE, f"{_place(url)}: {error or type(error).__name__}") from error
+    return LackingVectors(refused=row["refused"] if row else 0, waiting=row["waiting"] if row else 0)
+
+
 async def sendings(url: str, places: Sequence[str]) -> Sequence[PlaceState]:
     """How heads get to those places, asked as glow_service.
 

@@ -1,11 +1,13 @@
 """Whether there is a server for vectors, and an index for those it gives."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 from knowledge.embeddings.local import INSTALL
 from knowledge.embeddings.model import EmbeddingsRefused, EmbeddingsUnavailable
 from server.database.embedding_index import is_indexed
 from server.database.errors import DatabaseUnavailable
+from server.database.inspection import lacking_vectors
 from server.doctor.finding import Finding, wrong
 from server.doctor.models import MODEL_TIMEOUT_S
 from server.hub import embedder_of
@@ -33,6 +35,27 @@ async def embeddings_finding(settings: Settings, app_url: str) -> Finding:
         mend = "run `glow migrate`, which makes it beside traffic"
         return wrong("embeddings", f"{place}: its vectors have no index, so that search is slow", mend)
     return Finding(part="embeddings", state="ok", says=f"{place}: {len(vector)} numbers a vector, indexed")
+
+
+async def vectors_findings(settings: Settings, service_url: str) -> AsyncGenerator[Finding]:
+    """Which documents have no vectors, or not all, where there is somebody to ask for them."""
+    if settings.embedding_model == NO_EMBEDDINGS or (
+        settings.embedding_server is None and settings.embedding_model != LOCAL_EMBEDDINGS
+    ):
+        return
+    try:
+        lacking = await lacking_vectors(service_url)
+    except DatabaseUnavailable:
+        return
+    if lacking.refused:
+        says = (
+            f"documents with passages that got none: {lacking.refused}; these are found by their words alone, and are "
+            "asked for again once a day (each document says why: `failure`)"
+        )
+        yield Finding(part="vectors", state="note", says=says)
+    if lacking.waiting:
+        says = f"documents that wait for theirs: {lacking.waiting}"
+        yield Finding(part="vectors", state="note", says=says)
 
 
 def _place(model: str, server: EmbeddingServer | None, settings: Settings) -> str:

@@ -6,7 +6,7 @@ from server.database.errors import DatabaseError
 from server.doctor.access import issuer_finding, secret_finding
 from server.doctor.background import background_findings, heads_findings
 from server.doctor.database import logins_findings, migrations_finding, programs_finding, unmigrated_urls
-from server.doctor.embeddings import embeddings_finding
+from server.doctor.embeddings import embeddings_finding, vectors_findings
 from server.doctor.files import files_finding
 from server.doctor.finding import Finding, wrong
 from server.doctor.google import google_findings
@@ -79,6 +79,8 @@ async def _database(settings: Settings) -> AsyncGenerator[Finding]:
             async for finding in policies_findings(urls.service):
                 yield finding
             yield await embeddings_finding(settings, urls.app)
+            async for finding in vectors_findings(settings, urls.service):
+                yield finding
     except SettingsInvalid as invalid:
         for problem in invalid.problems:
             yield wrong("database", problem, "set all four, or none of them for the embedded database")

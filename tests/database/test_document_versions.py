@@ -1,6 +1,6 @@
 """A new version takes the last one's place at once, the same content is stored once, and nothing is embedded twice."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from typing import cast
 from uuid import UUID
@@ -8,10 +8,13 @@ from uuid import UUID
 import pytest
 
 from domain.kernel import Principal
+from knowledge.embeddings.model import EmbeddingsRefused, EmbeddingsUnavailable
 from knowledge.prepare import preparation
 from server.database.connection import Connection
+from server.database.inspection import LackingVectors, lacking_vectors
 from server.database.pool import DatabasePools
 from server.database.queue import PostgresJobs
+from tests.support.database import Database
 from tests.support.fake_embeddings import FakeEmbedder
 from tests.support.firms import FIRM_A, seed_firms
 from tests.support.gates import GateOnTest, gate_on, principal_of
@@ -28,6 +31,7 @@ CLAUSES = [f"## Clause {n}\n\nThe automobile number {n} is insured." for n in ra
 OLD = "\n\n".join(CLAUSES).encode()
 NEW = "\n\n".join([*CLAUSES[1:], "## Clause of trains\n\nThe automobile goes by rail."]).encode()
 LONG = "\n\n".join(f"The automobile number {n} is insured by the firm for a year." for n in range(900)).encode()
+A_DAY_AGO = "UPDATE knowledge_documents SET updated_at = now() - interval '25 hours' WHERE document_id = $1"
 SHOWN = """
 SELECT c.document_id, count(DISTINCT c.chunk_id) AS chunks, count(DISTINCT e.chunk_id) AS vectors,
        count(DISTINCT p.chunk_id) AS posted
@@ -186,6 +190,102 @@ async def test_a_version_that_is_ready_after_a_later_one_is_found_by_nobody(gate
     await brought_up(gate, second)
     await brought_up(gate, first)
     assert await found(gate, "automobile") == {str(second)}
+
+
+def refusing(texts: Sequence[str]) -> None:
+    raise EmbeddingsRefused("HTTP 401 from the embedding server")
+
+
+def away(texts: Sequence[str]) -> None:
+    raise EmbeddingsUnavailable("HTTP 503")
+
+
+async def waited(inspector: Connection, document_id: object, minutes: int) -> None:
+    """As though it had waited so long for vectors already."""
+    aged = "UPDATE knowledge_staged SET staged_at = now() - $2 * interval '1 minute' WHERE document_id = $1"
+    await inspector.execute("SET session_replication_role = replica")
+    await inspector.execute(aged, UUID(str(document_id)), minutes)
+
+
+@pytest.mark.parametrize("fault", [refusing, away])
+async def test_a_version_that_gets_no_vectors_is_found_by_its_words_after_a_while_and_embedded_once_it_gets_them(
+    gate: GateOnTest,
+    embedder: FakeEmbedder,
+    superuser_connection: Connection,
+    pools: DatabasePools,
+    database: Database,
+    fault: Callable[[Sequence[str]], None],
+) -> None:
+    old = str(document_of(await upload(gate, OLD, uri=URI))["document_id"])
+    await brought_up(gate, old)
+    new = str(document_of(await upload(gate, NEW, uri=URI))["document_id"])
+    await step(gate, "document_index", new)
+
+    embedder.fault = fault
+    early = await gate.call("document_embed", {"document_id": new}, HUB)
+    assert (early.outcome, early.error and early.error.code) == ("invalid", "embeddings_unavailable")
+    assert await found(gate, "automobile", "lexical") == {old}
+
+    await waited(superuser_connection, new, 6)
+    gate.queue.jobs.clear()
+    document = await step(gate, "document_embed", new)
+    assert await found(gate, "automobile", "lexical") == await found(gate, "rail", "lexical") == {new}
+    rows = await superuser_connection.fetch(SHOWN, [UUID(old), UUID(new)])
+    assert [tuple(row) for row in rows] == [(UUID(new), STEP + 20, STEP + 19, STEP + 20)]
+    if fault is refusing:
+        assert document["status"] == "ready"
+        assert "found by its words, and not by its meaning: HTTP 401" in str(document["failure"])
+        embed = Job(kind="document_embed", organization_id=HAND.organization_id, subject_id=UUID(new))
+        jobs = PostgresJobs(pools.service)
+        assert embed not in await jobs.sweep(timedelta(0), embedder.model)
+        await superuser_connection.execute(A_DAY_AGO, UUID(new))
+        assert embed in await jobs.sweep(timedelta(0), embedder.model)
+    else:
+        assert (document["status"], document["message"]) == (
+            "embedding",
+            f"{STEP + 19} of its {STEP + 20} passages can be found by their meaning.",
+        )
+        assert [job.kind for job in gate.queue.jobs] == ["document_embed"]
+    assert (await lacking_vectors(database.urls().service)) == LackingVectors(
+        refused=int(fault is refusing), waiting=int(fault is away)
+    )
+
+    embedder.fault = lambda texts: None
+    document = await step(gate, "document_embed", new)
+    if document["status"] == "embedding":
+        document = await step(gate, "document_embed", new)
+    assert (document["status"], document.get("failure")) == ("ready", None)
+    assert new in await found(gate, "automobile", "vector")
+    rows = await superuser_connection.fetch(SHOWN, [UUID(old), UUID(new)])
+    assert [tuple(row) for row in rows] == [(UUID(new), STEP + 20, STEP + 20, STEP + 20)]
+
+
+async def test_a_version_whose_vectors_keep_coming_waits_for_them_however_long_they_take(
+    gate: GateOnTest, embedder: FakeEmbedder, superuser_connection: Connection
+) -> None:
+    old = str(document_of(await upload(gate, b"The automobile.", uri=URI))["document_id"])
+    await brought_up(gate, old)
+    new = str(document_of(await upload(gate, OLD, uri=URI))["document_id"])
+    await step(gate, "document_index", new)
+    await waited(superuser_connection, new, 60)
+    await step(gate, "document_embed", new)
+    embedder.fault = away
+    assert (await gate.call("document_embed", {"document_id": new}, HUB)).outcome == "invalid"
+    assert await found(gate, "automobile", "lexical") == {old}
+
+
+async def test_what_is_only_cut_up_anew_waits_for_vectors_as_long_as_it_takes(
+    gate: GateOnTest, embedder: FakeEmbedder, pools: DatabasePools, superuser_connection: Connection
+) -> None:
+    document_id = str(document_of(await upload(gate, LONG, uri=URI))["document_id"])
+    await brought_up(gate, document_id)
+    before = await superuser_connection.fetchrow(SHOWN, [UUID(document_id)])
+    embedder.fault = refusing
+    async with gate_on(pools, embedder=embedder, budget=64) as anew:
+        await step(anew, "document_index", document_id)
+        await waited(superuser_connection, document_id, 60)
+        assert (await anew.call("document_embed", {"document_id": document_id}, HUB)).outcome == "invalid"
+    assert await superuser_connection.fetchrow(SHOWN, [UUID(document_id)]) == before
 
 
 async def test_a_document_that_is_cut_up_anew_stays_found_until_it_is_done(

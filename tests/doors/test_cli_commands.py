@@ -441,6 +441,39 @@ def test_the_doctor_says_which_key_an_embedding_server_is_sent(
         assert len(server.keys) == 3
 
 
+NO_TICKETS = "SET session_replication_role = replica"
+UNEMBEDDED = """
+INSERT INTO knowledge_documents (organization_id, document_id, title, uri, media_type, audience, trust, status,
+    failure, size_bytes, content_sha256, uploaded_by, created_at, updated_at)
+SELECT organization_id, gen_random_uuid(), 'Fleet', 'u', 'text/plain', 'firm', 'internal', 'ready', 'HTTP 401', 1,
+       '\\x00', gen_random_uuid(), now(), now()
+FROM organizations LIMIT 1
+"""
+
+
+def test_the_doctor_says_how_many_documents_have_no_vectors(
+    glow: Glow, installation: pytest.MonkeyPatch, firm: Database, free_port: str
+) -> None:
+    def findings() -> list[dict[str, str]]:
+        glow("doctor", "--port", free_port, "--json")
+        return [item for item in glow.json["items"] if item["part"] == "vectors"]
+
+    def documents(statement: str) -> None:
+        in_the_queue(firm, NO_TICKETS, statement, login="postgres")
+
+    with served_embeddings() as server:
+        installation.setenv("GLOW_EMBEDDING_BASE_URL", server.url)
+        assert findings() == []
+        documents(UNEMBEDDED)
+        (found,) = findings()
+        assert (found["state"], "that got none: 1; these are found by their words" in found["says"]) == ("note", True)
+        documents("UPDATE knowledge_documents SET status = 'embedding', failure = NULL")
+        assert findings() == [{"part": "vectors", "state": "note", "says": "documents that wait for theirs: 1"}]
+        installation.setenv("GLOW_EMBEDDING_MODEL", "none")
+        assert findings() == []
+    documents("DELETE FROM knowledge_documents")
+
+
 def embeddings_finding(glow: Glow, port: str) -> dict[str, str]:
     """What the doctor says of the embedding server; whatever else it finds is not looked at."""
     glow("doctor", "--port", port, "--json")
@@ -547,11 +580,11 @@ def waiting_job(firm: Database) -> Iterator[Database]:
     in_the_queue(firm, "DELETE FROM queue.workers", "DELETE FROM queue.pgqueuer")
 
 
-def in_the_queue(firm: Database, *statements: str) -> None:
+def in_the_queue(firm: Database, *statements: str, login: str = Login.SERVICE) -> None:
     async def execute() -> None:
-        async with connected(firm.dsn(Login.SERVICE)) as service:
+        async with connected(firm.dsn(login)) as connection:
             for statement in statements:
-                await service.execute(statement)
+                await connection.execute(statement)
 
     run_apart(execute())
 

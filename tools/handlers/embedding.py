@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -18,10 +19,15 @@ from knowledge.wire import parsed_answer
 from tools.handlers.arguments import Arguments
 from tools.handlers.shown import shown_document
 from tools.outcomes import Json
+from tools.spending import BudgetGone
 from tools.work import CallContext, Handler, Job, PrepareContext
 
 STEP = 128
 """Passages in one call: what is lost of it, when a worker is killed, is asked for again."""
+
+
+PATIENCE = timedelta(minutes=5)
+"""So long a new version waits for vectors that do not come, before its words take the last one's place without them."""
 
 
 class DocumentEmbed(Arguments):
@@ -40,10 +46,14 @@ class StagedStep:
     missing: int
     """Texts that had no vector before this step."""
     refused: int = 0
+    given_up: str | None = None
+    """Why the rest is waited for no longer before it is found: what will not change by itself; empty: what may."""
 
     @property
     def is_last(self) -> bool:
-        """Nothing is left to be asked for, or nothing but what the server refuses."""
+        """Nothing is left to be asked for, or nothing but what the server refuses, or it is not waited for."""
+        if self.given_up is not None:
+            return True
         return len(self.vectors) + self.refused >= self.missing or (self.refused > 0 and not self.vectors)
 
 
@@ -55,8 +65,8 @@ def embedding_handlers(embedder: Embedder | None) -> Mapping[str, Handler[Any]]:
     ) -> Embedded | StagedStep | EmbeddingsRefused | None:
         """The next vectors, asked for with no transaction held.
 
-        Raises  EmbeddingsUnavailable: the server is busy or away, or refuses what a version waits for that is to take
-                the place of what is found; the worker comes back.
+        Raises  EmbeddingsUnavailable: the server is busy or away, or refuses what is to take the place of what is
+                found; the worker comes back. A new version has then not waited for long.
         """
         document_id = DocumentId(arguments.document_id)
         staged = cast(
@@ -93,15 +103,15 @@ def embedding_handlers(embedder: Embedder | None) -> Mapping[str, Handler[Any]]:
         The last step of what was staged writes knowledge_chunks, knowledge_terms, knowledge_postings too.
         """
         knowledge, document_id = context.work.knowledge, DocumentId(arguments.document_id)
+        model = "" if embedder is None else embedder.model
         embedded, goes_on = 0, False
         match context.prepared:
             case Embedded() as step:
                 embedded, document = await knowledge.embed(document_id, step, now=context.now)
             case StagedStep() as step:
-                embedded, goes_on = len(step.vectors), await _take_step(step, document_id, context)
+                embedded, goes_on = len(step.vectors), await _take_step(step, document_id, model, context)
                 document = await knowledge.get(document_id)
             case EmbeddingsRefused() as refused:
-                model = "" if embedder is None else embedder.model
                 document = await knowledge.give_up_embedding(document_id, model, refused.reason, now=context.now)
             case _:
                 document = await knowledge.give_up_embedding(document_id, None, None, now=context.now)
@@ -142,28 +152,52 @@ async def _staged_step(staged: Staged, embedder: Embedder | None, context: Prepa
         wanted = [texts[digest] for digest in asked]
         given = await embedder.embed(wanted, await context.asking(embedder.model, wanted))
     except EmbeddingsRefused as refused:
-        raise EmbeddingsUnavailable(refused.reason) from refused
+        if _waits(staged):
+            raise EmbeddingsUnavailable(refused.reason) from refused
+        return StagedStep(prepared=prepared, space=None, vectors={}, missing=0, given_up=refused.reason)
+    except (EmbeddingsUnavailable, BudgetGone):
+        if _waits(staged):
+            raise
+        return StagedStep(prepared=prepared, space=None, vectors={}, missing=0, given_up="")
     vectors = {digest: vector for digest, vector in zip(asked, given, strict=True) if vector is not None}
     return StagedStep(
         prepared=prepared, space=space, vectors=vectors, missing=len(missing), refused=len(asked) - len(vectors)
     )
 
 
-async def _take_step(step: StagedStep, document_id: DocumentId, context: CallContext) -> bool:
-    """Keeps the vectors, or publishes what has them all; True: more is to come."""
+def _waits(staged: Staged) -> bool:
+    """Whether it waits on: of a document that is prepared anew the same words are found meanwhile."""
+    return not staged.is_new or staged.waited < PATIENCE
+
+
+async def _take_step(step: StagedStep, document_id: DocumentId, model: str, context: CallContext) -> bool:
+    """Keeps the vectors, or publishes what has them all or waits no longer; True: more is to come of what is staged."""
     versions = context.work.knowledge.versions
     if step.prepared is None:
         await versions.start_anew(document_id, now=context.now)
         return False
     model_id = None if step.space is None else step.space.model_id
+    left = step.missing - len(step.vectors)
     if model_id is not None:
-        left = step.missing - len(step.vectors)
-        await versions.keep(document_id, model_id, step.vectors, max(0, len(step.prepared.chunks) - left))
+        embedded = max(0, len(step.prepared.chunks) - left)
+        await versions.keep(document_id, model_id, step.vectors, embedded, now=context.now)
     if not step.is_last:
         return True
-    left = step.missing - len(step.vectors)
-    failure = f"The embedding server refuses {left} of its passages: they are found by their words." if left else None
-    await versions.publish(document_id, step.prepared, model_id, failure, new_id=context.new_id, now=context.now)
+    failure = None
+    if step.given_up:
+        # As of any document that the server refuses: it is asked again once a day, and once there is another model.
+        failure, model_id = f"What is new in it is found by its words, and not by its meaning: {step.given_up}.", model
+    elif left:
+        failure = f"The embedding server refuses {left} of its passages: they are found by their words."
+    await versions.publish(
+        document_id,
+        step.prepared,
+        model_id,
+        failure,
+        new_id=context.new_id,
+        now=context.now,
+        then="embedding" if step.given_up == "" else "ready",
+    )
     return False
 
 
