@@ -14,24 +14,39 @@ from typing import ClassVar, Final
 
 from domain.kernel import DomainError
 from knowledge.languages import COMMON_ANYWHERE
-from knowledge.parse.document import DOCX, PPTX, XLSX, MediaType
+from knowledge.parse.document import DOCX, EML, MSG, PPTX, XLSX, ZIP, MediaType
 from knowledge.terms import variants_of, words_of
 
 KINDS: Final[dict[str, MediaType]] = {
     "pdf": "application/pdf",
     "docx": DOCX,
+    "docm": DOCX,
+    "dotx": DOCX,
     "word": DOCX,
     "xlsx": XLSX,
+    "xlsm": XLSX,
+    "xltx": XLSX,
     "excel": XLSX,
     "pptx": PPTX,
+    "pptm": PPTX,
+    "ppsx": PPTX,
+    "potx": PPTX,
     "powerpoint": PPTX,
     "csv": "text/csv",
+    "tsv": "text/csv",
     "html": "text/html",
+    "htm": "text/html",
+    "xhtml": "text/html",
     "markdown": "text/markdown",
     "md": "text/markdown",
     "text": "text/plain",
     "txt": "text/plain",
+    "log": "text/plain",
+    "eml": EML,
+    "msg": MSG,
+    "zip": ZIP,
 }
+"""All that is taken in, by the ends of names; those with one value are one kind."""
 MOST_PHRASES: Final = 8
 
 _QUOTED = r"\"([^\"]*)\"|“([^”]*)”"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge.parse.document import DOCX
-from knowledge.questions import InvalidFilter, folded, understood
+from knowledge.parse.document import DOCX, MediaType
+from knowledge.parse.media import SUFFIXES
+from knowledge.questions import KINDS, InvalidFilter, folded, understood
 
 
 def test_a_question_is_taken_apart() -> None:
@@ -24,6 +26,18 @@ def test_a_question_is_taken_apart() -> None:
     assert asked.media_types == ("application/pdf", DOCX)
     assert (asked.after, asked.before) == (datetime(2025, 3, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
     assert asked.engagements == ("Maribeck Ltd",)
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_whatever_is_taken_in_can_be_looked_for_by_the_end_of_its_name(suffix: str) -> None:
+    assert understood(f"tax type:{suffix[1:]}").media_types is not None
+
+
+def test_every_kind_can_be_looked_for_and_is_named_where_one_is_not_known() -> None:
+    assert set(KINDS.values()) == set(get_args(MediaType))
+    with pytest.raises(InvalidFilter) as refused:
+        understood("tax type:exe")
+    assert all(kind in str(refused.value) for kind in KINDS)
 
 
 @pytest.mark.parametrize(
