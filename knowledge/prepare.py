@@ -18,7 +18,7 @@ TITLE_WEIGHT: Final = 2
 HEADING_WEIGHT: Final = 2
 """How many times as often a word counts that stands in the title, or in the heading that a passage stands under.
 
-Source  the demo firm's judged set (demo/judged), where neither was far from 1: nDCG@10 0.914.
+Source  the demo firm's judged set (demo/judged), where neither was far from 1: nDCG@10 of passages 0.918.
 """
 
 PREPARATION: Final = 1
