@@ -85,20 +85,22 @@ DELETE FROM knowledge_embeddings e USING knowledge_chunks c
 WHERE c.document_id = $1 AND e.organization_id = c.organization_id AND e.chunk_id = c.chunk_id
 """
 
-# The cast is the expression that the model's index is made over: the dimensions must stand in the text. The distance is
-# taken for a plain number where all eligible vectors are to be compared, so that no index is asked. Row security holds
-# the organization already, by a value that the planner cannot see; named once more it can, and tells one of a hundred
-# rows from all of them.
+# The cast is the expression that the model's index is made over: the dimensions must stand in the text. Row security
+# holds the organization already, by a value that the planner cannot see; named once more it can, and tells one of a
+# hundred rows from all of them. Where all eligible vectors are to be compared the distance is taken for a plain number,
+# so that no index is asked for an order, and they are looked up one by one: a client sees few of many.
 _NEAREST = """
 nearest AS MATERIALIZED (
     SELECT e.chunk_id, e.embedding::halfvec(DIMENSIONS) <=> $14::text::halfvec(DIMENSIONS) AS distance
     FROM knowledge_embeddings e
     WHERE e.organization_id = glow.organization_id() AND e.model = $15
-      AND (UNFILTERED OR e.chunk_id IN (SELECT chunk_id FROM eligible))
+      AND ELIGIBLE
     ORDER BY (e.embedding::halfvec(DIMENSIONS) <=> $14::text::halfvec(DIMENSIONS)) EXACTLY
     LIMIT $16
 )
 """
+_ONE_BY_ONE = "e.chunk_id = ANY (ARRAY (SELECT chunk_id FROM eligible))"
+_AMONG_OTHERS = "(UNFILTERED OR e.chunk_id IN (SELECT chunk_id FROM eligible))"
 
 
 @functools.lru_cache(maxsize=64)
@@ -107,8 +109,8 @@ def nearest_sql(dimensions: int, unfiltered: str, *, exactly: bool) -> str:
 
     `unfiltered` is SQL that holds where every passage is `eligible`.
     """
-    sql = _NEAREST.replace("DIMENSIONS", str(dimensions)).replace("UNFILTERED", unfiltered)
-    return sql.replace("EXACTLY", "+ 0" if exactly else "")
+    sql = _NEAREST.replace("DIMENSIONS", str(dimensions)).replace("ELIGIBLE", _ONE_BY_ONE if exactly else _AMONG_OTHERS)
+    return sql.replace("EXACTLY", "+ 0" if exactly else "").replace("UNFILTERED", unfiltered)
 
 
 def vector_text(values: Sequence[float]) -> str:

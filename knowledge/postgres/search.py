@@ -23,8 +23,10 @@ from knowledge.model import (
 from knowledge.terms import QueryTerm, without_mark
 
 COMPARED_EXACTLY: Final = 4_000
-"""Passages that are all compared with the question; where more are eligible the model's index is asked, which finds the
-nearest of many quickly and may stop before it has found enough of few. A guess: where they cross was not measured."""
+"""Passages that are all compared with the question, however few others there are. Where more are eligible the model's
+index is asked for the nearest, which is quick where most of what it holds is eligible."""
+WALKED_PAST: Final = 9
+"""Passages that could be compared while the index walks past one.  Source  measured on benchmarks/search's corpus."""
 DEEPEST: Final = 400
 LEAST_DEPTH: Final = 60
 """Places of each order that are fused; a passage far down in both is no answer."""
@@ -54,17 +56,25 @@ _PHRASES = f"""CASE WHEN c.chunk_id IN (
         GROUP BY p.chunk_id
         HAVING count(DISTINCT ($12::int[])[array_position($11::text[], t.term)]) = $13::int)
         THEN {_FOLDED} ~ ALL ($10) ELSE false END"""
+# OFFSET 0, here and below, keeps the planner to looking up by its key what belongs to each row. By itself it goes by
+# how many rows an organization has on average, and reads all of a large one where there are many small ones beside it.
 _ELIGIBLE = f"""
 eligible AS NOT MATERIALIZED (
     SELECT c.chunk_id
-    FROM knowledge_documents d JOIN knowledge_chunks c USING (organization_id, document_id)
-    WHERE {_DOCUMENTS} AND ($10::text[] IS NULL OR ({_PHRASES}))
+    FROM (SELECT d.document_id, d.title FROM knowledge_documents d WHERE {_DOCUMENTS} OFFSET 0) d
+    CROSS JOIN LATERAL (
+        SELECT c.chunk_id FROM knowledge_chunks c
+        WHERE c.document_id = d.document_id AND ($10::text[] IS NULL OR ({_PHRASES})) OFFSET 0) c
 )"""
-_WEIGHTS = """
+_CORPUS = """
 corpus AS MATERIALIZED (
     SELECT sum(chunk_count)::float8 AS chunks, sum(term_count)::float8 / nullif(sum(chunk_count), 0) AS mean_length
     FROM knowledge_documents WHERE deleted_at IS NULL
-),
+)"""
+# What the statement before has summed already.
+_SUMMED_CORPUS = """
+corpus AS MATERIALIZED (SELECT $21::float8 AS chunks, $22::float8 / nullif($21::float8, 0) AS mean_length)"""
+_WEIGHTS = """
 -- How many passages have each term, by an index-only scan of its postings that keeps none of them; and which word of
 -- the question ($2, in step with $1) it is a form of; it stands in $1 as often as the question says that word.
 forms AS MATERIALIZED (
@@ -87,7 +97,9 @@ lexical AS MATERIALIZED (
     SELECT h.chunk_id,
            sum(w.weight * h.frequency::float8 * 2.2::float8
                / (h.frequency::float8 + 0.3::float8 + 0.9::float8 * h.length::float8 / w.mean_length)) AS score
-    FROM weights w JOIN knowledge_postings h USING (term_id) CROSS JOIN generate_series(1, (SELECT 1))
+    FROM (SELECT * FROM weights CROSS JOIN generate_series(1, (SELECT 1)) OFFSET 0) w
+    CROSS JOIN LATERAL (
+        SELECT h.chunk_id, h.frequency, h.length FROM knowledge_postings h WHERE h.term_id = w.term_id OFFSET 0) h
     WHERE {_UNFILTERED} OR h.chunk_id IN (SELECT chunk_id FROM eligible)
     GROUP BY h.chunk_id
     ORDER BY score DESC, h.chunk_id
@@ -98,8 +110,8 @@ SELECT c.document_id, c.chunk_id, d.title, c.text, best.score, c.page, c.section
        c.trust, c.audience, c.engagement_id, c.ordinal, c.simhash, c.figures, c.words, best.lexical_rank,
        best.lexical_score, best.vector_rank, best.distance
 FROM best
-JOIN knowledge_chunks c USING (chunk_id)
-JOIN knowledge_documents d USING (organization_id, document_id)
+CROSS JOIN LATERAL (SELECT * FROM knowledge_chunks c WHERE c.chunk_id = best.chunk_id OFFSET 0) c
+CROSS JOIN LATERAL (SELECT * FROM knowledge_documents d WHERE d.document_id = c.document_id OFFSET 0) d
 ORDER BY best.score DESC, c.chunk_id
 """
 _BY_WORDS = """
@@ -108,11 +120,11 @@ best AS (
            NULL::bigint AS vector_rank, NULL::float8 AS distance
     FROM lexical
 )"""
-SEARCH = f"WITH {_ELIGIBLE}, {_LEXICAL}, {_BY_WORDS} {_PASSAGES}"
+SEARCH = f"WITH {_ELIGIBLE}, {_CORPUS}, {_LEXICAL}, {_BY_WORDS} {_PASSAGES}"
 
 # By passage, what each word of the question adds to its sum.
 MATCHED = f"""
-WITH {_WEIGHTS}
+WITH {_CORPUS}, {_WEIGHTS}
 SELECT h.chunk_id, f.word, t.term, w.weight, h.frequency,
        w.weight * h.frequency * 2.2 / (h.frequency + 0.3 + 0.9 * h.length / w.mean_length) AS score
 FROM weights w JOIN forms f USING (term_id) JOIN knowledge_terms t USING (term_id)
@@ -147,16 +159,21 @@ best AS (
     FROM nearest ORDER BY distance, chunk_id LIMIT $3
 )"""
 
-# An index walked on from where it would have stopped finds enough also of an organization's few rows among many.
+# An index walked on from where it would have stopped finds enough also of few rows among many.
 _WALK_ON = f"""
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
        set_config('hnsw.iterative_scan', 'relaxed_order', true),
        set_config('hnsw.ef_search', $1, true),
        set_config('hnsw.max_scan_tuples', '200000', true),
-       -- What may be looked at, by the counts that stand with the documents; in the same round trip.
-       (SELECT coalesce(sum(d.chunk_count), 0)
-        FROM knowledge_documents d, (SELECT $2::text, $3::text) unused
-        WHERE d.deleted_at IS NULL AND {_DOCUMENTS}) AS eligible
+       -- What may be looked at, by the counts that stand with the documents, and among how many vectors; in the same
+       -- round trip.
+       d.chunks, d.terms, d.eligible,
+       (SELECT reltuples FROM pg_class WHERE oid = 'knowledge_embeddings'::regclass) AS vectors
+FROM (
+    SELECT coalesce(sum(d.chunk_count), 0)::float8 AS chunks, coalesce(sum(d.term_count), 0)::float8 AS terms,
+           coalesce(sum(d.chunk_count) FILTER (WHERE {_DOCUMENTS}), 0) AS eligible
+    FROM knowledge_documents d, (SELECT $2::text, $3::text) unused
+    WHERE d.deleted_at IS NULL) d
 """
 SEARCHED: Final = 160
 """Candidates that the index keeps while it is walked."""
@@ -176,19 +193,20 @@ class PostgresSearch:
     async def search_near(
         self, terms: Sequence[QueryTerm], vector: Vector, limit: int, filters: SearchFilters
     ) -> Sequence[Passage]:
-        depth = max(LEAST_DEPTH, min(3 * limit, DEEPEST))
+        depth = max(LEAST_DEPTH, min(3 * limit, DEEPEST)) if terms else limit
         searched = str(max(SEARCHED, depth))
         (found,) = await self._connection.fetch(_WALK_ON, searched, None, None, *_filter_values(filters))
         # How many hold a phrase nobody has counted; they are few, and an index would be walked in vain for them.
-        exactly = found["eligible"] <= COMPARED_EXACTLY or bool(filters.phrases)
+        exactly = bool(filters.phrases) or compared_exactly(found["eligible"], found["vectors"], depth)
         near = (vector_text(vector.values), vector.space.model_id)
         if terms:
             sql = fused_sql(vector.space.dimensions, exactly=exactly)
             weights = self._fusion(vector.space)
-            values = (*search_values(terms, depth, filters), *near, depth, limit, *weights)
+            corpus = (found["chunks"], found["terms"])
+            values = (*search_values(terms, depth, filters), *near, depth, limit, *weights, *corpus)
         else:
             sql = by_meaning_sql(vector.space.dimensions, exactly=exactly)
-            values = (*search_values((), limit, filters), *near, limit)
+            values = (*search_values((), depth, filters), *near, depth)
         return [_passage(row) for row in await self._connection.fetch(sql, *values)]
 
     def _fusion(self, space: Space) -> tuple[float, float, float]:
@@ -219,10 +237,21 @@ class PostgresSearch:
         return matched
 
 
+def compared_exactly(eligible: int, vectors: float, depth: int) -> bool:
+    """Whether all eligible passages are compared, or the index is walked until it has found `depth` of them.
+
+    vectors: all that the index may hold, of every organization; for each that is eligible it walks past the others.
+    """
+    return eligible <= COMPARED_EXACTLY or eligible * eligible <= WALKED_PAST * depth * vectors
+
+
 def fused_sql(dimensions: int, *, exactly: bool) -> str:
-    """The values of a search ($3: depth), vector, model, depth, limit, weights of words and meaning, constant."""
+    """The values of a search ($3: depth), vector, model, depth, limit, weights of words and meaning, constant.
+
+    And how many passages the principal may see, and how many terms those have.
+    """
     near = nearest_sql(dimensions, _UNFILTERED, exactly=exactly)
-    return f"WITH {_ELIGIBLE}, {_LEXICAL}, {near}, {_FUSED} {_PASSAGES}"
+    return f"WITH {_ELIGIBLE}, {_SUMMED_CORPUS}, {_LEXICAL}, {near}, {_FUSED} {_PASSAGES}"
 
 
 def by_meaning_sql(dimensions: int, *, exactly: bool) -> str:

@@ -339,6 +339,8 @@ async def touched(app: Connection, firm: Firm, vector: Vector, *, exactly: bool)
             1.0,
             1.0,
             60.0,
+            float(LARGE_CHUNKS),
+            10.0 * LARGE_CHUNKS,
         )
         plan = await explained(app, fused_sql(8, exactly=exactly), values)
     return sum(rows for (table, _), rows in plan.items() if table == "knowledge_embeddings")
