@@ -95,6 +95,19 @@ async def test_folder_is_set_up_synced_looked_at_and_removed(page: "Page", serve
     await card.get_by_role("row", name="added Lease.md").wait_for()
     assert HOSTILE in await card.locator(".changes").inner_text()
 
+    await card.get_by_text("Change it").click()
+    await card.get_by_label("Called").fill("Papers of Acme")
+    await card.get_by_role("button", name="Save").click()
+    card = card_of(page, "Papers of Acme")
+    await card.wait_for()
+    assert await card_of(page, "Acme papers").count() == 0
+    assert "Papers of Acme/Lease.md" in {each["uri"] for each in await listed(server, "/v1/knowledge/documents")}
+    await card.get_by_text("Change it").click()
+    await card.get_by_label("Called").fill("Acme papers")
+    await card.get_by_role("button", name="Save").click()
+    card = card_of(page, "Acme papers")
+    await card.wait_for()
+
     remove = card.get_by_role("button", name="Remove Acme papers")
     await remove.click()
     assert "What lies there itself is left alone." in await card.locator(".confirm").inner_text()

@@ -1,4 +1,4 @@
-// Sources of documents: what is read, how up to date the documents are, what the last sync did; synced, added and removed here.
+// Sources of documents: what is read, how up to date the documents are, what the last sync did; synced, added, changed and removed here.
 
 import { badge, button, fill, go, h, time, type Child } from "../dom.ts";
 import { isAbort, wordsOf, type Hub } from "../hub.ts";
@@ -13,6 +13,7 @@ import { everyItem, frame, watch } from "./frame.ts";
 import { following, LatestRun } from "./latest_run.ts";
 import { heads } from "./records.ts";
 import type { Schedule } from "./schedules.ts";
+import { changeForm } from "./source_change.ts";
 import { sourceForm } from "./source_form.ts";
 import { CHANGES, KINDS, readsWhat, reportWords, type ChangeKind, type Counts, type Kind } from "./source_words.ts";
 import type { RunLine } from "./task_run.ts";
@@ -77,7 +78,7 @@ export async function showSources(main: HTMLElement, options: Options): Promise<
   const lost = h("p", { class: "error", role: "alert" });
   const none = h("p", { class: "empty", hidden: true }, "There are no sources yet.");
   const arrange = following(() => cards.all.map((card) => card.run), signal);
-  const cards = new Cards<Shown, SourceCard>(({ source }) => source.source_id, (item) => new SourceCard(item, { ...options, changed, removed }));
+  const cards = new Cards<Shown, SourceCard>(({ source }) => cardOf(source), (item) => new SourceCard(item, { ...options, changed, removed }));
 
   async function load(): Promise<void> {
     const items = await shownSources(hub, signal);
@@ -92,8 +93,9 @@ export async function showSources(main: HTMLElement, options: Options): Promise<
     void load().catch(() => undefined);
   }
 
-  function removed({ source_id, name, documents }: Source): void {
-    cards.remove(source_id);
+  function removed(source: Source): void {
+    const { name, documents } = source;
+    cards.remove(cardOf(source));
     none.hidden = cards.all.length > 0;
     fill(said, `Removed: ${visible(name)}. ${documents ? `${counted(documents)} from it ${documents === 1 ? "is" : "are"} being deleted` : "No documents came from it"}.`);
     arrange();
@@ -111,6 +113,11 @@ export async function showSources(main: HTMLElement, options: Options): Promise<
   fill(place, usable.has("source_add") ? adding : null, said, lost, h("section", {}, h("h2", {}, "Sources"), none, cards.node));
   const every = (): number => (cards.all.some((card) => card.isUnderWay) ? EVERY_MS : SELDOM_MS);
   void watch(load, { every, signal, lost });
+}
+
+/** Its buttons say what it is called: under another name it has another card. */
+function cardOf({ source_id, name }: Source): string {
+  return `${source_id} ${name}`;
 }
 
 async function shownSources(hub: Hub, signal: AbortSignal): Promise<Shown[]> {
@@ -156,6 +163,7 @@ class SourceCard {
       usable.has("source_remove") && this.remove,
     ].filter((each) => each instanceof HTMLElement);
     this.node.append(this.about, this.run.acts.said, this.acts.said, this.confirm.node, h("div", { class: "buttons" }, buttons), this.run.node, this.changes.node);
+    if (usable.has("source_change")) this.node.append(changeForm({ hub, source, changed }));
   }
 
   /** Whether its documents may be other ones in a moment. */
