@@ -65,11 +65,12 @@ class FileStore(Protocol):
     """The original bytes of documents, by the document's id."""
 
     async def hold(self, digests: Collection[bytes]) -> None:
-        """Let none of these contents be discarded until the transaction ends: it is about to put them."""
+        """Let none of these contents be discarded until the transaction ends: documents are about to have them."""
         ...
 
     async def put(self, document_id: DocumentId, content: bytes) -> None:
-        """Keep the bytes of a new document."""
+        """Keep the bytes of a new document; outside of the database they are there already (knowledge.keeping), but for
+        those that were discarded since."""
         ...
 
     async def get(self, document_id: DocumentId) -> bytes | None:

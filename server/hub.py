@@ -238,6 +238,7 @@ async def open_hub(
             fetch,
             sources=sources,
             grace=lambda: config.current.documents.grace,
+            storage=options.storage,
         )
         stores = await _stores(urls, rules, config, options.storage, stack)
         task_runs, settlements = (

@@ -11,7 +11,9 @@ from knowledge.embeddings.ports import Embedder
 from knowledge.embeddings.queries import QueryVectors
 from knowledge.fetching.model import Page
 from knowledge.isolate import IsolatedPreparer
+from knowledge.keeping import keeping_in
 from knowledge.model import StoredFile
+from knowledge.ports import Storage
 from knowledge.prepare import PreparedDocument, preparation
 from knowledge.reranking.stage import SecondStage
 from server.slack_app import SlackApp, identified
@@ -56,6 +58,7 @@ def load_rules(
     prepared_as: str = preparation(),
     fetch: Fetch | None = None,
     grace: Grace = as_usual,
+    storage: Storage | None = None,
     sources: SourceKinds | None = None,
 ) -> Rules:
     """Read and check everything under manifests/, or under another `folder` that is laid out like it.
@@ -65,7 +68,7 @@ def load_rules(
     `prepared_as`: how `preparer` reads and cuts up.
     `slack`: the app whose workspaces can be connected; None: none can.
     `fetch`: how pages of the web are had; None: within the usual bounds. `sources`: how sources are opened, by kind.
-    `grace`: how long deleted documents can be restored.
+    `grace`: how long deleted documents can be restored. `storage`: where files are kept; None: in the database.
 
     Raises  RegistryError, PolicyFilesError, WorkflowFilesError, PersonaInvalid: the server does not start.
     """
@@ -81,6 +84,7 @@ def load_rules(
             language=stored.language,
         )
 
+    keep = keeping_in(storage)
     personas = load_personas(folder)
     handlers = dict(HANDLERS)
     if embedder is not None or stage is not None:
@@ -91,9 +95,9 @@ def load_rules(
     registry = Registry.load(
         folder,
         handlers,
-        document_handlers(staging, prepare_file, embedder, prepared_as, grace),
-        page_handlers(fetch or fetched),
-        source_handlers(sources or {}, grace=grace),
+        document_handlers(staging, prepare_file, embedder, prepared_as, grace, keep),
+        page_handlers(fetch or fetched, keep),
+        source_handlers(sources or {}, grace=grace, keep=keep),
         agent_handlers(introductions(personas)),
         policy_handlers(Rulebook(policies)),
     )

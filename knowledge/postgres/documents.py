@@ -338,7 +338,7 @@ class PostgresFiles:
         return content
 
     async def _put_outside(self, storage: Storage, content: bytes) -> None:
-        """Bytes that are there already are not written again; those that a purge has just discarded are."""
+        """They are there from before the transaction; only what was discarded before the lock is put again."""
         digest = hashlib.sha256(content).digest()
         await self.hold([digest])
         organization_id = await self._connection.fetchval("SELECT glow.organization_id()")

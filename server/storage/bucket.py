@@ -19,6 +19,8 @@ TIMEOUT_S = 30.0
 ATTEMPTS = 3
 PAUSE_S = 0.2
 """Before the second attempt; twice as long before each further one."""
+LOOKED_WITHIN_S = 3.0
+"""Of whether an object is there, all attempts together: whoever takes a document in asks it with a transaction open."""
 MOST_BYTES = 256 * 1024 * 1024
 TRY_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -57,7 +59,11 @@ class BucketStorage:
 
     async def has(self, key: FileKey) -> bool:
         """Raises  StorageUnavailable."""
-        status, _ = await self._asked("HEAD", self._path(key), fine=(200, 404))
+        try:
+            async with asyncio.timeout(LOOKED_WITHIN_S):
+                status, _ = await self._asked("HEAD", self._path(key), fine=(200, 404))
+        except TimeoutError:
+            raise StorageUnavailable(f"{self.place}: no answer in time") from None
         return status == 200
 
     async def delete(self, key: FileKey) -> None:

@@ -154,7 +154,8 @@ async def test_what_is_taken_up_while_it_is_discarded_is_kept(
 async def test_what_was_taken_up_before_is_not_discarded(
     gate: GateOnTest, pools: DatabasePools, storage: Storage, owner_connection: Connection
 ) -> None:
-    held = HeldPuts(storage)
+    # Looked for before the transaction, and again within it.
+    held = HeldLooks(storage, skipped=1)
     async with gate_on(pools, storage=held) as taking:
         uploading = asyncio.create_task(uploaded(taking))
         await held.began.wait()
@@ -163,6 +164,58 @@ async def test_what_was_taken_up_before_is_not_discarded(
         held.goes_on.set()
         assert not await discarding
         assert await content_of(gate, await uploading) == CONTENT
+
+
+async def test_what_is_discarded_between_being_put_and_being_taken_up_is_put_again(
+    gate: GateOnTest, pools: DatabasePools, storage: Storage
+) -> None:
+    held = HeldPuts(storage)
+    async with gate_on(pools, storage=held) as taking:
+        uploading = asyncio.create_task(uploaded(taking))
+        await held.began.wait()
+        assert await KeptFiles(pools.service, storage).discard(KEY)
+        held.goes_on.set()
+        assert await content_of(gate, await uploading) == CONTENT
+
+
+async def test_no_transaction_is_open_while_a_slow_place_takes_a_file(
+    gate: GateOnTest, pools: DatabasePools, storage: Storage, superuser_connection: Connection
+) -> None:
+    open_ones = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND xact_start < now()"
+    held = HeldPuts(storage)
+    async with gate_on(pools, storage=held) as taking:
+        uploading = asyncio.create_task(uploaded(taking, zipped({"one.md": CONTENT}), file_name="a.zip"))
+        await held.began.wait()
+        assert await superuser_connection.fetchval(open_ones) == 0
+        held.goes_on.set()
+        whole = await uploading
+
+        held.began.clear()
+        held.goes_on.clear()
+        indexing = asyncio.create_task(taking.call("document_index", {"document_id": whole}, HUB))
+        await held.began.wait()
+        assert await superuser_connection.fetchval(open_ones) == 0
+        held.goes_on.set()
+        assert (await indexing).outcome == "done"
+    assert len(await kept(storage)) == 2
+
+
+async def test_a_file_whose_call_comes_to_nothing_is_swept_and_the_call_is_in_the_record(
+    gate: GateOnTest, pools: DatabasePools, storage: Storage, owner_connection: Connection
+) -> None:
+    partner = principal_of(who="partner", mode="person", door="rest")
+    first = await upload(gate, b"Mine.", partner, uri="drive:a")
+    assert first.outcome == "done"
+    refused = await upload(gate, uri="drive:a")
+    assert (refused.outcome, refused.error and refused.error.code) == ("invalid", "not_your_document")
+    assert KEY in await kept(storage)
+    told = "SELECT kind FROM activity_events WHERE call_id = $1 ORDER BY event_id"
+    assert [row["kind"] for row in await owner_connection.fetch(told, refused.call_id)][-1] == "tool.invalid"
+
+    later = FileWorker(files=KeptFiles(pools.service, storage), clock=lambda: utc_now() + timedelta(minutes=61))
+    await later.sweep()
+    assert KEY not in await kept(storage)
+    assert len(await kept(storage)) == 1
 
 
 async def test_two_at_once_keep_it_whatever_purges_meanwhile(
@@ -257,6 +310,21 @@ class HeldPuts(Held):
     async def put(self, key: FileKey, content: bytes) -> None:
         await super().put(key, content)
         await self.wait()
+
+
+class HeldLooks(Held):
+    """The first few go on at once."""
+
+    def __init__(self, storage: Storage, skipped: int) -> None:
+        super().__init__(storage)
+        self.skipped = skipped
+
+    async def has(self, key: FileKey) -> bool:
+        if self.skipped:
+            self.skipped -= 1
+        else:
+            await self.wait()
+        return await super().has(key)
 
 
 class HeldDeletes(Held):

@@ -17,6 +17,7 @@ from knowledge.chunk import DEFAULT_BUDGET
 from knowledge.embeddings.ports import Embedder
 from knowledge.embeddings.queries import QueryVectors
 from knowledge.isolate import IsolatedPreparer
+from knowledge.keeping import keeping_in
 from knowledge.model import StoredFile
 from knowledge.ports import Storage
 from knowledge.prepare import PreparedDocument, preparation
@@ -116,6 +117,7 @@ def rules_of_the_project(
     policies: Policies | None = None,
     budget: int = DEFAULT_BUDGET,
     sources: SourceKinds | None = None,
+    storage: Storage | None = None,
 ) -> tuple[Registry, Policies, Workflows, Staging]:
     """Everything under manifests/, with some handlers replaced and `more` tools, whose handlers are among those.
 
@@ -133,7 +135,8 @@ def rules_of_the_project(
             language=stored.language,
         )
 
-    documents = document_handlers(staging, prepare_file, embedder, preparation(budget))
+    keep = keeping_in(storage)
+    documents = document_handlers(staging, prepare_file, embedder, preparation(budget), keep=keep)
     agents = agent_handlers(introductions(load_personas(folder)))
     policies = policies or Policies.load(folder / "policies")
     again = policy_handlers(Rulebook(policies))
@@ -146,8 +149,8 @@ def rules_of_the_project(
         {
             **HANDLERS,
             **documents,
-            **page_handlers(fetched),
-            **source_handlers(sources or {}),
+            **page_handlers(fetched, keep),
+            **source_handlers(sources or {}, keep=keep),
             **agents,
             **again,
             **search,
@@ -181,7 +184,7 @@ async def gate_on(
     """The gate for the length of the block; `policies`: in the place of those that ship; `storage`: of files."""
     preparer = IsolatedPreparer(budget=budget)
     registry, policies, workflows, staging = rules_of_the_project(
-        preparer, replaced, timeout, embedder, more, policies, budget, sources
+        preparer, replaced, timeout, embedder, more, policies, budget, sources, storage
     )
     transactions = PostgresTransactions(pools.app, workflows, earned=earned, storage=storage)
     recorder = GroupRecorder(pools.recorder, time.monotonic)

@@ -9,6 +9,7 @@ from uuid import UUID
 from domain.kernel import Audience, DomainError, EngagementId, Role, Trust
 from domain.taint import Taint, less_trusted
 from knowledge.embeddings.ports import Embedder
+from knowledge.keeping import Keep, in_the_transaction
 from knowledge.languages import Language
 from knowledge.model import DocumentId, NewDocument, StoredFile
 from knowledge.parse.document import MAIL, MediaType, Unreadable
@@ -167,11 +168,13 @@ def document_handlers(
     embedder: Embedder | None = None,
     prepared_as: str = preparation(),
     grace: Grace = as_usual,
+    keep: Keep = in_the_transaction,
 ) -> Mapping[str, Handler[Any]]:
     """The tools that need what lies outside.
 
     `staging` is where doors hold bytes, `prepare_file` reads them, `embedder` gives vectors; None: no server does.
-    `prepared_as`: how `prepare_file` reads. `grace`: how long what is deleted can be restored.
+    `prepared_as`: how `prepare_file` reads. `grace`: how long what is deleted can be restored. `keep`: keeps
+    files before a document has them.
     """
 
     async def find_upload(arguments: DocumentUpload, context: PrepareContext) -> Upload:
@@ -180,7 +183,9 @@ def document_handlers(
             raise FileGone
         if len(content) != arguments.size_bytes:
             raise FileDiffers(len(content))
-        return Upload(content=content, media_type=media_type_of(content, arguments.file_name, arguments.media_type))
+        media_type = media_type_of(content, arguments.file_name, arguments.media_type)
+        await keep(context.principal.organization_id, [content])
+        return Upload(content=content, media_type=media_type)
 
     async def document_index(arguments: DocumentIndex, context: CallContext) -> Json:
         """Effect  writes knowledge_documents, knowledge_files, knowledge_chunks, knowledge_terms, knowledge_postings.
@@ -205,9 +210,11 @@ def document_handlers(
         """The document ready to be stored, or why it never will be; the file is read with no transaction held."""
         stored = await context.read(lambda work: _stored(work, DocumentId(arguments.document_id)))
         try:
-            return await prepare_file(cast(StoredFile, stored))
+            prepared = await prepare_file(cast(StoredFile, stored))
         except Unreadable as unreadable:
             return unreadable
+        await keep(context.principal.organization_id, [part.content for part in prepared.parts])
+        return prepared
 
     return {
         "document_upload": Handler(arguments=DocumentUpload, work=document_upload, prepare=find_upload),

@@ -11,6 +11,7 @@ from uuid import UUID
 from domain.kernel import Audience, EngagementId, Role, Trust
 from domain.taint import less_trusted
 from knowledge.fetching.model import Page
+from knowledge.keeping import Keep, in_the_transaction
 from knowledge.model import DocumentId, NewDocument
 from knowledge.parse.document import MediaType
 from knowledge.parse.media import media_type_of
@@ -44,15 +45,17 @@ class Fetched:
     media_type: MediaType
 
 
-def page_handlers(fetch: Fetch) -> Mapping[str, Handler[Any]]:
-    """The tool that takes a page in."""
+def page_handlers(fetch: Fetch, keep: Keep = in_the_transaction) -> Mapping[str, Handler[Any]]:
+    """The tool that takes a page in. `keep`: where files are kept, before a document has them."""
 
-    async def fetch_page(arguments: DocumentFromUrl, _context: PrepareContext) -> Fetched:
+    async def fetch_page(arguments: DocumentFromUrl, context: PrepareContext) -> Fetched:
         """Raises  EngagementNeeded, Unreadable, and what `fetch` raises."""
         if arguments.audience == "client" and arguments.engagement_id is None:
             raise EngagementNeeded
         page = await fetch(arguments.url)
-        return Fetched(page=page, media_type=media_type_of(page.content, page.file_name, page.declared_type))
+        media_type = media_type_of(page.content, page.file_name, page.declared_type)
+        await keep(context.principal.organization_id, [page.content])
+        return Fetched(page=page, media_type=media_type)
 
     return {"document_from_url": Handler(arguments=DocumentFromUrl, work=document_from_url, prepare=fetch_page)}
 

@@ -16,9 +16,11 @@ from domain.schedules.model import CreateSchedule, ScheduleField, ScheduleId, Sc
 from domain.taint import Taint
 from domain.tasks.model import CreateTask, UpdateTask
 from domain.tasks.service import NotRunnable, TaskNotFound, TaskRunNotFound
+from knowledge.keeping import Keep, in_the_transaction
 from knowledge.sources.model import (
     ChangeKind,
     ChangeQuery,
+    Contents,
     NewSource,
     Read,
     SourceChange,
@@ -245,10 +247,12 @@ async def source_sync(grace: Grace, arguments: SourceSync, context: CallContext)
     return _step_json(done)
 
 
-def source_handlers(kinds: SourceKinds, clock: Clock = utc_now, grace: Grace = as_usual) -> Mapping[str, Handler[Any]]:
+def source_handlers(
+    kinds: SourceKinds, clock: Clock = utc_now, grace: Grace = as_usual, keep: Keep = in_the_transaction
+) -> Mapping[str, Handler[Any]]:
     """The tools of sources; `kinds`: how those of each kind that this server reads are opened.
 
-    `grace`: how long what is gone there can be restored here.
+    `grace`: how long what is gone there can be restored here. `keep`: where files are kept, before a document has them.
     """
 
     def opener(kind: SourceKind) -> OpenSource:
@@ -280,7 +284,11 @@ def source_handlers(kinds: SourceKinds, clock: Clock = utc_now, grace: Grace = a
         rests_until = state.source.rests_until
         if rests_until is not None and rests_until > clock():
             return Prepared(revision=state.revision, read=None)
-        return Prepared(revision=state.revision, read=await read_on(state, opener(state.source.kind)))
+        found = await read_on(state, opener(state.source.kind))
+        if isinstance(found, Contents):
+            contents = [each.content.content for each in found.items if each.content is not None]
+            await keep(context.principal.organization_id, contents)
+        return Prepared(revision=state.revision, read=found)
 
     return {
         "source_add": Handler(arguments=SourceAdd, work=source_add, prepare=check),
