@@ -304,6 +304,7 @@ class _Loop:
                 out_of_time=heard.out_of_time,
                 unpaid=heard.unpaid,
                 told=heard.told,
+                limits=self._budget,
             )
         )
 

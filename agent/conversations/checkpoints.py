@@ -6,6 +6,7 @@ from uuid import UUID
 
 import orjson
 
+from agent.budget import Budget
 from agent.events import CallUsage, Json, ModelUsage, RunUsage
 from agent.frames import event_json, json_text
 from agent.hearing import Told
@@ -42,6 +43,8 @@ class Checkpoint:
     """Why the model was not asked: which of the firm's budgets had too little left."""
     told: Told | None = None
     """None: the model was not asked; or the turn is of a time when this was not kept."""
+    limits: Budget | None = None
+    """What the run may spend by whoever told the turn; None: the turn is of a time when this was not kept."""
 
 
 def checkpoint_text(checkpoint: Checkpoint) -> str:
@@ -68,6 +71,8 @@ def checkpoint_text(checkpoint: Checkpoint) -> str:
         mark["unpaid"] = checkpoint.unpaid
     if checkpoint.told is not None:
         mark["told"] = checkpoint.told
+    if checkpoint.limits is not None:
+        mark["limits"] = checkpoint.limits
     return json_text(mark)
 
 
@@ -83,6 +88,7 @@ def checkpoint_of(content: str) -> Checkpoint:
         out_of_time=raw.get("out_of_time") is True,
         unpaid=cast(str, raw.get("unpaid", "")),
         told=_told(mapping(raw["told"])) if "told" in raw else None,
+        limits=Budget(**cast("dict[str, Any]", raw["limits"])) if "limits" in raw else None,
     )
 
 

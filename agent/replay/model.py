@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from agent.budget import Budget
 from agent.conversations.checkpoints import SpentSoFar
 from agent.conversations.model import RunStatus
 from agent.events import Json, RunFrame, RunUsage
@@ -26,6 +27,8 @@ class RecordedTurn:
     told: Told | None = None
     out_of_time: bool = False
     unpaid: str = ""
+    limits: Budget | None = None
+    """What the run could spend then; None: it was not kept, or the turn came to no end."""
     marked: SpentSoFar | None = None
     """What the run had spent when the turn was whole; None: it came to no end."""
 
@@ -78,3 +81,5 @@ class Replayed:
     status: RunStatus
     same: int
     divergence: Divergence | None
+    todays_limits: bool = False
+    """Its own were not kept when it was recorded: it was told within those of its persona and the operator today."""

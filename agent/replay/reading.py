@@ -114,7 +114,7 @@ class _Reading:
             turn.message_ids.append(str(mark.message_id))
         turn.calls, turn.provider_items = mark.calls, mark.provider_items
         turn.told, turn.own_words, turn.out_of_time = mark.told, mark.words, mark.out_of_time
-        turn.unpaid, turn.marked = mark.unpaid, mark.spent
+        turn.unpaid, turn.limits, turn.marked = mark.unpaid, mark.limits, mark.spent
 
     def _of_call(self, frame: RunFrame, event: Json) -> None:
         call_id = CallId(UUID(text(event.get("call_id"))))

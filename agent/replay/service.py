@@ -10,13 +10,13 @@ from agent.conversations.refusals import RunNotFound
 from agent.personas import Personas
 from agent.replay.model import Replayed
 from agent.replay.reading import NotReplayable
-from agent.replay.telling import told_again
+from agent.replay.telling import Limits, told_again
 from agent.run_reader import owed
 from domain.kernel import Principal, RunId
 
 
 class Replays:
-    """`bounded`: from a persona's budget to what the operator allows of it now."""
+    """`bounded`: from a persona's budget to what the operator allows of it now, for a run that did not keep its own."""
 
     def __init__(
         self, sessions: Sessions, personas: Personas, bounded: Callable[[Budget], Budget], history_limit: int
@@ -31,7 +31,7 @@ class Replays:
 
         Nothing is asked of a model or a tool, and nothing is written. A run that waits is told as far as it has come.
         Raises  RunNotFound. NotReplayable: it is going, or was recorded before runs could be told again.
-                UnknownAgent: its persona is none any more.
+                UnknownAgent: it did not keep what it could spend, and its persona is none any more.
         """
         async with self._sessions.session(principal, read_only=True) as store:
             # In this order: what the row of a run promises and its log lacks may come to be in the log meanwhile.
@@ -43,9 +43,16 @@ class Replays:
             raise RunNotFound(run_id)
         if {run.status, recorded.status} & GOING and {run.status, recorded.status} != {"waiting"}:
             raise NotReplayable("it is still going")
-        budget = self._bounded(self._personas.get(recorded.run.agent).budget)
+        agent = recorded.run.agent
+        limits = Limits(lambda: self._bounded(self._personas.get(agent).budget))
         # What a process that was lost then had still to tell, every reader is told.
         seen = recorded.frames[-1].sequence if recorded.frames else 0
         recorded = replace(recorded, frames=(*recorded.frames, *owed(run, seen)))
-        compared = await told_again(recorded, past, principal, budget)
-        return Replayed(run_id=run_id, status=recorded.status, same=compared.same, divergence=compared.divergence)
+        compared = await told_again(recorded, past, principal, limits)
+        return Replayed(
+            run_id=run_id,
+            status=recorded.status,
+            same=compared.same,
+            divergence=compared.divergence,
+            todays_limits=limits.todays,
+        )

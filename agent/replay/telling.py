@@ -1,6 +1,6 @@
 """A recorded run told again by the loop of today, event by event."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from uuid import UUID
@@ -46,15 +46,35 @@ from domain.kernel import CallId, Principal
 from tools.outcomes import CallRequest
 
 
-async def told_again(run: RecordedRun, past: History, principal: Principal, budget: Budget) -> Comparison:
+@dataclass(slots=True)
+class Limits:
+    """What each stretch of a run could spend, as it was recorded; a persona or a setting may say else today."""
+
+    today: Callable[[], Budget]
+    """Of its persona, for a run that was recorded before this was kept."""
+    todays: bool = False
+    """Whether that was needed."""
+    _last: Budget | None = None
+
+    def of(self, stretch: Stretch) -> Budget:
+        """Of a stretch that no turn was heard of to its end nothing hangs on it: as before, or as usual."""
+        marked = [turn for turn in stretch.turns if turn.marked is not None]
+        kept = next((turn.limits for turn in marked if turn.limits is not None), None)
+        if kept is None and marked:
+            self.todays, kept = True, self.today()
+        self._last = kept or self._last or Budget()
+        return self._last
+
+
+async def told_again(run: RecordedRun, past: History, principal: Principal, limits: Limits) -> Comparison:
     """Tell the run again as far as it is recorded, up to the first event that comes out otherwise.
 
-    `past`: what came before it; `budget`: what the run may spend, as its persona says today.
+    `past`: what came before it; `limits`: what it could spend.
     Raises  NotReplayable: it was recorded before runs could be told again.
     """
     stretches = stretches_of(run.frames)
     begun, comparison = run.run, Comparison(run.run.run_id, run.frames)
-    telling = _Telling(run, past, principal, budget, comparison)
+    telling = _Telling(run, past, principal, limits, comparison)
     comparison.take(RunStarted(conversation_id=begun.conversation_id, agent=begun.agent, model=begun.model))
     for stretch in stretches:
         await telling.tell(stretch)
@@ -89,12 +109,12 @@ class _Telling:
     """One run as it is told again, stretch after stretch."""
 
     def __init__(
-        self, run: RecordedRun, past: History, principal: Principal, budget: Budget, comparison: Comparison
+        self, run: RecordedRun, past: History, principal: Principal, limits: Limits, comparison: Comparison
     ) -> None:
         self._run = run
         self._past = past
         self._principal = principal
-        self._budget = budget
+        self._limits = limits
         self._comparison = comparison
         self._journal = _Journal(comparison)
         self._later: dict[CallId, Json] = {}
@@ -192,7 +212,7 @@ class _Telling:
             trust_of=lambda _: "external",
             approval_url=lambda _: None,
             book=remembered(self._past, steps),
-            budget=self._budget,
+            budget=self._limits.of(stretch),
             new_id=RecordedIds(stretch.turns),
             committed=self._journal.committed,
             tell=self._journal.tell,

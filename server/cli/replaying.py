@@ -51,7 +51,9 @@ async def _replayed(run_id: RunId, organization: str, user: str) -> Replayed:
         except NotReplayable as reason:
             raise CommandFailed(f"run {run_id} cannot be replayed: {reason}") from reason
         except UnknownAgent as gone:
-            raise CommandFailed(f"run {run_id} cannot be replayed: its persona is none any more") from gone
+            raise CommandFailed(
+                f"run {run_id} cannot be replayed: it did not keep what it could spend, and its persona is gone"
+            ) from gone
 
 
 def _print(replayed: Replayed) -> None:
@@ -60,6 +62,10 @@ def _print(replayed: Replayed) -> None:
         say(f"{replayed.same} events, each the same byte for byte ({replayed.status}).")
         return
     complain(f"glow: event {found.sequence} comes out otherwise; the {replayed.same} before it are the same.")
+    if replayed.todays_limits:
+        complain(
+            "glow: it did not keep what it could spend: where its persona or a setting changed since, that may be why."
+        )
     say(f"recorded: {_shown(found.recorded)}")
     say(f"replayed: {_shown(found.replayed)}")
 
@@ -75,6 +81,7 @@ def _json(replayed: Replayed) -> Json:
         "run_id": str(replayed.run_id),
         "status": replayed.status,
         "same": replayed.same,
+        "limits": "today" if replayed.todays_limits else "recorded",
         "divergence": None if replayed.divergence is None else _divergence(replayed.divergence),
     }
 

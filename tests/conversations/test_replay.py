@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import orjson
@@ -9,10 +10,10 @@ import pytest
 
 import agent.citations
 from agent.conversations.model import GOING
-from agent.conversations.refusals import RunNotFound
+from agent.conversations.refusals import RunNotFound, UnknownAgent
 from agent.events import RunFrame
 from agent.model import ModelFailed, TextDelta
-from agent.personas import load_personas
+from agent.personas import Personas, load_personas
 from agent.replay.model import Replayed
 from agent.replay.reading import NotReplayable
 from agent.replay.service import Replays
@@ -38,6 +39,9 @@ LIST = call("task_list", {})
 AWAY = ModelFailed("model_unavailable", "The model provider cannot be reached.", retryable=True)
 BROKE = ModelFailed("model_interrupted", "The model broke off.", retryable=True, begun=True)
 ASKED = "SELECT approval_id FROM approvals WHERE run_id = $1 ORDER BY created_at, approval_id"
+UNLIMITED = """
+UPDATE run_events SET checkpoint = (checkpoint::jsonb - 'limits')::text WHERE run_id = $1 AND checkpoint IS NOT NULL
+"""
 UNTOLD = "UPDATE run_events SET checkpoint = NULL WHERE run_id = $1"
 TOLD_BESIDES = """
 INSERT INTO run_events (organization_id, run_id, sequence, type, data)
@@ -62,8 +66,15 @@ async def firms(owner_connection: Connection) -> None:
     await owner_connection.execute("UPDATE runs SET status = 'completed', finished_at = now()")
 
 
-async def replayed(process: Process, run_id: RunId, principal: Principal = EVA) -> Replayed:
-    return await Replays(process.sessions, PERSONAS, lambda budget: budget, 200).replay(principal, run_id)
+async def replayed(
+    process: Process, run_id: RunId, principal: Principal = EVA, personas: Personas = PERSONAS
+) -> Replayed:
+    return await Replays(process.sessions, personas, lambda budget: budget, 200).replay(principal, run_id)
+
+
+def personas_with(**limits: int) -> Personas:
+    """The personas with other budgets."""
+    return Personas({each.name: replace(each, budget=replace(each.budget, **limits)) for each in PERSONAS.all()})
 
 
 async def answered(process: Process, message: str = "What is there?") -> RunId:
@@ -118,6 +129,54 @@ async def test_stopped_in_the_midst_of_its_words_it_stops_at_the_same_word(pools
         found = await replayed(process, begun.run_id)
     assert all_the_same(found)
     assert found.status == "cancelled"
+
+
+SPENT: dict[str, tuple[dict[str, int], Sequence[Turn]]] = {
+    "turns": ({"turns": 2}, [asks(LIST), asks(LIST, words="More. "), says("Done.")]),
+    "calls": ({"calls": 2}, [asks(LIST, LIST, LIST), asks(LIST, words="More. ")]),
+    "repairs": ({"repairs": 0}, [asks(call("no_such_tool")), asks(LIST, words="More. ")]),
+    "tokens": ({"tokens": 1}, [asks(LIST), says("Done.")]),
+}
+
+
+@pytest.mark.parametrize(("limits", "turns"), SPENT.values(), ids=SPENT)
+async def test_what_a_run_could_spend_then_counts_whatever_its_persona_says_today(
+    pools: DatabasePools, superuser_connection: Connection, limits: dict[str, int], turns: Sequence[Turn]
+) -> None:
+    then, today = personas_with(**limits), PERSONAS
+    async with process_on(pools, ScriptedModel(*turns), personas=then) as process:
+        run_id = await answered(process)
+        found = await replayed(process, run_id, personas=today)
+        assert all_the_same(found)
+        assert not found.todays_limits
+        assert all_the_same(await replayed(process, run_id, personas=Personas({}))), "its persona is gone"
+
+        # As a version left it that did not keep it: then it is said that today's counted.
+        await superuser_connection.execute(UNLIMITED, run_id)
+        found = await replayed(process, run_id, personas=today)
+        assert found.todays_limits
+        assert found.divergence is not None
+        assert all_the_same(await replayed(process, run_id, personas=then))
+        with pytest.raises(UnknownAgent):
+            await replayed(process, run_id, personas=Personas({}))
+
+
+async def test_a_run_that_another_process_went_on_with_under_other_limits_is_told_again_under_each(
+    pools: DatabasePools, owner_connection: Connection, superuser_connection: Connection
+) -> None:
+    await owner_connection.execute(LEVEL, FIRM_A.organization_id, FIRM_A.id("partner"))
+    async with process_on(pools, ScriptedModel(asks(CREATE))) as process:
+        run_id = await answered(process)
+    turns = (asks(LIST), asks(LIST, words="More. "))
+    async with process_on(pools, ScriptedModel(*turns), personas=personas_with(turns=3)) as process:
+        (row,) = await superuser_connection.fetch(ASKED, run_id)
+        arguments = {"approval_id": str(row["approval_id"]), "decision": "approve"}
+        assert (await process.stands_on.call("approval_decide", arguments, PARTNER)).outcome == "done"
+        frames = await told_to_its_end(process, run_id)
+        found = await replayed(process, run_id)
+    assert "this run has used its 3 turns" in frames[-3].data
+    assert all_the_same(found)
+    assert found.same == len(frames)
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject"])
