@@ -611,6 +611,14 @@ async def test_what_the_source_does_not_give_now_is_read_by_the_next_sync_though
     assert await found(gate, "chimera") == {"one"}
 
 
+async def test_a_budget_that_is_used_up_costs_no_item(gate: GateOnTest, drive: Drive) -> None:
+    drive.items = {"1": ("one.md", b"The albatross.", EVERYONE), "2": ("two.md", b"The basilisk.", EVERYONE)}
+    source = await added(gate)
+    asked: Json = {"scope": "organization", "measure": "calls", "effect": "prepare", "limit": 0, "reason": "Quiet."}
+    result_of(await gate.call("budget_set", asked, PARTNER))
+    assert await synced(gate, source) == "2 added"
+
+
 async def test_what_is_not_given_again_and_again_is_asked_for_ever_more_seldom_and_counted_all_the_while(
     gate: GateOnTest, owner_connection: Connection, drive: Drive
 ) -> None:
