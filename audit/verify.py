@@ -5,6 +5,7 @@
     python3 verify.py export.ndjson                         is every row as it was sealed?
     python3 verify.py export.ndjson --head kept.json        ... and nothing removed or rewritten since that head?
     python3 verify.py export.ndjson --key-id ID             ... and signed by the key that I was told of?
+    python3 verify.py export.ndjson --list-erased           ... and which rows have lost what they carried?
     python3 verify.py proof.json                            is this call in the ledger?
     python3 verify.py proof.json --head kept.json --consistency newer.json
                                                             ... and in the one whose head I kept?
@@ -15,7 +16,8 @@ Exit status 0: all holds. 1: it does not, and the first bad row is named. 2: wro
 What is checked, in short (docs/ledger.md has it in full): each line is canonical JSON; a row's event, as such,
 hashes to its leaf (SHA-256 of 0x00 and the text); the chain after a row is SHA-256 of 0x02, the chain before and the
 leaf; a head's root is that of the Merkle tree of RFC 6962 over all leaves so far; its signature is over "glow ledger
-head", a newline and its other members, by Ed25519 (RFC 8032), which is done here too. No code of the hub's is used.
+head", a newline and its other members, by Ed25519 (RFC 8032), which is done here too. What a call carried or gave is
+what its digests say, or was erased by an erasure that is in the record. No code of the hub's is used.
 """
 
 import argparse
@@ -372,8 +374,96 @@ def signed_bytes(members, what, signatures):
     return b"glow ledger " + what.encode() + b"\n" + canonical(rest)
 
 
+class Erasures:
+    """Which rows have lost what their calls carried or gave, and what in the record says that it was erased.
+
+    A batch of an erasure is a call, whose result names the events that it took from; that result is what its digest
+    says. One recorded before results did so says how many there were. Whoever replaces or forgets a preference has
+    the earlier words erased by that call, whose own words may be erased in turn: so nothing is named there, and what
+    counts is that the same person has made another such call.
+    """
+
+    BATCH = "privacy_erase_step"
+    PREFERENCES = ("preference_set", "preference_forget")
+
+    def __init__(self):
+        self.named = []
+        """(row, row of the batch that names it)."""
+        self.own_words, self.unnamed = [], []
+        """Rows."""
+        self.last_unnaming = None
+        """The row of the last batch that names none."""
+        self._lost, self._names = {}, {}
+        """By event: the row that has lost something, the row of the batch that names it; until the two meet."""
+        self._words, self._word_calls = {}, {}
+        """Of a preference's lost words, by row: whose call it was. By person: calls about preferences, two at most."""
+        self._not_named = 0
+
+    def __len__(self):
+        return len(self.named) + len(self.own_words) + len(self.unnamed)
+
+    def lose(self, row, event, has_salt):
+        event_id = str(event.get("event_id"))
+        batch = self._names.pop(event_id, None)
+        if batch is not None:
+            self.named.append((row, batch))
+        elif self._lost.setdefault(event_id, row) != row:
+            raise Bad("payload", f"row {row} is the same event as row {self._lost[event_id]}", row)
+        elif has_salt and event.get("tool") == "preference_set":
+            self._words[row] = (str(event.get("principal_id")), str(event.get("call_id")))
+
+    def follow(self, row, event, result):
+        """Takes what a row says of other rows' payloads. `result`: as its digest has it; None: it is gone itself."""
+        if event.get("kind") != "tool.completed":
+            return
+        if event.get("tool") in self.PREFERENCES:
+            calls = self._word_calls.setdefault(str(event.get("principal_id")), set())
+            if len(calls) < 2:
+                calls.add(str(event.get("call_id")))
+        elif event.get("tool") == self.BATCH and result is not None:
+            self._follow_batch(row, parsed(result.encode()) or {})
+
+    def _follow_batch(self, row, result):
+        names, removed = result.get("erased"), result.get("removed")
+        if type(names) is list:
+            for event_id in map(str, names):
+                lost = self._lost.pop(event_id, None)
+                if lost is None:
+                    self._names[event_id] = row
+                else:
+                    self._words.pop(lost, None)
+                    self.named.append((lost, row))
+        elif type(removed) is dict and is_size(removed.get("activity_payloads")):
+            self._not_named += removed["activity_payloads"]
+            self.last_unnaming = row
+
+    def settle(self):
+        """Every row has been seen."""
+        self.named.sort()
+        for row in sorted(self._lost.values()):
+            person, call = self._words.get(row, (None, None))
+            is_own = bool(self._word_calls.get(person, set()) - {call})
+            (self.own_words if is_own else self.unnamed).append(row)
+        if len(self.unnamed) > self._not_named:
+            words = f"what {_rows(self.unnamed)} carried or gave is not there, and no erasure in the record covers it"
+            if self._not_named:
+                words = f"{words}: those that name no rows took it from {self._not_named}"
+            last_row = self.unnamed[-1] if self._not_named else None
+            raise Bad("payload", words, self.unnamed[0], last_row)
+
+
+LISTED = 10
+
+
+def _rows(rows, most=LISTED):
+    """Rows in words: no more than so many of them."""
+    listed = ", ".join(map(str, rows[:most]))
+    more = f" and {len(rows) - most} more" if len(rows) > most else ""
+    return f"row{'' if len(rows) == 1 else 's'} {listed}{more}"
+
+
 class Export:
-    """An export, taken line by line; what is held in memory does not grow with it."""
+    """An export, taken line by line; what is held in memory grows with its erased rows alone."""
 
     def __init__(self, signatures, kept):
         self.signatures = signatures
@@ -382,7 +472,8 @@ class Export:
         self.header = None
         self.tree = Tree()
         self.chain = bytes(32)
-        self.rows = self.heads = self.payloads = self.erased = 0
+        self.erasures = Erasures()
+        self.rows = self.heads = self.payloads = self.left_out = 0
         self.proved = self.agreed = self.line = 0
 
     def verify(self, lines):
@@ -414,7 +505,10 @@ class Export:
         elif line["type"] == "rotation":
             self._take_rotation(line)
         else:
-            raise Bad("truncated", "the export was broken off: " + line["why"], self.rows)
+            # Nobody signs these words: no line of ours may stand in them.
+            why = line["why"].encode("unicode_escape").decode()
+            words = f"the export was broken off; its last line, which nobody signs, says why: {why}"
+            raise Bad("truncated", words, self.rows)
 
     def _take_event(self, line):
         row, event = self.rows, line["event"]
@@ -441,11 +535,23 @@ class Export:
             self.agreed = self.rows
 
     def _check_payload(self, payload, event, row):
-        if payload is None:
-            digests = (event.get("arguments_digest"), event.get("result_digest"))
-            self.erased += self.header["payloads"] and digests != (None, None)
+        wanted = [name for name in ("arguments", "result") if event.get(name + "_digest") is not None]
+        if not self.header["payloads"]:
+            if payload is not None:
+                words = f"row {row} has what its call carried, and the first line says that no row does"
+                raise Bad("payload", words, row)
+            self.left_out += bool(wanted)
             return
-        salt, gone = bytes.fromhex(payload["salt"]), False
+        texts = {} if payload is None else self._texts_of(payload, event, row)
+        if any(texts.get(name) is None for name in wanted):
+            self.erasures.lose(row, event, payload is not None)
+        else:
+            self.payloads += payload is not None
+        self.erasures.follow(row, event, texts.get("result"))
+
+    def _texts_of(self, payload, event, row):
+        """What a call carried and gave, each as its digest says."""
+        salt = bytes.fromhex(payload["salt"])
         if len(salt) != SALT_BYTES:
             # A digest is over the salt and the text without anything between: only its length tells the two apart.
             raise Bad(
@@ -453,11 +559,9 @@ class Export:
             )
         for name in ("arguments", "result"):
             text, digest = payload[name], event.get(name + "_digest")
-            gone = gone or (text is None and digest is not None)
             if text is not None and sha256(salt, text.encode()).hex() != digest:
                 raise Bad("payload", f"what stands as {name} of row {row} is not what the call carried", row)
-        self.erased += gone
-        self.payloads += not gone
+        return payload
 
     def _take_head(self, head):
         rows, first, last = self.rows, self.proved, self.rows - 1
@@ -491,6 +595,14 @@ class Export:
         self.signatures.settle()
         if self.proved < self.rows:
             raise Bad("unsealed", f"no head covers the rows from {self.proved} on", self.proved, self.rows - 1)
+        self.erasures.settle()
+
+    def checked(self):
+        """What was checked, by names; of an export without payloads nothing is known of erasures."""
+        told = self.header["payloads"]
+        counted = {"payloads": self.payloads, "erased": len(self.erasures)} if told else {"left_out": self.left_out}
+        whose = {"organization_id": self.header["organization_id"]}
+        return {"rows": self.rows, "heads": self.heads, **counted, **whose, "erasures": self.erasures}
 
 
 def follows(size, root, head, path):
@@ -687,8 +799,7 @@ def verify(path, kept, signatures, links=()):
     export = Export(signatures, [head for heads in kept for head in kept_of(heads, organization_id)])
     with open(path, "rb") as file:
         export.verify(file)
-    counted = {name: getattr(export, name) for name in ("rows", "heads", "payloads", "erased")}
-    return {**counted, "organization_id": export.header["organization_id"]}
+    return export.checked()
 
 
 def organization_of(holding):
@@ -724,6 +835,9 @@ def arguments():
     parser.add_argument(
         "--all-signatures", action="store_true", help="check every head's signature, however many there are"
     )
+    parser.add_argument(
+        "--list-erased", action="store_true", help="name every row that has lost what it carried, and by what"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON for machines")
     return parser.parse_args()
 
@@ -748,15 +862,20 @@ def words_of(change, size, times):
     return f"WARNING: {keys}{again}, and the one before has NOT signed that: ask why."
 
 
-COUNTED = ("rows", "heads", "payloads", "erased", "unsealed")
+COUNTED = ("rows", "heads", "payloads", "erased")
 
 
-def tell(checked, signatures):
+def tell(checked, signatures, list_erased):
     counted = [f"{checked[name]} {name}" for name in COUNTED if name in checked]
     print("Holds: " + ", ".join(counted) + ".")
     call = f", call {checked['call_id']}" if "call_id" in checked else ""
     # Whoever signs by a key of their own chooses these texts: no line of ours may stand in them.
-    print(f"Organization {checked['organization_id']}{call}.".encode("unicode_escape").decode())
+    whose = f"Organization {checked['organization_id']}{call}".encode("unicode_escape").decode()
+    print(whose + ("." if signatures.heads else ", as the first line says, which nobody signs."))
+    for line in told_unsigned(checked):
+        print(line)
+    for line in told_erased(checked["erasures"], LARGEST if list_erased else LISTED) if "erasures" in checked else ():
+        print(line)
     if checked.get("after_kept"):
         print(f"Rows newer than the kept head: {checked['after_kept']}. That they were recorded, the key alone says.")
     if signatures.checked < signatures.heads:
@@ -767,7 +886,35 @@ def tell(checked, signatures):
         print(f"Signed by key {key_id}: is it the one that you were told of?")
 
 
-def as_json(checked, signatures, bad):
+def told_unsigned(checked):
+    """What a file says of itself by words that nobody signs."""
+    if "left_out" in checked:
+        yield (
+            f"Left out: what {checked['left_out']} of these rows carried or gave. The first line says so, which nobody "
+            "signs; whether some of it was erased, or taken away, only an export with payloads shows."
+        )
+    if "unsealed" in checked:
+        yield f"Not signed: that the call has no other rows, but {checked['unsealed']} that are not sealed yet."
+
+
+def told_erased(erasures, most):
+    """Which rows have lost something by which erasure, so many of each kind."""
+    if erasures.named:
+        rows, batches = [row for row, _ in erasures.named], sorted({batch for _, batch in erasures.named})
+        yield f"Erased by what {_rows(batches)} did: {_rows(rows)}."
+        if most > LISTED:
+            yield from (f"Row {row}: erased by row {batch}." for row, batch in erasures.named)
+    if erasures.own_words:
+        yield f"A preference's words, erased when the same person changed it: {_rows(erasures.own_words, most)}."
+    if erasures.unnamed:
+        yield (
+            f"{len(erasures.unnamed)} erased before row {erasures.last_unnaming}, by erasures that do not name their "
+            f"rows: {_rows(erasures.unnamed, most)}."
+        )
+
+
+def as_json(checked, signatures, bad, list_erased):
+    erasures = checked.get("erasures")
     fault = None if bad is None else {name: getattr(bad, name) for name in ("code", "words", "row", "last_row", "line")}
     changes = [
         {"from_key_id": before, "to_key_id": now, "endorsed": endorsed, "size": size, "times": times}
@@ -776,13 +923,23 @@ def as_json(checked, signatures, bad):
     return json.dumps(
         {
             "ok": bad is None,
-            **checked,
+            **{name: value for name, value in checked.items() if name != "erasures"},
+            **({} if erasures is None else rows_erased(erasures, LARGEST if list_erased else LISTED)),
             "signatures": signatures.checked,
             "key_ids": sorted(signatures.used),
             "key_changes": changes,
             "fault": fault,
         }
     )
+
+
+def rows_erased(erasures, most):
+    """The rows that have lost something, so many of each kind."""
+    return {
+        "erased_by_batches": [{"row": row, "by": batch} for row, batch in erasures.named[:most]],
+        "erased_own_words": erasures.own_words[:most],
+        "erased_unnamed": erasures.unnamed[:most],
+    }
 
 
 def main():
@@ -798,11 +955,11 @@ def main():
     except Bad as found:
         checked, bad = {}, found
     if asked.json:
-        print(as_json(checked, signatures, bad))
+        print(as_json(checked, signatures, bad, asked.list_erased))
     elif bad is not None:
         print(told_of(bad))
     else:
-        tell(checked, signatures)
+        tell(checked, signatures, asked.list_erased)
     return 0 if bad is None else 1
 
 

@@ -17,6 +17,8 @@ from tools.ports import Unavailable
 
 log = structlog.get_logger()
 
+ERASED_BEYOND = "something was erased after these rows were sealed; once that is sealed too, in a moment, export again"
+
 Open = Callable[[], AbstractAsyncContextManager[Session]]
 """A session of whoever exports: what row security shows them, at each page anew."""
 
@@ -51,6 +53,12 @@ async def _ledger(
     yield b"".join(key_line(key) for key in keys)
     async for page in _pages(open_session, 0, size, payloads=payloads):
         yield b"".join(lines_of(page))
+    if payloads:
+        async with open_session() as session:
+            # Asked last: what was erased while pages were read is known by now.
+            if await session.work.ledger.is_erased_beyond(size):
+                log.warning("ledger.export_broken_off", reason="erased_beyond")
+                yield broken_off_line(ERASED_BEYOND)
 
 
 async def _for_siem(open_session: Open, export: Mapping[str, object]) -> AsyncGenerator[bytes]:

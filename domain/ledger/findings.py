@@ -1,5 +1,6 @@
 """What verifying finds: how much was checked, and the first row that is not as it was sealed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -50,6 +51,30 @@ class KeyChange:
     """How often the one has followed the other so."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasedRow:
+    """A row that has lost something, and the row of the erasure's batch that names it."""
+
+    row: int
+    by: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostRows:
+    """Rows that have lost what their calls carried or gave, by what took it; each in its order."""
+
+    by_batches: Sequence[ErasedRow] = ()
+    own_words: Sequence[int] = ()
+    """Of a preference that the same person has replaced or forgotten."""
+    unnamed: Sequence[int] = ()
+    """Of erasures recorded before their batches named rows: no more than these took."""
+    last_unnaming: int | None = None
+    """The row of the last batch that names none."""
+
+    def __len__(self) -> int:
+        return len(self.by_batches) + len(self.own_words) + len(self.unnamed)
+
+
 @dataclass(slots=True, kw_only=True)
 class Report:
     """How far a file holds."""
@@ -63,8 +88,10 @@ class Report:
     heads: int = 0
     payloads: int = 0
     """That are what their digests say."""
-    erased: int = 0
-    """Rows whose payload is not there any more."""
+    lost: LostRows = LostRows()
+    """Rows whose payload is not there any more, or not all of it."""
+    left_out: int | None = None
+    """Rows that carried or gave something, in an export that says it was made without. None: it says the contrary."""
     unsealed: int = 0
     """Events of a proof's call that are not sealed yet, as whoever made the proof says."""
     after_kept: int = 0

@@ -44,6 +44,10 @@ class LedgerRepository(Protocol):
         """Rows from the first index on, before the second, as many as fit a page."""
         ...
 
+    async def is_erased_beyond(self, size: int) -> bool:
+        """Whether the first `size` rows may have lost payloads to a call that is none of them."""
+        ...
+
     async def of_call(self, call_id: CallId) -> Sequence[tuple[UUID, int | None, bytes | None, str]]:
         """A call's events, oldest first: id, index, leaf (None: not sealed yet) and text."""
         ...

@@ -54,6 +54,34 @@ WHERE coalesce(l.before, 0) < $5
 ORDER BY l.leaf_index
 """
 
+# Batches of erasures beyond the rows, and preferences that their person changed there for the first time: of a later
+# change an earlier one among the rows tells as much.
+ERASED_BEYOND = """
+WITH beyond AS MATERIALIZED (
+    SELECT e.tool, e.principal_id, e.event_id
+    FROM activity_events e
+    LEFT JOIN ledger_leaves l ON l.organization_id = e.organization_id AND l.event_id = e.event_id
+    WHERE e.organization_id = glow.organization_id() AND e.kind = 'tool.completed' AND NOT e.opens
+      AND e.tool IN ('privacy_erase_step', 'preference_set', 'preference_forget') AND coalesce(l.leaf_index, $1) >= $1
+)
+SELECT EXISTS (
+    SELECT FROM beyond b JOIN activity_payloads p
+        ON p.organization_id = glow.organization_id() AND p.event_id = b.event_id
+    WHERE b.tool = 'privacy_erase_step' AND strpos(p.result, '"activity_payloads":') > 0
+) OR EXISTS (
+    SELECT FROM (SELECT DISTINCT b.principal_id FROM beyond b WHERE b.tool <> 'privacy_erase_step') b
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS calls, count(*) FILTER (WHERE p.event_id IS NOT NULL AND p.result IS NULL) AS lost
+        FROM activity_events e
+        JOIN ledger_leaves l ON l.organization_id = e.organization_id AND l.event_id = e.event_id
+        LEFT JOIN activity_payloads p ON p.organization_id = e.organization_id AND p.event_id = e.event_id
+        WHERE e.organization_id = glow.organization_id() AND e.principal_id = b.principal_id
+          AND e.kind = 'tool.completed' AND NOT e.opens AND e.tool IN ('preference_set', 'preference_forget')
+          AND l.leaf_index < $1) within
+    WHERE within.calls < 2 AND within.lost > 0
+)
+"""
+
 OF_CALL = """
 SELECT e.event_id, l.leaf_index, l.leaf_hash, glow.event_text(e) AS text
 FROM activity_events e
@@ -100,6 +128,10 @@ class PostgresLedgerReader:
         """In the tree's order, bounded in rows and bytes."""
         rows = await self._connection.fetch(EVENTS, start, end, payloads, PAGE_ROWS, PAGE_BYTES)
         return [_event(row) for row in rows]
+
+    async def is_erased_beyond(self, size: int) -> bool:
+        """By the calls that erase."""
+        return bool(await self._connection.fetchval(ERASED_BEYOND, size))
 
     async def of_call(self, call_id: CallId) -> Sequence[tuple[UUID, int | None, bytes | None, str]]:
         """As far as the principal may see them."""

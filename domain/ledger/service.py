@@ -118,6 +118,11 @@ class LedgerService:
         heads, rotations = await self.ledger.heads(start, upto), await self.ledger.rotations(start, upto)
         return Page(events=events, heads=heads, rotations=rotations)
 
+    async def is_erased_beyond(self, size: int) -> bool:
+        """Whether the first `size` rows may have lost payloads to a call that is none of them, so that nothing in an
+        export of these would say that they were erased."""
+        return await self.ledger.is_erased_beyond(size)
+
     async def _hashes(self, ranges: Sequence[Range]) -> Sequence[bytes]:
         try:
             return hashes_of(ranges, await self.ledger.hashes(nodes_of(ranges)))

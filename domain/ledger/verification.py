@@ -10,6 +10,7 @@ from typing import NoReturn, assert_never
 
 from domain.activity.model import SALT_BYTES
 from domain.ledger.continuity import check_tied
+from domain.ledger.erasures import Erasures
 from domain.ledger.findings import Bad, Fault, FaultCode, Report
 from domain.ledger.model import CHAIN_START, canonical, chained
 from domain.ledger.signatures import Signatures
@@ -30,7 +31,7 @@ from domain.ledger.wire import (
 
 
 class ExportVerifier:
-    """Takes an export line by line; what it holds in memory does not grow with it."""
+    """Takes an export line by line; what it holds in memory grows with its erased rows alone."""
 
     def __init__(self, signatures: Signatures, kept: Sequence[HeadLine] = ()) -> None:
         """`kept`: heads known from elsewhere, which the rows must lead to."""
@@ -42,6 +43,7 @@ class ExportVerifier:
         self._header: HeaderLine | None = None
         self._frontier = Frontier()
         self._chain = CHAIN_START
+        self._erasures = Erasures()
         self._proved = 0
         """Rows under a head that held."""
         self._agreed = 0
@@ -56,7 +58,7 @@ class ExportVerifier:
                 self._take(line)
             self._end()
         except Bad as bad:
-            self.report.fault = bad.fault
+            self.report.fault = replace(bad.fault, line=self._line)
         self.report.key_changes, self.report.signatures = self._signatures.changes, self._signatures.checked
         return self.report
 
@@ -85,13 +87,17 @@ class ExportVerifier:
             case RotationLine():
                 self._take_rotation(line)
             case BrokenOffLine():
-                self._bad("truncated", f"the export was broken off: {line.why}", row)
+                # Nobody signs these words: no line of ours may stand in them.
+                why = line.why.encode("unicode_escape").decode()
+                words = f"the export was broken off; its last line, which nobody signs, says why: {why}"
+                self._bad("truncated", words, row)
             case _:
                 assert_never(line)
 
     def _take_header(self, line: HeaderLine) -> None:
         self._header = line
         self.report.organization_id = line.organization_id
+        self.report.left_out = None if line.payloads else 0
         if any(head.organization_id != line.organization_id for head in self._kept.values()):
             self._bad("organization", "the kept head is another organization's")
         if self._contradicting:
@@ -112,7 +118,7 @@ class ExportVerifier:
         self._chain = chained(self._chain, leaf)
         if self._chain.hex() != line.chain:
             self._bad("chain", f"row {row} is not the one that was sealed after the row before it", row)
-        self._check_payload(line.payload, line.event, row, told=header.payloads)
+        self._check_payload(line.payload, line.event, row)
         self._frontier.append(leaf)
         self.report.rows += 1
         kept = self._kept.get(self.report.rows)
@@ -123,23 +129,34 @@ class ExportVerifier:
             self._bad("kept_head", words, self._agreed, row)
         self._agreed = kept.size
 
-    def _check_payload(self, payload: PayloadMember | None, event: dict[str, object], row: int, *, told: bool) -> None:
-        if payload is None:
-            self.report.erased += told and (event.get("arguments_digest"), event.get("result_digest")) != (None, None)
+    def _check_payload(self, payload: PayloadMember | None, event: dict[str, object], row: int) -> None:
+        wanted = [name for name in ("arguments", "result") if event.get(f"{name}_digest") is not None]
+        if self.report.left_out is not None:
+            if payload is not None:
+                words = f"row {row} has what its call carried, and the first line says that no row does"
+                self._bad("payload", words, row)
+            self.report.left_out += bool(wanted)
             return
-        salt, gone = bytes.fromhex(payload.salt), False
+        texts = {} if payload is None else self._texts_of(payload, event, row)
+        if any(texts.get(name) is None for name in wanted):
+            self._erasures.lose(row, event, has_salt=payload is not None)
+        else:
+            self.report.payloads += payload is not None
+        self._erasures.follow(row, event, texts.get("result"))
+
+    def _texts_of(self, payload: PayloadMember, event: dict[str, object], row: int) -> dict[str, str | None]:
+        """What a call carried and gave, each as its digest says."""
+        salt = bytes.fromhex(payload.salt)
         if len(salt) != SALT_BYTES:
             # A digest is over the salt and the text without anything between: only its length tells the two apart.
             self._bad(
                 "payload", f"the salt of row {row} is not of {SALT_BYTES} bytes: where the text begins is open", row
             )
-        for name, text in (("arguments", payload.arguments), ("result", payload.result)):
-            digest = event.get(f"{name}_digest")
-            gone = gone or (text is None and digest is not None)
-            if text is not None and hashlib.sha256(salt + text.encode()).hexdigest() != digest:
+        texts = {"arguments": payload.arguments, "result": payload.result}
+        for name, text in texts.items():
+            if text is not None and hashlib.sha256(salt + text.encode()).hexdigest() != event.get(f"{name}_digest"):
                 self._bad("payload", f"what stands as {name} of row {row} is not what the call carried", row)
-        self.report.erased += gone
-        self.report.payloads += not gone
+        return texts
 
     def _take_head(self, head: HeadLine) -> None:
         rows, header = self.report.rows, self._header
@@ -179,6 +196,7 @@ class ExportVerifier:
         self._hold(self._signatures.fault_at_end())
         if self._proved < rows:
             self._bad("unsealed", f"no head covers the rows from {self._proved} on", self._proved, rows - 1)
+        self.report.lost = self._erasures.settled()
 
 
 def verify_proof(

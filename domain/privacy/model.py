@@ -1,12 +1,12 @@
 """A person, what is held of them by parts, and how an erasure of it goes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Literal, NewType
 from uuid import UUID
 
-from domain.kernel import CallId, DomainError, NotFound, PrincipalId, PrincipalKind
+from domain.kernel import CallId, DomainError, EventId, NotFound, PrincipalId, PrincipalKind
 
 ErasureId = NewType("ErasureId", UUID)
 ErasureState = Literal["asked", "ending", "rows", "own_payloads", "copies", "done"]
@@ -83,6 +83,8 @@ class Batch:
     waits: bool
     """Something is under way that has to end first."""
     removed: Mapping[str, int]
+    erased: Sequence[EventId]
+    """Of the record: what has lost what its call carried or gave."""
 
 
 class PersonNotFound(NotFound):

@@ -9,7 +9,7 @@ import orjson
 
 from domain.approvals.model import Approval
 from domain.approvals.postgres import approval_of
-from domain.kernel import CallId, PrincipalId
+from domain.kernel import CallId, EventId, PrincipalId
 from domain.privacy.model import Batch, Erasure, ErasureId, Going, PartPage, Person
 from domain.storage.postgres import Connection, Row
 
@@ -48,7 +48,7 @@ WHERE e.organization_id = glow.organization_id()
 _LIST = _ERASURES + "ORDER BY e.requested_at DESC, e.erasure_id DESC LIMIT 1000"
 _GET = _ERASURES + "AND e.erasure_id = $1"
 
-_STEP = "SELECT state, waits, gone::text AS gone FROM glow.erase_step($1, $2, $3)"
+_STEP = "SELECT state, waits, gone::text AS gone, erased FROM glow.erase_step($1, $2, $3)"
 _GOING = "SELECT kind, subject_id FROM glow.going_of_erased($1, $2)"
 _CANCEL = "SELECT * FROM glow.cancel_approvals_of_erased($1, $2, $3, $4)"
 
@@ -83,7 +83,8 @@ class PostgresPrivacy:
 
     async def step(self, erasure_id: ErasureId, most: int, now: datetime) -> Batch:
         (row,) = await self._connection.fetch(_STEP, erasure_id, most, now)
-        return Batch(state=row["state"], waits=row["waits"], removed=_counts(row["gone"]))
+        erased = [EventId(event_id) for event_id in row["erased"]]
+        return Batch(state=row["state"], waits=row["waits"], removed=_counts(row["gone"]), erased=erased)
 
     async def going(self, erasure_id: ErasureId) -> Sequence[tuple[Going, UUID]]:
         rows = await self._connection.fetch(_GOING, erasure_id, ENDED_AT_ONCE)

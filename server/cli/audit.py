@@ -97,12 +97,16 @@ def verify(
     every: Annotated[
         bool, typer.Option("--all-signatures", help="Check every head's signature, however many there are.")
     ] = False,
+    list_erased: Annotated[
+        bool, typer.Option("--list-erased", help="Name every row that has lost what it carried, and by what.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Check an export, a proof or a head, and name the first row that is not as it was sealed. It asks no database."""
     from server.cli import verifying
 
-    _exit_with(verifying.verify(file, head or [], key_id or [], consistency or [], every=every, as_json=as_json))
+    known = (head or [], key_id or [], consistency or [])
+    _exit_with(verifying.verify(file, *known, every=every, list_erased=list_erased, as_json=as_json))
 
 
 def _exit_with(done: bool) -> None:

@@ -1,10 +1,12 @@
 """The work of `glow audit verify`: a file, and what one knows from elsewhere; no database is asked."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 
+from domain.ledger.erasures import LISTED, told_of
 from domain.ledger.findings import KeyChange, Report
 from domain.ledger.signatures import Signatures
 from domain.ledger.verification import ExportVerifier, verify_head, verify_proof
@@ -12,6 +14,7 @@ from domain.ledger.wire import HeaderLine, HeadFile, HeadLine, ProofFile, kept_h
 from server.cli.failure import CommandFailed
 from server.cli.printing import say, say_json
 from server.signing import is_signed
+from tools.outcomes import Json
 
 LARGEST_FILE = 64 << 20
 """Bytes of a proof or a head; an export may be of any size."""
@@ -25,6 +28,7 @@ def verify(
     consistency: Sequence[Path],
     *,
     every: bool,
+    list_erased: bool,
     as_json: bool,
 ) -> bool:
     """Print what was found; False when something does not hold."""
@@ -33,12 +37,11 @@ def verify(
         report = report_of(file, [_kept(path) for path in heads], Signatures(is_signed, key_ids, every=every), links)
     except OSError as error:
         raise CommandFailed(f"{error.filename}: {error.strerror}") from error
+    most = sys.maxsize if list_erased else LISTED
     if as_json:
-        fault = None if report.fault is None else asdict(report.fault)
-        shown = asdict(report) | {"ok": fault is None, "fault": fault, "key_ids": sorted(report.key_ids)}
-        say_json(shown)
+        say_json(_json(report, most))
     else:
-        for line in _words(report):
+        for line in words_of(report, most):
             say(line)
     return report.fault is None
 
@@ -87,7 +90,22 @@ def _kept(path: Path) -> Sequence[HeadLine]:
     return heads
 
 
-def _words(report: Report) -> list[str]:
+def _json(report: Report, most: int) -> Json:
+    shown: Json = asdict(report)
+    del shown["lost"]
+    lost = report.lost
+    return shown | {
+        "ok": report.fault is None,
+        "key_ids": sorted(report.key_ids),
+        "erased": len(lost) if report.left_out is None else None,
+        "erased_by_batches": [asdict(each) for each in lost.by_batches[:most]],
+        "erased_own_words": list(lost.own_words[:most]),
+        "erased_unnamed": list(lost.unnamed[:most]),
+    }
+
+
+def words_of(report: Report, most: int) -> list[str]:
+    """What is said of a report; `most`: rows of each kind that have lost something."""
     fault = report.fault
     if fault is not None:
         where = "" if fault.row is None else f"first bad row {fault.row}"
@@ -95,9 +113,18 @@ def _words(report: Report) -> list[str]:
             where += f" (one or more of the rows {fault.row} to {fault.last_row})"
         return [f"DOES NOT HOLD ({fault.code}): {where + ': ' if where else ''}{fault.words}"]
     whose = f"Organization {report.organization_id}"
-    checked = f"{report.rows} rows, {report.heads} heads, {report.payloads} payloads, {report.erased} erased"
+    checked = f"{report.rows} rows, {report.heads} heads"
+    unsigned: list[str] = []
     if report.call_id is not None:
-        whose, checked = f"{whose}, call {report.call_id}", f"{report.rows} rows, {report.unsealed} unsealed"
+        whose, checked = f"{whose}, call {report.call_id}", f"{report.rows} rows"
+        unsigned.append(f"Not signed: that the call has no other rows, but {report.unsealed} that are not sealed yet.")
+    elif report.left_out is None:
+        checked += f", {report.payloads} payloads, {len(report.lost)} erased"
+    else:
+        unsigned.append(
+            f"Left out: what {report.left_out} of these rows carried or gave. The first line says so, which nobody "
+            "signs; whether some of it was erased, or taken away, only an export with payloads shows."
+        )
     newer = f"Rows newer than the kept head: {report.after_kept}. That they were recorded, the key alone says."
     signed = [f"Signed by key {each}: is it the one that you were told of?" for each in sorted(report.key_ids)]
     skipped = f"Signatures checked: {report.signatures} of {report.heads} heads (--all-signatures: each)."
@@ -108,7 +135,9 @@ def _words(report: Report) -> list[str]:
     changed = [_changed(each) for each in report.key_changes]
     # Whoever signs by a key of their own chooses these texts: no line of ours may stand in them.
     whose = whose.encode("unicode_escape").decode()
-    return [f"Holds: {checked}.", f"{whose}.", *newer_or_skipped, *changed, *signed]
+    whose += "." if report.key_ids else ", as the first line says, which nobody signs."
+    erased = told_of(report.lost, most)
+    return [f"Holds: {checked}.", whose, *unsigned, *erased, *newer_or_skipped, *changed, *signed]
 
 
 def _changed(change: KeyChange) -> str:

@@ -32,7 +32,7 @@ from server.signing import LedgerKey
 from tests.support.firms import FIRM_A, FIRM_B, Firm, seed_firms
 from tests.support.ledger import KEY, ODD, OTHER_KEY, event, odd_event, record, seal
 from tests.support.ocsf import faults_of
-from tests.support.verifiers import STANDALONE, Found, checked, key_changes, payloads_of, printed
+from tests.support.verifiers import STANDALONE, Found, checked, key_changes, printed
 from tools.workflows import Workflows
 
 AT = datetime(2026, 11, 29, tzinfo=UTC)
@@ -117,10 +117,6 @@ class Desk:
     async def found(self, kept: Sequence[Path] = (), key_ids: Sequence[str] = ()) -> Found:
         """What is found in an export made now."""
         return checked(self.file(await self.lines()), kept, key_ids)
-
-    async def counts(self) -> tuple[int, int]:
-        """Payloads that both verifiers have checked in an export made now, and rows whose payload is gone."""
-        return payloads_of(self.file(await self.lines()))
 
 
 @pytest.fixture
@@ -294,20 +290,6 @@ async def test_who_has_the_key_too_is_found_by_a_head_that_was_kept_and_who_has_
     assert checked(desk.file(others)) == Found(None)
     assert checked(desk.file(others), [], [KEY.key_id]).code == "key"
     assert checked(desk.file(lines), [head], [KEY.key_id]) == Found(None)
-
-
-async def test_erasing_what_calls_carried_leaves_everything_verifiable(desk: Desk) -> None:
-    head = await desk.head()
-    await desk.inspector.execute("DELETE FROM activity_payloads")
-    assert await desk.found([head]) == Found(None)
-
-
-async def test_a_payload_whose_text_is_gone_counts_as_erased_and_not_as_checked(desk: Desk) -> None:
-    whole = await desk.counts()
-    await desk.inspector.execute(
-        "UPDATE activity_payloads SET arguments = NULL WHERE event_id = $1", desk.events[6].event_id
-    )
-    assert (whole, await desk.counts()) == ((ROWS - 1, 0), (ROWS - 2, 1))
 
 
 async def test_what_is_recorded_later_goes_on_from_every_earlier_head(desk: Desk) -> None:

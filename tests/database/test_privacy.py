@@ -26,7 +26,7 @@ from tests.support.erasures import columns_of, found_in, listed
 from tests.support.firms import FIRM_A, FIRM_B, seed_firms, stand_in
 from tests.support.gates import GateOnTest, gate_on, principal_of
 from tests.support.ledger import seal
-from tests.support.verifiers import Found, checked
+from tests.support.verifiers import Found, checked, lost_rows
 from tools.outcomes import CallOutcome
 from tools.work import Job
 
@@ -149,6 +149,12 @@ class Office:
 
     async def state(self) -> str:
         return cast(str, await self.inspector.fetchval("SELECT state FROM erasures WHERE user_id = $1", PERSON))
+
+    async def removed(self, erasure_id: UUID) -> object:
+        """How many rows went, by table."""
+        return orjson.loads(
+            await self.inspector.fetchval("SELECT removed FROM erasures WHERE erasure_id = $1", erasure_id)
+        )
 
     async def sealed(self) -> None:
         await seal(self.desk.pools.service)
@@ -282,11 +288,29 @@ async def test_what_is_erased_is_in_no_table_and_everything_verifies(office: Off
     await office.sealed()
     new_export = office.desk.file(await office.desk.lines(), "new.ndjson")
     assert WORD not in new_export.read_text()
+    lost = lost_rows(new_export)
+    assert (lost.own_words, lost.unnamed) == ([], [])
+    named = cast(dict[str, int], (await office.removed(erasure_id)))["activity_payloads"]
+    assert 0 < len(lost.by_batches) == named
     assert checked(old_export, [old_head]) == Found(None)
     assert checked(new_export, [old_head, proof]) == Found(None)
     assert checked(proof) == Found(None)
     link = await office.desk.head("link.json", since=orjson.loads(old_head.read_bytes())["head"]["size"])
     assert checked(await proof_of(office, call_id, "new-proof.json"), [old_head], [], [link]) == Found(None)
+
+
+async def test_a_preference_that_is_changed_and_forgotten_leaves_an_export_that_holds(office: Office) -> None:
+    kept = await office.call("preference_set", {"words": "Use metric units."})
+    said = await office.call("preference_set", {"words": f"Call me {WORD}."})
+    preference_id = cast(dict[str, Any], said.result)["preference"]["preference_id"]
+    again = await office.call("preference_set", {"words": "Call me Zo.", "preference_id": preference_id})
+    gone = await office.call("preference_forget", {"preference_id": preference_id})
+    assert [each.outcome for each in (kept, said, again, gone)] == ["done"] * 4
+    await office.sealed()
+    export = office.desk.file(await office.desk.lines())
+    # Each of the two calls has a ticket with its arguments, and an outcome with its result.
+    assert len(lost_rows(export).own_words) == 4
+    assert WORD not in export.read_text()
 
 
 async def proof_of(office: Office, call_id: CallId, name: str) -> Path:

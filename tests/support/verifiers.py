@@ -1,15 +1,19 @@
 """Both verifiers on the same file: the hub's own and the one that ships for strangers, which have to agree."""
 
 import runpy
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from domain.ledger.erasures import LISTED
+from domain.ledger.findings import ErasedRow, LostRows, Report
 from domain.ledger.signatures import Signatures
 from domain.ledger.wire import HeadFile, kept_heads, read_whole
 from domain.resources import resource_folder
-from server.cli.verifying import report_of
+from server.cli.verifying import report_of, words_of
 from server.signing import is_signed
 
 STANDALONE = resource_folder("audit") / "verify.py"
@@ -71,11 +75,39 @@ def key_changes(path: Path, key_ids: Sequence[str] = ()) -> list[tuple[str, str,
 
 def payloads_of(path: Path) -> tuple[int, int]:
     """What both say of an export that holds: how many payloads were checked, and how many are gone."""
+    report, theirs = _held(path)
+    assert (report.payloads, len(report.lost)) == (theirs["payloads"], theirs["erased"])
+    return report.payloads, len(report.lost)
+
+
+def lost_rows(path: Path) -> LostRows:
+    """Of which rows both say that they have lost something, and by what."""
+    report, theirs = _held(path)
+    erasures, lost = theirs["erasures"], report.lost
+    assert list(lost.by_batches) == [ErasedRow(row=row, by=batch) for row, batch in erasures.named]
+    assert (lost.own_words, lost.unnamed) == (erasures.own_words, erasures.unnamed)
+    assert lost.last_unnaming == erasures.last_unnaming
+    return lost
+
+
+def told(path: Path, *options: str) -> str:
+    """What both print of a file that holds, which is the same."""
+    command = [sys.executable, "-I", "-S", str(STANDALONE), str(path), *options]
+    standalone = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    ours = "".join(f"{line}\n" for line in _words(path, list_erased="--list-erased" in options))
+    assert ours == standalone
+    return standalone
+
+
+def _words(path: Path, *, list_erased: bool) -> Sequence[str]:
+    return words_of(report_of(path, [], Signatures(is_signed)), sys.maxsize if list_erased else LISTED)
+
+
+# Any: the file for strangers' own.
+def _held(path: Path) -> tuple[Report, Any]:
     report = report_of(path, [], Signatures(is_signed))
-    theirs = _theirs["verify"](str(path), [], _theirs["Signatures"]())
-    assert report.fault is None
-    assert (report.payloads, report.erased) == (theirs["payloads"], theirs["erased"])
-    return report.payloads, report.erased
+    assert report.fault is None, report.fault
+    return report, _theirs["verify"](str(path), [], _theirs["Signatures"]())
 
 
 def _ours(path: Path, kept: Sequence[Path], signatures: Signatures, consistency: Sequence[Path]) -> Found:

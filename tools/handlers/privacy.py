@@ -70,6 +70,7 @@ async def privacy_erase_step(arguments: PrivacyEraseStep, context: CallContext) 
         "state": batch.state,
         "waits": batch.waits,
         "removed": dict(batch.removed),
+        "erased": [str(event_id) for event_id in batch.erased],
         "cancelled": cancelled,
     }
 
