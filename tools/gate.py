@@ -180,10 +180,14 @@ class Gate:
         return ended
 
     async def _look_at(self, tool: str, ended: CallOutcome, principal: Principal) -> None:
-        """Take a tool's autonomy back where its newest calls went wrong too often; what fails here, a job does later.
+        """Raises  CutOff: the caller was cancelled meanwhile."""
+        try:
+            await self._review(tool, principal)
+        except asyncio.CancelledError as cancelled:
+            raise CutOff(ended) from cancelled
 
-        Raises  CutOff: the caller was cancelled meanwhile.
-        """
+    async def _review(self, tool: str, principal: Principal) -> None:
+        """Take a tool's autonomy back where its newest calls went wrong too often; where this fails a job does it."""
         try:
             reviewer = await self._incidents.reviewer(principal.organization_id, tool)
             if reviewer is not None:
@@ -195,8 +199,6 @@ class Gate:
                         orgId=str(principal.organization_id),
                         outcome=looked.outcome,
                     )
-        except asyncio.CancelledError as cancelled:
-            raise CutOff(ended) from cancelled
         except Exception as fault:
             log.warning("autonomy.not_looked_at", tool=tool, orgId=str(principal.organization_id), exc_info=fault)
 
@@ -349,7 +351,10 @@ class Gate:
         Its outcome is failed with `outcome_unknown` where the outside does not say: then nothing is recorded yet.
         Raises  Unavailable: the database is away or too busy.
         """
-        return await self._settling.settle(principal, call_id, ending=ending)
+        settled = await self._settling.settle(principal, call_id, ending=ending)
+        if settled is not None and settled.outcome == "failed" and settled.error is not UNKNOWN:
+            await self._review(settled.tool, principal)
+        return settled
 
     async def _prepare(self, call: Call, progress: Progress) -> object:
         """What the tool needs of the outside world, after a first verdict and with no connection held."""

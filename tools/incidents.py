@@ -18,7 +18,10 @@ def suspect(ended: CallOutcome, principal: Principal) -> str | None:
     """The tool of a call of the agent's that has just failed or been rejected; None: nothing went wrong."""
     if principal.mode == "agent" and ended.outcome == "failed":
         return ended.tool
-    if ended.tool != "approval_decide" or ended.outcome != "done" or ended.result is None:
+    if ended.tool not in ("approval_decide", "call_conclude") or ended.outcome != "done" or ended.result is None:
         return None
-    call, approval = cast(Json, ended.result["call"]), cast(Json, ended.result["approval"])
-    return cast(str, approval["tool"]) if call["outcome"] in ("rejected", "failed") else None
+    call = cast(Json, ended.result["call"])
+    if call["outcome"] not in ("rejected", "failed"):
+        return None
+    named = call if ended.tool == "call_conclude" else cast(Json, ended.result["approval"])
+    return cast(str, named["tool"])

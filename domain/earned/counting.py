@@ -26,18 +26,22 @@ from domain.earned.model import (
 )
 from domain.kernel import CallId, Effect, PrincipalId
 
-MADE: dict[str, tuple[str, str]] = {
+MADE: dict[str, tuple[str, ...]] = {
     "task_create": ("task", "task_id"),
     "task_run": ("task_run", "task_run_id"),
     "document_upload": ("document", "document_id"),
+    "document_from_url": ("document", "document_id"),
+    "document_restore": ("document", "document_id"),
+    "document_delete": ("document_id",),
 }
-"""Where the result of a call says what it made."""
-UNDOES: dict[str, tuple[str, str]] = {
-    "task_update": ("task_create", "task_id"),
-    "task_run_cancel": ("task_run", "task_run_id"),
-    "document_delete": ("document_upload", "document_id"),
+"""Where the result of a call says what it made, or did something to."""
+UNDOES: dict[str, tuple[frozenset[str], str]] = {
+    "task_update": (frozenset({"task_create"}), "task_id"),
+    "task_run_cancel": (frozenset({"task_run"}), "task_run_id"),
+    "document_delete": (frozenset({"document_upload", "document_from_url", "document_restore"}), "document_id"),
+    "document_restore": (frozenset({"document_delete"}), "document_id"),
 }
-"""By which tool a person undoes what which made, and the argument that names it; an update undoes where it cancels."""
+"""By which tool a person undoes what which did, and the argument that names it; an update undoes where it cancels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +100,11 @@ def _mark(event: EventSeen) -> Mark:
 
 
 def _undoing(event: EventSeen) -> Undoing | None:
-    made_by, named = UNDOES.get(event.tool, ("", ""))
+    made_by, named = UNDOES.get(event.tool, (frozenset[str](), ""))
     thing = _id_in(event.arguments, named) if made_by else None
     if thing is None or (event.tool == "task_update" and _in(event.arguments, "status") != "cancelled"):
         return None
-    return Undoing(index=event.index, call_id=event.call_id, at=event.at, tool=made_by, thing=thing)
+    return Undoing(index=event.index, call_id=event.call_id, at=event.at, tools=made_by, thing=thing)
 
 
 def _id_in(text: str | None, *path: str) -> UUID | None:

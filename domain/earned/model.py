@@ -111,8 +111,8 @@ class Undoing:
     index: int
     call_id: CallId
     at: datetime
-    tool: str
-    """The tool by which the thing was made."""
+    tools: frozenset[str]
+    """Those by any of which the thing was made, or came to be as it was."""
     thing: UUID
 
 

@@ -56,10 +56,13 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::ti
 ON CONFLICT (organization_id, call_id) DO NOTHING
 """
 
-# The first undoing counts, and only of what was made before.
+# Of what was done to a thing before, the last is undone, once: a document may be deleted and restored again and again.
 _UNDO = """
 UPDATE autonomy_calls SET reversed_at = $3, reversed_by = $4
-WHERE organization_id = glow.organization_id() AND made = $1 AND tool = $2 AND reversed_at IS NULL AND ended_index < $5
+WHERE organization_id = glow.organization_id() AND reversed_at IS NULL AND call_id = (
+    SELECT call_id FROM autonomy_calls
+    WHERE organization_id = glow.organization_id() AND made = $1 AND tool = ANY ($2::text[]) AND ended_index < $5
+    ORDER BY ended_index DESC LIMIT 1)
 RETURNING call_id, tool, effect
 """
 
@@ -171,7 +174,7 @@ class PostgresEarned:
 
     async def undo(self, undoing: Undoing) -> tuple[CallId, str, Earning] | None:
         row = await self._connection.fetchrow(
-            _UNDO, undoing.thing, undoing.tool, undoing.at, undoing.call_id, undoing.index
+            _UNDO, undoing.thing, list(undoing.tools), undoing.at, undoing.call_id, undoing.index
         )
         return None if row is None else (CallId(row["call_id"]), row["tool"], cast(Earning, row["effect"]))
 

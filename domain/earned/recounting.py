@@ -1,5 +1,6 @@
 """Counts the agent's calls again from an export of the ledger alone, and says what the stored records should be."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -158,12 +159,17 @@ class Recount:
 
     def _undone(self, ended: dict[CallId, Ended], undoings: Sequence[Undoing], through: int) -> dict[CallId, datetime]:
         """When each call was undone first."""
-        made = {(each.tool, each.made): each for each in ended.values() if each.made is not None}
+        done_to: defaultdict[UUID, list[Ended]] = defaultdict(list)
+        for each in ended.values():
+            if each.made is not None:
+                done_to[each.made].append(each)
         undone: dict[CallId, datetime] = {}
         for undoing in undoings:
-            call = made.get((undoing.tool, undoing.thing))
-            if call is not None and call.index < undoing.index:
-                undone.setdefault(call.call_id, undoing.at)
+            before = [
+                each for each in done_to[undoing.thing] if each.tool in undoing.tools and each.index < undoing.index
+            ]
+            if before:
+                undone.setdefault(max(before, key=lambda each: each.index).call_id, undoing.at)
         by_hand = {seen.call_id: seen for seen, _ in self._seen if seen.mode == "person" and seen.index < through}
         for call_id, by in self._noted:
             if by in by_hand and call_id in ended:

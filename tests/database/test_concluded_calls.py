@@ -82,6 +82,11 @@ class Desk:
     async def intents(self) -> int:
         return await self.inspector.fetchval("SELECT count(*) FROM call_intents WHERE tool = $1", TOOL)
 
+    async def lowered(self) -> list[int]:
+        """The ceilings that the tool was given from the record."""
+        rows = await self.inspector.fetch("SELECT level FROM autonomy_settings WHERE subject = $1", TOOL)
+        return [row["level"] for row in rows]
+
     async def settled(self, call_id: CallId) -> object:
         """What a worker finds that asks after it."""
         job = Job(kind="call_settle", organization_id=HAND.organization_id, subject_id=call_id)
@@ -255,6 +260,25 @@ async def test_a_call_that_was_given_up_is_closed_by_a_person_too(desk: Desk) ->
     assert (await desk.shown(call_id))["outcome"] == "done"
     assert await desk.kinds(call_id) == ["tool.allowed", "tool.failed", "tool.completed"]
     assert refusal(await desk.conclude(call_id, happened=False)) == ("invalid", "call_has_ended")
+
+
+@pytest.mark.parametrize("way", ["concluded", "settled"])
+async def test_calls_of_the_agents_that_turn_out_to_have_failed_take_its_autonomy_back_at_once(
+    desk: Desk, way: str
+) -> None:
+    left = [await desk.unknown(AGENT) for _ in range(3)]
+    assert await desk.lowered() == []
+    if way == "concluded":
+        for call_id in left:
+            assert (await desk.conclude(call_id, happened=False)).outcome == "done"
+    else:
+        desk.office.closed = False
+        for call_id in left:
+            ended = await desk.gate.gate.settle(AGENT, call_id, ending=True)
+            assert ended is not None
+            assert (ended.error and ended.error.code) == "run_ended"
+    assert await desk.lowered() == [1]
+    assert (await desk.gate.call(TOOL, {"to": "Lena"}, AGENT)).outcome == "waiting"
 
 
 async def test_what_the_outside_says_afterwards_counts_and_the_log_says_so(desk: Desk) -> None:

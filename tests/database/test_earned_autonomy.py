@@ -41,6 +41,7 @@ WATCHED = """
 @id("ask_worker") @says("Somebody reads what is done in the background.")
 forbid (principal, action == Action::"call_without_approval", resource) when { principal.door == Door::"worker" };
 """
+MEMBER = {"scope": "member", "member": f"employee@firm-{FIRM_A.n}.example"}
 ADMIN = principal_of(FIRM_A, Role.SYSTEM_ADMIN, mode="person", door="rest")
 
 
@@ -257,6 +258,30 @@ async def test_what_a_person_undoes_takes_the_autonomy_back(firm: Firm) -> None:
     assert reviewed["lowered"] == [{"tool": "task_create", "level": "L1"}]
     assert (await firm.records())[0]["task_create"].tally.reversed == 3
     assert await firm.asks()
+
+
+async def test_what_the_agent_deletes_and_a_person_restores_is_undone_once_each_time(firm: Firm) -> None:
+    content = b"# Notes\n\nA letter."
+    async with firm.gate.staging.holding(HAND, content) as digest:
+        asked = {"title": "Notes", "file_name": "a.md", "content_sha256": digest, "size_bytes": len(content)}
+        taken = await firm.done("document_upload", asked, HAND)
+    document = {"document_id": cast(Json, cast(Json, taken.result)["document"])["document_id"]}
+    await firm.done("autonomy_set", {"scope": "organization", "level": "L3", "reason": "r"}, PARTNER)
+    await firm.done("autonomy_set", {**MEMBER, "floor": "L0", "ceiling": "L3", "reason": "r"}, PARTNER)
+    agent = replace(AGENT, door="rest")
+    for _ in range(3):
+        await firm.done("document_delete", document, agent)
+        await firm.done("document_restore", document, HAND)
+    # What the agent brings back itself, nobody has undone.
+    await firm.done("document_delete", document, agent)
+    await firm.done("document_restore", document, agent)
+    reviewed = await firm.reviewed()
+    assert reviewed["lowered"] == [{"tool": "document_delete", "level": "L2"}]
+    records, progress = await firm.records()
+    assert records["document_delete"].tally.reversed == 3
+    assert list(records.values()) == list((await firm.recount()).records(SOON.counting, progress.through))
+    asked_for = await firm.gate.call("document_delete", document, agent)
+    assert asked_for.outcome == "waiting"
 
 
 async def test_what_the_agent_itself_cancels_is_not_undone_by_a_person(firm: Firm) -> None:

@@ -23,8 +23,19 @@ from tests.support.gates import gate_on
 from tests.support.ledger import seal
 
 EMPLOYEE, PARTNER = PrincipalId(FIRM_A.id("employee")), PrincipalId(FIRM_A.id("partner"))
-MAKES = {"task_create": ("task", "task_id"), "document_upload": ("document", "document_id")}
-UNDONE_BY = {"task_create": ("task_update", "task_id"), "document_upload": ("document_delete", "document_id")}
+MAKES = {
+    "task_create": ("task", "task_id"),
+    "document_upload": ("document", "document_id"),
+    "document_from_url": ("document", "document_id"),
+    "document_restore": ("document", "document_id"),
+}
+UNDONE_BY = {
+    "task_create": ("task_update", "task_id"),
+    "document_upload": ("document_delete", "document_id"),
+    "document_from_url": ("document_delete", "document_id"),
+    "document_restore": ("document_delete", "document_id"),
+    "document_delete": ("document_restore", "document_id"),
+}
 
 
 @dataclass(slots=True)
@@ -49,15 +60,22 @@ class History:
         """Done, with what it made, or failed."""
         if self.dice.random() < 0.2:
             return followed(first, kind="tool.failed", outcome="failed")
-        made, path = uuid4(), MAKES.get(tool)
-        if path is None:
+        made, path = self._thing(tool), MAKES.get(tool)
+        if path is None and tool != "document_delete":
             return followed(first, kind="tool.completed", outcome="done")
         self.made.append((tool, made))
-        result = orjson.dumps({path[0]: {path[1]: str(made)}}).decode()
+        shown = {"document_id": str(made)} if path is None else {path[0]: {path[1]: str(made)}}
+        result = orjson.dumps(shown).decode()
         return followed(first, kind="tool.completed", outcome="done", payload=Payload(salt=b"s", result=result))
 
+    def _thing(self, tool: str) -> UUID:
+        """A new one; of what is deleted and restored mostly the same few, again and again."""
+        documents = [thing for made_by, thing in self.made if made_by != "task_create"]
+        is_old = tool in ("document_delete", "document_restore") and documents and self.dice.random() < 0.9
+        return self.dice.choice(documents[-3:]) if is_old else uuid4()
+
     def _tool(self) -> str:
-        return self.dice.choice((*MAKES, "task_update", "letter_send"))
+        return self.dice.choice((*MAKES, "document_delete", "task_update", "letter_send"))
 
     def _unasked(self) -> Sequence[ActivityEvent]:
         tool = self._tool()

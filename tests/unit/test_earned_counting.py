@@ -96,18 +96,25 @@ def test_what_needs_no_autonomy_and_what_never_gets_any_is_left_aside(aside: Eve
 @pytest.mark.parametrize(
     ("tool", "arguments", "undone"),
     [
-        ("task_update", {"task_id": str(THING), "status": "cancelled"}, "task_create"),
+        ("task_update", {"task_id": str(THING), "status": "cancelled"}, {"task_create"}),
         ("task_update", {"task_id": str(THING), "status": "done"}, None),
         ("task_update", {"task_id": str(THING)}, None),
         ("task_update", {"task_id": "no id", "status": "cancelled"}, None),
-        ("task_run_cancel", {"task_run_id": str(THING)}, "task_run"),
-        ("document_delete", {"document_id": str(THING)}, "document_upload"),
+        ("task_run_cancel", {"task_run_id": str(THING)}, {"task_run"}),
+        (
+            "document_delete",
+            {"document_id": str(THING)},
+            {"document_upload", "document_from_url", "document_restore"},
+        ),
+        ("document_restore", {"document_id": str(THING)}, {"document_delete"}),
         ("task_create", {"task_id": str(THING), "status": "cancelled"}, None),
     ],
 )
-def test_a_person_undoes_by_cancelling_or_deleting(tool: str, arguments: dict[str, str], undone: str | None) -> None:
+def test_a_person_undoes_by_cancelling_deleting_or_restoring(
+    tool: str, arguments: dict[str, str], undone: set[str] | None
+) -> None:
     found = found_in(replace(BY_HAND, tool=tool, arguments=orjson.dumps(arguments).decode()))
-    assert (found.tool if isinstance(found, Undoing) else None) == undone
+    assert (found.tools if isinstance(found, Undoing) else None) == undone
     assert found_in(replace(BY_HAND, tool=tool, arguments=None)) is None, "erased"
 
 
