@@ -41,8 +41,7 @@ class DeletedDocument:
     uploader: str
     """An e-mail address."""
     deleted_at: datetime
-    restorable_until: datetime | None
-    """None: for good; it was deleted before there was a time."""
+    restorable_until: datetime
     deleted_with: DocumentId
     """Itself, or the one whose deletion took it along."""
     parent_is_gone: bool
@@ -50,7 +49,7 @@ class DeletedDocument:
 
     def is_over(self, now: datetime) -> bool:
         """Whether its time to be restored is."""
-        return self.restorable_until is not None and self.restorable_until <= now
+        return self.restorable_until <= now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -234,7 +234,9 @@ def invalid_arguments(invalid: Invalid) -> CallError:
 def not_found(subject: str) -> CallError:
     """The same words for what does not exist and for what is another's."""
     what = "member" if subject == "assignee" else subject.replace("_", " ")
-    return CallError(code=f"{subject}_not_found", message=f"There is no such {what}.")
+    # Nobody asks for a document by whether it is deleted.
+    kind = "document" if subject == "deleted_document" else subject
+    return CallError(code=f"{kind}_not_found", message=f"There is no such {what}.")
 
 
 def fault_of_result(manifest: Manifest, tool: Tool, result: Json, size: int) -> CallError | None:

@@ -57,7 +57,7 @@ class Facts:
     @property
     def engagement_id(self) -> EngagementId | None:
         """The engagement of what the call speaks of; of a task that moves to another, the one that it leaves."""
-        for subject in ("task", "task_run", "document", "approval", "open_call", "engagement"):
+        for subject in ("task", "task_run", "document", "deleted_document", "approval", "open_call", "engagement"):
             found = self.of(subject, "engagement_id")
             if isinstance(found, str):
                 return EngagementId(UUID(found))

@@ -15,6 +15,7 @@ Subject = Literal[
     "task",
     "task_run",
     "document",
+    "deleted_document",
     "engagement",
     "assignee",
     "approval",

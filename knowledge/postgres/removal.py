@@ -35,7 +35,7 @@ _LIST = (
     + """
   AND coalesce(d.deleted_with, d.document_id) = d.document_id
   AND ($1::timestamptz IS NULL OR (d.deleted_at, d.document_id) < ($1, $2::uuid))
-  AND ($3::uuid IS NULL OR d.uploaded_by = $3) AND (d.purge_at IS NULL OR d.purge_at > $4)
+  AND ($3::uuid IS NULL OR d.uploaded_by = $3) AND d.purge_at > $4
 ORDER BY d.deleted_at DESC, d.document_id DESC
 LIMIT $5
 """
@@ -99,7 +99,7 @@ SELECT count(*) FROM gone
 _HURRY = """
 UPDATE knowledge_documents d
 SET purge_at = $2, deleted_with = CASE WHEN d.parent_id IS NULL THEN d.document_id ELSE d.deleted_with END
-WHERE d.uploaded_by = $1 AND d.deleted_at IS NOT NULL AND (d.purge_at IS NULL OR d.purge_at > $2)
+WHERE d.uploaded_by = $1 AND d.deleted_at IS NOT NULL AND d.purge_at > $2
 RETURNING d.document_id, coalesce(d.deleted_with, d.document_id) = d.document_id AS by_itself
 """
 

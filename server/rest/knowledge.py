@@ -105,6 +105,7 @@ DELETED: Json = {
         "size_bytes",
         "uploaded_by",
         "deleted_at",
+        "restorable_until",
     ],
     "properties": {
         "document_id": {"type": "string", "format": "uuid"},
@@ -115,7 +116,7 @@ DELETED: Json = {
         "size_bytes": {"type": "integer", "minimum": 0},
         "uploaded_by": {"type": "string", "description": "An e-mail address."},
         "deleted_at": {"type": "string", "format": "date-time"},
-        "restorable_until": {"type": "string", "format": "date-time", "description": "Left out: for good."},
+        "restorable_until": {"type": "string", "format": "date-time"},
     },
 }
 RESTORE_DAYS: Json = {

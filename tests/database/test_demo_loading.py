@@ -78,7 +78,7 @@ async def test_a_start_killed_between_upload_and_index_is_finished_without_a_sec
 async def test_a_document_that_somebody_deleted_is_not_brought_back(hub: Hub, owner_connection: Connection) -> None:
     first, *_ = await wanted_documents(owner_connection, FOLDER)
     await take_in(Intake(hub), [first], _silent)
-    await owner_connection.execute("UPDATE knowledge_documents SET deleted_at = now()")
+    await owner_connection.execute("UPDATE knowledge_documents SET deleted_at = now(), purge_at = now()")
     assert first.document not in [wanted.document for wanted in await wanted_documents(owner_connection, FOLDER)]
 
 

@@ -307,3 +307,42 @@ async def test_a_word_that_is_being_removed_is_there_again_for_who_comes_next(
         new = await adding
     async with firm.acting(app_connection) as knowledge:
         assert await hits(knowledge, "zebu") == {new.document_id}
+
+
+EVENT = """
+SELECT engagement_id, facts::jsonb ->> 'client_own_engagement' AS own_engagement, kind FROM activity_events
+WHERE call_id = $1 AND kind IN ('tool.denied', 'tool.allowed')
+"""
+
+
+async def test_policy_knows_of_a_deleted_document_what_it_knows_of_one_that_is_there(
+    gate: GateOnTest, owner_connection: Connection
+) -> None:
+    engagement = FIRM_A.id("engagement")
+    document_id = await upload(
+        gate, b"# Fleet\n\nFor the client.", audience="client", engagement_id=str(engagement), trust="client"
+    )
+    client = principal_of(who="client", mode="person", door="rest")
+    there = await act(gate, "document_delete", document_id, client)
+    assert (await act(gate, "document_delete", document_id)).outcome == "done"
+    gone = await act(gate, "document_restore", document_id, client)
+    back = await act(gate, "document_restore", document_id)
+    seen = [await owner_connection.fetchrow(EVENT, each.call_id) for each in (there, gone, back)]
+    assert [row and (row["engagement_id"], row["own_engagement"], row["kind"]) for row in seen] == [
+        (engagement, "true", "tool.denied"),
+        (engagement, "true", "tool.denied"),
+        (engagement, None, "tool.allowed"),
+    ]
+    assert back.outcome == "done"
+
+
+async def test_what_is_not_deleted_or_hidden_is_no_document_to_restore(gate: GateOnTest) -> None:
+    there = await upload(gate, b"The automobile.")
+    hidden = await upload(gate, b"The okapi.")
+    await act(gate, "document_delete", hidden)
+    stranger = principal_of(FIRM_B, mode="person", door="rest")
+    asked = ((there, HAND), (str(uuid4()), HAND), (hidden, stranger))
+    refused = [await act(gate, "document_restore", document_id, who) for document_id, who in asked]
+    assert [(each.outcome, *refusal(each)) for each in refused] == [
+        ("invalid", "document_not_found", "There is no such deleted document.")
+    ] * 3

@@ -207,3 +207,27 @@ async def test_the_program_s_own_migrations_run_on_the_oldest_postgresql(major: 
     with cluster_of_tests(major) as server, bare_database(server) as database:
         applied = await migrate_database(database.dsn(Login.OWNER), resource_folder("migrations"))
         assert applied == load_migrations(resource_folder("migrations"))
+
+
+BEFORE_TIMES = """
+INSERT INTO organizations (organization_id, slug, name)
+    VALUES (gen_random_uuid(), 'one', 'One'), (gen_random_uuid(), 'two', 'Two');
+INSERT INTO knowledge_documents (organization_id, document_id, title, uri, media_type, audience, trust, status,
+    size_bytes, content_sha256, uploaded_by, created_at, updated_at, deleted_at)
+SELECT organization_id, gen_random_uuid(), slug, 'u', 'text/plain', 'firm', 'internal', 'ready', 1, '\\x00',
+       gen_random_uuid(), now(), now(), now() - interval '1 year'
+FROM organizations;
+"""
+TIMES = "SELECT title, purge_at BETWEEN now() + interval '29 days' AND now() + interval '30 days' AS due"
+
+
+async def test_what_was_deleted_before_there_was_a_time_gets_one_in_every_organization(
+    bare: Database, owner_url: str
+) -> None:
+    migrations = load_migrations(resource_folder("migrations"))
+    async with connected(owner_url) as owner, connected(bare.dsn("postgres")) as inspector:
+        await migrate(owner, migrations[:72])
+        await inspector.execute(f"SET session_replication_role = replica; {BEFORE_TIMES}")
+        await migrate(owner, migrations)
+        found = await inspector.fetch(f"{TIMES} FROM knowledge_documents ORDER BY title")
+        assert [tuple(row) for row in found] == [("one", True), ("two", True)]

@@ -168,7 +168,7 @@ async def test_a_documents_sign_off_falls_with_the_documents_version_and_with_th
     assert await state_of(gate, "filings_submit") == ("pending", ["VAT_RETURN"])
     await signed(gate, "VAT_RETURN", "2", by=MANAGER, subject=subject)
     assert await state_of(gate, "filings_submit") == ("satisfied", [])
-    gone = "UPDATE knowledge_documents SET deleted_at = now() WHERE document_id = $1"
+    gone = "UPDATE knowledge_documents SET deleted_at = now(), purge_at = now() WHERE document_id = $1"
     await owner_connection.execute(gone, FIRM_A.id("thing"))
     assert await state_of(gate, "filings_submit") == ("pending", ["VAT_RETURN"])
 

@@ -20,7 +20,7 @@ from tests.support.gates import GateOnTest, gate_on, principal_of
 from tests.support.scripted_gate import ScriptedGate, done
 from tests.support.scripted_model import HoldAt, ScriptedModel, asks, call, says
 
-DELETED = "UPDATE knowledge_documents SET deleted_at = now() WHERE document_id = $1"
+DELETED = "UPDATE knowledge_documents SET deleted_at = now(), purge_at = now() WHERE document_id = $1"
 PARTNER = principal_of(who="partner", mode="person", door="rest")
 CLIENT = principal_of(who="client", mode="agent", door="chat")
 

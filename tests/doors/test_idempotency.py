@@ -338,7 +338,7 @@ async def test_a_read_of_what_is_deleted_by_now_finds_nothing(doors: Doors, owne
     body: Json = {"arguments": {"document_id": document_id}}
     first = await client.post(path, json=body)
     assert first.status_code == 200, first.text
-    await owner_connection.execute("UPDATE knowledge_documents SET deleted_at = now()")
+    await owner_connection.execute("UPDATE knowledge_documents SET deleted_at = now(), purge_at = now()")
     problem_of(await client.post(path, json=body), 422, "document_not_found")
 
 

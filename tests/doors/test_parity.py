@@ -420,7 +420,7 @@ def untried(seen: Sequence[Seen]) -> set[tuple[str, str, Role, Level]]:
     return wanted - {(each.tool, each.entrance, each.who.role, each.who.level) for each in seen}
 
 
-TAKEN_BACK = "UPDATE knowledge_documents SET deleted_at = now() WHERE uploaded_by = $1"
+TAKEN_BACK = "UPDATE knowledge_documents SET deleted_at = now(), purge_at = now() WHERE uploaded_by = $1"
 """The same file again would be answered with the document that is there."""
 UPLOADERS = tuple(who for who in EVERYBODY if who.role in (Role.READONLY, Role.EMPLOYEE, Role.CLIENT, Role.EQR))
 

@@ -141,7 +141,7 @@ PLANTED: dict[str, tuple[str, ...]] = {
     ),
     "a deleted document that no completed call deleted": (
         *_completed("document_delete", _RESULT_OF_ONE),
-        "UPDATE knowledge_documents SET deleted_at = now() WHERE audience = 'firm'",
+        "UPDATE knowledge_documents SET deleted_at = now(), purge_at = now() WHERE audience = 'firm'",
     ),
     "a completed deletion whose document is still there": _completed("document_delete", _RESULT_OF_ONE),
 }

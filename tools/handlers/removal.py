@@ -73,7 +73,7 @@ async def document_restore(arguments: DocumentRestore, context: CallContext) -> 
     """
     knowledge, document_id = context.work.knowledge, DocumentId(arguments.document_id)
     deleted = await _deleted(document_id, context)
-    if deleted.uploaded_by != context.principal.principal_id and context.role.rank < Role.MANAGER.rank:
+    if context.facts.of("deleted_document", "own") is not True and context.role.rank < Role.MANAGER.rank:
         raise NotYourDocument("restore")
     for waits in await knowledge.removals.restore(deleted, context.now):
         organization_id = context.principal.organization_id

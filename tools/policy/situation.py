@@ -166,7 +166,8 @@ def _question(facts: Facts) -> Subject:
 def _own_engagement(facts: Facts) -> bool | None:
     """Whether all that a CLIENT's arguments name is its own; row security shows it no document or task that is not."""
     belongs = [facts.of("engagement", "member") is True] if facts.subjects.get("engagement") is not None else []
-    belongs += [True for subject in ("document", "task", "task_run") if facts.subjects.get(subject) is not None]
+    seen = ("document", "deleted_document", "task", "task_run")
+    belongs += [True for subject in seen if facts.subjects.get(subject) is not None]
     return all(belongs) if belongs else None
 
 

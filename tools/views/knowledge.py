@@ -132,10 +132,8 @@ def deleted_json(deleted: DeletedDocument) -> Json:
         "size_bytes": deleted.size_bytes,
         "uploaded_by": deleted.uploader,
         "deleted_at": deleted.deleted_at.isoformat(),
-        **given(
-            engagement_id=id_text(deleted.engagement_id),
-            restorable_until=None if deleted.restorable_until is None else deleted.restorable_until.isoformat(),
-        ),
+        "restorable_until": deleted.restorable_until.isoformat(),
+        **given(engagement_id=id_text(deleted.engagement_id)),
     }
 
 

@@ -52,8 +52,7 @@ interface Deleted {
   title: string;
   uploaded_by: string;
   deleted_at: string;
-  /** Left out: for good. */
-  restorable_until?: string;
+  restorable_until: string;
 }
 
 /** `restore_days`: as long what is deleted now can be restored. */
@@ -265,7 +264,7 @@ class DeletedRow {
     this.item = item;
     const [until, deleted, uploader] = this.cells;
     fill(this.title, item.title);
-    fill(until, item.restorable_until ? time(item.restorable_until) : "at any time");
+    fill(until, time(item.restorable_until));
     fill(deleted, time(item.deleted_at));
     fill(uploader, item.uploaded_by);
   }
