@@ -419,7 +419,7 @@ class Gate:
         if error is not None:
             log.error("result.refused", tool=call.manifest.name, callId=str(call.request.call_id), code=error.code)
             raise self._endings.failed(call, judged, error, ticket=ticket)
-        taint = context.told.taint(call.manifest.trust)
+        taint = context.told.taint(call.manifest.trust, call.manifest.effect)
         return self._endings.ended(call, "done", judged, result=result, taint=taint)
 
     def _context(

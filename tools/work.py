@@ -179,9 +179,9 @@ class Told:
         """The result tells of these, and of nothing else unless that is added too."""
         self.parts = [*(self.parts or ()), *taints]
 
-    def taint(self, trust: Trust) -> Taint:
-        """Of the whole result; `trust`: of a tool's results whose handler says nothing."""
-        return Taint(trust=trust) if self.parts is None else joined(self.parts)
+    def taint(self, trust: Trust, effect: Effect) -> Taint:
+        """Of the whole result; `trust`: of a tool's whose handler says nothing; then what it reads is the firm's."""
+        return Taint(trust=trust, firm=effect == "read") if self.parts is None else joined(self.parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """A task, for people or for a workflow, and a run of one in the background."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Literal, NewType
 from uuid import UUID
@@ -319,5 +319,13 @@ class TaskRun:
     progress: Progress
     answer: TaskRunAnswer | None = None
     """Of a task that the agent does, once it was begun."""
+    audience: Audience = "firm"
+    """The task's: whoever sees that sees its runs, with what they were started with."""
     trust: Trust = "internal"
     """Of the least trusted thing that it was started with or told."""
+
+    @property
+    def taint(self) -> Taint:
+        """What whoever reads it is told; an answer may tell of anything that its requester may see."""
+        given = taint_of(self.trust, self.audience, self.engagement_id)
+        return given if self.answer is None else replace(given, firm=True)

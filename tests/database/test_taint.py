@@ -1,6 +1,7 @@
 """What untrusted words do once an agent has read them: the turn, the conversation, and whatever is made of them."""
 
-from collections.abc import AsyncIterator, Mapping
+import inspect
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
@@ -11,6 +12,7 @@ import pytest
 
 from domain.kernel import CallId, ConversationId, Door, Mode, TaskRunId, Trust
 from domain.resources import resource_folder
+from domain.taint import NOTHING
 from knowledge.fetching.model import Page
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
@@ -22,6 +24,8 @@ from tools.manifest_files import load_manifests
 from tools.outcomes import Allow, CallOutcome, CallRequest, NeedsApproval
 from tools.policy import Situation, situation_from_json
 from tools.policy.older import possible_situations
+from tools.registry import Tool
+from tools.work import Told
 
 EMAIL = "client@firm-1.example"
 
@@ -240,6 +244,38 @@ async def test_what_an_agent_without_a_conversation_read_taints_the_record_of_wh
         assert (got.outcome, got.taint and got.taint.trust) == ("done", trust)
 
 
+async def test_what_a_run_was_started_with_is_kept_from_clients_in_whichever_conversation_reads_it(
+    gate: GateOnTest,
+) -> None:
+    hand = Talk(gate=gate, mode="person", door="rest", conversation_id=None)
+    task = task_of(await hand.call("task_create", title="Refresh", kind="refresh_analytics"))
+    first = Talk(gate=gate)
+    await first.read()
+    begun = await first.call("task_run", task_id=task, input={"note": "What the partners earn"})
+    run = cast("Mapping[str, Any]", begun.result)["task_run"]["task_run_id"]
+    to_client = {"title": "For you", "engagement_id": FIRM_A.id("engagement"), "assignee": EMAIL}
+    for tool in ("task_run_get", "task_run_cancel"):
+        other = Talk(gate=gate)
+        assert (await other.call(tool, task_run_id=run)).outcome == "done"
+        assert reasons(await other.call("task_create", **to_client)) == ("wider_audience",)
+
+
+async def test_what_a_client_may_see_a_run_be_started_with_may_be_told_to_its_clients_alone(
+    gate: GateOnTest, owner_connection: Connection
+) -> None:
+    rival = await rival_of(owner_connection)
+    shown, there = FIRM_A.id("client_thing"), FIRM_A.id("other_engagement")
+    await owner_connection.execute("UPDATE tasks SET kind = 'refresh_analytics' WHERE task_id = $1", shown)
+    begun = await Talk(gate=gate).call("task_run", task_id=shown, input={"note": "Please"})
+    run = cast("Mapping[str, Any]", begun.result)["task_run"]["task_run_id"]
+    talk = Talk(gate=gate)
+    assert (await talk.call("task_run_get", task_run_id=run)).outcome == "done"
+    told = await talk.call("task_create", title="Yours", engagement_id=FIRM_A.id("engagement"), assignee=EMAIL)
+    assert told.outcome == "done", told
+    asked = await talk.call("task_create", title="Theirs", engagement_id=there, assignee=rival)
+    assert reasons(asked) == ("wider_audience",)
+
+
 async def test_a_run_of_a_tainted_task_is_tainted_from_its_first_step(
     gate: GateOnTest, owner_connection: Connection, superuser_connection: Connection
 ) -> None:
@@ -361,6 +397,51 @@ async def test_where_no_conversation_is_known_a_day_at_one_door_counts(
     assert later.outcome == "done"
     # What that agent made meanwhile holds the words still.
     assert (await saw(superuser_connection, await agent.call("task_create", title="Tomorrow"))).taint == "internal"
+
+
+SILENT: Mapping[str, tuple[Door, Mapping[str, object]] | None] = {
+    "audit_export": ("rest", {}),
+    "audit_head": ("rest", {}),
+    "audit_prove": None,
+    "autonomy_query": ("chat", {"tool": "task_create"}),
+    "budget_query": ("chat", {}),
+    "policy_replay": ("cli", {}),
+    "policy_try": None,
+    "privacy_export": None,
+    "privacy_export_own": None,
+}
+"""The tools that read and whose handlers say nothing of what they tell, and where and with what each is called.
+
+None: not called here: a person's own, or what takes things of its own.
+"""
+
+
+def test_whatever_reads_says_what_it_tells_or_tells_the_firms_own(gate: GateOnTest) -> None:
+    reads = [tool for tool in gate.registry.all() if tool.manifest.effect == "read"]
+    assert len(reads) > 20
+    silent = {tool.manifest.name for tool in reads if "told.add(" not in inspect.getsource(work_of(tool))}
+    # Of a file one function tells for both.
+    assert silent == {*SILENT, "document_content", "document_link"}
+    assert all(Told().taint(tool.manifest.trust, "read").firm for tool in reads)
+
+
+def work_of(tool: Tool) -> Callable[..., Any]:
+    """The function that does a tool's work."""
+    return cast("Callable[..., Any]", tool.handler.work)
+
+
+@pytest.mark.parametrize(("tool", "asked"), [(tool, asked) for tool, asked in SILENT.items() if asked is not None])
+async def test_what_a_handler_says_nothing_of_is_kept_from_clients(
+    gate: GateOnTest, tool: str, asked: tuple[Door, Mapping[str, object]]
+) -> None:
+    door, arguments = asked
+    told = await gate.call(tool, arguments, principal_of(who="partner", door=door))
+    assert (told.outcome, told.taint.firm) == ("done", True), told
+
+
+async def test_a_handover_tells_nothing_that_is_kept_from_anybody(gate: GateOnTest) -> None:
+    talk = Talk(gate=gate)
+    assert (await talk.call("agent_handover", agent="librarian")).taint == NOTHING
 
 
 async def test_what_is_kept_of_taint_nobody_changes_or_removes_and_it_outlives_the_words(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from domain.kernel import DomainError
+from domain.taint import NOTHING
 from tools.handlers.arguments import Arguments
 from tools.outcomes import Json
 from tools.work import CallContext, Handler
@@ -51,6 +52,8 @@ def agent_handlers(known: Mapping[str, Introduction]) -> Mapping[str, Handler[An
             raise NoSuchAgent(known)
         if arguments.agent == context.agent:
             raise SameAgent
+        # Who the agents are is told to everybody.
+        context.told.add(NOTHING)
         return {"agent": arguments.agent, "title": found.title, "description": found.description}
 
     return {"agent_handover": Handler(arguments=AgentHandover, work=agent_handover)}

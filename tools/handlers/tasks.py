@@ -25,7 +25,6 @@ from domain.tasks.model import (
     TaskStatus,
     UpdateTask,
 )
-from domain.tasks.model import TaskRun as Run
 from tools.handlers.arguments import Arguments, OpenObject
 from tools.outcomes import Json
 from tools.views.tasks import reminded_task_json, reminder_json, task_json, task_line_json, task_run_json
@@ -220,7 +219,7 @@ async def task_run(arguments: TaskRun, context: CallContext) -> Json:
         now=context.now,
         trust=context.trust,
     )
-    context.told.add(_run_taint(run))
+    context.told.add(run.taint)
     context.jobs.append(
         Job(kind="task_run", organization_id=context.principal.organization_id, subject_id=run.task_run_id)
     )
@@ -248,13 +247,8 @@ async def await_run(arguments: TaskRunGet, context: PrepareContext) -> None:
 
 async def task_run_get(arguments: TaskRunGet, context: CallContext) -> Json:
     run = await context.work.tasks.get_run(TaskRunId(arguments.task_run_id))
-    context.told.add(_run_taint(run))
+    context.told.add(run.taint)
     return {"task_run": task_run_json(run)}
-
-
-def _run_taint(run: Run) -> Taint:
-    """Its input is its task's; an answer may tell of anything that its requester may see."""
-    return Taint(trust=run.trust, firm=run.answer is not None)
 
 
 async def task_run_cancel(arguments: TaskRunCancel, context: CallContext) -> Json:
@@ -275,7 +269,7 @@ async def task_run_cancel(arguments: TaskRunCancel, context: CallContext) -> Jso
     waiting = await context.work.approvals.cancel_of_run(task_run_id, by=by, reason=why, now=context.now)
     for approval in waiting:
         await context.cancel_waiting(approval)
-    context.told.add(_run_taint(run))
+    context.told.add(run.taint)
     context.jobs.append(Job(kind="task_run", organization_id=context.principal.organization_id, subject_id=task_run_id))
     return {
         "task_run": task_run_json(run),

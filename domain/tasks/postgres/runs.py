@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import cast
 
-from domain.kernel import CallId, ConversationId, EngagementId, PrincipalId, RunId, TaskId, TaskRunId, Trust
+from domain.kernel import Audience, CallId, ConversationId, EngagementId, PrincipalId, RunId, TaskId, TaskRunId, Trust
 from domain.storage.postgres import Connection, Row
 from domain.tasks.model import QUEUED, Cancellation, NewTaskRun, TaskRun, TaskRunAnswer, TaskRunStep, share_done
 from domain.tasks.postgres.progress import progress_of
@@ -17,7 +17,8 @@ VALUES (glow.organization_id(), $1, $2, $3, $4, $5, $6, $7, $8)
 
 _GET_RUN = """
 SELECT r.task_run_id, r.task_id, r.kind, r.input, r.call_id, r.requested_by AS requester_id,
-       coalesce(u.email, r.requested_by::text) AS requested_by, t.engagement_id, r.created_at,
+       coalesce(u.email, r.requested_by::text) AS requested_by, t.engagement_id, t.audience,
+       r.created_at,
        p.status, p.progress, p.message, p.steps, p.failure, p.started_at, p.updated_at, p.finished_at,
        p.version, p.deadline,
        a.conversation_id, a.run_id, a.attempt, a.text AS answer_text, a.citations,
@@ -107,6 +108,7 @@ def _task_run(row: Row) -> TaskRun:
         created_at=row["created_at"],
         progress=QUEUED if row["status"] is None else progress_of(row),
         answer=None if row["run_id"] is None else _answer(row),
+        audience=cast(Audience, row["audience"]),
         trust=cast(Trust, row["trust"]),
     )
 
