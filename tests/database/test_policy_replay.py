@@ -304,6 +304,41 @@ async def test_facts_of_before_policy_saw_something_are_decided_where_that_canno
     assert [each["not_decided"] for each in found["recorded_under"]] == [4]
 
 
+async def test_what_nobody_looked_at_yet_is_not_guessed_where_what_is_proposed_hangs_on_it(
+    gate: GateOnTest, superuser_connection: Connection
+) -> None:
+    commits = situation(tool="task_remind", effect="commit", level=Level.L3, door="worker")
+    asked = recorded(replace(commits, level=Level.L2))
+    history = [
+        recorded(commits),
+        asked,
+        recorded(replace(commits, mode="person", door="rest", level=Level.L0)),
+        recorded(situation(tool="task_list")),
+    ]
+
+    async def told(policies: dict[str, str] | None) -> tuple[int, int, list[Json]]:
+        await superuser_connection.execute("TRUNCATE activity_events CASCADE")
+        await insert_events(superuser_connection, [lacking(each, "taint", "widens") for each in history])
+        found = await (replayed(gate) if policies is None else replayed(gate, policies=policies))
+        return found["same"], found["changed"] + found["reasons_changed"], found["not_decided"]["lacking"]
+
+    def hang(verdicts: int) -> list[Json]:
+        return [{"facts": ["taint", "widens"], "verdicts": verdicts}]
+
+    # Under what is in force, and what says the same of all that it could have been, each is as it was.
+    assert await told(None) == (4, 0, [])
+    elsewhere = '@id("no_tasks") forbid (principal, action == Action::"call", resource == Tool::"task_create");'
+    assert await told(edited(new=elsewhere)) == (4, 0, [])
+    # What is refused whatever was read is refused; a person's own hand and what only reads were never asked about.
+    never = '@id("no_reminders") forbid (principal, action == Action::"call", resource == Tool::"task_remind");'
+    assert await told(edited(new=never)) == (1, 3, [])
+    strict = """@id("nothing_of_outsiders") forbid (principal, action == Action::"call", resource)
+        when { context has taint && context.taint == Trust::"external" };"""
+    assert await told(edited(new=strict)) == (2, 0, hang(2))
+    # What the firm stops asking about, it might have been asked about for what had been read.
+    assert await told(edited("autonomy_needs_approval_commit")) == (3, 0, hang(1))
+
+
 async def test_what_was_decided_under_other_policies_is_told_apart_from_what_the_edit_changes(
     gate: GateOnTest, superuser_connection: Connection
 ) -> None:

@@ -17,19 +17,19 @@ Json = dict[str, object]
 POSSIBLE = 64
 """How many situations are looked at for one call whose facts lack something."""
 
-
+UNSEEN: Mapping[str, object] = {"taint": None, "widens": None}
+"""What could have been anything before anybody looked at it, each with the value that stands for that."""
 THEN: Mapping[str, object] = {
     "approval_deputy_role": None,
     "approval_deputy_own": False,
     "delegate_role": None,
     "delegation_concerned": None,
     "budget_exhausted": None,
-    "taint": None,
-    "widens": None,
+    **UNSEEN,
 }
 """What a member was before it was recorded, since nobody stood in for anybody yet, and there were no budgets.
 
-What had entered a turn was not looked at."""
+What had entered a turn was not looked at: with these a verdict is reached as it was then."""
 
 
 class LacksFacts(ValueError):
@@ -61,6 +61,26 @@ def possible_situations(text: str) -> tuple[Situation, ...]:
     if not all(values) or prod(map(len, values)) > POSSIBLE:
         raise LacksFacts(missing)
     filled = (held | dict(zip(missing, chosen, strict=True)) for chosen in product(*values))
+    return tuple(situation_from_json(orjson.dumps(each)) for each in filled)
+
+
+def unseen(text: str) -> tuple[str, ...]:
+    """The members that nobody looked at when these facts were recorded, sorted.
+
+    Raises  ValueError: no JSON object.
+    """
+    return tuple(sorted(UNSEEN.keys() - _held(text).keys()))
+
+
+def could_be(situation: Situation, members: tuple[str, ...]) -> tuple[Situation, ...]:
+    """Every situation that this one can have been, where nobody looked at these members.
+
+    Of a call that reads, and of one by a person's own hand, they are never asked for.
+    """
+    if situation.by_hand or situation.effect == "read":
+        return (situation,)
+    held = cast(Json, orjson.loads(situation.canonical_json()))
+    filled = (held | dict(zip(members, chosen, strict=True)) for chosen in product(*map(_values, members)))
     return tuple(situation_from_json(orjson.dumps(each)) for each in filled)
 
 

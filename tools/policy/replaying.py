@@ -13,8 +13,9 @@ from domain.kernel import Decision
 from domain.policies.model import NO_POLICIES, OwnPolicies, OwnPolicy
 from tools.outcomes import decision_of
 from tools.policy.files import POLICY_ERROR
-from tools.policy.older import LacksFacts, lacking, possible_situations
+from tools.policy.older import LacksFacts, could_be, lacking, possible_situations, unseen
 from tools.policy.rulebook import Rulebook, firm_digest_of
+from tools.policy.situation import Situation
 from tools.policy.verdicts import Policies
 
 _FACTS_KEPT = 4096
@@ -47,9 +48,10 @@ Again = Told | Undecided | Unreadable
 class Decider:
     """One set of policies, asked about recorded facts; equal facts get equal answers, kept by their text."""
 
-    def __init__(self, policies: Policies) -> None:
-        self.digest = policies.digest
+    def __init__(self, policies: Policies, in_force: Policies) -> None:
+        """`in_force`: a proposal is held against these where nobody looked at a fact yet."""
         self._policies = policies
+        self._in_force = in_force
         self.decide = lru_cache(maxsize=_FACTS_KEPT)(self._decide)
 
     def _decide(self, facts: str) -> Again:
@@ -59,9 +61,29 @@ class Decider:
             return Undecided(lacking=old.members)
         except ValueError:
             return Unreadable()
-        verdicts = [self._policies.decide(situation) for situation in situations]
-        told = {Told(decision=decision_of(verdict), reasons=verdict.reasons) for verdict in verdicts}
-        return told.pop() if len(told) == 1 else Undecided(lacking=lacking(facts))
+        told = {_told(self._policies, situation) for situation in situations}
+        if len(told) > 1:
+            return Undecided(lacking=lacking(facts))
+        members = unseen(facts)
+        if members and any(self._hangs_on(members, situation) for situation in situations):
+            return Undecided(lacking=tuple(sorted((*lacking(facts), *members))))
+        return told.pop()
+
+    def _hangs_on(self, members: tuple[str, ...], situation: Situation) -> bool:
+        """Whether the verdict hangs on members that nobody looked at then.
+
+        Not where the policies in force say the same of each of their values: nothing that is proposed hangs on them.
+        """
+        if self._policies.digest == self._in_force.digest:
+            return False
+        possible = could_be(situation, members)
+        told = [_told(self._policies, each) for each in possible]
+        return len(set(told)) > 1 and told != [_told(self._in_force, each) for each in possible]
+
+
+def _told(policies: Policies, situation: Situation) -> Told:
+    verdict = policies.decide(situation)
+    return Told(decision=decision_of(verdict), reasons=verdict.reasons)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,12 +161,13 @@ class Proposal:
 class _Deciders:
     """One decider for each set of the organization's own policies; of a history with many, the last used are kept."""
 
-    def __init__(self, proposal: Proposal) -> None:
+    def __init__(self, proposal: Proposal, in_force: Proposal) -> None:
         self._proposal = proposal
+        self._in_force = in_force
         self._of = lru_cache(maxsize=_SETS_KEPT)(self._decider)
 
     def _decider(self, then: OwnPolicies) -> Decider:
-        return Decider(self._proposal.policies(then))
+        return Decider(self._proposal.policies(then), self._in_force.policies(then))
 
     def decide(self, facts: str, then: OwnPolicies) -> Again:
         return self._of(then).decide(facts)
@@ -158,8 +181,9 @@ class Replay:
         self.tally = Tally()
         self.proposal = proposal
         self.in_force = in_force
-        self._proposed = _Deciders(proposal)
-        self._by_now = _Deciders(Proposal(rulebook=in_force))
+        by_now = Proposal(rulebook=in_force)
+        self._proposed = _Deciders(proposal, by_now)
+        self._by_now = _Deciders(by_now, by_now)
         self._listed = listed
 
     def take(self, recorded: RecordedVerdict, then: OwnPolicies | None = NO_POLICIES) -> None:
