@@ -21,7 +21,8 @@ from agent.conversations.runs import AskedTurn, NewRun, OpenedRun
 from agent.orchestrator import Orchestrator
 from agent.resuming import Resumed, resumed_of
 from domain.idempotency.model import Claim, IdempotencyKey
-from domain.kernel import Clock, ConversationId, EngagementId, Level, NewId, Principal, RunId, Trust
+from domain.kernel import Clock, ConversationId, Door, EngagementId, Level, NewId, Principal, RunId, Trust
+from domain.taint import NOTHING, Taint, joined
 
 _CONVERSATIONS = UUID("6f2b3c51-5f0e-4c0e-9d53-5b8f6f0c3a77")
 """Namespace of the ids of conversations that begin with a client's own message id."""
@@ -48,8 +49,10 @@ class NewMessage:
     idempotency: IdempotencyKey | None = None
     request_id: str | None = None
     trace_id: str | None = None
-    trust: Trust = "internal"
+    taint: Taint = NOTHING
     """Of its words: a person's own, or of a task that the agent is to do."""
+    said_at: Door | None = None
+    """The door at which an agent says it, whose words are made of what it was told there. None: a person does."""
 
     def claim(self, principal: Principal) -> Claim | None:
         """The key that the message came under, bound to what it says."""
@@ -100,8 +103,10 @@ class RunOpener:
             if earlier is not None:
                 asked = _anew(asked, earlier)
             conversation = await self._conversation(store, principal, asked, earlier)
-            run = self._new_run(principal, asked, conversation, earlier)
+            words = await _taint(store, asked)
+            run = self._new_run(principal, asked, conversation, earlier, words.trust)
             await store.add_run(run)
+            await store.taints.note(words, principal.door, run.conversation_id)
             if claim is not None:
                 await store.keys.keep(claim, _kept(run))
             history = History()
@@ -203,7 +208,12 @@ class RunOpener:
         return ConversationId(uuid5(_CONVERSATIONS, key))
 
     def _new_run(
-        self, principal: Principal, asked: NewMessage, conversation: Conversation, earlier: AskedTurn | None
+        self,
+        principal: Principal,
+        asked: NewMessage,
+        conversation: Conversation,
+        earlier: AskedTurn | None,
+        trust: Trust,
     ) -> NewRun:
         persona = self._orchestrator.persona(conversation.agent)
         parent = _parent(asked, conversation, earlier)
@@ -222,7 +232,7 @@ class RunOpener:
             branches=parent != conversation.active_run_id,
             request_id=asked.request_id,
             trace_id=asked.trace_id,
-            trust=asked.trust,
+            trust=trust,
         )
 
     async def refuse_again(self, principal: Principal, asked: NewMessage) -> None:
@@ -249,6 +259,13 @@ class RunOpener:
         if earlier.message != asked.message:
             raise ClientMessageReused
         return earlier.run_id
+
+
+async def _taint(store: ConversationStore, asked: NewMessage) -> Taint:
+    """What the message brings into the conversation."""
+    if asked.said_at is None:
+        return asked.taint
+    return joined((asked.taint, await store.taints.of_turn(asked.said_at)))
 
 
 def _anew(asked: NewMessage, earlier: AskedTurn) -> NewMessage:

@@ -34,6 +34,9 @@ class Taint:
 NOTHING = Taint()
 """Of what holds nothing but the firm's own words, for anybody."""
 
+ANYTHING = Taint(trust="external", firm=True)
+"""Of what may hold anybody's words, for anybody."""
+
 
 def taint_of(trust: Trust, audience: Audience, engagement_id: EngagementId | None) -> Taint:
     """Of one thing: a passage, a document, a task."""

@@ -11,6 +11,7 @@ from agent.conversations.model import Conversation, Found, History, Said, Step, 
 from agent.conversations.runs import AskedBefore, AskedTurn, Ending, NewRun, RecordedRun, Run, Unfinished
 from agent.conversations.tree import TurnVersion
 from agent.events import RunFailed, RunFrame, RunUsage
+from domain.activity.ports import Taints
 from domain.idempotency.ports import Keys
 from domain.kernel import ConversationId, EngagementId, Level, OrganizationId, Principal, RunId
 from domain.paging import PageRequest
@@ -22,6 +23,11 @@ class RunStore(Protocol):
     @property
     def keys(self) -> Keys:
         """The principal's idempotency keys: what is kept under them stands or falls with what is stored."""
+        ...
+
+    @property
+    def taints(self) -> Taints:
+        """What has entered the principal's turns."""
         ...
 
     async def surroundings(self) -> Surroundings | None:

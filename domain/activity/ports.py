@@ -12,7 +12,7 @@ from domain.activity.model import (
     RecordedVerdict,
     Span,
 )
-from domain.kernel import CallId, TaskRunId
+from domain.kernel import CallId, ConversationId, Door, TaskRunId
 from domain.paging import Position
 from domain.taint import Taint
 
@@ -54,3 +54,15 @@ class ActivityRepository(Protocol):
         ...
 
     async def write(self, events: Sequence[ActivityEvent]) -> None: ...
+
+
+class Taints(Protocol):
+    """What has entered the turns of the transaction's principal; its calls' results keep theirs with their events."""
+
+    async def of_turn(self, door: Door, conversation_id: ConversationId | None = None) -> Taint:
+        """Of a conversation everything since it began; without one, what its agents were told at that door in a day."""
+        ...
+
+    async def note(self, taint: Taint, door: Door, conversation_id: ConversationId | None = None) -> None:
+        """Keep what was told there by something that is no call."""
+        ...

@@ -38,6 +38,7 @@ _WORDS_APART = "\x1f"
 """Between the words of a list on its way into the database: unnest() would flatten an array of arrays."""
 
 _TAINT_OF = "SELECT coalesce(glow.call_taint($1), '{}')::text"
+_TAINT_OF_TURN = "SELECT glow.turn_taint(jsonb_build_object('door', $1::text, 'conversation_id', $2::uuid))::text"
 
 # Each column, its type, and where an event has it; the payload's come last.
 _COLUMNS: tuple[tuple[str, str, Callable[[ActivityEvent], object]], ...] = (
@@ -100,6 +101,13 @@ _TAINTED = (
 )
 _INSERT_TAINT = """INSERT INTO activity_taints (organization_id, event_id, call_id, principal_id, door, mode,
             conversation_id, task_run_id, trust, firm, engagements)"""
+
+# Of no event and no call: ids of its own.
+_NOTE_TAINT = f"""
+{_INSERT_TAINT}
+VALUES (glow.organization_id(), gen_random_uuid(), gen_random_uuid(), glow.principal_id(), $1, 'agent', $2, NULL,
+    $3, $4, $5::uuid[])
+"""
 
 
 def _insert_one() -> str:
@@ -393,6 +401,22 @@ def _step(row: Row) -> ActivityStep:
         error_code=row["error_code"],
         error_reference=row["error_reference"],
     )
+
+
+class PostgresTaints:
+    """Taints over a transaction's own connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def of_turn(self, door: Door, conversation_id: ConversationId | None = None) -> Taint:
+        text = cast(str, await self._connection.fetchval(_TAINT_OF_TURN, door, conversation_id))
+        return parse_taint(orjson.loads(text))
+
+    async def note(self, taint: Taint, door: Door, conversation_id: ConversationId | None = None) -> None:
+        if taint != NOTHING:
+            engagements = sorted(taint.engagements)
+            await self._connection.execute(_NOTE_TAINT, door, conversation_id, taint.trust, taint.firm, engagements)
 
 
 def _uuid_or_none(text: str | None) -> UUID | None:

@@ -1,5 +1,6 @@
 """`POST /v1/chat`: a message begins a run, which is shown as it goes or answered when it has ended."""
 
+from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
@@ -88,8 +89,9 @@ async def answered(request: Request, visit: People, message: NewMessage) -> Resp
         if wanted == JSON:
             await _ended_before(visit, begun)
             answer = await visit.hub.runs.answer(visit.in_chat, begun.run_id)
+            await visit.hear(begun.conversation_id)
             return json_answer(answer.json(), headers=replayed_headers(begun.by_key))
-    followed = visit.follow(begun.run_id)
+    followed = visit.follow_answer(begun.run_id, begun.conversation_id)
     followed.headers.update(replayed_headers(begun.by_key))
     return followed
 
@@ -110,7 +112,7 @@ async def _begun(visit: People, message: NewMessage) -> RunHandle:
     """
     name_in_lines(conversationId=message.conversation_id, engagementId=message.engagement_id)
     try:
-        begun = await visit.hub.runs.start(visit.in_chat, message)
+        begun = await visit.hub.runs.start(visit.in_chat, replace(message, said_at=visit.said_at))
     except UnknownAgent as missing:
         raise no_such_agent(missing) from missing
     except EngagementNotFound as missing:

@@ -10,7 +10,8 @@ import orjson
 from asyncpg.transaction import Transaction
 
 from domain.activity.model import ActivityEvent
-from domain.activity.postgres import PostgresActivity
+from domain.activity.ports import Taints
+from domain.activity.postgres import PostgresActivity, PostgresTaints
 from domain.activity.service import ActivityService
 from domain.analytics.model import Price
 from domain.analytics.postgres import PostgresAnalytics
@@ -119,6 +120,8 @@ class Session:
     """Plumbing: how the due times of schedules went."""
     keys: Keys
     """Plumbing: the principal's idempotency keys."""
+    taints: Taints
+    """Plumbing: what has entered the turns of the principal's agents."""
 
 
 class PostgresTransactions:
@@ -178,6 +181,7 @@ class PostgresTransactions:
                 progress=PostgresTaskRunProgress(connection),
                 schedule_progress=PostgresScheduleProgress(connection),
                 keys=PostgresKeys(connection),
+                taints=PostgresTaints(connection),
             )
 
     def work_on(self, connection: PooledConnection) -> Work:

@@ -1,7 +1,7 @@
 """Who asks, and what a route may reach for them: step 1 of the path of a call, for every door of HTTP."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated, cast
 from uuid import UUID
@@ -11,8 +11,10 @@ from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from agent.events import RunFrame
 from domain.idempotency.model import IdempotencyKey
-from domain.kernel import CallId, Door, Principal, RunId, TaskRunId
+from domain.kernel import CallId, ConversationId, Door, Principal, RunId, TaskRunId
+from domain.taint import ANYTHING, NOTHING, Taint
 from knowledge.model import DocumentId
 from server.auth import Caller, wrong_audience, wrong_origin
 from server.database.unit_of_work import Session
@@ -21,6 +23,7 @@ from server.http.keys import key_of
 from server.http.limits import Limits
 from server.http.marks import Marks, marks_of
 from server.http.sse import EventStreams
+from server.http.telling import tells_words
 from server.hub import Hub
 from server.logs import name_in_lines
 from server.problems import Problem
@@ -53,6 +56,11 @@ class Visit:
         return self.caller.principal(self._door("rest"))
 
     @property
+    def said_at(self) -> Door | None:
+        """The door at which an agent says what the request says; None: a person's own hand does."""
+        return None if self.principal.mode == "person" else self.principal.door
+
+    @property
     def in_chat(self) -> Principal:
         """The caller as the one for whom a model acts."""
         return self.caller.principal(self._door("chat"), mode="agent")
@@ -61,6 +69,46 @@ class Visit:
         """A run's events behind `after`, as they come."""
         pages = self.hub.runs.pages(self.in_chat, run_id, after)
         return self.streams.show(pages, self.limits.streaming(self.principal))
+
+    def follow_answer(self, run_id: RunId, conversation_id: ConversationId) -> Response:
+        """The events of the run that one's own message has begun; what an agent hears of it is noted as it comes."""
+        if self.said_at is None:
+            return self.follow(run_id)
+        pages = self._heard(self.hub.runs.pages(self.in_chat, run_id, 0), conversation_id)
+        return self.streams.show(pages, self.limits.streaming(self.principal))
+
+    async def _heard(
+        self, pages: AsyncGenerator[Sequence[RunFrame]], conversation_id: ConversationId
+    ) -> AsyncGenerator[Sequence[RunFrame]]:
+        noted = NOTHING
+        async with aclosing(pages):
+            async for page in pages:
+                noted = await self.hear(conversation_id, noted)
+                yield page
+
+    async def hear(self, conversation_id: ConversationId, noted: Taint = NOTHING) -> Taint:
+        """Note for an agent's next calls what an answer tells that is made of all that its conversation was told.
+
+        `noted`: before, of the same answer. Gives what is noted by now.
+        """
+        door = self.said_at
+        if door is None:
+            return NOTHING
+        async with self.session(read_only=False) as session:
+            told = await session.taints.of_turn(self.in_chat.door, conversation_id)
+            if told != noted:
+                await session.taints.note(told, door)
+        return told
+
+    async def note_words(self) -> None:
+        """Note for an agent's next calls that it is told words, whoever's they are: no call's taint is known of them.
+
+        Of a person's own hand there is nothing to note.
+        """
+        door = self.said_at
+        if door is not None:
+            async with self.session(read_only=False) as session:
+                await session.taints.note(ANYTHING, door)
 
     def follow_task_run(self, task_run_id: TaskRunId, after: int) -> Response:
         """What becomes of a task's run behind `after`, as it goes."""
@@ -162,6 +210,8 @@ def open_to(audiences: tuple[Audience, ...], refused: Refused | None = None) -> 
         )
         if problem is not None:
             raise await turned_away(visit, problem, None if refused is None else refused(request))
+        if tells_words(request):
+            await visit.note_words()
         return replace(visit, key=key_of(request))
 
     return opened

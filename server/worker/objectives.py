@@ -156,7 +156,7 @@ class ObjectiveWorker:
             engagement_id=run.engagement_id,
             client_message_id=f"task_run/{run.task_run_id}/{attempt}",
             run_id=run_id_of(run.task_run_id, attempt),
-            trust=run.trust,
+            taint=run.taint,
         )
         begun = await self._runs.start(principal, asked)
         return begun.conversation_id, begun.run_id

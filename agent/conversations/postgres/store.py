@@ -4,6 +4,8 @@ from agent.conversations.postgres.branches import BranchRows
 from agent.conversations.postgres.conversations import ConversationRows
 from agent.conversations.postgres.history import HistoryRows
 from agent.conversations.postgres.runs import RunRows
+from domain.activity.ports import Taints
+from domain.activity.postgres import PostgresTaints
 from domain.idempotency.ports import Keys
 from domain.idempotency.postgres import PostgresKeys
 
@@ -15,3 +17,8 @@ class PostgresConversations(ConversationRows, BranchRows, HistoryRows, RunRows):
     def keys(self) -> Keys:
         """The principal's idempotency keys, in this transaction."""
         return PostgresKeys(self._connection)
+
+    @property
+    def taints(self) -> Taints:
+        """What has entered the principal's turns, in this transaction."""
+        return PostgresTaints(self._connection)

@@ -91,7 +91,8 @@ class Talk:
 
     async def _begin(self, asked: NewMessage) -> RunHandle:
         told = self.agent if self.newly_chosen or self.conversation_id is None else None
-        begun = await self.hub.runs.start(self.principal, replace(asked, agent=told))
+        said_at = self.hand.door if self.hand.mode == "agent" else None
+        begun = await self.hub.runs.start(self.principal, replace(asked, agent=told, said_at=said_at))
         self.conversation_id, self.newly_chosen = begun.conversation_id, False
         return begun
 
