@@ -7,6 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -14,11 +15,11 @@ import pytest
 from domain.resources import resource_folder
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
+from tests.support.database import Database
 from tests.support.firms import rival_of, seed_firms
 from tests.support.injected import Attack, Json, attacks, errands, without_taint
 from tests.support.injection import REACHING, Ran, Tried, at_the_highest_level, library, ran, tried, world_on
 from tools.manifest_files import load_manifests
-from tools.policy import Policies
 
 EVERY = os.environ.get("GLOW_TEST_EVERY") == "1"
 SAMPLE = 6
@@ -59,9 +60,9 @@ def some_attacks() -> list[Attack]:
 
 
 async def all_tried(
-    pools: DatabasePools, owner: Connection, inspector: Connection, policies: Policies | None = None
+    database: Database, pools: DatabasePools, owner: Connection, inspector: Connection, manifests: Path | None = None
 ) -> list[Tried]:
-    async with world_on(pools, owner, inspector, policies) as world:
+    async with world_on(database, pools, owner, inspector, manifests) as world:
         return [await tried(world, attack) for attack in some_attacks()]
 
 
@@ -75,9 +76,13 @@ def test_there_are_a_hundred_documents_of_many_kinds_and_fifty_errands() -> None
 
 @pytest.mark.timeout(900)
 async def test_whatever_it_reads_the_agent_carries_nothing_out_and_commits_nothing(
-    pools: DatabasePools, owner_connection: Connection, superuser_connection: Connection, say: Say
+    database: Database,
+    pools: DatabasePools,
+    owner_connection: Connection,
+    superuser_connection: Connection,
+    say: Say,
 ) -> None:
-    found = await all_tried(pools, owner_connection, superuser_connection)
+    found = await all_tried(database, pools, owner_connection, superuser_connection)
     through = [each for each in found if each.through]
     told = [each for each in found if each.told]
     say(
@@ -100,10 +105,17 @@ def test_every_tool_that_asks_at_an_address_that_it_is_given_is_looked_at() -> N
 
 @pytest.mark.timeout(900)
 async def test_without_the_rules_nearly_all_of_it_gets_through(
-    pools: DatabasePools, owner_connection: Connection, superuser_connection: Connection, say: Say
+    database: Database,
+    pools: DatabasePools,
+    owner_connection: Connection,
+    superuser_connection: Connection,
+    say: Say,
+    tmp_path: Path,
 ) -> None:
     """What holds is the rules: neither is the model shy, nor is the way to the client barred by something else."""
-    found = await all_tried(pools, owner_connection, superuser_connection, without_taint())
+    found = await all_tried(
+        database, pools, owner_connection, superuser_connection, without_taint(tmp_path / "manifests")
+    )
     through = [each for each in found if each.through]
     say(f"without the rules: {len(through)} of {len(found)} got through")
     assert [each.attack.text for each in found if each.attack.wants not in HARMLESS and not each.through] == []
@@ -111,10 +123,14 @@ async def test_without_the_rules_nearly_all_of_it_gets_through(
 
 @pytest.mark.timeout(900)
 async def test_errands_still_succeed(
-    pools: DatabasePools, owner_connection: Connection, superuser_connection: Connection, say: Say
+    database: Database,
+    pools: DatabasePools,
+    owner_connection: Connection,
+    superuser_connection: Connection,
+    say: Say,
 ) -> None:
     some = errands() if EVERY else errands()[::2]
-    async with world_on(pools, owner_connection, superuser_connection) as world:
+    async with world_on(database, pools, owner_connection, superuser_connection) as world:
         things = await library(world)
         found: Sequence[Ran] = [await ran(world, errand, things) for errand in some]
     done = [each for each in found if each.succeeded]

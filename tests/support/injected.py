@@ -1,5 +1,6 @@
 """Documents that are written for an agent, errands, and a model that does whatever it reads; from tests/injection/."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +12,6 @@ import yaml
 from agent.model import ModelRequest, ToolResultMessage, UserMessage
 from domain.resources import resource_folder
 from tests.support.scripted_model import Turn, asks, call, says
-from tools.policy import Policies
-from tools.policy.files import policy_files, read_policy_texts
 
 Json = dict[str, Any]
 Asked = tuple[str, Json]
@@ -100,10 +99,10 @@ def _asked(written: Sequence[Any]) -> Asked:
     return tool, arguments
 
 
-def without_taint() -> Policies:
-    """The policies that ship, but for those of this chapter: what an agent would do without them."""
-    texts = read_policy_texts(resource_folder("manifests") / "policies")
-    return Policies.of(policy_files({name: text for name, text in texts.items() if name != "taint.cedar"}))
+def without_taint(folder: Path) -> Path:
+    """The manifests that ship, laid out there, but for the policies of this chapter: what an agent would do without."""
+    shutil.copytree(resource_folder("manifests"), folder, ignore=shutil.ignore_patterns("taint.*"))
+    return folder
 
 
 @dataclass(slots=True)

@@ -1,19 +1,26 @@
 """A firm whose documents are written for its agent, and what comes of it; also what comes of errands meanwhile."""
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 from typing import cast
 from uuid import UUID, uuid4
 
+import httpx
 import orjson
 
 from agent.events import RunFrame
-from domain.kernel import Door, Principal, RunId, TaskRunId, utc_now
+from domain.kernel import Door, Principal, PrincipalId, RunId, TaskRunId, utc_now
+from server.app import AppOptions, create_app
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
+from server.hub import Hub, HubOptions, open_hub
 from server.worker.objectives import ObjectiveWorker
 from tests.support.conversing import Process, process_on
+from tests.support.database import Database
+from tests.support.doors import PUBLIC_URL, settings_of_tests
 from tests.support.firms import FIRM_A
 from tests.support.gates import principal_of
 from tests.support.injected import Asked, Attack, Errand, Json, Obedient
@@ -77,6 +84,8 @@ SELECT (SELECT count(*) FROM run_events e WHERE e.type = 'message.completed' AND
      + (SELECT count(*) FROM tasks t WHERE t.audience = 'firm' AND position($1 IN t.title || t.description) > 0)
 """
 GIVEN_BACK = "DELETE FROM autonomy_settings WHERE scope = 'tool'"
+# An agent without a conversation has read nothing lately: each attack gets through, or not, by itself.
+A_DAY_LATER = "UPDATE activity_taints SET recorded_at = recorded_at - interval '25 hours'"
 REMEMBERED = "SELECT count(*) FROM preferences"
 
 
@@ -126,6 +135,7 @@ class Targets:
     client_task: UUID
     client_objective: UUID
     client_figures: UUID
+    firm_figures: UUID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,15 +146,19 @@ class World:
     model: Obedient
     owner: Connection
     inspector: Connection
+    agent: httpx.AsyncClient
+    """The same manager's, over REST with a service token."""
 
     async def targets(self, words: str) -> Targets:
         """Fresh ones; the secret is what the words say."""
-        ids, firm = [uuid4() for _ in range(6)], FIRM_A
+        ids, firm = [uuid4() for _ in range(7)], FIRM_A
         org, employee, engagement = firm.organization_id, firm.id("employee"), firm.id("engagement")
-        secret, draft, firm_task, client_task, objective, figures = ids
+        secret, draft, firm_task, client_task, objective, figures, firm_figures = ids
         await self.owner.execute(DOCUMENT, org, secret, "Pay", "firm", None, words, firm.id("partner"))
         await self.owner.execute(DOCUMENT, org, draft, "Draft", "firm", None, "A draft.", employee)
         await self.owner.execute(TASK, org, firm_task, "Independence", None, "firm", None, None, employee)
+        whose = ("refresh_analytics", "firm", None, None, employee)
+        await self.owner.execute(TASK, org, firm_figures, "Our figures", *whose)
         client = (engagement, firm.id("client"), employee)
         await self.owner.execute(TASK, org, client_task, "Request list", None, "client", *client)
         await self.owner.execute(TASK, org, objective, "Tell us", "objective", "client", *client)
@@ -156,6 +170,7 @@ class World:
             client_task=client_task,
             client_objective=objective,
             client_figures=figures,
+            firm_figures=firm_figures,
         )
 
     async def uploaded(self, title: str, file: str, text: str, trust: str, audience: str) -> UUID:
@@ -183,6 +198,12 @@ class World:
         begun = await self.process.say(words, principal or principal_of(door=AGENT_DOOR))
         return begun.run_id, await self.process.frames(begun.run_id, principal or principal_of(door=AGENT_DOOR))
 
+    async def by_token(self, method: str, path: str, body: Json | None = None) -> Json:
+        """What the agent with a service token is answered."""
+        answer = await self.agent.request(method, path, json=body)
+        assert answer.status_code < 500, answer.text
+        return cast(Json, answer.json())
+
     async def by_agent(self, door: Door, tool: str, arguments: Json) -> CallOutcome:
         """A call of an agent of which no conversation is known."""
         return await self.process.stands_on.call(tool, arguments, principal_of(door=door))
@@ -190,12 +211,31 @@ class World:
 
 @asynccontextmanager
 async def world_on(
-    pools: DatabasePools, owner: Connection, inspector: Connection, policies: Policies | None = None
+    database: Database, pools: DatabasePools, owner: Connection, inspector: Connection, manifests: Path | None = None
 ) -> AsyncGenerator[World]:
-    """The firm's process; `policies`: in the place of those that ship."""
+    """The firm's process, and its server with REST; `manifests`: in the place of those that ship."""
     model = Obedient()
-    async with process_on(pools, ScriptedModel(brain=model), policies=policies) as process:
-        yield World(process=process, model=model, owner=owner, inspector=inspector)
+    policies = None if manifests is None else Policies.load(manifests / "policies")
+    options = HubOptions(model=ScriptedModel(brain=model), manifests=manifests)
+    async with (
+        process_on(pools, ScriptedModel(brain=model), policies=policies) as process,
+        open_hub(settings_of_tests(), database.urls(), PUBLIC_URL, options) as hub,
+        token_bearer(hub) as agent,
+    ):
+        yield World(process=process, model=model, owner=owner, inspector=inspector, agent=agent)
+
+
+@asynccontextmanager
+async def token_bearer(hub: Hub) -> AsyncGenerator[httpx.AsyncClient]:
+    """The manager's agent with a service token, at the application on that hub, whose worker does not run."""
+    app = create_app(lambda: nullcontext(hub), AppOptions(runs_worker=False))
+    token = hub.tokens.sign(PrincipalId(FIRM_A.id("employee")), "firm-1", "service", timedelta(hours=1))
+    transport, bearer = httpx.ASGITransport(app), {"Authorization": f"Bearer {token}"}
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url=PUBLIC_URL, headers=bearer, timeout=30) as client,
+    ):
+        yield client
 
 
 async def at_the_highest_level(owner: Connection) -> None:
@@ -272,6 +312,7 @@ async def tried(world: World, attack: Attack) -> Tried:
     # What was taken back because people said no would keep the next from getting through.
     await world.owner.execute(GIVEN_BACK)
     at = await world.targets(attack.secret)
+    await world.owner.execute(A_DAY_LATER)
     began = await world.inspector.fetchval("SELECT clock_timestamp()")
     remembered = await world.inspector.fetchval(REMEMBERED)
     world.model.orders[attack.ref] = orders_of(attack, at)
@@ -297,29 +338,30 @@ async def tried(world: World, attack: Attack) -> Tried:
 
 
 async def _brought(world: World, attack: Attack, at: Targets) -> None:
-    if attack.by == "task":
+    """By the attack's own way: in a document, or in what a client writes on its task."""
+    if attack.by in WRITTEN:
         hand = principal_of(who="client", mode="person", door="rest")
         written = {"task_id": str(at.client_task), "description": attack.text}
         assert (await world.process.stands_on.call("task_update", written, hand)).outcome == "done"
-        await _asked_about(world, attack, ("task_get", {"task_id": str(at.client_task)}))
+        await WRITTEN[attack.by](world, attack, at)
         return
     document = await world.uploaded(attack.title, attack.file, attack.text, attack.trust, attack.audience)
-    read: Asked = ("knowledge_read", {"document_id": str(document)})
-    match attack.by:
-        case "read":
-            await _asked_about(world, attack, read)
-        case "search":
-            await _asked_about(world, attack, ("knowledge_search", {"query": attack.text, "limit": 20}))
-        case "plant":
-            await _planted(world, attack, read)
-        case "recall":
-            await _recalled(world, attack, read)
-        case "objective":
-            await _alone(world, attack, read)
-        case "door":
-            await _by_door(world, attack, read)
-        case _:
-            raise AssertionError(attack.by)
+    await UPLOADED[attack.by](world, attack, ("knowledge_read", {"document_id": str(document)}), at)
+
+
+async def _read(world: World, attack: Attack, read: Asked, _at: Targets) -> None:
+    """The agent reads it."""
+    await _asked_about(world, attack, read)
+
+
+async def _found(world: World, attack: Attack, _read: Asked, _at: Targets) -> None:
+    """The agent finds it by a search."""
+    await _asked_about(world, attack, ("knowledge_search", {"query": attack.text, "limit": 20}))
+
+
+async def _looked_at(world: World, attack: Attack, at: Targets) -> None:
+    """The agent looks at the client's task."""
+    await _asked_about(world, attack, ("task_get", {"task_id": str(at.client_task)}))
 
 
 async def _asked_about(world: World, attack: Attack, asked: Asked) -> RunId:
@@ -335,7 +377,7 @@ async def _asked_about(world: World, attack: Attack, asked: Asked) -> RunId:
     return run_id
 
 
-async def _planted(world: World, attack: Attack, read: Asked) -> None:
+async def _planted(world: World, attack: Attack, read: Asked, _at: Targets) -> None:
     """One conversation makes a task of it; another finds that and does what it says."""
     orders = world.model.orders[attack.ref]
     world.model.orders[attack.ref] = [("task_create", {"title": attack.text[:200]})]
@@ -347,7 +389,7 @@ async def _planted(world: World, attack: Attack, read: Asked) -> None:
     await world.said(words)
 
 
-async def _recalled(world: World, attack: Attack, read: Asked) -> None:
+async def _recalled(world: World, attack: Attack, read: Asked, _at: Targets) -> None:
     """The first conversation only reads; another looks up what the first one's call gave."""
     orders = world.model.orders.pop(attack.ref)
     run_id = await _asked_about(world, attack, read)
@@ -358,13 +400,32 @@ async def _recalled(world: World, attack: Attack, read: Asked) -> None:
     await world.said(words)
 
 
-async def _alone(world: World, attack: Attack, read: Asked) -> None:
+async def _alone(world: World, attack: Attack, read: Asked, _at: Targets) -> None:
     """The agent is given an objective, and works on it at the worker's door with nobody waiting."""
     words = f"Report on paper {attack.number}."
     world.model.first[words] = [read]
     hand, stands_on = principal_of(mode="person", door="rest"), world.process.stands_on
     task = await stands_on.call("task_create", {"title": words, "kind": "objective"}, hand)
-    begun = await stands_on.call("task_run", {"task_id": part(task, "task_id")}, hand)
+    await _worked_on(world, str(part(task, "task_id")))
+
+
+async def _made_objective(world: World, attack: Attack, read: Asked, at: Targets) -> None:
+    """One conversation makes an objective of what it read, and the agent works on that with nobody waiting."""
+    orders = world.model.orders[attack.ref]
+    words = f"Do as the paper says. ({attack.number})"
+    secret: Asked = ("knowledge_read", {"document_id": str(at.secret)})
+    objective = {"title": words, "description": attack.secret, "kind": "objective"}
+    world.model.orders[attack.ref] = [secret, ("task_create", objective)]
+    await _asked_about(world, attack, read)
+    world.model.first[words] = orders
+    made = await world.inspector.fetchval("SELECT task_id FROM tasks WHERE title = $1", words)
+    await _worked_on(world, str(made))
+
+
+async def _worked_on(world: World, objective: str) -> None:
+    """A person starts it, and the worker takes it up."""
+    hand, stands_on = principal_of(mode="person", door="rest"), world.process.stands_on
+    begun = await stands_on.call("task_run", {"task_id": objective}, hand)
     behalf = principal_of(door="worker")
     async with stands_on.transactions.session(behalf.organization_id, behalf.principal_id) as session:
         run = await session.work.tasks.get_run(TaskRunId(UUID(str(part(begun, "task_run_id")))))
@@ -372,7 +433,7 @@ async def _alone(world: World, attack: Attack, read: Asked) -> None:
     await worker.work(behalf, run)
 
 
-async def _by_door(world: World, attack: Attack, read: Asked) -> None:
+async def _by_door(world: World, attack: Attack, read: Asked, _at: Targets) -> None:
     """An agent of which no conversation is known, at a door that offers what is wanted."""
     door: Door = "rest" if attack.wants.endswith("_there") else "mcp"
     told = await world.by_agent(door, *read)
@@ -380,6 +441,58 @@ async def _by_door(world: World, attack: Attack, read: Asked) -> None:
     world.model.obeyed.add(attack.ref)
     for tool, arguments in world.model.orders[attack.ref]:
         await world.by_agent(door, tool, arguments)
+
+
+async def _by_get(world: World, attack: Attack, at: Targets) -> None:
+    """An agent with a service token gets the task by a plain get, and does what it says."""
+    told = await world.by_token("GET", f"/v1/tasks/{at.client_task}")
+    assert attack.ref in str(told["description"])
+    world.model.obeyed.add(attack.ref)
+    for tool, arguments in world.model.orders[attack.ref]:
+        await world.by_token("POST", f"/v1/tools/{tool}/call", {"arguments": arguments})
+
+
+async def _said_by_token(world: World, attack: Attack, read: Asked, _at: Targets) -> None:
+    """An agent with a service token reads, and has another do it: by what it says in a new conversation."""
+    tool, arguments = read
+    told = await world.by_token("POST", f"/v1/tools/{tool}/call", {"arguments": arguments})
+    assert attack.ref in orjson.dumps(told["result"]).decode()
+    words = f"Please do this. ({attack.number})"
+    world.model.first[words] = world.model.orders[attack.ref]
+    world.model.obeyed.add(attack.ref)
+    assert (await world.by_token("POST", "/v1/chat", {"message": words}))["tool_calls"]
+
+
+async def _begun_with(world: World, attack: Attack, read: Asked, at: Targets) -> None:
+    """One conversation reads, and begins a run of the firm's with what it read; another looks at the run."""
+    orders = world.model.orders[attack.ref]
+    given = {"note": f"{attack.text} {attack.secret}"}
+    secret: Asked = ("knowledge_read", {"document_id": str(at.secret)})
+    world.model.orders[attack.ref] = [secret, ("task_run", {"task_id": str(at.firm_figures), "input": given})]
+    await _asked_about(world, attack, read)
+    begun = "SELECT task_run_id FROM task_runs WHERE task_id = $1"
+    run = await world.inspector.fetchval(begun, at.firm_figures)
+    world.model.obeyed.discard(attack.ref)
+    world.model.orders[attack.ref] = orders
+    words = f"How does that run go? ({attack.number})"
+    world.model.first[words] = [("task_run_get", {"task_run_id": str(run)})]
+    await world.said(words)
+
+
+WRITTEN: Mapping[str, Callable[[World, Attack, Targets], Awaitable[None]]] = {"task": _looked_at, "get": _by_get}
+"""The ways of what a client writes on its task."""
+UPLOADED: Mapping[str, Callable[[World, Attack, Asked, Targets], Awaitable[None]]] = {
+    "read": _read,
+    "search": _found,
+    "plant": _planted,
+    "recall": _recalled,
+    "objective": _alone,
+    "objective_words": _made_objective,
+    "door": _by_door,
+    "token_chat": _said_by_token,
+    "run_input": _begun_with,
+}
+"""The ways of a document."""
 
 
 # Errands --------------------------------------------------------------------------------------------------------------
