@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from domain.kernel import Role
+from domain.kernel import Principal, Role
 from domain.paging import page_request
 from domain.policies.model import POLICIES_KEPT, PolicyChangeQuery
 from server.database.connection import Connection
@@ -178,9 +178,15 @@ async def test_a_read_that_a_person_is_to_be_asked_about_waits_and_is_made_once_
     assert (await gate.call("task_list", {}, AGENT, dry_run=True)).outcome == "dry_run"
 
 
-async def test_whoever_did_it_by_hand_does_not_approve_it(gate: GateOnTest) -> None:
+@pytest.mark.parametrize(
+    "who", [HAND, *(principal_of(door=door) for door in ("chat", "mcp", "slack", "widget", "cli", "rest"))]
+)
+async def test_whoever_asked_by_hand_or_by_their_agent_does_not_approve_it(gate: GateOnTest, who: Principal) -> None:
     await add(gate, policy("two_hands", 'resource == Tool::"task_create"', action="call_without_approval"))
-    asked = await gate.call("task_create", TASK, HAND)
+    query = {"tool": "task_create", "explain": True, "suppose": {"mode": who.mode}}
+    foreseen = result_of(await gate.call("autonomy_query", query, AGENT))["tool"]["explained"]
+    assert foreseen["four_eyes"] is True
+    asked = await gate.call("task_create", TASK, who)
     assert asked.approval is not None
     answer = {"approval_id": str(asked.approval.approval_id), "decision": "approve"}
     own = await gate.call("approval_decide", answer, HAND)

@@ -168,13 +168,13 @@ def test_what_cannot_wait_is_refused_where_a_person_would_have_to_be_asked(tool:
     assert FIRM.of(beside(EVERYTHING[1])).decide(asked) == Deny(reasons=("ask_first",))
 
 
-def test_by_a_persons_own_hand_it_is_a_second_person_who_is_asked() -> None:
+def test_it_is_a_second_person_who_is_asked_by_whomever_the_call_is_made() -> None:
     policies = FIRM.of(beside(forbid(name="ask_first", action="call_without_approval", resource="task_create")))
     by_hand = policies.decide(situation(tool="task_create", mode="person", effect="prepare"))
     by_agent = policies.decide(situation(tool="task_create", effect="prepare"))
     assert isinstance(by_hand, NeedsApproval)
     assert isinstance(by_agent, NeedsApproval)
-    assert (by_hand.four_eyes, by_agent.four_eyes) == (True, False)
+    assert (by_hand.four_eyes, by_agent.four_eyes) == (True, True)
 
 
 def test_policies_that_are_not_those_recorded_or_not_fit_deny_and_taking_back_goes_on() -> None:

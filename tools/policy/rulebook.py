@@ -118,8 +118,9 @@ class WithOwn(Policies):
             return firms
         if situation.tool in NOT_LATER:
             return Deny(reasons=verdict.reasons)
-        # To ask whoever has just done it by hand would be to ask nobody.
-        return replace(verdict, four_eyes=verdict.four_eyes or situation.by_hand)
+        # Whoever wrote that a person be asked first wants another one: the asker's own yes would be asking nobody, by
+        # hand, and no less where their agent asks in their name.
+        return replace(verdict, four_eyes=True)
 
 
 class _NoEngine:
