@@ -21,7 +21,18 @@ from agent.conversations.runs import AskedTurn, NewRun, OpenedRun
 from agent.orchestrator import Orchestrator
 from agent.resuming import Resumed, resumed_of
 from domain.idempotency.model import Claim, IdempotencyKey
-from domain.kernel import Clock, ConversationId, Door, EngagementId, Level, NewId, Principal, RunId, Trust
+from domain.kernel import (
+    Clock,
+    ConversationId,
+    Door,
+    EngagementId,
+    Level,
+    NewId,
+    Principal,
+    RunId,
+    TaskRunId,
+    Trust,
+)
 from domain.taint import NOTHING, Taint, joined
 
 _CONVERSATIONS = UUID("6f2b3c51-5f0e-4c0e-9d53-5b8f6f0c3a77")
@@ -53,6 +64,8 @@ class NewMessage:
     """Of its words: a person's own, or of a task that the agent is to do."""
     said_at: Door | None = None
     """The door at which an agent says it, whose words are made of what it was told there. None: a person does."""
+    task_run_id: TaskRunId | None = None
+    """Of the task that the agent is to do: each of its attempts counts in this one's budgets."""
 
     def claim(self, principal: Principal) -> Claim | None:
         """The key that the message came under, bound to what it says."""
@@ -233,6 +246,7 @@ class RunOpener:
             request_id=asked.request_id,
             trace_id=asked.trace_id,
             trust=trust,
+            task_run_id=asked.task_run_id,
         )
 
     async def refuse_again(self, principal: Principal, asked: NewMessage) -> None:

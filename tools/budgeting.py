@@ -1,4 +1,4 @@
-"""What a call holds of budgets while it is under way: before its verdict, and until it is known how it ended.
+"""What a call that would be made holds of budgets: before the verdict that binds, and until it is known how it ended.
 
 Each time in a statement of its own, with no transaction open, and only where a budget is set that the call counts in.
 """
@@ -6,6 +6,7 @@ Each time in a statement of its own, with no transaction open, and only where a 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import assert_never
 
 import structlog
 
@@ -13,13 +14,17 @@ from domain.budgets.model import MODEL_MEASURES, Exhausted, Held, Measure, Payer
 from domain.budgets.ports import Reservations
 from knowledge.embeddings.model import TokensUsed
 from knowledge.tokens import count_tokens, load_encoding
-from tools.calls import Call, Unreserved
+from tools.calls import Call, RoomUnknown, Unreserved
 from tools.facts import Facts
+from tools.outcomes import Allow, Deny, NeedsApproval
 from tools.ports import Unavailable
+from tools.record import Judged
 from tools.spending import BudgetGone, Hold, Holds, PriceOf
 
 log = structlog.get_logger()
 
+EXHAUSTED = "budget_exhausted"
+"""The policy that refuses a call for want of a budget."""
 MARGIN = timedelta(minutes=1)
 """What a call may take beside its tool's time: then whoever made it is gone."""
 
@@ -31,25 +36,41 @@ class Budgeting:
     reservations: Reservations
     price_of: PriceOf
 
-    def require(self, call: Call, facts: Facts) -> None:
-        """Go on if it is known whether the budgets that the call counts in have room for it, or if there are none.
+    def require(self, call: Call, judged: Judged) -> None:
+        """Go on if no budget counts the call, or it is known whether there is room, or room would not help it.
 
-        Raises  Unreserved: leave the transaction, and `hold` first.
+        Only what would be made holds anything: what is refused for another reason, or waits, takes nobody's place.
+        Raises  Unreserved: leave the transaction, and `hold` first. RoomUnknown: and `look` first.
         """
-        decided = call.request.call_id in call.holds.decided
-        if not decided and not call.request.dry_run and call.left_of_budgets(facts):
-            raise Unreserved(call)
+        call_id, holds, verdict = call.request.call_id, call.holds, judged.verdict
+        if call_id in holds.decided or call.request.dry_run or not call.left_of_budgets(judged.facts):
+            return
+        looked = call_id in holds.looked
+        match verdict:
+            case Deny(reasons=reasons):
+                if not looked and reasons == (EXHAUSTED,):
+                    raise RoomUnknown(call)
+            case _ if judged.facts.missing:
+                return
+            case Allow():
+                raise Unreserved(call)
+            case NeedsApproval():
+                if not looked:
+                    raise RoomUnknown(call)
+            case _:
+                assert_never(verdict)
 
     async def hold(self, call: Call, holds: Holds) -> None:
         """Hold one call of its effect, or find that nothing is left of a budget."""
         call_id = call.request.call_id
-        wanted = Wanted(
-            payer=_payer(call), amounts={calls_of(call.manifest.effect): 1}, call_id=call_id, held_for=_most(call)
-        )
-        answer = await self.reservations.reserve(wanted)
+        answer = await self.reservations.reserve(_one(call))
         holds.decided[call_id] = answer if isinstance(answer, Exhausted) else None
         if isinstance(answer, Held):
             holds.held.append(Hold(held=answer, call_id=call_id))
+
+    async def look(self, call: Call, holds: Holds) -> None:
+        """Find out whether there is room for one call of its effect, without holding it."""
+        holds.looked[call.request.call_id] = await self.reservations.lacking(_one(call))
 
     async def asking(self, call: Call, facts: Facts, model: str, texts: Sequence[str]) -> TokensUsed:
         """Where whoever asks a model for these texts adds what is used; what it may take is held, if there is a budget.
@@ -57,7 +78,7 @@ class Budgeting:
         Raises  BudgetGone: there is, and it has too little left.
         """
         used = call.spending.on(model)
-        if not any(each.measure in MODEL_MEASURES for each in facts.budgets_in(call.request.run_id)):
+        if not any(each.measure in MODEL_MEASURES for each in facts.budgets_in(call.charged_run)):
             return used
         await load_encoding(model)
         tokens, price = sum(count_tokens(text, model) for text in texts), self.price_of(model)
@@ -93,10 +114,15 @@ class Budgeting:
         return {"tokens": told, "money": amounts["money"] if price is None else price.micros(told)}
 
 
+def _one(call: Call) -> Wanted:
+    amounts: Mapping[Measure, int | None] = {calls_of(call.manifest.effect): 1}
+    return Wanted(payer=_payer(call), amounts=amounts, call_id=call.request.call_id, held_for=_most(call))
+
+
 def _payer(call: Call) -> Payer:
     principal = call.principal
     return Payer(
-        organization_id=principal.organization_id, principal_id=principal.principal_id, run_id=call.request.run_id
+        organization_id=principal.organization_id, principal_id=principal.principal_id, run_id=call.charged_run
     )
 
 

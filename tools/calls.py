@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import cast
+from uuid import UUID
 
 import orjson
 
@@ -119,22 +120,27 @@ class Call:
         """The kind of sign-off that this very call records."""
         return self.manifest.sign_off_kind_in(self.parsed.arguments)
 
+    @property
+    def charged_run(self) -> UUID | None:
+        """The run in whose budget it counts: the agent's, or the task run that it is a step of."""
+        return self.request.run_id or self.request.task_run_id
+
     def left_of_budgets(self, facts: Facts) -> tuple[int, ...]:
         """What is left of each budget of calls that it counts in."""
         if not self.manifest.counted:
             return ()
         measure = calls_of(self.manifest.effect)
-        return tuple(each.left for each in facts.budgets_in(self.request.run_id) if each.measure == measure)
+        return tuple(each.left for each in facts.budgets_in(self.charged_run) if each.measure == measure)
 
     def budget_exhausted(self, facts: Facts) -> bool | None:
         """Whether nothing is left of a budget that it counts in; None: no such budget is set."""
-        call_id, left = self.request.call_id, self.left_of_budgets(facts)
-        if self.holds.decided.get(call_id) is not None:
+        holds, call_id, left = self.holds, self.request.call_id, self.left_of_budgets(facts)
+        if holds.exhausted(call_id) is not None:
             return True
         if not left:
             return None
-        # A call that nobody makes holds nothing: it is told what it would find.
-        return call_id not in self.holds.decided and min(left) < 1
+        # Until something is held, or somebody has looked, the facts say what it would find.
+        return call_id not in holds.decided and call_id not in holds.looked and min(left) < 1
 
     @property
     def recorded(self) -> Recorded:
@@ -175,7 +181,15 @@ class Undone(Exception):
 
 
 class Unreserved(Exception):
-    """Leaves the transaction: a budget is set that this call counts in, and nothing is held of it yet."""
+    """Leaves the transaction: the call would be made, and nothing is held yet of a budget that it counts in."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(call.manifest.name)
+        self.call = call
+
+
+class RoomUnknown(Exception):
+    """Leaves the transaction: the call holds nothing, and what it comes to hangs on the room that budgets have."""
 
     def __init__(self, call: Call) -> None:
         super().__init__(call.manifest.name)

@@ -56,7 +56,7 @@ class Endings:
 
     def denied(self, call: Call, judged: Judged, verdict: Deny) -> Undone:
         """Policy forbids it, by these reasons."""
-        exhausted = call.holds.decided.get(call.request.call_id)
+        exhausted = call.holds.exhausted(call.request.call_id)
         why = "" if exhausted is None else f" {exhausted_words(exhausted)}"
         error = CallError(code="denied", message=f"Policy forbids this call: {', '.join(verdict.reasons)}.{why}")
         return Undone(self.ended(call, "denied", judged, error=error), judged)

@@ -9,7 +9,7 @@ import orjson
 
 from domain.autonomy.model import AutonomyRange
 from domain.budgets.model import BudgetLeft, BudgetScope, Measure
-from domain.kernel import DEFAULT_LEVEL, Audience, EngagementId, Level, Role, RunId
+from domain.kernel import DEFAULT_LEVEL, Audience, EngagementId, Level, Role
 from domain.policies.model import OwnPolicies, UnreadPolicies
 from domain.taint import Taint, parse_taint
 from domain.tasks.model import OBJECTIVE
@@ -45,8 +45,8 @@ class Facts:
         )
         return replace(self, budgets=budgets)
 
-    def budgets_in(self, run_id: RunId | None) -> tuple[BudgetLeft, ...]:
-        """Those that count for what is done in that run, or in none."""
+    def budgets_in(self, run_id: UUID | None) -> tuple[BudgetLeft, ...]:
+        """Those that count for what is done in that run, of the agent or of a task, or in none."""
         return self.budgets if run_id is not None else tuple(each for each in self.budgets if each.scope != "run")
 
     @property

@@ -20,6 +20,7 @@ from tools.calls import (
     Call,
     Progress,
     ReadMustWait,
+    RoomUnknown,
     Undone,
     Unreserved,
     begin,
@@ -265,6 +266,8 @@ class Gate:
                 return await self._attempted(call, progress)
             except Unreserved as need:
                 await self._budgeting.hold(need.call, call.holds)
+            except RoomUnknown as need:
+                await self._budgeting.look(need.call, call.holds)
             except BudgetGone as gone:
                 call.holds.decided[gone.call_id] = gone.exhausted
             progress.jobs.clear()
@@ -286,9 +289,9 @@ class Gate:
         stands = call.manifest.may_write and not call.request.dry_run
         async with begin(self._transactions, call, read_only=not call.manifest.may_write) as transaction:
             await self._fault("facts")
-            self._budgeting.require(call, transaction.facts)
             await replay(call, transaction, take=stands)
             judged = progress.judged = self._judge.judge(call, transaction.facts)
+            self._budgeting.require(call, judged)
             await self._fault("verdict")
             sight = await sight_of(call, transaction)
             ended = await self._act(call, transaction, judged, prepared, progress)
@@ -324,9 +327,9 @@ class Gate:
         """A call that acts outside: once its intent is committed, nothing but the outside's word says how it ended."""
         async with begin(self._transactions, call, read_only=False) as transaction:
             await self._fault("facts")
-            self._budgeting.require(call, transaction.facts)
             await replay(call, transaction, take=not call.request.dry_run)
             judged = progress.judged = self._judge.judge(call, transaction.facts)
+            self._budgeting.require(call, judged)
             await self._fault("verdict")
             self._endings.stop_unless_called_for(call, judged)
             asked = isinstance(judged.verdict, NeedsApproval)
@@ -364,8 +367,8 @@ class Gate:
         async with begin(self._transactions, call, read_only=True) as transaction:
             facts = transaction.facts
             await replay(call, transaction, take=False)
-            self._budgeting.require(call, facts)
             judged = progress.judged = self._judge.judge(call, facts)
+            self._budgeting.require(call, judged)
             self._endings.stop_unless_called_for(call, judged)
         if isinstance(judged.verdict, NeedsApproval):
             return None

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from domain.kernel import DomainError
-from tools.calls import Call, Unreserved
+from tools.calls import Call, RoomUnknown, Unreserved
 from tools.endings import Endings
 from tools.outcomes import CallError
 from tools.ports import DuplicateCall, Unavailable
@@ -26,7 +26,7 @@ class Guard:
         try:
             async with asyncio.timeout(seconds):
                 return await work()
-        except (Unavailable, DuplicateCall, Unreserved, BudgetGone, asyncio.CancelledError):
+        except (Unavailable, DuplicateCall, Unreserved, RoomUnknown, BudgetGone, asyncio.CancelledError):
             raise
         except DomainError as refusal:
             error = CallError(code=refusal.code, message=str(refusal))

@@ -70,7 +70,7 @@ class Questions:
         """Decide again, then make the call under a savepoint: if the work fails only the work is undone.
 
         `ready`: as `prepare` gave it. `holds`: what the decision holds of budgets, for this call too.
-        Raises  Unreserved: it holds nothing for it yet, and a budget is set.
+        Raises  Unreserved, RoomUnknown: it holds nothing for it yet, and a budget is set.
         """
         call, prepared = self.stored.approved(approval), None
         if call is None:
@@ -84,8 +84,8 @@ class Questions:
             call, prepared = replace(call, spending=ready.spending), ready.prepared
         manifest, before = call.manifest, len(jobs)
         async with transaction.become(call.principal, manifest.name, call.subjects, call.control) as facts:
-            self.budgeting.require(call, facts)
             judged = self.judge.judge(call, facts, approved=True)
+            self.budgeting.require(call, judged)
             try:
                 self.endings.stop_unless_called_for(call, judged)
                 await transaction.work.approvals.begin(approval.approval_id)
@@ -134,7 +134,7 @@ class Questions:
     async def prepare(self, approval: Approval, holds: Holds) -> object:
         """Prepare an approved call as its requester, if policy still lets it be made; execution decides once more.
 
-        Raises  Unreserved: as `execute` does.
+        Raises  Unreserved, RoomUnknown: as `execute` does.
         """
         call = self.stored.approved(approval)
         prepare = None if call is None else call.tool.handler.prepare
@@ -143,8 +143,9 @@ class Questions:
         call = replace(call, holds=holds)
         async with begin(self.transactions, call, read_only=True) as transaction:
             facts = transaction.facts
-            self.budgeting.require(call, facts)
-            if isinstance(self.judge.judge(call, facts, approved=True).verdict, Deny):
+            judged = self.judge.judge(call, facts, approved=True)
+            self.budgeting.require(call, judged)
+            if isinstance(judged.verdict, Deny):
                 return None
         prepared = await prepare(call.parsed.model, self.prepare_context(call, facts))
         return Ready(prepared=prepared, spending=call.spending)

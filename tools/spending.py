@@ -71,11 +71,17 @@ class Holds:
 
     decided: dict[CallId, Exhausted | None] = field(default_factory=dict[CallId, Exhausted | None])
     """The calls for which something was held, or nothing was left."""
+    looked: dict[CallId, Exhausted | None] = field(default_factory=dict[CallId, Exhausted | None])
+    """The calls that hold nothing, and for which somebody looked whether there is room."""
     held: list[Hold] = field(default_factory=list[Hold])
     made: set[CallId] = field(default_factory=set[CallId])
     """Calls that happened, however they ended: they count."""
     known: bool = False
     """It is known how the call ended: the database did not go away in the midst of it."""
+
+    def exhausted(self, call_id: CallId) -> Exhausted | None:
+        """The budget that had no room for a call, if one is known."""
+        return self.decided.get(call_id) or self.looked.get(call_id)
 
     def note(self, call_id: CallId, outcome: Outcome) -> None:
         """How a call ended. One that was denied, invalid, only previewed or that waits has not happened."""

@@ -9,7 +9,7 @@ from uuid import UUID
 from agent.conversations.checkpoints import Checkpoint
 from agent.conversations.model import Conversation, History, RunStatus, Step, Surroundings
 from agent.events import Json, RunFailed, RunFrame, RunUsage
-from domain.kernel import ApprovalId, CallId, ConversationId, Door, RunId, Trust
+from domain.kernel import ApprovalId, CallId, ConversationId, Door, RunId, TaskRunId, Trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +57,8 @@ class NewRun:
     trace_id: str | None = None
     trust: Trust = "internal"
     """Of the message."""
+    task_run_id: TaskRunId | None = None
+    """The run of the task that it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,6 +110,7 @@ class Payer:
     organization_id: UUID
     principal_id: UUID
     run_id: UUID | None
+    """The agent's, or a task's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

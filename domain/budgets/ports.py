@@ -50,6 +50,13 @@ class Reservations(Protocol):
         """
         ...
 
+    async def lacking(self, wanted: Wanted) -> Exhausted | None:
+        """The first budget that has no room for it; nothing is held.
+
+        Raises  Unavailable (tools.ports): the database is away.
+        """
+        ...
+
     async def settle(self, held: Held, really: Mapping[Measure, int | None]) -> None:
         """Put what was really used in the place of what is held; what is not named was not used.
 

@@ -70,7 +70,8 @@ FROM (SELECT DISTINCT ON (s.scope, s.member_id, s.measure) s.scope, s.member_id,
 LEFT JOIN users m ON m.user_id = n.member_id
 LEFT JOIN budget_use u ON u.organization_id = glow.organization_id() AND u.scope = n.scope AND u.measure = n.measure
     AND u.subject = CASE n.scope WHEN 'organization' THEN glow.organization_id()
-                                 WHEN 'member' THEN n.member_id ELSE $1 END
+                                 WHEN 'member' THEN n.member_id
+                                 ELSE glow.charged_run(glow.organization_id(), $1) END
     AND u.period = CASE n.scope WHEN 'run' THEN 'run' ELSE glow.budget_day() END
 WHERE n.most IS NOT NULL AND glow.role() <> 'CLIENT'
 ORDER BY glow.budget_place(n.scope), m.email, n.measure
@@ -80,14 +81,16 @@ LIMIT 1000
 # One row without a measure, where nothing is used of any; row security shows a run to its owner.
 _TAKEN_IN = """
 SELECT u.measure, u.used + u.reserved AS taken
-FROM runs r LEFT JOIN budget_use u ON u.organization_id = r.organization_id AND u.scope = 'run' AND u.subject = r.run_id
-    AND u.period = 'run'
+FROM runs r LEFT JOIN budget_use u ON u.organization_id = r.organization_id AND u.scope = 'run' AND u.period = 'run'
+    AND u.subject = glow.charged_run(r.organization_id, r.run_id)
 WHERE r.organization_id = glow.organization_id() AND r.run_id = $1
 """
 
-_RESERVE = "SELECT glow.reserve_budget($1, $2, $3, $4::jsonb, $5, $6, $7)::text"
+# The runs of the agent that do one task pay as that task's run: an attempt more has no budget of its own.
+_RESERVE = "SELECT glow.reserve_budget($1, $2, glow.charged_run($1, $3), $4::jsonb, $5, $6, $7)::text"
+_LACKING = "SELECT glow.lacking_budget($1, $2, glow.charged_run($1, $3), $4::jsonb)::text"
 _SETTLE = "SELECT glow.settle_budget($1, $2, $3::jsonb, $4::jsonb)"
-_RETURN = "SELECT glow.return_budgets($1, $2)"
+_RETURN = "SELECT glow.return_budgets($1, glow.charged_run($1, $2))"
 
 
 class PostgresBudgets:
@@ -156,6 +159,13 @@ class PostgresReservations:
             answer = await self._reserve(wanted)
         return answer
 
+    async def lacking(self, wanted: Wanted) -> Exhausted | None:
+        """What a process that is gone still held is taken back before anything is told to be lacking."""
+        found = await self._lacking(wanted)
+        if found is not None and await self._take_back(wanted):
+            found = await self._lacking(wanted)
+        return found
+
     async def settle(self, held: Held, really: Mapping[Measure, int | None]) -> None:
         async with self._patiently() as connection:
             await connection.fetchval(
@@ -185,6 +195,12 @@ class PostgresReservations:
             )
         return None if text is None else _answer(text, reservation_id, wanted, self._clock())
 
+    async def _lacking(self, wanted: Wanted) -> Exhausted | None:
+        payer, amounts = wanted.payer, orjson.dumps(dict(wanted.amounts)).decode()
+        async with self._acquire() as connection:
+            text = await connection.fetchval(_LACKING, payer.organization_id, payer.principal_id, payer.run_id, amounts)
+        return None if text is None else _exhausted(orjson.loads(text), self._clock())
+
     async def _take_back(self, wanted: Wanted) -> bool:
         async with self._acquire() as connection:
             return bool(await connection.fetchval(_RETURN, wanted.payer.organization_id, None))
@@ -208,13 +224,17 @@ def _answer(text: str, reservation_id: UUID, wanted: Wanted, now: datetime) -> H
     if refused is None:
         parts = orjson.dumps(answer["parts"]).decode()
         return Held(reservation_id=reservation_id, payer=wanted.payer, amounts=wanted.amounts, parts=parts)
-    scope = cast(BudgetScope, refused["scope"])
+    return _exhausted(refused, now)
+
+
+def _exhausted(told: dict[str, object], now: datetime) -> Exhausted:
+    scope = cast(BudgetScope, told["scope"])
     return Exhausted(
         scope=scope,
-        measure=cast(Measure, refused["measure"]),
-        most=cast(int, refused["most"]),
-        left=cast(int, refused["left"]),
-        wanted=cast("int | None", refused["wanted"]),
+        measure=cast(Measure, told["measure"]),
+        most=cast(int, told["most"]),
+        left=cast(int, told["left"]),
+        wanted=cast("int | None", told["wanted"]),
         renews_at=renewal(scope, now),
     )
 

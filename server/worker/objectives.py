@@ -157,6 +157,7 @@ class ObjectiveWorker:
             client_message_id=f"task_run/{run.task_run_id}/{attempt}",
             run_id=run_id_of(run.task_run_id, attempt),
             taint=run.taint,
+            task_run_id=run.task_run_id,
         )
         begun = await self._runs.start(principal, asked)
         return begun.conversation_id, begun.run_id

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -13,14 +14,14 @@ import pytest
 from domain.analytics.model import Price
 from domain.budgets.model import Exhausted, Held, Measure, Payer, Wanted
 from domain.budgets.postgres import PostgresBudgetReturns, PostgresReservations
-from domain.kernel import CallId, Principal, utc_now
+from domain.kernel import CallId, Principal, RunId, TaskRunId, utc_now
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
 from server.hub import reservations_on
 from tests.support.fake_embeddings import FakeEmbedder
 from tests.support.firms import FIRM_A, FIRM_B, seed_firms
 from tests.support.gates import GateOnTest, gate_on, principal_of
-from tools.outcomes import CallOutcome
+from tools.outcomes import CallOutcome, CallRequest
 from tools.ports import Unavailable
 
 PARTNER = principal_of(who="partner", mode="person", door="rest")
@@ -134,6 +135,117 @@ async def test_what_did_not_happen_is_given_back(gate: GateOnTest, superuser_con
     made = cast(Json, cast(Json, decided.result)["call"])
     assert (decided.outcome, made["outcome"]) == ("done", "denied")
     assert await counted(decided, "done") == 2
+
+
+async def test_what_could_never_pass_takes_nobodys_place(gate: GateOnTest, superuser_connection: Connection) -> None:
+    low = {"scope": "organization", "level": "L1", "reason": "Ask."}
+    assert (await gate.call("autonomy_set", low, PARTNER)).outcome == "done"
+    await set_budget(gate, measure="calls", effect="prepare", limit=1)
+    await superuser_connection.execute(NEVER_HELD)
+    client = principal_of(who="client", mode="person", door="rest")
+    nowhere = {"task_id": str(uuid4()), "due_on": "2027-01-01"}
+    assert (await gate.call("task_create", TASK, client)).outcome == "denied"
+    assert (await gate.call("task_create", TASK, AGENT)).outcome == "waiting"
+    assert (await gate.call("task_update", nowhere, EMPLOYEE)).outcome == "invalid"
+    assert (await gate.call("task_create", TASK, EMPLOYEE, dry_run=True)).outcome == "dry_run"
+    await superuser_connection.execute("DROP TRIGGER never_held ON budget_reservations")
+    assert (await gate.call("task_create", TASK, EMPLOYEE)).outcome == "done"
+    # And what waits is not asked about where there is no room for it.
+    refused = await gate.call("task_create", TASK, AGENT)
+    assert refused.error is not None
+    assert (refused.outcome, "0 left" in refused.error.message) == ("denied", True)
+
+
+NEVER_HELD = """
+CREATE FUNCTION public.never_held() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN RAISE EXCEPTION ''somebody holds a budget who makes no call''; END';
+CREATE TRIGGER never_held BEFORE INSERT ON budget_reservations FOR EACH ROW EXECUTE FUNCTION public.never_held();
+"""
+
+
+async def test_a_flood_of_calls_that_are_refused_keeps_nobody_from_a_budget(
+    gate: GateOnTest, superuser_connection: Connection
+) -> None:
+    await set_budget(gate, measure="calls", effect="prepare", limit=5)
+    client = principal_of(who="client", mode="person", door="rest")
+    flood = [patiently(gate, "task_create", TASK, client) for _ in range(60)]
+    rightful = [patiently(gate, "task_create", TASK, EMPLOYEE) for _ in range(5)]
+    calls = [*flood[:30], *rightful, *flood[30:]]
+    outcomes = [outcome.outcome for outcome in await asyncio.gather(*calls)]
+    assert outcomes[30:35] == ["done"] * 5
+    assert set(outcomes[:30] + outcomes[35:]) == {"denied"}
+    assert await used(superuser_connection, "calls:prepare") == (5, 0)
+
+
+async def test_where_only_a_budget_refuses_what_a_process_that_is_gone_held_is_taken_back_first(
+    gate: GateOnTest, pools: DatabasePools, superuser_connection: Connection
+) -> None:
+    await set_budget(gate, measure="calls", effect="prepare", limit=1)
+    wanted = Wanted(payer=PAYER, amounts={"calls:prepare": 1}, call_id=uuid4(), held_for=timedelta(0))
+    assert isinstance(await reservations(pools).reserve(wanted), Held)
+    assert await used(superuser_connection, "calls:prepare") == (0, 1)
+    assert (await gate.call("task_create", TASK, EMPLOYEE)).outcome == "done"
+    assert await used(superuser_connection, "calls:prepare") == (1, 0)
+
+
+async def test_the_steps_of_a_task_run_share_its_budget(gate: GateOnTest, superuser_connection: Connection) -> None:
+    await set_budget(gate, scope="run", measure="calls", effect="prepare", limit=2)
+    made = await gate.call("task_create", {"title": "T", "kind": "refresh_analytics"}, EMPLOYEE)
+    task_id = cast(Json, made.result)["task"]["task_id"]
+
+    async def begun() -> TaskRunId:
+        run = await gate.call("task_run", {"task_id": task_id}, EMPLOYEE)
+        return TaskRunId(UUID(cast(Json, run.result)["task_run"]["task_run_id"]))
+
+    async def step(task_run_id: TaskRunId) -> CallOutcome:
+        request = CallRequest(call_id=CallId(uuid4()), tool="task_create", arguments=TASK, task_run_id=task_run_id)
+        return await gate.gate.call(request, principal_of(door="worker"))
+
+    one, other = await begun(), await begun()
+    assert [(await step(one)).outcome for _ in range(3)] == ["done", "done", "denied"]
+    refused = await step(one)
+    assert refused.error is not None
+    assert "This run's budget of 2 prepare calls is used up" in refused.error.message
+    assert (await step(other)).outcome == "done"
+    assert await used(superuser_connection, "calls:prepare", "run") in ((2, 0), (1, 0))
+
+
+async def test_the_attempts_of_an_objective_are_charged_as_one_run(
+    gate: GateOnTest, pools: DatabasePools, superuser_connection: Connection
+) -> None:
+    await set_budget(gate, scope="run", measure="calls", effect="prepare", limit=2)
+    await set_budget(gate, scope="run", measure="tokens", limit=100)
+    made = await gate.call("task_create", {"title": "T", "kind": "objective"}, EMPLOYEE)
+    run = await gate.call("task_run", {"task_id": cast(Json, made.result)["task"]["task_id"]}, EMPLOYEE)
+    task_run_id = UUID(cast(Json, run.result)["task_run"]["task_run_id"])
+    attempts = [uuid4(), uuid4(), uuid4()]
+    for attempt in attempts:
+        await superuser_connection.execute(ATTEMPT, FIRM_A.organization_id, attempt, FIRM_A.id("employee"), task_run_id)
+
+    async def called(run_id: UUID) -> str:
+        request = CallRequest(call_id=CallId(uuid4()), tool="task_create", arguments=TASK, run_id=RunId(run_id))
+        return (await gate.gate.call(request, AGENT)).outcome
+
+    assert [await called(attempt) for attempt in attempts] == ["done", "done", "denied"]
+    held: list[object] = []
+    for attempt in attempts:
+        payer = replace(PAYER, run_id=attempt)
+        wanted = Wanted(payer=payer, amounts={"tokens": 60}, held_for=timedelta(minutes=1))
+        held.append(type(await reservations(pools).reserve(wanted)))
+    assert held == [Held, Exhausted, Exhausted]
+    # Who takes an attempt over has back what the one before held for its model.
+    await reservations(pools).taken_over(replace(PAYER, run_id=attempts[1]))
+    assert await used(superuser_connection, "tokens", "run") == (0, 0)
+
+
+ATTEMPT = """
+WITH talk AS (
+    INSERT INTO conversations (organization_id, conversation_id, owner_id, agent, title, created_at, updated_at)
+    VALUES ($1, $2, $3, 'assistant', 'T', now(), now()))
+INSERT INTO runs (organization_id, run_id, conversation_id, owner_id, agent, model, door, status, heartbeat_at,
+    created_at, task_run_id)
+VALUES ($1, $2, $2, $3, 'assistant', 'offline', 'worker', 'completed', now(), now(), $4)
+"""
 
 
 async def test_budgets_bind_each_other_and_a_persons_own_hand_sets_them_whatever_is_used_up(gate: GateOnTest) -> None:

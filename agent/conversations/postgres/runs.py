@@ -29,8 +29,8 @@ ADD_RUN = """
 WITH run AS (
     INSERT INTO runs (organization_id, run_id, conversation_id, owner_id, agent, model, door, status,
                       heartbeat_at, created_at, parent_run_id, origin_run_id, owner_kind, scheduled, request_id,
-                      trace_id, trust)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, 'running', now(), $8, $12, $13, $15, $16, $17, $18, $19)
+                      trace_id, trust, task_run_id)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, 'running', now(), $8, $12, $13, $15, $16, $17, $18, $19, $20)
 ), active AS (
     UPDATE conversations SET active_run_id = $2, branched = branched OR $14 WHERE conversation_id = $3
 )
@@ -147,6 +147,7 @@ class RunRows(PostgresSession):
                 run.request_id,
                 run.trace_id,
                 run.trust,
+                run.task_run_id,
             )
         except asyncpg.UniqueViolationError as violation:
             if violation.constraint_name == "messages_client_message":
