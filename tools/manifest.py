@@ -1,7 +1,7 @@
 """What one tool is, as its YAML file says: the only place that knows its doors, its effect and its least role."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
@@ -28,6 +28,45 @@ Subject = Literal[
 ]
 """`step_of` is no argument's: the task run that a call is a step of. `statement`: words, as said in a run's message.
 `turn` neither: what has entered the turn of the agent's that the call belongs to."""
+
+
+Bound = Literal[
+    "task",
+    "task_runs",
+    "task_run",
+    "document",
+    "engagement",
+    "sign_offs",
+    "person",
+    "delegation",
+    "schedule",
+    "source",
+    "preference",
+    "autonomy_proposal",
+]
+"""What a question binds beside the call's words, as `glow.subject_words` knows it. `task_runs`: what a task's runs were
+given and said; `sign_offs`: those of an engagement."""
+BOUND_OF: Mapping[Subject, Bound] = {
+    "task": "task",
+    "task_run": "task_run",
+    "document": "document",
+    "engagement": "engagement",
+    "assignee": "person",
+    "delegate": "person",
+    "delegation": "delegation",
+}
+"""What is bound of itself, since policy looks it up for its verdict."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """One more thing that a call of the tool names, or acts on."""
+
+    subject: Bound
+    argument: str
+    """`evidence[].subject`: one of every item."""
+    given: tuple[str, ...] = ()
+    """Only where the call has one of these arguments; none: always."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +120,8 @@ class Manifest:
     """Trust of what it returns."""
     subjects: Mapping[Subject, str]
     """Which argument names what the facts are looked up for: {"task": "task_id"}."""
+    binds: tuple[Binding, ...] = ()
+    """What a question binds besides those; no part of the digest: what a question has bound is kept with it."""
     arguments: Json = field(repr=False)
     result: Json = field(repr=False)
     standards: tuple[str, ...] = ()
@@ -98,6 +139,15 @@ class Manifest:
     def sign_off_kind_in(self, arguments: Json) -> str | None:
         """The kind of sign-off that a call with these arguments records."""
         return _said(self.sign_off_kind, arguments)
+
+    def bound_in(self, arguments: Json) -> Iterator[tuple[Bound, str]]:
+        """Each kind of thing that a call with these arguments names, with the argument that names it."""
+        for subject, argument in self.subjects.items():
+            if subject in BOUND_OF:
+                yield BOUND_OF[subject], argument
+        for binding in self.binds:
+            if not binding.given or any(name in arguments for name in binding.given):
+                yield binding.subject, binding.argument
 
     @property
     def counted(self) -> bool:

@@ -11,7 +11,7 @@ import orjson
 from domain.kernel import Door, Effect, Level, Role, Trust
 from domain.releases.model import ControlName
 from tools.json_schema import Checker
-from tools.manifest import ApprovalRule, FromArgument, Json, Manifest, Subject
+from tools.manifest import ApprovalRule, Binding, Bound, FromArgument, Json, Manifest, Subject
 from tools.policy import least_decider
 from tools.schema_rules import schema_faults
 from tools.yaml_files import UnreadableYaml, read_yaml
@@ -96,9 +96,18 @@ def manifest_of(raw: Json) -> Manifest:
         result_limit=cast(int, raw["result_limit_bytes"]),
         trust=cast(Trust, raw["trust"]),
         subjects=cast("Mapping[Subject, str]", raw.get("subjects", {})),
+        binds=tuple(_binding(each) for each in cast("list[Json]", raw.get("binds", []))),
         arguments=cast(Json, raw["arguments"]),
         result=cast(Json, raw["result"]),
         standards=tuple(cast("list[str]", raw.get("standards", []))),
+    )
+
+
+def _binding(raw: Json) -> Binding:
+    return Binding(
+        subject=cast(Bound, raw["subject"]),
+        argument=cast(str, raw["argument"]),
+        given=tuple(cast("list[str]", raw.get("given", []))),
     )
 
 
@@ -181,6 +190,11 @@ def _speaks_of_arguments_it_has(raw: Json, _path: Path) -> Iterator[str]:
         elif not _names_something(properties[argument], subject):
             form = _FORMS.get(subject, "a string of format uuid")
             yield f"/subjects/{subject}: the argument {argument!r} is not {form}"
+    for binding in cast("list[Json]", raw.get("binds", [])):
+        named = [cast(str, binding["argument"]).partition("[]")[0], *cast("list[str]", binding.get("given", []))]
+        for argument in named:
+            if argument not in properties:
+                yield f"/binds/{binding['subject']}: there is no argument {argument!r}"
     if raw.get("control") is not None and "engagement" not in subjects:
         yield "/control: a release control is an engagement's, and no argument names one as subject"
 

@@ -33,6 +33,8 @@ def tell_nobody(_progress: float, _message: str) -> None:
 
 OUTCOME_UNKNOWN = "outcome_unknown"
 """The code of a call that was begun and of which nobody has said yet how it ended."""
+SUBJECT_CHANGED = "subject_changed"
+"""The code of an approved call that names something that is not any more what a person was asked about."""
 NEVER_TO_BE_KNOWN = "outcome_never_known"
 """The code of one of which nobody can be asked any more how it ended."""
 STATED_NOT_MADE = "stated_not_made"

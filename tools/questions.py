@@ -1,10 +1,13 @@
 """A call that needs a person: the question it leaves, and what becomes of it inside the transaction of the answer."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from secrets import token_bytes
 from typing import cast
 
+from domain.activity.model import SALT_BYTES
 from domain.approvals.model import Approval
+from domain.approvals.subjects import WORKFLOW, BoundSubject, BoundSubjects, NamedSubject, subjects_in
 from domain.kernel import ApprovalId, DomainError, NewId, Outcome
 from tools.budgeting import Budgeting
 from tools.calls import KIND_OF, Call, Undone, begin, settling
@@ -16,7 +19,7 @@ from tools.outward import Make, Outward
 from tools.ports import CallTransaction, Transactions
 from tools.record import Judged, Scribe
 from tools.spending import Holds, Spending
-from tools.stored_calls import StoredCalls, changed_since
+from tools.stored_calls import StoredCalls, changed_since, subject_changed
 from tools.work import Job, PrepareContext
 
 
@@ -50,6 +53,7 @@ class Questions:
         """Leave a durable question: the waiting event first, which admits the approval's row."""
         call = replace(call, approval_id=ApprovalId(self.new_id()))
         event, approval = self.endings.waiting(call, judged, verdict)
+        approval = replace(approval, subjects=await self._bound(call, transaction, judged.facts))
         await transaction.record(event)
         await self.fault("waiting")
         try:
@@ -85,6 +89,11 @@ class Questions:
         manifest, before = call.manifest, len(jobs)
         async with transaction.become(call.principal, manifest.name, call.subjects, call.control) as facts:
             judged = self.judge.judge(call, facts, approved=True)
+            changed = (
+                None if isinstance(judged.verdict, Deny) else await self._changed(call, transaction, approval, facts)
+            )
+            if changed is not None:
+                return await self._not_that(call, transaction, changed, facts)
             self.budgeting.require(call, judged)
             try:
                 self.endings.stop_unless_called_for(call, judged)
@@ -106,6 +115,38 @@ class Questions:
                 await transaction.record(self.endings.last_event(call, undone, opens=False))
         holds.note(approval.call_id, ended.outcome)
         return ended
+
+    async def _bound(self, call: Call, transaction: CallTransaction, facts: Facts) -> BoundSubjects:
+        """What the call names, as it stands now: it is this that a person agrees to."""
+        return await transaction.work.approvals.bind(self._named(call, facts), token_bytes(SALT_BYTES))
+
+    def _named(self, call: Call, facts: Facts) -> Sequence[NamedSubject]:
+        """What the arguments name, and the workflow that the call would start, which the files say and no row."""
+        manifest, arguments = call.manifest, call.parsed.arguments
+        named = subjects_in(call.parsed.canonical, manifest.bound_in(arguments))
+        workflow = self.judge.workflows.find(cast("str | None", facts.of("task", "kind")))
+        if manifest.autonomy != "workflow" or workflow is None:
+            return named
+        does = NamedSubject(subject=WORKFLOW, argument=manifest.subjects["task"], id=workflow.digest.hex())
+        return (*named, does)
+
+    async def _changed(
+        self, call: Call, transaction: CallTransaction, approval: Approval, facts: Facts
+    ) -> BoundSubject | None:
+        """What the call names and is not any more what was asked about; from here on nothing of it changes."""
+        if approval.subjects is None:
+            return None
+        return await transaction.work.approvals.changed(approval.subjects, self._named(call, facts))
+
+    async def _not_that(
+        self, call: Call, transaction: CallTransaction, changed: BoundSubject, facts: Facts
+    ) -> CallOutcome:
+        """A person agreed to something else: the call is not made, and that is recorded."""
+        error = subject_changed(changed)
+        reasons = (error.code,)
+        event = self.endings.refused(call.recorded, error, reasons=reasons, opens=False, role=facts.role)
+        await transaction.record(event)
+        return replace(self.endings.ended(call, "denied", None, error=error), verdict=Deny(reasons=reasons))
 
     async def reject(self, transaction: CallTransaction, approval: Approval) -> CallOutcome:
         """A person said no."""

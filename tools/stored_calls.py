@@ -1,17 +1,25 @@
 """A call that was made before and has not come to its end, read again from what the database keeps of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import orjson
 
 from domain.approvals.model import Approval
+from domain.approvals.subjects import BoundSubject
 from domain.intents.model import Intent
 from domain.kernel import Principal
 from tools.calls import Call
-from tools.outcomes import CallError, CallOutcome, CallRequest, Deny
+from tools.outcomes import SUBJECT_CHANGED, CallError, CallOutcome, CallRequest, Deny
 from tools.record import Recorded
 from tools.registry import Invalid, Registry
+
+_SUBJECTS: Mapping[str, str] = {
+    "task_runs": "what the task's runs were given or said",
+    "sign_offs": "the sign-offs of the engagement",
+    "workflow": "the workflow that does the task",
+}
+"""Where `the` and the kind's own name would not say it."""
 
 
 def request_of(stored: Approval | Intent) -> CallRequest:
@@ -45,6 +53,16 @@ def changed_since(approval: Approval) -> CallOutcome:
     error = CallError(code="manifest_changed", message="The tool has changed since this call was asked for.")
     verdict = Deny(reasons=("manifest_changed",))
     return CallOutcome(call_id=approval.call_id, tool=approval.tool, outcome="denied", verdict=verdict, error=error)
+
+
+def subject_changed(changed: BoundSubject) -> CallError:
+    """What the call names is not any more what a person was asked about; whoever asked may ask anew."""
+    what = _SUBJECTS.get(changed.subject, f"the {changed.subject.replace('_', ' ')}")
+    message = (
+        f"{changed.argument}: {what} changed after this call was asked for, so it was not made. "
+        "Look at it as it is now, and ask anew if the call is still wanted."
+    )
+    return CallError(code=SUBJECT_CHANGED, message=message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

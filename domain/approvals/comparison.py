@@ -57,8 +57,8 @@ class Comparison:
 
 def compared(arguments: str, last: LikeCall | None) -> Comparison:
     """Lay the arguments out, each member beside what it was in the last like call."""
-    now = dict(_leaves(orjson.loads(arguments)))
-    before = None if last is None else dict(_leaves(orjson.loads(last.arguments)))
+    now = dict(leaves(orjson.loads(arguments)))
+    before = None if last is None else dict(leaves(orjson.loads(last.arguments)))
     rows = list(_rows(now, before))
     return Comparison(last=last, rows=tuple(rows[:MOST_ROWS]), rows_left_out=max(0, len(rows) - MOST_ROWS))
 
@@ -77,14 +77,14 @@ def _rows(now: Mapping[str, object], before: Mapping[str, object] | None) -> Ite
             yield ArgumentRow(argument=path, change="removed", last_value=value)
 
 
-def _leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """What no more lies within, by its path; a list of plain values is one value."""
+def leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """What no more lies within arguments, by its path; a list of plain values is one value."""
     if isinstance(value, dict) and (value or not path):
         for name, member in cast("dict[str, object]", value).items():
-            yield from _leaves(member, f"{path}.{name}" if path else name)
+            yield from leaves(member, f"{path}.{name}" if path else name)
     elif isinstance(value, list) and any(isinstance(each, (dict, list)) for each in cast("list[object]", value)):
         for number, member in enumerate(cast("list[object]", value)):
-            yield from _leaves(member, f"{path}[{number}]")
+            yield from leaves(member, f"{path}[{number}]")
     else:
         yield path, value
 

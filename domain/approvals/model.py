@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from domain.approvals.subjects import BoundSubjects
 from domain.kernel import (
     ApprovalId,
     CallId,
@@ -72,6 +73,8 @@ class Approval:
     state: ApprovalState
     created_at: datetime
     expires_at: datetime
+    subjects: BoundSubjects | None = None
+    """What it names, as it stood when it was asked about; None: asked before this was kept, or erased."""
     decided_by: PrincipalId | None = None
     decided_at: datetime | None = None
     comment: str | None = None

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from domain.approvals.comparison import LikeCall
 from domain.approvals.model import Approval, ApprovalItem, ApprovalQuery, ApprovalState, Decider, RunEnd
+from domain.approvals.subjects import NamedSubject, SubjectWords
 from domain.kernel import ApprovalId, CallId, PrincipalId, RunId, TaskRunId
 
 
@@ -35,6 +36,17 @@ class ApprovalRepository(Protocol):
 
         Of those that the principal may read in the record, and whose arguments are not erased.
         """
+        ...
+
+    async def digests(self, named: Sequence[NamedSubject], salt: bytes, *, hold: bool) -> Sequence[str | None]:
+        """What each stands at, whether or not the principal sees it; None: there is no such thing.
+
+        `hold`: none of them changes until the transaction ends.
+        """
+        ...
+
+    async def words(self, named: NamedSubject) -> SubjectWords | None:
+        """A subject as the principal sees it; None: they see no such thing."""
         ...
 
     async def settle(

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
+import orjson
+
 from domain.approvals.comparison import LikeCall
 from domain.approvals.model import Approval, ApprovalItem, ApprovalQuery, ApprovalState, Decider, RunEnd
+from domain.approvals.subjects import BoundSubject, BoundSubjects, NamedSubject, SubjectWords
 from domain.kernel import (
     ApprovalId,
     CallId,
@@ -27,8 +30,9 @@ _ADD = """
 INSERT INTO approvals (organization_id, approval_id, call_id, tool, manifest_digest, policy_digest, arguments,
     arguments_digest, reasons, requested_by, requested_kind, requested_mode, requested_door, requested_scheduled,
     agent_ceiling, engagement_id, conversation_id, run_id, task_run_id, needs_role, four_eyes, state, created_at,
-    expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
+    expires_at, subjects)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+    $25::jsonb)
 """
 
 _ITEMS = """
@@ -36,7 +40,7 @@ SELECT a.organization_id, a.approval_id, a.call_id, a.tool, a.manifest_digest, a
        a.arguments_digest, a.reasons, a.requested_by, a.requested_kind, a.requested_mode, a.requested_door,
        a.requested_scheduled, a.agent_ceiling, a.engagement_id, a.conversation_id, a.run_id, a.task_run_id,
        a.needs_role, a.four_eyes, a.state, a.created_at, a.expires_at, a.decided_by, a.decided_at, a.comment,
-       a.decided_for, a.reminded_at, coalesce(r.email, a.requested_by::text) AS requester,
+       a.decided_for, a.reminded_at, a.subjects::text AS subjects, coalesce(r.email, a.requested_by::text) AS requester,
        coalesce(d.email, a.decided_by::text) AS decider, coalesce(f.email, a.decided_for::text) AS stood_for,
        ARRAY(SELECT coalesce(u.email, who::text) FROM unnest(glow.stand_behind(a.call_id, a.task_run_id, a.run_id)) who
              LEFT JOIN users u ON u.user_id = who ORDER BY 1) AS set_up_by
@@ -125,13 +129,19 @@ SELECT a.organization_id, a.approval_id, a.call_id, a.tool, a.manifest_digest, a
        a.arguments_digest, a.reasons, a.requested_by, a.requested_kind, a.requested_mode, a.requested_door,
        a.requested_scheduled, a.agent_ceiling, a.engagement_id, a.conversation_id, a.run_id, a.task_run_id,
        a.needs_role, a.four_eyes, a.state, a.created_at, a.expires_at, a.decided_by, a.decided_at, a.comment,
-       a.decided_for, a.reminded_at
+       a.decided_for, a.reminded_at, a.subjects::text AS subjects
 """
 
 _CANCEL_OF_RUN = _SETTLED + "FROM glow.cancel_approvals_of_run($1, $2, $3, $4) a"
 _CANCEL_OF_CONVERSATION = _SETTLED + "FROM glow.cancel_approvals_of_conversation($1, $2, $3) a"
 _REMIND = _SETTLED + "FROM glow.remind_of_approval($1, $2) a"
 _EXPIRE = _SETTLED + "FROM glow.expire_approval($1, $2) a"
+
+
+_DIGESTS = "SELECT glow.subject_digests($1::jsonb, $2, $3)::text"
+_WORDS = "SELECT glow.subject_shown($1, $2, $3, $4)::text"
+WORDS_SHOWN, LONGEST_SHOWN = 20, 2000
+"""Of a subject: how many words, and characters of each."""
 
 
 class PostgresApprovals:
@@ -172,6 +182,7 @@ class PostgresApprovals:
             approval.state,
             approval.created_at,
             approval.expires_at,
+            None if approval.subjects is None else _bound_json(approval.subjects),
         )
         return None
 
@@ -206,6 +217,21 @@ class PostgresApprovals:
             made_by=row["email"],
             same_requester=row["same_requester"],
             arguments=row["arguments"],
+        )
+
+    async def digests(self, named: Sequence[NamedSubject], salt: bytes, *, hold: bool) -> Sequence[str | None]:
+        asked = orjson.dumps([{"subject": each.subject, "id": each.id} for each in named]).decode()
+        text = cast(str, await self._connection.fetchval(_DIGESTS, asked, salt, hold))
+        return cast("list[str | None]", orjson.loads(text))
+
+    async def words(self, named: NamedSubject) -> SubjectWords | None:
+        text = await self._connection.fetchval(_WORDS, named.subject, named.id, WORDS_SHOWN, LONGEST_SHOWN)
+        if text is None:
+            return None
+        found = cast("dict[str, object]", orjson.loads(text))
+        words = cast("list[list[str]]", found["words"])
+        return SubjectWords(
+            words=tuple((name, value) for name, value in words), is_whole=not (found["more"] or found["cut"])
         )
 
     async def settle(
@@ -284,6 +310,27 @@ def approval_of(row: Row) -> Approval:
         decided_by=cast("PrincipalId | None", row["decided_by"]),
         decided_at=row["decided_at"],
         comment=row["comment"],
+        subjects=_bound(row["subjects"]),
         decided_for=cast("PrincipalId | None", row["decided_for"]),
         reminded_at=row["reminded_at"],
+    )
+
+
+def _bound_json(bound: BoundSubjects) -> str:
+    subjects = [{"subject": each.subject, "argument": each.argument, "digest": each.digest} for each in bound.subjects]
+    return orjson.dumps({"salt": bound.salt.hex(), "subjects": subjects}).decode()
+
+
+def _bound(text: str | None) -> BoundSubjects | None:
+    if text is None:
+        return None
+    stored = cast("dict[str, object]", orjson.loads(text))
+    return BoundSubjects(
+        salt=bytes.fromhex(cast(str, stored["salt"])),
+        subjects=tuple(
+            BoundSubject(
+                subject=cast(str, each["subject"]), argument=cast(str, each["argument"]), digest=each["digest"]
+            )
+            for each in cast("list[dict[str, str | None]]", stored["subjects"])
+        ),
     )

@@ -8,8 +8,19 @@ from typing import ClassVar
 from domain.approvals.comparison import Comparison, compared
 from domain.approvals.model import Approval, ApprovalAnswer, ApprovalItem, ApprovalQuery, ApprovalState, Decider, RunEnd
 from domain.approvals.ports import ApprovalRepository
+from domain.approvals.subjects import (
+    BoundSubject,
+    BoundSubjects,
+    NamedSubject,
+    ShownSubject,
+    ShownSubjects,
+    rows_named,
+)
 from domain.kernel import ApprovalId, CallId, DomainError, NotFound, PrincipalId, RunId, TaskRunId
 from domain.paging import Page, Position, page_of
+
+SUBJECTS_SHOWN = 10
+"""Of those that a call names; each of them is a question to the database."""
 
 
 class ApprovalNotFound(NotFound):
@@ -170,6 +181,49 @@ class ApprovalService:
     async def comparison(self, approval: Approval) -> Comparison:
         """What the call says, laid out, beside the last like call as it stood when this one was asked for."""
         return compared(approval.arguments, await self.approvals.last_like(approval))
+
+    async def bind(self, named: Sequence[NamedSubject], salt: bytes) -> BoundSubjects:
+        """What a call names, as it stands now."""
+        digests = await self.approvals.digests(named, salt, hold=False) if named else ()
+        return BoundSubjects(
+            salt=salt,
+            subjects=tuple(
+                BoundSubject(subject=each.subject, argument=each.argument, digest=digest)
+                for each, digest in zip(named, digests, strict=True)
+            ),
+        )
+
+    async def changed(self, bound: BoundSubjects, named: Sequence[NamedSubject]) -> BoundSubject | None:
+        """The first thing that was bound and is not any more what it was; None: all of it is.
+
+        `named`: the same things, as the call names them now. They are held until the transaction ends.
+        """
+        digests = await self.approvals.digests(named, bound.salt, hold=True) if named else ()
+        now = {(each.subject, each.argument): digest for each, digest in zip(named, digests, strict=True)}
+        return next((each for each in bound.subjects if now.get((each.subject, each.argument)) != each.digest), None)
+
+    async def subjects(self, approval: Approval) -> ShownSubjects:
+        """What the call names, as the principal sees it, and whether it is still what was asked about."""
+        if approval.subjects is None:
+            return ShownSubjects(is_bound=False)
+        bound, rows = approval.subjects, rows_named(approval.subjects, approval.arguments)
+        digests = await self.approvals.digests([name for _, name in rows], bound.salt, hold=False) if rows else ()
+        # What is no such thing, and was none, is a word among the arguments.
+        there = [
+            (name, was.digest == digest)
+            for (was, name), digest in zip(rows, digests, strict=True)
+            if (was.digest, digest) != (None, None)
+        ]
+        shown = [
+            ShownSubject(
+                subject=name.subject,
+                argument=name.argument,
+                state="unchanged" if same else "changed",
+                seen=await self.approvals.words(name),
+            )
+            for name, same in there[:SUBJECTS_SHOWN]
+        ]
+        return ShownSubjects(is_bound=True, subjects=tuple(shown), left_out=len(there) - len(shown))
 
     async def decide(
         self,

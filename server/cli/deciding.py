@@ -64,14 +64,15 @@ async def _laid_out(organization: str, user: str | None, approval_id: UUID) -> J
 
 
 async def laid_out(hub: Hub, principal: Principal, approval_id: UUID) -> Json | None:
-    """One approval, its arguments beside those of the last like call; None: none that this principal sees."""
+    """One approval, its arguments beside those of the last like call, and what they name; None: none that it sees."""
     async with hub.transactions.session(principal.organization_id, principal.principal_id) as session:
         approvals = session.work.approvals
         try:
             found = await approvals.get(ApprovalId(approval_id), hub.clock())
         except ApprovalNotFound:
             return None
-        return compared_json(found, await approvals.comparison(found.approval))
+        approval = found.approval
+        return compared_json(found, await approvals.comparison(approval), await approvals.subjects(approval))
 
 
 def decide(

@@ -36,6 +36,7 @@ def approval_lines(item: Json) -> Sequence[str]:
     return [
         f"{_HEADINGS.get(str(item.get('state')), 'A call waits for a person')}: {one_line(item['tool'])}",
         *_arguments(item),
+        *_subjects(item),
         f"  because: {one_line(reasons) or 'policy says so'}",
         f"  asked for by: {one_line(item['requested_by'])}{f', set up by {one_line(set_up_by)}' if set_up_by else ''}",
         *_decision(item),
@@ -88,6 +89,33 @@ def _row(row: Json, width: int) -> Iterator[str]:
     was = f"  (was {one_line(row['last_value'])})" if "last_value" in row else ""
     yield f"  {MARKS.get(str(row.get('change')), ' ')} {shown(row['argument']):<{width}}  {first}{was}".rstrip()
     yield from (f"    {'':<{width}}  {line}" for line in more)
+
+
+def _subjects(item: Json) -> Iterator[str]:
+    """What the call names: it is this that is agreed to, as much as its words."""
+    subjects = cast("Json | None", item.get("subjects"))
+    if subjects is None or item.get("state") != "pending":
+        return
+    if not subjects["is_bound"]:
+        yield "  what it names: was not kept when it was asked about; look whether it is still what it was"
+        return
+    for each in cast("list[Json]", subjects["items"]):
+        changed = each["state"] == "changed"
+        told = (
+            "CHANGED since it was asked about; approved, the call would be refused"
+            if changed
+            else "as it was asked about"
+        )
+        yield f"  {shown(each['argument'])} names this {shown(str(each['subject']).replace('_', ' '))}, {told}:"
+        words = cast("list[Json] | None", each.get("words"))
+        if words is None:
+            yield "    you may not see it, or it is gone"
+            continue
+        yield from (f"    {shown(word['name'])}: {one_line(word['value'])}" for word in words)
+        if not each["is_whole"]:
+            yield "    (cut)"
+    if "left_out" in subjects:
+        yield f"  and {subjects['left_out']} more"
 
 
 def _value(value: object) -> str:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from domain.approvals.comparison import Comparison, compared
 from domain.approvals.model import ApprovalItem, ApprovalQuery, ApprovalState
-from domain.approvals.service import ApprovalNotFound
+from domain.approvals.service import ApprovalNotFound, ApprovalService
 from domain.kernel import ApprovalId
 from server.http.answers import json_answer, result_answer
 from server.http.bodies import Json, ToolArguments
@@ -57,7 +57,44 @@ COMPARISON: Json = {
         "rows_left_out": {"type": "integer"},
     },
 }
-SHOWN = with_members(APPROVAL, comparison=COMPARISON)
+SUBJECTS: Json = {
+    "type": "object",
+    "description": "What the call names, as the caller sees it, and whether it is still what was asked about.",
+    "required": ["is_bound", "items"],
+    "properties": {
+        "is_bound": {
+            "type": "boolean",
+            "description": "False: asked before this was kept, so that nobody can say what has changed since.",
+        },
+        "items": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["subject", "argument", "state"],
+                "properties": {
+                    "subject": {"type": "string", "description": "task, document, engagement ..."},
+                    "argument": {"type": "string", "description": "Where it is named: `task_id`."},
+                    "state": {
+                        "enum": ["unchanged", "changed"],
+                        "description": "changed: an approved call would be refused as subject_changed.",
+                    },
+                    "words": {
+                        "description": "In words; left out where the caller sees no such thing, or it is gone.",
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "required": ["name", "value"],
+                            "properties": {"name": {"type": "string"}, "value": {"type": "string"}},
+                        },
+                    },
+                    "is_whole": {"type": "boolean", "description": "False: words are cut or left out."},
+                },
+            },
+        },
+        "left_out": {"type": "integer", "description": "How many more it names."},
+    },
+}
+SHOWN = with_members(APPROVAL, comparison=COMPARISON, subjects=SUBJECTS)
 DECIDED = with_members(APPROVAL, comparison=COMPARISON, call=tool_result("approval_decide", "call"))
 
 
@@ -78,12 +115,12 @@ async def list_approvals(visit: People, page: PageAsked, state: ApprovalState | 
 
 @router.get("/v1/approvals/{approval_id}", responses=shows(SHOWN))
 async def get_approval(visit: People, approval_id: UUID) -> Response:
-    """One approval, as it stands now, its arguments beside those of the last like call."""
+    """One approval, as it stands now: its arguments beside those of the last like call, and what they name."""
     async with visit.session() as session:
         found = await session.work.approvals.get(ApprovalId(approval_id), visit.hub.clock())
         if _is_anothers(visit, found):
             raise ApprovalNotFound(ApprovalId(approval_id))
-        return json_answer(compared_json(found, await session.work.approvals.comparison(found.approval)))
+        return json_answer(await _laid_out(session.work.approvals, found))
 
 
 @router.post("/v1/approvals/{approval_id}/decision", responses={**shows(DECIDED), **BODY_REFUSALS, **CALL_REFUSALS})
@@ -103,6 +140,11 @@ async def decide_approval(
     item = cast(Json, (outcome.result or {})["approval"])
     laid_out = comparison_json(await _comparison(visit, approval_id, item["arguments"]))
     return result_answer(outcome, lambda result: {**item, "comparison": laid_out, "call": result["call"]})
+
+
+async def _laid_out(approvals: ApprovalService, item: ApprovalItem) -> Json:
+    approval = item.approval
+    return compared_json(item, await approvals.comparison(approval), await approvals.subjects(approval))
 
 
 async def _comparison(visit: Visit, approval_id: UUID, arguments: object) -> Comparison:

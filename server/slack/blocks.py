@@ -9,6 +9,7 @@ import orjson
 from agent.citations import fault_words
 from domain.approvals.comparison import ArgumentRow, Comparison
 from domain.approvals.model import Approval, ApprovalItem
+from domain.approvals.subjects import ShownSubjects
 from server.slack.deliveries import APPROVE, COMMENT, COMMENT_BLOCK, REJECT, REJECTION
 from server.slack.words import SECTION_CHARACTERS, cut, escaped, escaped_within, mrkdwn, shortened, visible
 
@@ -29,6 +30,9 @@ DIFFERENCES_SHOWN = 20
 VALUE_SHOWN, DIFFERENCE_CHARACTERS = 120, 300
 DIFFERENCES_CHARACTERS = 2000
 """Of what differs from the last like call; all of it stands in the browser."""
+SUBJECTS_SHOWN, SUBJECT_VALUE_SHOWN, SUBJECT_CHARACTERS = 5, 300, 1200
+SUBJECTS_CHARACTERS = 3000
+"""Of what a question names; all of it stands in the browser."""
 FALLBACK_CHARACTERS = 1000
 """Of the text that a notification shows."""
 COMMENT_CHARACTERS = 1000
@@ -111,11 +115,16 @@ def _plain(value: object) -> str:
 
 
 def question_blocks(
-    item: ApprovalItem, url: str, comparison: Comparison | None = None, heading: str = "A person decides this"
+    item: ApprovalItem,
+    url: str,
+    comparison: Comparison | None = None,
+    heading: str = "A person decides this",
+    subjects: ShownSubjects | None = None,
 ) -> list[Json]:
     """A question with its buttons, whose value is the approval's id and nothing else.
 
     `comparison`: what of it differs from the last like call stands below its arguments. `heading`: the hub's own words.
+    `subjects`: what it names, as the reader sees it.
 
     What is not shown whole can be rejected here, and approved only where it can be read.
     """
@@ -128,10 +137,35 @@ def question_blocks(
     until = f"until {approval.expires_at:%Y-%m-%d %H:%M} UTC"
     return [
         *_asked(item, f"*{heading}*"),
+        *([] if subjects is None else _named(subjects)),
         *([] if comparison is None else _compared(comparison)),
         {"type": "actions", "block_id": "decide", "elements": buttons},
         context(f"{who}, {until} · <{url}|open it in the browser>"),
     ]
+
+
+def _named(subjects: ShownSubjects) -> Iterator[Json]:
+    """What the call names, each in its own words, letter by letter."""
+    if not subjects.is_bound:
+        yield context("What it names was not kept when it was asked about: look whether it is still what it was.")
+        return
+    room = SUBJECTS_CHARACTERS
+    for each in subjects.subjects[:SUBJECTS_SHOWN]:
+        kind = each.subject.replace("_", " ")
+        told = "*changed since it was asked about: approved, it would be refused*" if each.state == "changed" else ""
+        if each.seen is None:
+            told = told or "you may not see it, or it is gone"
+        yield context(f"`{escaped(visible(each.argument))}` names this {escaped(kind)}" + (f", {told}" if told else ""))
+        if each.seen is not None and room > 0:
+            lines = [
+                f"{visible(name)}: {shortened(visible(value), SUBJECT_VALUE_SHOWN)}" for name, value in each.seen.words
+            ]
+            words = shortened("\n".join(lines), min(SUBJECT_CHARACTERS, room))
+            room -= len(words)
+            yield _literal(kind, words or " ")
+    left_out = subjects.left_out + max(0, len(subjects.subjects) - SUBJECTS_SHOWN)
+    if left_out:
+        yield context(f"and {left_out} more, which stand in the browser")
 
 
 def _compared(comparison: Comparison) -> Iterator[Json]:

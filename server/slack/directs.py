@@ -180,9 +180,10 @@ class Directs:
     async def _blocks(self, decider: Principal, item: ApprovalItem, occasion: Occasion) -> list[Json]:
         """What the decider may see of it, by a session of their own."""
         async with self.hub.transactions.session(decider.organization_id, decider.principal_id) as session:
-            comparison = await session.work.approvals.comparison(item.approval)
+            approvals = session.work.approvals
+            comparison, subjects = await approvals.comparison(item.approval), await approvals.subjects(item.approval)
         url = self.hub.approval_url(item.approval.approval_id)
-        return question_blocks(item, url, comparison, HEADING[occasion])
+        return question_blocks(item, url, comparison, HEADING[occasion], subjects)
 
     async def _show_settled(self, question: Question) -> None:
         member = await self.hub.identities.member_of(question.organization_id, question.principal_id)

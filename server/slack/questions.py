@@ -52,7 +52,8 @@ class Questions:
         if item is None or item.approval.state != "pending":
             return
         async with self.hub.transactions.session(asker.organization_id, asker.principal_id) as session:
-            comparison = await session.work.approvals.comparison(item.approval)
+            approvals = session.work.approvals
+            comparison, subjects = await approvals.comparison(item.approval), await approvals.subjects(item.approval)
         said = await self.web.call(
             "chat.postMessage",
             channel=place.channel_id,
@@ -60,7 +61,7 @@ class Questions:
             unfurl_links=False,
             unfurl_media=False,
             text=fallback(f"A person decides: {item.approval.tool}"),
-            blocks=question_blocks(item, self.hub.approval_url(approval_id), comparison),
+            blocks=question_blocks(item, self.hub.approval_url(approval_id), comparison, subjects=subjects),
         )
         await self.store.ask(
             Question(

@@ -15,7 +15,7 @@ from domain.resources import resource_folder
 from server.database.connection import Connection
 from tests.support.database import Database
 from tests.support.firms import FIRM_A
-from tests.support.releasing import ASKER, DECIDER, Firm, Json, decided, founded, signed
+from tests.support.releasing import ASKER, DECIDER, ENGAGEMENT, Firm, Json, decided, founded, post, requested, signed
 
 LAPSE = "UPDATE approvals SET expires_at = now() - interval '1 second' WHERE approval_id = $1"
 ROLE = "UPDATE memberships SET role = $2 WHERE user_id = $1"
@@ -112,6 +112,51 @@ async def test_a_control_that_has_lapsed_is_obeyed(firm: Firm) -> None:
         assert_refused_at_execution(await decided(site, asked), "denied", "control_not_satisfied")
     await firm.assert_not_made(asked, "failed", "tool.denied")
     assert await firm.reasons(asked["call_id"]) == ["control_not_satisfied"]
+
+
+RENAME = "UPDATE engagements SET client_name = 'Somebody else' WHERE engagement_id = $1"
+
+
+async def test_something_else_under_the_same_id_is_refused(firm: Firm) -> None:
+    async with firm.served() as site:
+        asked = await firm.asked(site)
+        shown = await requested(site, "GET", DECIDER, f"/v1/approvals/{asked['approval_id']}")
+        named = shown.json()["subjects"]
+        assert named["is_bound"] is True
+        assert [(each["subject"], each["state"]) for each in named["items"]] == [
+            ("engagement", "unchanged"),
+            ("sign_offs", "unchanged"),
+        ]
+        await firm.owner.execute(RENAME, UUID(ENGAGEMENT))
+        shown = await requested(site, "GET", DECIDER, f"/v1/approvals/{asked['approval_id']}")
+        (engagement, *_) = shown.json()["subjects"]["items"]
+        assert engagement["state"] == "changed"
+        assert {"name": "client", "value": "Somebody else"} in engagement["words"]
+        assert_refused_at_execution(await decided(site, asked), "subject_changed", "engagement_id", "ask anew")
+    await firm.assert_not_made(asked, "failed", "tool.denied")
+    assert await firm.reasons(asked["call_id"]) == ["subject_changed"]
+
+
+async def test_a_workflow_that_does_something_else_by_now_is_refused(firm: Firm, tmp_path: Path) -> None:
+    name = "workflows/refresh_analytics.yaml"
+    text = (resource_folder("manifests") / name).read_text(encoding="utf-8")
+    changed = manifests_with(tmp_path, name, ("minimum_autonomy: L1", "minimum_autonomy: L1\ntimeout_s: 77"))
+    assert "timeout_s" not in text
+    await firm.owner.execute(
+        "INSERT INTO autonomy_settings (organization_id, setting_id, scope, level, changed_by, changed_at) "
+        "VALUES ($1, gen_random_uuid(), 'organization', 0, $2, clock_timestamp())",
+        FIRM_A.organization_id,
+        FIRM_A.id(ASKER),
+    )
+    async with firm.served() as site:
+        made = await post(site, ASKER, "/v1/tasks", {"title": "Refresh", "kind": "refresh_analytics"})
+        run = {"arguments": {"task_id": made.json()["task_id"]}}
+        asked = await post(site, ASKER, "/v1/tools/task_run/call", run, "service")
+        assert asked.json()["outcome"] == "waiting", asked.text
+        again = (await post(site, ASKER, "/v1/tools/task_run/call", run, "service")).json()
+        assert (await decided(site, again)).json()["state"] == "executed"
+    async with firm.served(changed) as site:
+        assert_refused_at_execution(await decided(site, asked.json()), "subject_changed", "the workflow")
 
 
 @pytest.mark.parametrize("role", ["MANAGER", "READONLY"])

@@ -3,7 +3,7 @@
 The run's model asks for a task, which anybody may approve, and for a release, which takes a second person and a control
 that holds. Between question and answer people approve, reject and cancel, time runs out, the rules are edited, for one
 server by other manifests and for both by policies of the firm's own that are put in force and taken back, the control
-lapses, and servers are killed, also in the midst of a decision.
+lapses, what a question names becomes something else, and servers are killed, also in the midst of a decision.
 """
 
 import asyncio
@@ -25,7 +25,9 @@ from tests.support.firms import FIRM_A
 from tests.support.replicas import Replica, Replicas
 
 Json = dict[str, Any]
-Kind = Literal["approve", "reject", "cancel", "expire", "edit", "put", "withdraw", "lapse", "kill", "kill within"]
+Kind = Literal[
+    "approve", "reject", "cancel", "expire", "edit", "put", "withdraw", "lapse", "swap", "kill", "kill within"
+]
 Edit = Literal["as they are", "no tasks", "no releases", "another task_create"]
 Point = Literal["decided", "worked", "recorded", "going on"]
 """Before a decision is written, its work, the record of that; before the run goes on."""
@@ -35,7 +37,7 @@ TOOLS = ("task_create", "release_submit")
 ENGAGEMENT = str(FIRM_A.id("other_engagement"))
 KEYS: Mapping[Point, int] = {"decided": 11, "worked": 12, "recorded": 13, "going on": 14}
 LIKELY: Mapping[Kind, int] = {
-    "approve": 7, "reject": 3, "cancel": 1, "expire": 2, "edit": 2, "put": 3, "withdraw": 2, "lapse": 2,
+    "approve": 7, "reject": 3, "cancel": 1, "expire": 2, "edit": 2, "put": 3, "withdraw": 2, "lapse": 2, "swap": 1,
     "kill": 2, "kill within": 3
 }  # fmt: skip
 WITHIN_S = 180
@@ -67,6 +69,8 @@ SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory
 SILENT = (
     "UPDATE queue.pgqueuer SET heartbeat = heartbeat - interval '1 minute', updated = updated - interval '1 minute'"
 )
+# What a release names by an id alone, and whoever decides is shown.
+SWAP = "UPDATE engagements SET client_name = client_name || ' and others' WHERE engagement_id = $1"
 EXPIRE = "UPDATE approvals SET expires_at = now() - interval '1 second' WHERE approval_id = $1 AND state = 'pending'"
 
 
@@ -144,6 +148,8 @@ class Answered:
     """The rules of the server that was asked."""
     lapsed: bool
     """Whether the control had lapsed before the question was put."""
+    swapped: bool
+    """Whether what the release names had become something else."""
     forbidden: bool
     """Whether the firm's own policy against the tool was in force all the while."""
     allowed: bool
@@ -230,6 +236,11 @@ class Pair:
         rows = await self.fetch(CHANGES, FIRM_A.organization_id)
         return [(row["policy_id"], row["in_force"]) for row in rows]
 
+    async def swap(self) -> None:
+        """What a release names becomes something else."""
+        async with self.expiring:
+            await self.owner.execute(SWAP, UUID(ENGAGEMENT))
+
     async def expire(self, question: UUID) -> None:
         """The time of a question is over, unless it is answered."""
         async with self.expiring:
@@ -263,6 +274,8 @@ class Case:
     questions: Sequence[UUID]
     holding: asyncio.Lock = field(default_factory=asyncio.Lock)
     lapsed: bool = False
+    swapping: bool = False
+    swapped: bool = False
     cancelled: bool = False
     killed: bool = False
     answered: list[Answered] = field(default_factory=list[Answered])
@@ -292,8 +305,8 @@ class Case:
             case "withdraw":
                 answer = await self._withdraw(server, own_id(TOOLS[step.of]))
                 assert answer is None or answer.status_code in {200, 404, 409, 422, 503, 504}, answer.text
-            case "lapse":
-                await self._lapse(server)
+            case "lapse" | "swap":
+                await (self._lapse(server) if step.kind == "lapse" else self._swap())
             case "kill":
                 self.killed = True
                 await server.end(signal.SIGKILL)
@@ -302,7 +315,7 @@ class Case:
 
     async def decide(self, step: Step, decision: Literal["approve", "reject"], server: Server) -> None:
         """What is told of it is kept."""
-        lapsed, path = self.lapsed, f"/v1/approvals/{self.questions[step.of]}/decision"
+        lapsed, swapped, path = self.lapsed, self.swapped, f"/v1/approvals/{self.questions[step.of]}/decision"
         before = await self.pair.own_changes()
         answer = await self.post(server, step.who, path, {"decision": decision})
         if answer is not None:
@@ -311,6 +324,7 @@ class Case:
                 step=step,
                 edit=server.edit,
                 lapsed=lapsed,
+                swapped=swapped,
                 forbidden=stood == {True},
                 allowed=stood == {False},
                 status=answer.status_code,
@@ -339,6 +353,11 @@ class Case:
         """A newer version of what leaves is signed by one of the two who sign: the other's word is of the older one."""
         answer = await self.post(server, ASKER, "/v1/sign-offs", sign_off("REPORT_FINAL", f"{self.number} anew"))
         self.lapsed = self.lapsed or (answer is not None and answer.is_success)
+
+    async def _swap(self) -> None:
+        self.swapping = True
+        await self.pair.swap()
+        self.swapped = True
 
     async def _kill_within(self, step: Step, server: Server) -> None:
         self.killed = True

@@ -5,6 +5,7 @@ import orjson
 from domain.activity.model import ActivityItem, ActivityStep
 from domain.approvals.comparison import ArgumentRow, Comparison, LikeCall
 from domain.approvals.model import ApprovalItem
+from domain.approvals.subjects import ShownSubjects, SubjectWords
 from domain.autonomy.model import AutonomyStatus, Setting
 from domain.intents.model import OpenCall
 from domain.kernel import Level
@@ -107,9 +108,27 @@ def approval_item_json(item: ApprovalItem) -> Json:
     }
 
 
-def compared_json(item: ApprovalItem, comparison: Comparison) -> Json:
-    """One approval by itself: its arguments laid out, each beside what it was in the last like call."""
-    return {**approval_item_json(item), "comparison": comparison_json(comparison)}
+def compared_json(item: ApprovalItem, comparison: Comparison, subjects: ShownSubjects) -> Json:
+    """One approval by itself: its arguments beside those of the last like call, and what they name."""
+    return {**approval_item_json(item), "comparison": comparison_json(comparison), "subjects": subjects_json(subjects)}
+
+
+def subjects_json(shown: ShownSubjects) -> Json:
+    """What a question names; `words` are left out where the principal sees no such thing."""
+    items: list[Json] = [
+        {
+            "subject": each.subject,
+            "argument": each.argument,
+            "state": each.state,
+            **({} if each.seen is None else {"words": _words_json(each.seen), "is_whole": each.seen.is_whole}),
+        }
+        for each in shown.subjects
+    ]
+    return {"is_bound": shown.is_bound, "items": items, **given(left_out=shown.left_out or None)}
+
+
+def _words_json(seen: SubjectWords) -> list[Json]:
+    return [{"name": name, "value": value} for name, value in seen.words]
 
 
 def comparison_json(comparison: Comparison) -> Json:

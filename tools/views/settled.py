@@ -1,7 +1,7 @@
 """How a call that had to be asked for ended, in words: the record keeps an error's code and not its message."""
 
 from domain.kernel import Outcome
-from tools.outcomes import STATED_NOT_MADE
+from tools.outcomes import STATED_NOT_MADE, SUBJECT_CHANGED
 
 
 def why_settled(outcome: Outcome, error_code: str, comment: str | None) -> str:
@@ -13,6 +13,13 @@ def why_settled(outcome: Outcome, error_code: str, comment: str | None) -> str:
             return "Nobody answered in time whether this call may be made."
         case "cancelled":
             return comment or "This call was cancelled."
+        case "denied" if error_code == SUBJECT_CHANGED:
+            return (
+                "It was approved, and what it names had changed after it was asked for, so it was not made. "
+                "Look at it as it is now, and ask anew if the call is still wanted."
+            )
+        case "denied" if error_code == "manifest_changed":
+            return "It was approved, and its tool had changed after it was asked for, so it was not made."
         case "denied":
             return "It was approved, and policy forbids it by now."
         case "failed" if error_code == STATED_NOT_MADE:

@@ -1,8 +1,11 @@
 """One workflow as the worker runs it: steps that need one another, each a call of its own through the gate."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+
+import orjson
 
 from domain.kernel import CallId, Level
 from domain.tasks.model import OBJECTIVE
@@ -87,6 +90,12 @@ class Workflow:
     steps: tuple[Step, ...]
     timeout: timedelta = RUN_TIMEOUT
     """How long a run may work; what it waits for people does not count."""
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of what it does, not of its words."""
+        told = [self.name, self.minimum_autonomy, self.steps, self.timeout]
+        return hashlib.sha256(orjson.dumps(told, default=str, option=orjson.OPT_SORT_KEYS)).digest()
 
     def most_items(self, reference: str) -> int:
         """How many calls a step may make that makes one for each item of this list."""

@@ -1,6 +1,7 @@
 // One approval laid out so that a person knows what they agree to, and the two answers to it.
 
 import { compared } from "./compared.ts";
+import { subjects } from "./subjects.ts";
 import { button, fill, go, h, stateBadge, table, time, type Child } from "./dom.ts";
 import { Refused, wordsOf, type Hub } from "./hub.ts";
 import { result } from "./results.ts";
@@ -64,7 +65,7 @@ export class ApprovalCard {
     this.node.classList.toggle("waits", waits);
     fill(this.node,
       this.head(item.tool, item.state),
-      h("h4", {}, waits ? "Exactly this will be done" : "What was asked for"), compared(item),
+      h("h4", {}, waits ? "Exactly this will be done" : "What was asked for"), compared(item), waits ? subjects(item) : null,
       h("h4", {}, waits ? "Why it waits" : "Why it had to be asked"), reasonList(item.reasons),
       this.facts(item),
       waits ? this.answerForm(item) : null,

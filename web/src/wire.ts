@@ -80,6 +80,26 @@ export interface Approval {
   reminded_at?: string;
   /** Of one that is fetched by itself: its arguments beside those of the last like call. */
   comparison?: Comparison;
+  /** And what it names. */
+  subjects?: Subjects;
+}
+
+/** What a call names, as the reader sees it now. */
+export interface Subjects {
+  /** False: asked before it was kept how what it names stood. */
+  is_bound: boolean;
+  items: Subject[];
+  left_out?: number;
+}
+
+export interface Subject {
+  subject: string;
+  argument: string;
+  /** `changed`: approved, the call would be refused. */
+  state: "unchanged" | "changed";
+  /** None where the reader sees no such thing. */
+  words?: { name: string; value: string }[];
+  is_whole?: boolean;
 }
 
 /** A call's arguments laid out, each beside what it was in the last like call. */

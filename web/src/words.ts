@@ -69,6 +69,7 @@ const REASONS: Record<string, string> = {
   four_eyes_needed: "Somebody other than the one who asked must decide.",
   irreversible_needs_approval: "A person approves what cannot be undone.",
   linking_others_needs_approval: "A second person agrees to whom a sign-in stands for.",
+  subject_changed: "What it names has changed since this was asked for.",
   manifest_changed: "The tool has changed since this was asked for.",
   member_may_call: "Any member may do this.",
   no_permit: "No rule allows it.",
