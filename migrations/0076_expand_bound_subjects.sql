@@ -278,20 +278,24 @@ CREATE FUNCTION glow.charged_run(for_organization uuid, run uuid) RETURNS uuid
     END;
 
 -- The first budget that has no room for what is wanted, in the form of `refused` of glow.reserve_budget; NULL: there is room. It
--- holds nothing.
-CREATE FUNCTION glow.lacking_budget(for_organization uuid, for_principal uuid, for_run uuid, wanted jsonb) RETURNS jsonb
+-- holds nothing. What is held for this call already, by a process that was killed at it, is passed on and needs no room.
+CREATE FUNCTION glow.lacking_budget(for_organization uuid, for_principal uuid, for_run uuid, wanted jsonb, of_call uuid)
+    RETURNS jsonb
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
     BEGIN ATOMIC
         SELECT jsonb_build_object('scope', f.scope, 'measure', f.measure, 'most', f.most, 'wanted', f.wanted, 'left', f.room)
-        FROM (SELECT b.scope, b.measure, b.most, (wanted ->> b.measure)::bigint AS wanted,
+        FROM (SELECT b.scope, b.subject, b.measure, b.most, (wanted ->> b.measure)::bigint AS wanted,
                      greatest(b.most - coalesce(u.used + u.reserved, 0), 0) AS room
-              FROM glow.budgets_of(for_organization, for_principal) b
+              FROM (SELECT g.scope, g.measure, g.most, CASE g.scope WHEN 'run' THEN 'run' ELSE glow.budget_day() END AS period,
+                           CASE g.scope WHEN 'organization' THEN for_organization WHEN 'member' THEN for_principal
+                                        ELSE for_run END AS subject
+                    FROM glow.budgets_of(for_organization, for_principal) g) b
               LEFT JOIN budget_use u ON u.organization_id = for_organization AND u.scope = b.scope AND u.measure = b.measure
-                  AND u.subject = CASE b.scope WHEN 'organization' THEN for_organization WHEN 'member' THEN for_principal
-                                  ELSE for_run END
-                  AND u.period = CASE b.scope WHEN 'run' THEN 'run' ELSE glow.budget_day() END
+                  AND u.subject = b.subject AND u.period = b.period
               WHERE wanted ? b.measure AND (b.scope <> 'run' OR for_run IS NOT NULL)) f
-        WHERE f.wanted > f.room
+        WHERE f.wanted > f.room AND NOT EXISTS (
+            SELECT FROM budget_reservations r WHERE r.organization_id = for_organization AND r.call_id = of_call
+              AND r.scope = f.scope AND r.subject = f.subject AND r.measure = f.measure AND r.state = 'held')
         ORDER BY glow.budget_place(f.scope), f.measure LIMIT 1;
     END;
 REVOKE EXECUTE ON FUNCTION glow.charged_run, glow.lacking_budget FROM PUBLIC;

@@ -88,7 +88,7 @@ WHERE r.organization_id = glow.organization_id() AND r.run_id = $1
 
 # The runs of the agent that do one task pay as that task's run: an attempt more has no budget of its own.
 _RESERVE = "SELECT glow.reserve_budget($1, $2, glow.charged_run($1, $3), $4::jsonb, $5, $6, $7)::text"
-_LACKING = "SELECT glow.lacking_budget($1, $2, glow.charged_run($1, $3), $4::jsonb)::text"
+_LACKING = "SELECT glow.lacking_budget($1, $2, glow.charged_run($1, $3), $4::jsonb, $5)::text"
 _SETTLE = "SELECT glow.settle_budget($1, $2, $3::jsonb, $4::jsonb)"
 _RETURN = "SELECT glow.return_budgets($1, glow.charged_run($1, $2))"
 
@@ -198,7 +198,9 @@ class PostgresReservations:
     async def _lacking(self, wanted: Wanted) -> Exhausted | None:
         payer, amounts = wanted.payer, orjson.dumps(dict(wanted.amounts)).decode()
         async with self._acquire() as connection:
-            text = await connection.fetchval(_LACKING, payer.organization_id, payer.principal_id, payer.run_id, amounts)
+            text = await connection.fetchval(
+                _LACKING, payer.organization_id, payer.principal_id, payer.run_id, amounts, wanted.call_id
+            )
         return None if text is None else _exhausted(orjson.loads(text), self._clock())
 
     async def _take_back(self, wanted: Wanted) -> bool:

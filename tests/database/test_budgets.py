@@ -188,6 +188,24 @@ async def test_where_only_a_budget_refuses_what_a_process_that_is_gone_held_is_t
     assert await used(superuser_connection, "calls:prepare") == (1, 0)
 
 
+@pytest.mark.parametrize("waits", [False, True])
+async def test_who_makes_a_call_again_is_not_refused_for_what_is_held_for_it(
+    gate: GateOnTest, pools: DatabasePools, superuser_connection: Connection, waits: bool
+) -> None:
+    """Whoever was at it was killed; its time is not over, so that nothing is taken back yet."""
+    if waits:
+        low = {"scope": "organization", "level": "L1", "reason": "Ask."}
+        assert (await gate.call("autonomy_set", low, PARTNER)).outcome == "done"
+    await set_budget(gate, measure="calls", effect="prepare", limit=1)
+    call_id = CallId(uuid4())
+    payer = replace(PAYER, run_id=None)
+    wanted = Wanted(payer=payer, amounts={"calls:prepare": 1}, call_id=call_id, held_for=timedelta(minutes=1))
+    assert isinstance(await reservations(pools).reserve(wanted), Held)
+    again = await gate.call("task_create", TASK, AGENT, call_id=call_id)
+    assert again.outcome == ("waiting" if waits else "done")
+    assert await used(superuser_connection, "calls:prepare") == ((0, 1) if waits else (1, 0))
+
+
 async def test_the_steps_of_a_task_run_share_its_budget(gate: GateOnTest, superuser_connection: Connection) -> None:
     await set_budget(gate, scope="run", measure="calls", effect="prepare", limit=2)
     made = await gate.call("task_create", {"title": "T", "kind": "refresh_analytics"}, EMPLOYEE)
