@@ -226,7 +226,7 @@ async def test_what_was_deleted_before_there_was_a_time_gets_one_in_every_organi
 ) -> None:
     migrations = load_migrations(resource_folder("migrations"))
     async with connected(owner_url) as owner, connected(bare.dsn("postgres")) as inspector:
-        await migrate(owner, migrations[:72])
+        await migrate(owner, migrations[:74])
         await inspector.execute(f"SET session_replication_role = replica; {BEFORE_TIMES}")
         await migrate(owner, migrations)
         found = await inspector.fetch(f"{TIMES} FROM knowledge_documents ORDER BY title")

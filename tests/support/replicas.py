@@ -112,6 +112,8 @@ async def replicas(database: Database, model_url: str) -> AsyncGenerator[Replica
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         cwd=ROOT,
+        # A group of their own, which ends as one.
+        start_new_session=True,
     )
     try:
         yield Replicas(process, model_url)
@@ -135,7 +137,11 @@ def _tokens() -> Tokens:
 
 
 def _breed(urls: DatabaseUrls, answers: int) -> None:
-    """Fork a process for each request; how it ends is nobody's to wait for."""
+    """Fork a process for each request; how it ends is nobody's to wait for.
+
+    What is left at the end goes too: a process whose first word came too late to be heard is killed by nobody else, and
+    would hold the pipe on which this one's end is waited for.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         asked = cast(Json, orjson.loads(line))
@@ -143,6 +149,7 @@ def _breed(urls: DatabaseUrls, answers: int) -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             asyncio.run(_run(urls, asked, lambda port: _say(answers, port)))
             os._exit(0)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 async def _run(urls: DatabaseUrls, asked: Json, say: Callable[[int], None]) -> None:
