@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
 from uuid import UUID, uuid5
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.firms import Member, documents, organizations
+from knowledge.model import chunk_ids
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -26,6 +28,7 @@ TOPIC_SPREAD: Final = 1.2
 """Length of what is a chunk's own beside its topic's direction: neighbours have a cosine of about 0.4."""
 LETTERS: Final = "bcdfghjklmnpqrtvwxz"
 SEED: Final = 2_026
+_FIRST_INDEXED = datetime(2026, 1, 1, tzinfo=UTC)
 _NAMESPACE = UUID("0d3f1d52-3a47-4c1e-8f9f-5f1b8b1f0c11")
 
 
@@ -84,9 +87,18 @@ class Corpus:
 
     @cached_property
     def ids(self) -> NDArray[np.void]:
-        """The chunks' ids, as 16 bytes each."""
-        listed = b"".join(uuid5(_NAMESPACE, f"chunk {number}").bytes for number in range(self.chunks))
-        return np.frombuffer(listed, dtype=np.dtype("V16"))
+        """The chunks' ids, as 16 bytes each: as indexing makes them, one document after the other."""
+        numbers = iter(range(self.chunks))
+        listed = [
+            chunk_id.bytes
+            for place, document in enumerate(self.documents)
+            for chunk_id in chunk_ids(
+                len(document.chunks),
+                lambda: uuid5(_NAMESPACE, f"chunk {next(numbers)}"),
+                _FIRST_INDEXED + place * timedelta(minutes=1),
+            )
+        ]
+        return np.frombuffer(b"".join(listed), dtype=np.dtype("V16"))
 
     @cached_property
     def place(self) -> dict[UUID, int]:

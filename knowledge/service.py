@@ -15,7 +15,6 @@ from knowledge.embeddings.model import Embedded, PendingChunk, Vector
 from knowledge.embeddings.ports import EmbeddingStore
 from knowledge.model import (
     Candidate,
-    ChunkId,
     Document,
     DocumentId,
     DocumentQuery,
@@ -29,6 +28,7 @@ from knowledge.model import (
     StoredRange,
     TextMap,
     TextRange,
+    chunk_ids,
 )
 from knowledge.parse.decode import name_words, storable
 from knowledge.parse.document import MAIL, Part, is_of_mail
@@ -223,7 +223,7 @@ class KnowledgeService:
         if not await self.documents.lock(document_id):
             raise DocumentNotFound(document_id)
         await self._remove(document_id)
-        await self.index.write(document_id, prepared, [ChunkId(new_id()) for _ in prepared.chunks])
+        await self.index.write(document_id, prepared, chunk_ids(len(prepared.chunks), new_id, now))
         await self.embeddings.reuse(document_id)
         await self.embeddings.forget(document_id)
         await self.documents.finish(document_id, prepared, then, now)

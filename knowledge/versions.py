@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from domain.kernel import NewId, PrincipalId, Trust
 from knowledge.embeddings.ports import EmbeddingStore
-from knowledge.model import ChunkId, DocumentId, NewDocument
+from knowledge.model import DocumentId, NewDocument, chunk_ids
 from knowledge.ports import DocumentRepository, SearchIndex
 from knowledge.prepare import PreparedDocument
 
@@ -192,7 +192,7 @@ class VersionService:
         if later:
             await self.versions.replace([document_id], later[-1].document_id, now)
         else:
-            await self.index.write(document_id, prepared, [ChunkId(new_id()) for _ in prepared.chunks])
+            await self.index.write(document_id, prepared, chunk_ids(len(prepared.chunks), new_id, now))
             await self.embeddings.reuse(document_id)
             await self._replace_earlier(line, own, now)
         await self.versions.unstage(document_id)

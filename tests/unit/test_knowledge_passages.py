@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from uuid import uuid4
+from uuid import RFC_4122, uuid4
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.kernel import new_id
 from knowledge.fingerprint import fingerprint_of
-from knowledge.model import ChunkId, DocumentId, Passage, Ranks
+from knowledge.model import ChunkId, DocumentId, Passage, Ranks, chunk_ids
 from knowledge.passages import MOST_JOINED, folded, joined
 
 LONG = " ".join(f"word{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(300))
@@ -91,3 +93,12 @@ def test_joined_passages_never_overlap_and_are_never_more_than_asked(ordinals: l
     assert all(one[1] < two[0] for one, two in pairwise(places))
     assert all(each.last_ordinal - each.first_ordinal + 1 == len(each.chunk_ids) <= MOST_JOINED for each in shown)
     assert all((each.start, each.end) == (each.first_ordinal * 10, each.last_ordinal * 10 + 9) for each in shown)
+
+
+def test_ids_of_passages_stand_in_the_order_of_their_documents_and_are_no_less_random_than_others() -> None:
+    earlier = datetime(2026, 11, 30, 12, tzinfo=UTC)
+    later = earlier + timedelta(milliseconds=1)
+    first, second = (chunk_ids(200, new_id, now) for now in (earlier, later))
+    assert max(first) < min(second)
+    assert len({chunk_id.int & ((1 << 62) - 1) for chunk_id in (*first, *second)}) == 400
+    assert {(chunk_id.version, chunk_id.variant) for chunk_id in (*first, *second)} == {(7, RFC_4122)}
