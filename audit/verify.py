@@ -7,8 +7,7 @@
     python3 verify.py export.ndjson --key-id ID             ... and signed by the key that I was told of?
     python3 verify.py export.ndjson --list-erased           ... and which rows have lost what they carried?
     python3 verify.py proof.json                            is this call in the ledger?
-    python3 verify.py proof.json --head kept.json --consistency newer.json
-                                                            ... and in the one whose head I kept?
+    python3 verify.py proof.json --head kept.json           ... and in the one whose head I kept?
     python3 verify.py head.json --head kept.json            is the kept head of the beginning of this one?
 
 Exit status 0: all holds. 1: it does not, and the first bad row is named. 2: wrong usage.
@@ -642,10 +641,10 @@ def reached_from(size, root, links, organization_id):
     return reached
 
 
-def check_tied(kept, head, links):
+def check_tied(kept, head, links, of_call=False):
     """That a head is of one tree with those kept in a file; gives how many rows those cover.
 
-    It is one of them; or proofs of consistency (`glow audit head --since`) lead to it from the newest of them; or,
+    It is one of them; or proofs of consistency (`--since`) lead to it from the newest of them; or,
     where it is the older, from it to one that they lead to.
     """
     size, organization_id = head["size"], head["organization_id"]
@@ -663,6 +662,8 @@ def check_tied(kept, head, links):
                 raise Bad("kept_head", CHANGED, 0, size - 1)
             return newest
     ask = f"run `glow audit head --since {min(max(reached), size)}` and give what it prints by --consistency"
+    if of_call:
+        ask = f"have the call proved by `glow audit prove CALL_ID --since {newest}`, or {ask}"
     raise Bad("kept_head", f"nothing ties this head of size {size} to the kept one of size {newest}: {ask}")
 
 
@@ -688,7 +689,8 @@ def verify_proof(proof, signatures, kept, links):
     if head is None or not events:
         raise Bad("unsealed", f"no event of the call is proved here; {unsealed} are not sealed yet: ask again")
     check_signed(proof, signatures)
-    covered = [check_tied(heads, head, links) for heads in kept]
+    links = [proof, *links] if link_of(proof) else links
+    covered = [check_tied(heads, head, links, True) for heads in kept]
     for each in events:
         row, leaf = each["index"], sha256(b"\x00", canonical(each["event"]))
         if each["event"].get("organization_id") != head["organization_id"]:
@@ -735,7 +737,7 @@ def verify_head(file, signatures, kept, links):
 
 
 def link_of(value):
-    """What `glow audit head --since` prints; None: it is not that."""
+    """What `glow audit head --since` prints, or `glow audit prove --since`; None: it is neither."""
     is_one = type(value) is dict and fits(value.get("head"), HEAD) and is_size(value.get("since"))
     return value if is_one and is_path(value.get("consistency")) else None
 
@@ -743,7 +745,7 @@ def link_of(value):
 def read_link(path):
     """The proof in a file that one head is of the beginning of another."""
     link = link_of(read_object(path))
-    if link is None:
+    if link is None or link.get("type") == "proof":
         raise SystemExit(f"verify.py: {path}: this is not what `glow audit head --since SIZE` prints")
     return link
 

@@ -10,8 +10,9 @@ from domain.ledger.wire import HeadFile, HeadLine
 CHANGED = "the rows of the kept head were changed since"
 
 
-def check_tied(kept: Sequence[HeadLine], head: HeadLine, links: Sequence[HeadFile]) -> int:
+def check_tied(kept: Sequence[HeadLine], head: HeadLine, links: Sequence[HeadFile], *, of_call: bool = False) -> int:
     """How many rows the heads kept in a file cover, with which this one is of one tree. `kept`: at least one.
+    `of_call`: it is the head of a call's proof.
 
     It is one of them; or `links` (`glow audit head --since`) lead to it from the newest of them; or, where it is older
     than that, from it to what was reached so.
@@ -32,6 +33,8 @@ def check_tied(kept: Sequence[HeadLine], head: HeadLine, links: Sequence[HeadFil
                 _changed(head.size)
             return newest
     ask = f"run `glow audit head --since {min(max(reached), head.size)}` and give what it prints by --consistency"
+    if of_call:
+        ask = f"have the call proved by `glow audit prove CALL_ID --since {newest}`, or {ask}"
     words = f"nothing ties this head of size {head.size} to the kept one of size {newest}: {ask}"
     raise Bad(Fault(code="kept_head", words=words))
 

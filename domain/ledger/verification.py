@@ -213,7 +213,8 @@ def verify_proof(
             words = f"no event of the call is proved here; {proof.unsealed} are not sealed yet: ask again"
             raise Bad(Fault(code="unsealed", words=words))
         _check_signed(head, proof, signatures, report)
-        covered = max((check_tied(heads, head, links) for heads in kept), default=head.size)
+        links = links if proof.since is None else [_link_of(proof, head, proof.since), *links]
+        covered = max((check_tied(heads, head, links, of_call=True) for heads in kept), default=head.size)
         for each in proof.events:
             _check_proved(each, proof.call_id, head)
             report.rows += 1
@@ -242,6 +243,11 @@ def verify_head(
     except Bad as bad:
         report.fault = bad.fault
     return report
+
+
+def _link_of(proof: ProofFile, head: HeadLine, since: int) -> HeadFile:
+    """What ties the proof's own head to the one that it was asked for since."""
+    return HeadFile(consistency=proof.consistency, head=head, organization_id=head.organization_id, since=since)
 
 
 def _check_proved(each: ProvedMember, call_id: str, head: HeadLine) -> None:

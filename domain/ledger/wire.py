@@ -101,10 +101,12 @@ class ProvedMember(Shape):
 
 class ProofFile(Shape):
     call_id: str
+    consistency: list[Hash] = []
     events: list[ProvedMember]
     head: HeadLine | None
     key: KeyLine | None
     rotations: list[RotationLine] = []
+    since: Size | None = None
     type: Literal["proof"]
     unsealed: Size
     version: Literal[1]

@@ -63,12 +63,17 @@ def prove(
     call_id: Annotated[UUID, typer.Argument(metavar="CALL_ID", help="The call.")],
     organization: Organization,
     user: User = None,
+    since: Annotated[
+        int | None,
+        typer.Option("--since", metavar="SIZE", min=0, help="Tie it to the head of that size, which was kept earlier."),
+    ] = None,
     output: Output = None,
 ) -> None:
     """Print what proves that a call is in the ledger."""
     from server.cli import auditing
 
-    _exit_with(auditing.ask("audit_prove", {"call_id": str(call_id)}, organization, user, output))
+    arguments: Json = {"call_id": str(call_id), **({} if since is None else {"since": since})}
+    _exit_with(auditing.ask("audit_prove", arguments, organization, user, output))
 
 
 @app.command("verify")

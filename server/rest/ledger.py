@@ -33,9 +33,15 @@ async def head(visit: Api, since: Annotated[int | None, Query(ge=0, le=LARGEST_S
 
 
 @router.get("/{call_id}/proof", responses={**shows(tool_result("audit_prove")), **CALL_REFUSALS})
-async def proof(visit: Api, call_id: UUID) -> Response:
-    """What proves that a call's events are in the ledger, under the newest head; `unsealed`: how many are not yet."""
-    outcome = await visit.call("audit_prove", {"call_id": str(call_id)})
+async def proof(
+    visit: Api, call_id: UUID, since: Annotated[int | None, Query(ge=0, le=LARGEST_SIZE)] = None
+) -> Response:
+    """What proves that a call's events are in the ledger, under the newest head; `unsealed`: how many are not yet.
+
+    `since`: the size of a head kept earlier; with it come the hashes that prove it to be the beginning of this one.
+    """
+    arguments: Json = {"call_id": str(call_id), **({} if since is None else {"since": since})}
+    outcome = await visit.call("audit_prove", arguments)
     return result_answer(outcome, lambda result: result)
 
 

@@ -87,6 +87,13 @@ class Desk:
                 shown |= {"since": since, "consistency": [each.hex() for each in path]}
         return self.file([json.dumps(shown, indent=2).encode()], name)
 
+    async def tied_proof(self, since: int, row: int = 9) -> dict[str, Any]:
+        """What `glow audit prove --since` prints."""
+        proof = await self.proof(row)
+        async with self.session() as session:
+            path = await session.work.ledger.consistency(since, proof["head"]["size"])
+        return {**proof, "since": since, "consistency": [each.hex() for each in path]}
+
     async def proof(self, row: int = 9, who: str = "partner") -> dict[str, Any]:
         """What `glow audit prove` prints of a row's call."""
         call_id = CallId(self.events[row].call_id)
@@ -482,6 +489,27 @@ async def test_a_kept_head_of_another_size_is_never_dropped_in_silence(desk: Des
     torn["head"]["root"] = "0" * 64
     assert checked(late, [kept, desk.json(torn, "torn.json")], [], [second, first]).code == "kept_head"
     assert checked(late, [desk.json(forged_proof(desk, KEY), "other.json")], [], [second, first]).code == "kept_head"
+
+
+async def test_a_proof_may_tie_itself_to_the_kept_head_whatever_the_record_has_grown_by(desk: Desk) -> None:
+    kept = await desk.head("kept.json")
+    await go_on(desk, KEY)
+    shown = await desk.tied_proof(ROWS)
+    tied = desk.json(shown, "tied.json")
+    await go_on(desk, KEY)
+    # Of another size than the proof's head, as it is wherever the record is used.
+    later = await desk.head("later.json", since=ROWS)
+    untied = desk.json(await desk.proof(9), "untied.json")
+    assert checked(tied, [kept], [KEY.key_id]) == Found(None)
+    assert checked(tied, [kept], [KEY.key_id], [later]) == Found(None)
+    assert checked(untied, [kept]) == Found("kept_head")
+    assert f"`glow audit prove CALL_ID --since {ROWS}`" in printed(untied, [kept])
+    path = cast("list[str]", shown["consistency"])
+    changed: dict[str, Any] = {**shown, "consistency": [*path[:-1], "0" * 64]}
+    assert checked(desk.json(changed, "changed.json"), [kept]) == Found("kept_head", 0, ROWS - 1)
+    assert checked(desk.json(await desk.tied_proof(ROWS - 1), "other.json"), [kept]) == Found("kept_head")
+    forged: dict[str, Any] = {**forged_proof(desk, KEY), "since": ROWS, "consistency": []}
+    assert checked(desk.json(forged, "forged.json"), [kept]).code == "kept_head"
 
 
 async def test_a_row_that_no_kept_head_covers_is_told_of(desk: Desk) -> None:

@@ -54,6 +54,10 @@ def test_the_record_is_exported_proved_and_checked_by_commands(glow: Glow, firm:
     assert glow("audit", "head", *EMPLOYEE, "--since", str(size), "--output", link) == 0
     assert glow("audit", "verify", proof, "--head", head, "--consistency", link) == 0
     assert f", call {call_id}." in glow.out
+    assert glow("audit", "prove", call_id, *MANAGER, "--since", str(size), "--output", proof) == 0
+    assert glow("audit", "verify", proof, "--head", head) == 0
+    assert glow("audit", "prove", call_id, *MANAGER, "--since", "1000000") == 1
+    assert "events are sealed so far" in glow.err
     assert glow("audit", "verify", export, "--consistency", link) == 1
     assert "an export has every row" in glow.err
     assert glow("audit", "verify", proof, "--consistency", export) == 1

@@ -18,6 +18,7 @@ class AuditHead(Arguments):
 
 class AuditProve(Arguments):
     call_id: UUID
+    since: int | None = None
 
 
 class AuditExport(Arguments):
@@ -40,16 +41,17 @@ async def audit_head(arguments: AuditHead, context: CallContext) -> Json:
         "rotations": [each.members() for each in rotations],
     }
     if arguments.since is not None:
-        size = 0 if head is None else head.statement.size
-        path = await context.work.ledger.consistency(arguments.since, size)
-        shown |= {"since": arguments.since, "consistency": [each.hex() for each in path]}
+        shown |= await _since(arguments.since, head, context)
     return shown
 
 
 async def audit_prove(arguments: AuditProve, context: CallContext) -> Json:
-    """Raises  CallNotFound, LedgerDamaged."""
+    """What proves the call's events, and that an older head was of the beginning of the one that they are under.
+
+    Raises  CallNotFound, LargerThanSealed, LedgerDamaged.
+    """
     proof = await context.work.ledger.proof(CallId(arguments.call_id))
-    return {
+    shown: Json = {
         "type": "proof",
         "version": 1,
         "call_id": str(arguments.call_id),
@@ -59,6 +61,9 @@ async def audit_prove(arguments: AuditProve, context: CallContext) -> Json:
         "events": [_proved(each) for each in proof.events],
         "unsealed": proof.unsealed,
     }
+    if arguments.since is not None:
+        shown |= await _since(arguments.since, proof.head, context)
+    return shown
 
 
 async def audit_export(arguments: AuditExport, context: CallContext) -> Json:
@@ -77,6 +82,11 @@ async def audit_export(arguments: AuditExport, context: CallContext) -> Json:
         "format": arguments.format,
         "since": arguments.since or 0,
     }
+
+
+async def _since(since: int, head: Head | None, context: CallContext) -> Json:
+    path = await context.work.ledger.consistency(since, 0 if head is None else head.statement.size)
+    return {"since": since, "consistency": [each.hex() for each in path]}
 
 
 def _head(head: Head | None) -> Json | None:
