@@ -25,7 +25,7 @@ from tools.outcomes import CallOutcome, CallRequest
 
 Json = dict[str, Any]
 
-ROLES = ("partner", "manager", "employee", "client", "readonly", "eqr", "admin")
+ROLES = ("partner", "director", "manager", "employee", "client", "readonly", "eqr", "admin")
 
 
 async def no_pause(_seconds: float) -> None:
