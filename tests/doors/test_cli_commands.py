@@ -467,11 +467,11 @@ def test_the_doctor_says_how_many_documents_have_no_vectors(
         documents(UNEMBEDDED)
         (found,) = findings()
         assert (found["state"], "that got none: 1; these are found by their words" in found["says"]) == ("note", True)
-        documents("UPDATE knowledge_documents SET status = 'embedding', failure = NULL")
+        documents("UPDATE knowledge_documents SET status = 'embedding', failure = NULL WHERE title = 'Fleet'")
         assert findings() == [{"part": "vectors", "state": "note", "says": "documents that wait for theirs: 1"}]
         installation.setenv("GLOW_EMBEDDING_MODEL", "none")
         assert findings() == []
-    documents("DELETE FROM knowledge_documents")
+    documents("DELETE FROM knowledge_documents WHERE title = 'Fleet'")
 
 
 def embeddings_finding(glow: Glow, port: str) -> dict[str, str]:

@@ -347,7 +347,6 @@ def tools() -> dict[str, Tool]:
 WRITTEN = {"title", "description", "text", "input", "note", "failure"}
 """Members of results that hold what somebody wrote."""
 NOT_SOMEBODY_ELSES = {
-    "agent_handover",  # from the agents of this installation
     "policy_add",  # the text and the reason of whoever sets it, by hand
     "policy_remove",
     "release_submit",  # the note that the call itself carries, and a person approved
