@@ -248,7 +248,7 @@ EXAMPLES: dict[str, Json] = {
     },
     "call_get": {"call_id": ID},
     "audit_head": {"since": 5},
-    "audit_prove": {"call_id": ID},
+    "audit_prove": {"call_id": ID, "since": 7},
     "audit_export": {"payloads": True, "format": "ocsf", "since": 5},
     "approval_decide": {"approval_id": ID, "decision": "reject", "comment": "No."},
     "document_upload": {
