@@ -30,14 +30,15 @@ def keeping_in(storage: Storage | None) -> Keep:
 
     async def keep(organization_id: OrganizationId, contents: Collection[bytes]) -> None:
         for content in contents:
-            key = FileKey(organization_id=organization_id, digest=await _digest(content))
+            key = FileKey(organization_id=organization_id, digest=await digest_of(content))
             if not await storage.has(key):
                 await storage.put(key, content)
 
     return keep
 
 
-async def _digest(content: bytes) -> bytes:
+async def digest_of(content: bytes) -> bytes:
+    """SHA-256 of a file's content."""
     if len(content) <= _AT_ONCE:
         return hashlib.sha256(content).digest()
     return (await asyncio.to_thread(hashlib.sha256, content)).digest()

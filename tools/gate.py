@@ -181,7 +181,7 @@ class Gate:
         return ended
 
     async def _look_at(self, tool: str, ended: CallOutcome, principal: Principal) -> None:
-        """Raises  CutOff: the caller was cancelled meanwhile."""
+        """Review a tool once one of its calls has ended. Raises  CutOff: the caller was cancelled meanwhile."""
         try:
             await self._review(tool, principal)
         except asyncio.CancelledError as cancelled:

@@ -3,16 +3,12 @@
 A digest is no secret, so it opens nothing to anybody else: bytes are found only by whoever brought them.
 """
 
-import asyncio
-import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from domain.kernel import OrganizationId, Principal, PrincipalId
-
-_AT_ONCE = 1_000_000
-"""Bytes that are hashed on the spot; more would keep other callers waiting."""
+from knowledge.keeping import digest_of
 
 
 @dataclass(slots=True)
@@ -36,7 +32,7 @@ class Staging:
 
         The last holder lets go of them.
         """
-        digest = await _digest(content)
+        digest = (await digest_of(content)).hex()
         key = _key(principal, digest)
         held = self._held.setdefault(key, _Held(content))
         held.holders += 1
@@ -55,9 +51,3 @@ class Staging:
 
 def _key(principal: Principal, digest: str) -> _Key:
     return principal.organization_id, principal.principal_id, digest
-
-
-async def _digest(content: bytes) -> str:
-    if len(content) <= _AT_ONCE:
-        return hashlib.sha256(content).hexdigest()
-    return (await asyncio.to_thread(hashlib.sha256, content)).hexdigest()

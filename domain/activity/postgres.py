@@ -102,11 +102,18 @@ _TAINTED = (
 _INSERT_TAINT = """INSERT INTO activity_taints (organization_id, event_id, call_id, principal_id, door, mode,
             conversation_id, task_run_id, trust, firm, engagements)"""
 
-# Of no event and no call: ids of its own.
+# Of no event and no call: ids of its own. Whoever polls leaves a row a minute, and not one each time; what stands for
+# a day then stands for up to a minute less.
 _NOTE_TAINT = f"""
 {_INSERT_TAINT}
-VALUES (glow.organization_id(), gen_random_uuid(), gen_random_uuid(), glow.principal_id(), $1, 'agent', $2, NULL,
-    $3, $4, $5::uuid[])
+SELECT glow.organization_id(), gen_random_uuid(), gen_random_uuid(), glow.principal_id(), $1, 'agent', $2::uuid, NULL,
+    $3, $4, $5::uuid[]
+WHERE NOT EXISTS (
+    SELECT FROM activity_taints t
+    WHERE t.organization_id = glow.organization_id() AND t.principal_id = glow.principal_id() AND t.door = $1
+      AND t.mode = 'agent' AND t.task_run_id IS NULL AND t.firm = $4 AND t.trust = $3 AND t.engagements = $5::uuid[]
+      AND (t.conversation_id = $2 OR ($2::uuid IS NULL AND t.conversation_id IS NULL))
+      AND t.recorded_at > clock_timestamp() - interval '1 minute')
 """
 
 

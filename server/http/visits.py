@@ -14,7 +14,7 @@ from starlette.responses import Response
 from agent.events import RunFrame
 from domain.idempotency.model import IdempotencyKey
 from domain.kernel import CallId, ConversationId, Door, Principal, RunId, TaskRunId
-from domain.taint import ANYTHING, NOTHING, Taint
+from domain.taint import ANYTHING
 from knowledge.model import DocumentId
 from server.auth import Caller, wrong_audience, wrong_origin
 from server.database.unit_of_work import Session
@@ -80,25 +80,21 @@ class Visit:
     async def _heard(
         self, pages: AsyncGenerator[Sequence[RunFrame]], conversation_id: ConversationId
     ) -> AsyncGenerator[Sequence[RunFrame]]:
-        noted = NOTHING
+        heard = False
         async with aclosing(pages):
             async for page in pages:
-                noted = await self.hear(conversation_id, noted)
+                # What a conversation was told grows by the results of its calls alone.
+                if not heard or any(frame.type == "tool.completed" for frame in page):
+                    await self.hear(conversation_id)
+                    heard = True
                 yield page
 
-    async def hear(self, conversation_id: ConversationId, noted: Taint = NOTHING) -> Taint:
-        """Note for an agent's next calls what an answer tells that is made of all that its conversation was told.
-
-        `noted`: before, of the same answer. Gives what is noted by now.
-        """
+    async def hear(self, conversation_id: ConversationId) -> None:
+        """Note for an agent's next calls what an answer tells that is made of all that its conversation was told."""
         door = self.said_at
-        if door is None:
-            return NOTHING
-        async with self.session(read_only=False) as session:
-            told = await session.taints.of_turn(self.in_chat.door, conversation_id)
-            if told != noted:
-                await session.taints.note(told, door)
-        return told
+        if door is not None:
+            async with self.session(read_only=False) as session:
+                await session.taints.note(await session.taints.of_turn(self.in_chat.door, conversation_id), door)
 
     async def note_words(self) -> None:
         """Note for an agent's next calls that it is told words, whoever's they are: no call's taint is known of them.

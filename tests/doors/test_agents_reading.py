@@ -20,6 +20,7 @@ CLIENT = "client@acme.example"
 NOTED = """
 SELECT count(*) FROM activity_taints t WHERE NOT EXISTS (SELECT FROM activity_events e WHERE e.call_id = t.call_id)
 """
+LATER = "UPDATE activity_taints SET recorded_at = recorded_at - interval '2 minutes'"
 ELSEWHERE = {
     # What is said first is heard afterwards, as test_an_answer_... shows.
     "/v1/chat",
@@ -122,10 +123,22 @@ async def test_every_get_is_noted_but_those_that_tell_no_words_or_are_a_call(
     assert paths >= WITHOUT
     for path in sorted(paths):
         parts = [part if not part.startswith("{") else str(uuid4()) for part in path.split("/")]
+        await owner_connection.execute(LATER)
         before = await owner_connection.fetchval(NOTED)
         await firm.agent.get("/".join(parts))
         noted = await owner_connection.fetchval(NOTED) - before
         assert noted == (path not in WITHOUT), path
+
+
+async def test_an_agent_that_polls_leaves_a_note_a_minute(firm: Firm, owner_connection: Connection) -> None:
+    before = await owner_connection.fetchval(NOTED)
+    for _ in range(3):
+        for path in ("/v1/tasks", "/v1/conversations"):
+            assert (await firm.agent.get(path)).is_success
+    assert await owner_connection.fetchval(NOTED) - before == 1
+    await owner_connection.execute(LATER)
+    assert (await firm.agent.get("/v1/tasks")).is_success
+    assert await owner_connection.fetchval(NOTED) - before == 2
 
 
 async def test_what_else_is_no_bare_call_is_thought_of(doors: Doors) -> None:
