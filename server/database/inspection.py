@@ -1,6 +1,7 @@
 """Looks at a database as one of its logins and says what it finds, for whoever has to mend it."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -89,11 +90,8 @@ async def unapplied(url: str) -> tuple[str, ...]:
 
     Raises  DatabaseUnavailable.
     """
-    try:
-        async with connected(url, application_name="glow doctor") as connection:
-            return await _unapplied(connection)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DatabaseUnavailable(Login.APP, f"{_place(url)}: {error or type(error).__name__}") from error
+    async with _asking(url, Login.APP) as connection:
+        return await _unapplied(connection)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,11 +107,8 @@ async def background_work(url: str) -> BackgroundWork:
 
     Raises  DatabaseUnavailable: also where its migrations are not applied.
     """
-    try:
-        async with connected(url, application_name="glow doctor") as connection:
-            return BackgroundWork(workers=await heard_on(connection), jobs_wait=await jobs_wait(connection))
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DatabaseUnavailable(Login.SERVICE, f"{_place(url)}: {error or type(error).__name__}") from error
+    async with _asking(url, Login.SERVICE) as connection:
+        return BackgroundWork(workers=await heard_on(connection), jobs_wait=await jobs_wait(connection))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,11 +133,8 @@ async def lacking_vectors(url: str) -> LackingVectors:
 
     Raises  DatabaseUnavailable: also where its migrations are not applied.
     """
-    try:
-        async with connected(url, application_name="glow doctor") as connection:
-            row = await connection.fetchrow(_LACKING_VECTORS)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DatabaseUnavailable(Login.SERVICE, f"{_place(url)}: {error or type(error).__name__}") from error
+    async with _asking(url, Login.SERVICE) as connection:
+        row = await connection.fetchrow(_LACKING_VECTORS)
     return LackingVectors(refused=row["refused"] if row else 0, waiting=row["waiting"] if row else 0)
 
 
@@ -151,11 +143,8 @@ async def sendings(url: str, places: Sequence[str]) -> Sequence[PlaceState]:
 
     Raises  DatabaseUnavailable: also where its migrations are not applied.
     """
-    try:
-        async with connected(url, application_name="glow doctor") as connection:
-            return await states_on(connection, places)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DatabaseUnavailable(Login.SERVICE, f"{_place(url)}: {error or type(error).__name__}") from error
+    async with _asking(url, Login.SERVICE) as connection:
+        return await states_on(connection, places)
 
 
 async def _unapplied(connection: Connection) -> tuple[str, ...]:
@@ -177,15 +166,25 @@ async def policies_in_force(url: str) -> Sequence[OrganizationsPolicy]:
 
     Raises  DatabaseUnavailable: also where its migrations are not applied.
     """
-    try:
-        async with connected(url, application_name="glow doctor") as connection:
-            rows = await connection.fetch(_POLICIES)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DatabaseUnavailable(Login.SERVICE, f"{_place(url)}: {error or type(error).__name__}") from error
+    async with _asking(url, Login.SERVICE) as connection:
+        rows = await connection.fetch(_POLICIES)
     return [
         OrganizationsPolicy(organization=row["slug"], policy=OwnPolicy(id=row["policy_id"], text=row["text"]))
         for row in rows
     ]
+
+
+@asynccontextmanager
+async def _asking(url: str, login: Login) -> AsyncGenerator[Connection]:
+    """A connection of that login for the length of the block.
+
+    Raises  DatabaseUnavailable: nothing answers, or what is asked for is not there.
+    """
+    try:
+        async with connected(url, application_name="glow doctor") as connection:
+            yield connection
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DatabaseUnavailable(login, f"{_place(url)}: {error or type(error).__name__}") from error
 
 
 def _place(url: str) -> str:

@@ -16,9 +16,9 @@ from domain.resources import resource_folder
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
 from tests.support.database import Database
-from tests.support.firms import rival_of, seed_firms
+from tests.support.firms import at_the_highest_level, rival_of, seed_firms
 from tests.support.injected import Attack, Json, attacks, errands, without_taint
-from tests.support.injection import REACHING, Ran, Tried, at_the_highest_level, library, ran, tried, world_on
+from tests.support.injection import REACHING, Ran, Tried, library, ran, tried, world_on
 from tools.manifest_files import load_manifests
 
 EVERY = os.environ.get("GLOW_TEST_EVERY") == "1"

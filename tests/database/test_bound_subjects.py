@@ -20,7 +20,7 @@ from server.database.pool import DatabasePools
 from server.slack.blocks import question_blocks
 from tests.support.calls import add_member
 from tests.support.database import Database
-from tests.support.firms import FIRM_A, seed_firms
+from tests.support.firms import FIRM_A, at_the_highest_level, seed_firms
 from tests.support.gates import GateOnTest, gate_on, principal_of
 from tests.support.readers import reader_set, shown_to
 from tools.manifest_files import load_manifests
@@ -42,15 +42,7 @@ Json = dict[str, Any]
 async def gate(pools: DatabasePools, owner_connection: Connection) -> AsyncIterator[GateOnTest]:
     await seed_firms(owner_connection)
     await add_member(owner_connection, Role.SYSTEM_ADMIN)
-    await owner_connection.execute(
-        "UPDATE memberships SET autonomy_ceiling = 3, role = 'MANAGER' WHERE user_id = $1", EMPLOYEE
-    )
-    await owner_connection.execute(
-        "INSERT INTO autonomy_settings (organization_id, setting_id, scope, level, changed_by, changed_at) "
-        "VALUES ($1, gen_random_uuid(), 'organization', 3, $2, clock_timestamp())",
-        FIRM_A.organization_id,
-        FIRM_A.id("partner"),
-    )
+    await at_the_highest_level(owner_connection)
     async with gate_on(pools) as opened:
         yield opened
 

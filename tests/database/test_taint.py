@@ -16,7 +16,7 @@ from domain.taint import NOTHING
 from knowledge.fetching.model import Page
 from server.database.connection import Connection
 from server.database.pool import DatabasePools
-from tests.support.firms import FIRM_A, rival_of, seed_firms
+from tests.support.firms import FIRM_A, at_the_highest_level, rival_of, seed_firms
 from tests.support.gates import GateOnTest, gate_on, principal_of
 from tests.support.website import Said, website
 from tools.handlers import page_handlers
@@ -33,16 +33,7 @@ EMAIL = "client@firm-1.example"
 @pytest.fixture
 async def gate(pools: DatabasePools, owner_connection: Connection) -> AsyncIterator[GateOnTest]:
     await seed_firms(owner_connection)
-    # Everybody's agent may do all that policy lets it.
-    await owner_connection.execute(
-        "UPDATE memberships SET autonomy_ceiling = 3, role = 'MANAGER' WHERE user_id = $1", EMPLOYEE
-    )
-    await owner_connection.execute(
-        "INSERT INTO autonomy_settings (organization_id, setting_id, scope, level, changed_by, changed_at) "
-        "VALUES ($1, gen_random_uuid(), 'organization', 3, $2, clock_timestamp())",
-        FIRM_A.organization_id,
-        FIRM_A.id("partner"),
-    )
+    await at_the_highest_level(owner_connection)
     async with gate_on(pools) as opened:
         yield opened
 

@@ -9,6 +9,10 @@ from server.database.connection import Connection
 from server.database.unit_of_work import BEGIN_SESSION, PLAN_ANEW
 
 SEED = Path(__file__).parents[1] / "database" / "policies" / "seed.sql"
+_HIGHEST = """
+INSERT INTO autonomy_settings (organization_id, setting_id, scope, level, changed_by, changed_at)
+VALUES ($1, gen_random_uuid(), 'organization', 3, $2, clock_timestamp())
+"""
 _NAMESPACE = UUID("00000000-0000-4000-8000-000000000000")
 _NAMES = (
     "org",
@@ -74,3 +78,10 @@ async def rival_of(owner: Connection, firm: Firm = FIRM_A) -> str:
 async def stand_in(connection: Connection, firm: Firm, who: str) -> None:
     """Set the context of one of the firm's principals, as a reading call does; inside a transaction."""
     await connection.fetchval(BEGIN_SESSION + PLAN_ANEW, firm.organization_id, firm.id(who))
+
+
+async def at_the_highest_level(owner: Connection) -> None:
+    """The employee is a manager whose agent may do all that policy lets it."""
+    raised = "UPDATE memberships SET autonomy_ceiling = 3, role = 'MANAGER' WHERE user_id = $1"
+    await owner.execute(raised, FIRM_A.id("employee"))
+    await owner.execute(_HIGHEST, FIRM_A.organization_id, FIRM_A.id("partner"))

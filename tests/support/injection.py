@@ -33,10 +33,6 @@ RIVAL = "rival@firm-1.example"
 """Another client, of an engagement of its own."""
 AGENT_DOOR: Door = "widget"
 """Of all the doors at which a model speaks the one that offers it most."""
-LEVEL = """
-INSERT INTO autonomy_settings (organization_id, setting_id, scope, level, changed_by, changed_at)
-VALUES ($1, gen_random_uuid(), 'organization', 3, $2, clock_timestamp())
-"""
 DOCUMENT = """
 INSERT INTO knowledge_documents (organization_id, document_id, title, uri, media_type, audience, engagement_id, trust,
     status, size_bytes, content_sha256, text, uploaded_by, created_at, updated_at)
@@ -236,13 +232,6 @@ async def token_bearer(hub: Hub) -> AsyncGenerator[httpx.AsyncClient]:
         httpx.AsyncClient(transport=transport, base_url=PUBLIC_URL, headers=bearer, timeout=30) as client,
     ):
         yield client
-
-
-async def at_the_highest_level(owner: Connection) -> None:
-    """The employee is a manager whose agent may do all that policy lets it."""
-    raised = "UPDATE memberships SET autonomy_ceiling = 3, role = 'MANAGER' WHERE user_id = $1"
-    await owner.execute(raised, FIRM_A.id("employee"))
-    await owner.execute(LEVEL, FIRM_A.organization_id, FIRM_A.id("partner"))
 
 
 def part(ended: CallOutcome, name: str) -> object:
